@@ -1,0 +1,1 @@
+//! The emperor's HTTP door: views, control, events, authorisation.

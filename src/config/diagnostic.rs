@@ -1,0 +1,53 @@
+//! A mistake or a doubt in a configuration, with its place.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// The configuration is used; something in it may not mean what its author thinks.
+    Warning,
+    /// The configuration is refused.
+    Error,
+}
+
+/// A mistake or a doubt, with its place and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file, `command line` or `environment`.
+    pub file: String,
+    /// The line, from 1; `None` where there are no lines.
+    pub line: Option<u32>,
+    /// The option's name as written.
+    pub option: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub suggestion: Option<String>,
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        f.write_str(match self.severity {
+            Severity::Warning => ": warning: ",
+            Severity::Error => ": error: ",
+        })?;
+        if let Some(option) = &self.option {
+            write!(f, "{option}: ")?;
+        }
+        f.write_str(&self.message)?;
+        if let Some(suggestion) = &self.suggestion {
+            write!(f, " ({suggestion})")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+//! What an emperor was told, as meant.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What `liege --emperor DIR …` was told, as meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmperorSpec {
+    /// The watched directories (`emperor`), in order: of two files with one name the first is started.
+    pub directories: Vec<PathBuf>,
+    /// The API's unix socket (`--api`); `None`: `/run/liege/api.sock` for root, else below `$XDG_RUNTIME_DIR`.
+    pub api_socket: Option<PathBuf>,
+    /// The API's loopback TCP address (`--api-http 127.0.0.1:PORT`), off by default.
+    pub api_http: Option<(String, u16)>,
+    /// The file with the API's token (`--api-token-file`); without it TCP is read-only.
+    pub api_token_file: Option<PathBuf>,
+    /// Extra values accepted in `Host` (`--api-host`).
+    pub api_hosts: Vec<String>,
+    /// `root-apps = deny`.
+    pub deny_root_apps: bool,
+    /// The slow rescan behind inotify, in milliseconds.
+    pub rescan_ms: u64,
+    /// First respawn delay in milliseconds (`emperor-throttle`).
+    pub throttle_ms: u64,
+    /// Longest respawn delay in milliseconds (`emperor-max-throttle`).
+    pub max_throttle_ms: u64,
+    /// Milliseconds a stopping vassal gets before it is killed (`emperor-curse-tolerance`, `reload-mercy`).
+    pub mercy_ms: u64,
+    /// How many vassals load at the same time (`emperor-concurrency`); 0: twice the CPUs, at least 4.
+    pub concurrency: u32,
+    /// Where the emperor's pid is written (`emperor-pidfile`, `pidfile`).
+    pub pidfile: Option<PathBuf>,
+    /// Where the log goes (`logto`, `daemonize`); `None`: standard error.
+    pub logto: Option<PathBuf>,
+    /// Whether to go to the background (`daemonize`).
+    pub daemonize: bool,
+}

@@ -1,0 +1,164 @@
+//! What one instance was told, as meant: typed, with every default filled in, comparable.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::address::Listen;
+
+/// What one instance was told, as meant. Paths are absolute; times are in the unit of the field's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceSpec {
+    /// The name for logs and titles: the vassal's file name, or the app's.
+    pub name: String,
+    /// The sockets, in the order written (`socket`, `uwsgi-socket`, `http-socket`, `http`).
+    pub listen: Vec<Listen>,
+    /// `listen`: the backlog.
+    pub backlog: u32,
+    /// `chmod-socket`: mode of unix sockets; `None`: 0666 & !umask, never world-writable by default.
+    pub chmod_socket: Option<u32>,
+    /// `chown-socket`: owner and group of unix sockets.
+    pub chown_socket: Option<Ownership>,
+    /// What is said about the application.
+    pub app: AppSpec,
+    /// The workers.
+    pub workers: WorkerSpec,
+    /// Who the instance runs as.
+    pub identity: IdentitySpec,
+    /// The interpreter.
+    pub interpreter: InterpreterSpec,
+    /// `env`, `unenv`: changes to the environment, in order; `None` removes.
+    pub env: Vec<(String, Option<String>)>,
+    /// `stats`: addresses of the JSON stats server.
+    pub stats: Vec<super::address::Address>,
+    /// Files that are written.
+    pub files: FilesSpec,
+    /// Logging.
+    pub log: LogSpec,
+    /// `touch-reload`: files whose change reloads the instance.
+    pub touch_reload: Vec<PathBuf>,
+    /// `vacuum`: remove sockets and pid files at exit.
+    pub vacuum: bool,
+    /// `die-on-term`: `SIGTERM` stops (it always does here; kept for `uwsgi.opt`).
+    pub die_on_term: bool,
+    /// `auto-procname`, implied by `procname-prefix`.
+    pub auto_procname: bool,
+    /// `procname-prefix`, with its trailing space if `procname-prefix-spaced`.
+    pub procname_prefix: String,
+    /// `emperor = DIR` inside the file: the instance is an emperor.
+    pub emperor: Vec<PathBuf>,
+    /// Every option as said, for `uwsgi.opt`: name and text, in order.
+    pub said: Vec<(String, String)>,
+}
+
+/// The application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppSpec {
+    /// What to load; `None`: nothing was named.
+    pub load: Option<AppSource>,
+    /// `callable`: name of the callable where the source names none; default `application`.
+    pub callable: Option<String>,
+    /// `need-app`: end with status 22 instead of answering 500 when the application does not load.
+    pub need_app: bool,
+    /// `chdir`: where the app runs.
+    pub chdir: Option<PathBuf>,
+    /// `pythonpath`, as given: the last one comes first on `sys.path`.
+    pub pythonpath: Vec<PathBuf>,
+}
+
+/// What to load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AppSource {
+    /// `wsgi-file`: a Python file.
+    File(PathBuf),
+    /// `module`: `pkg.mod`, `pkg.mod:callable` or `pkg.mod:factory()`, as written.
+    Module(String),
+}
+
+/// The workers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerSpec {
+    /// `processes` / `workers`.
+    pub processes: u32,
+    /// `threads`: requests each worker runs at the same time, at least 1.
+    pub threads: u32,
+    /// `lazy-apps`: every worker loads the application itself.
+    pub lazy_apps: bool,
+    /// `harakiri`, in seconds; 0 is off.
+    pub harakiri_s: u32,
+    /// `max-requests`; 0 is off.
+    pub max_requests: u64,
+    /// `max-requests-delta`.
+    pub max_requests_delta: u64,
+    /// `min-worker-lifetime`, in seconds.
+    pub min_lifetime_s: u32,
+    /// `buffer-size`, in bytes: the longest head of a request.
+    pub buffer_size_bytes: u32,
+    /// `socket-timeout`, in seconds: an incomplete uwsgi packet, a stalled read or write.
+    pub socket_timeout_s: u32,
+    /// `worker-reload-mercy`, in seconds: what running requests get on reload and stop.
+    pub reload_mercy_s: u32,
+    /// `reload-mercy`, in seconds; 0: as `worker-reload-mercy`.
+    pub instance_mercy_s: u32,
+}
+
+/// Who the instance runs as.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentitySpec {
+    /// `uid`: name or number, as written.
+    pub uid: Option<String>,
+    /// `gid`: name or number, as written.
+    pub gid: Option<String>,
+    /// `add-gid`: further groups, as written.
+    pub add_gid: Vec<String>,
+    /// `no-initgroups`: no supplementary groups of the user.
+    pub no_initgroups: bool,
+    /// `umask`, in octal.
+    pub umask: Option<u32>,
+    /// `root-apps = deny`: refuse to run the app as root.
+    pub deny_root_apps: bool,
+}
+
+/// Owner and group of a file, as written; names are looked up when they are used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ownership {
+    /// Name or number.
+    pub user: String,
+    /// Name or number.
+    pub group: Option<String>,
+}
+
+/// The interpreter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterpreterSpec {
+    /// `python`: the interpreter to run.
+    pub python: Option<PathBuf>,
+    /// `virtualenv` / `home`.
+    pub virtualenv: Option<PathBuf>,
+    /// `extension`: the liege extension to load, when not beside the binary.
+    pub extension: Option<PathBuf>,
+}
+
+/// Files that an instance writes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesSpec {
+    /// `pidfile`: written before the privileges drop.
+    pub pidfile: Option<PathBuf>,
+    /// `pidfile2`: written after it.
+    pub pidfile2: Option<PathBuf>,
+    /// `safe-pidfile`: written when the instance is ready.
+    pub safe_pidfile: Option<PathBuf>,
+}
+
+/// Logging.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSpec {
+    /// `logto`, or `daemonize`'s file.
+    pub logto: Option<PathBuf>,
+    /// `logto2`: opened after the privileges drop.
+    pub logto2: Option<PathBuf>,
+    /// `daemonize`: go to the background (never under an emperor).
+    pub daemonize: bool,
+    /// `disable-logging` is off: a line for each request.
+    pub requests: bool,
+}

@@ -1,0 +1,1 @@
+//! The master of one instance: sockets, zygotes, workers, reloads, the stats server.

@@ -1,0 +1,1 @@
+//! The HTTP front of an instance: client connections, the central queue, dispatch to idle workers.

@@ -1,0 +1,3 @@
+//! What is counted and seen: the scoreboard in shared memory and those who read it.
+
+pub mod scoreboard;

@@ -1,0 +1,399 @@
+//! The scoreboard: a slot for each worker with a core for each of its threads, in shared memory, atomics only.
+//!
+//! The master creates it, workers write their own slot, the master, the stats server and the emperor read. A reader
+//! takes nothing for granted: sizes come from its own arithmetic on the sealed length, values are clamped. Counters
+//! are cumulative and never reset; when a slot changes hands the master adds its counters to the retired totals of
+//! the worker number first (see [`Scoreboard::retire`]).
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use crate::sys::shared::SharedWords;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"liegeSB1");
+const HEADER_WORDS: usize = 16;
+const SLOT_WORDS: usize = 32;
+const CORE_WORDS: usize = 48;
+const TEXT_WORDS: usize = 32;
+const TEXT_START: usize = CORE_WORDS - TEXT_WORDS;
+/// The most bytes of method and path that a core shows; longer ones are clipped.
+pub const TEXT_BYTES: usize = TEXT_WORDS * 8;
+const MAX_SLOTS: usize = 16_384;
+const MAX_CORES: usize = 4_096;
+
+/// A number of the whole instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Total {
+    /// Requests of retired slots.
+    Requests = 4,
+    /// Bytes sent by retired slots.
+    TxBytes = 5,
+    /// Exceptions of retired slots.
+    Exceptions = 6,
+    /// Microseconds spent in requests by retired slots.
+    RunningUs = 7,
+    /// The generation that serves.
+    Generation = 8,
+    /// When the master started, seconds since the epoch.
+    StartedEpochS = 9,
+    /// Log lines that were dropped because nobody read them.
+    LogLinesDropped = 10,
+}
+
+/// A number of one slot. Those above `Pid` to `WorkerId` are written by the master, the rest by the worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Field {
+    /// The worker's number, 1 to `processes`; 0: the slot is empty.
+    WorkerId = 0,
+    /// Its pid; 0: none.
+    Pid = 1,
+    /// Its generation.
+    Generation = 2,
+    /// When it was last forked, seconds since the epoch.
+    LastSpawnEpochS = 3,
+    /// How often this worker number was spawned.
+    RespawnCount = 4,
+    /// How often harakiri ended it.
+    HarakiriCount = 5,
+    /// 1 while it accepts requests.
+    Accepting = 6,
+    /// Requests answered.
+    Requests = 7,
+    /// Bytes sent.
+    TxBytes = 8,
+    /// Requests that ended in an exception.
+    Exceptions = 9,
+    /// Microseconds spent in requests.
+    RunningUs = 10,
+    /// uWSGI's average response time in microseconds: new = (old + last) / 2.
+    AverageUs = 11,
+    /// Resident size in bytes, as last measured.
+    RssBytes = 12,
+    /// Virtual size in bytes, as last measured.
+    VszBytes = 13,
+    /// Connections that the worker holds open.
+    Connections = 14,
+    /// Milliseconds the application took to load.
+    StartupMs = 15,
+}
+
+/// A number of one core (thread) of a slot, written by the worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum CoreField {
+    /// 1 while in a request.
+    InRequest = 0,
+    /// When the request started, microseconds on the monotonic clock.
+    StartedUs = 1,
+    /// When the request started, seconds since the epoch.
+    StartedEpochS = 2,
+    /// Monotonic milliseconds at which harakiri strikes; 0: never.
+    DeadlineMs = 3,
+    /// Requests answered by this core.
+    Requests = 4,
+    /// Writes to clients that failed.
+    WriteErrors = 5,
+    /// Reads from clients that failed.
+    ReadErrors = 6,
+    /// Odd while the text is being written.
+    TextSequence = 7,
+    /// Bytes of text.
+    TextLength = 8,
+}
+
+/// The scoreboard of one instance.
+#[derive(Debug)]
+pub struct Scoreboard {
+    memory: SharedWords,
+    slots: usize,
+    cores: usize,
+}
+
+impl Scoreboard {
+    /// Makes an empty scoreboard.
+    ///
+    /// # Errors
+    /// Creating or mapping the memory, or a size beyond 16384 slots or 4096 cores.
+    pub fn create(slots: usize, cores: usize) -> io::Result<Self> {
+        if slots == 0 || slots > MAX_SLOTS || cores == 0 || cores > MAX_CORES {
+            return Err(invalid());
+        }
+        let board =
+            Self { memory: SharedWords::create("liege-scoreboard", words_for(slots, cores))?, slots, cores };
+        board.word(1).store(as_u64(slots), Ordering::Relaxed);
+        board.word(2).store(as_u64(cores), Ordering::Relaxed);
+        board.word(0).store(MAGIC, Ordering::Release);
+        Ok(board)
+    }
+
+    /// Opens the scoreboard of another process: `writable` for a worker, read-only for an observer, who must call
+    /// nothing that stores.
+    ///
+    /// # Errors
+    /// Mapping, or contents that are not a scoreboard of a size that fits.
+    pub fn open(file: OwnedFd, writable: bool) -> io::Result<Self> {
+        let memory = SharedWords::map(file, writable)?;
+        let word = |at: usize| memory.words().get(at).map_or(0, |w| w.load(Ordering::Acquire));
+        let slots = usize::try_from(word(1)).unwrap_or(usize::MAX);
+        let cores = usize::try_from(word(2)).unwrap_or(usize::MAX);
+        let fits = word(0) == MAGIC
+            && (1..=MAX_SLOTS).contains(&slots)
+            && (1..=MAX_CORES).contains(&cores)
+            && memory.words().len() >= words_for(slots, cores);
+        if fits { Ok(Self { memory, slots, cores }) } else { Err(invalid()) }
+    }
+
+    /// The descriptor to pass to other processes.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.memory.fd()
+    }
+
+    /// How many slots there are.
+    #[must_use]
+    pub const fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// How many cores each slot has.
+    #[must_use]
+    pub const fn cores(&self) -> usize {
+        self.cores
+    }
+
+    /// A slot, by its number from 0.
+    #[must_use]
+    pub fn slot(&self, slot: usize) -> Option<Slot<'_>> {
+        (slot < self.slots)
+            .then_some(Slot { board: self, start: HEADER_WORDS + slot * slot_words(self.cores) })
+    }
+
+    /// All slots.
+    pub fn iter(&self) -> impl Iterator<Item = Slot<'_>> {
+        (0..self.slots).filter_map(|n| self.slot(n))
+    }
+
+    /// A number of the whole instance.
+    #[must_use]
+    pub fn total(&self, total: Total) -> u64 {
+        self.word(total as usize).load(Ordering::Relaxed)
+    }
+
+    /// Sets a number of the whole instance.
+    pub fn set_total(&self, total: Total, value: u64) {
+        self.word(total as usize).store(value, Ordering::Relaxed);
+    }
+
+    /// Adds to a number of the whole instance.
+    pub fn add_total(&self, total: Total, value: u64) {
+        self.word(total as usize).fetch_add(value, Ordering::Relaxed);
+    }
+
+    /// Empties a slot whose worker is gone, keeping its counters in the totals.
+    pub fn retire(&self, slot: usize) {
+        let Some(slot) = self.slot(slot) else { return };
+        self.add_total(Total::Requests, slot.get(Field::Requests));
+        self.add_total(Total::TxBytes, slot.get(Field::TxBytes));
+        self.add_total(Total::Exceptions, slot.get(Field::Exceptions));
+        self.add_total(Total::RunningUs, slot.get(Field::RunningUs));
+        for word in slot.start..slot.start + slot_words(self.cores) {
+            self.word(word).store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Requests answered by all workers, those of retired slots included.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.iter().map(|s| s.get(Field::Requests)).fold(self.total(Total::Requests), u64::saturating_add)
+    }
+
+    fn word(&self, at: usize) -> &AtomicU64 {
+        static NOWHERE: AtomicU64 = AtomicU64::new(0);
+        // In bounds by construction; a wrong index must not take a supervisor down.
+        self.memory.words().get(at).unwrap_or(&NOWHERE)
+    }
+}
+
+/// One worker's place.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot<'a> {
+    board: &'a Scoreboard,
+    start: usize,
+}
+
+impl<'a> Slot<'a> {
+    /// A number.
+    #[must_use]
+    pub fn get(self, field: Field) -> u64 {
+        self.board.word(self.start + field as usize).load(Ordering::Relaxed)
+    }
+
+    /// Sets a number.
+    pub fn set(self, field: Field, value: u64) {
+        self.board.word(self.start + field as usize).store(value, Ordering::Relaxed);
+    }
+
+    /// Adds to a number.
+    pub fn add(self, field: Field, value: u64) {
+        self.board.word(self.start + field as usize).fetch_add(value, Ordering::Relaxed);
+    }
+
+    /// A core, by its number from 0.
+    #[must_use]
+    pub fn core(self, core: usize) -> Option<Core<'a>> {
+        (core < self.board.cores)
+            .then_some(Core { board: self.board, start: self.start + SLOT_WORDS + core * CORE_WORDS })
+    }
+
+    /// All cores.
+    pub fn iter_cores(self) -> impl Iterator<Item = Core<'a>> {
+        (0..self.board.cores).filter_map(move |n| self.core(n))
+    }
+
+    /// Whether a request runs in it.
+    #[must_use]
+    pub fn is_busy(self) -> bool {
+        self.iter_cores().any(|c| c.get(CoreField::InRequest) == 1)
+    }
+
+    /// The earliest harakiri deadline of its running requests, in monotonic milliseconds.
+    #[must_use]
+    pub fn deadline_ms(self) -> Option<u64> {
+        self.iter_cores()
+            .filter(|c| c.get(CoreField::InRequest) == 1)
+            .map(|c| c.get(CoreField::DeadlineMs))
+            .filter(|&deadline| deadline != 0)
+            .min()
+    }
+}
+
+/// One thread of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Core<'a> {
+    board: &'a Scoreboard,
+    start: usize,
+}
+
+impl Core<'_> {
+    /// A number.
+    #[must_use]
+    pub fn get(self, field: CoreField) -> u64 {
+        self.board.word(self.start + field as usize).load(Ordering::Relaxed)
+    }
+
+    /// Sets a number.
+    pub fn set(self, field: CoreField, value: u64) {
+        self.board.word(self.start + field as usize).store(value, Ordering::Relaxed);
+    }
+
+    /// Adds to a number.
+    pub fn add(self, field: CoreField, value: u64) {
+        self.board.word(self.start + field as usize).fetch_add(value, Ordering::Relaxed);
+    }
+
+    /// Shows what the core does: method and path without the query, clipped to [`TEXT_BYTES`].
+    pub fn set_text(self, method: &[u8], path: &[u8]) {
+        let sequence = self.board.word(self.start + CoreField::TextSequence as usize);
+        let old = sequence.load(Ordering::Relaxed) & !1;
+        sequence.store(old.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        let mut bytes = [0_u8; TEXT_BYTES];
+        let mut length = 0;
+        for (place, byte) in bytes.iter_mut().zip(method.iter().chain(b" ").chain(path)) {
+            *place = *byte;
+            length += 1;
+        }
+        for (n, chunk) in bytes.chunks_exact(8).take(length / 8 + 1).enumerate() {
+            let word = chunk.try_into().map_or(0, u64::from_le_bytes);
+            self.board.word(self.start + TEXT_START + n).store(word, Ordering::Relaxed);
+        }
+        self.set(CoreField::TextLength, as_u64(length));
+        sequence.store(old.wrapping_add(2), Ordering::Release);
+    }
+
+    /// What the core does, or did last; `None` while it is being written.
+    #[must_use]
+    pub fn text(self) -> Option<Vec<u8>> {
+        let sequence = self.board.word(self.start + CoreField::TextSequence as usize);
+        let before = sequence.load(Ordering::Acquire);
+        if before % 2 == 1 {
+            return None;
+        }
+        let length = usize::try_from(self.get(CoreField::TextLength)).unwrap_or(0).min(TEXT_BYTES);
+        let mut bytes = Vec::with_capacity(TEXT_BYTES);
+        for n in 0..length.div_ceil(8) {
+            bytes.extend(self.board.word(self.start + TEXT_START + n).load(Ordering::Relaxed).to_le_bytes());
+        }
+        fence(Ordering::Acquire);
+        bytes.truncate(length);
+        (sequence.load(Ordering::Relaxed) == before).then_some(bytes)
+    }
+}
+
+const fn slot_words(cores: usize) -> usize {
+    SLOT_WORDS + cores * CORE_WORDS
+}
+
+const fn words_for(slots: usize, cores: usize) -> usize {
+    HEADER_WORDS + slots * slot_words(cores)
+}
+
+fn as_u64(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}
+
+fn invalid() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "not a scoreboard of a size that fits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_writes_an_observer_reads() {
+        let board = Scoreboard::create(4, 2).unwrap();
+        let observer = Scoreboard::open(board.fd().try_clone_to_owned().unwrap(), false).unwrap();
+        let slot = board.slot(3).unwrap();
+        slot.set(Field::Requests, 7);
+        slot.core(1).unwrap().set(CoreField::InRequest, 1);
+        slot.core(1).unwrap().set(CoreField::DeadlineMs, 99);
+        for path in ["/", "/a/path", &"/x".repeat(400)] {
+            slot.core(1).unwrap().set_text(b"GET", path.as_bytes());
+            let seen = observer.slot(3).unwrap().core(1).unwrap().text().unwrap();
+            let mut expected = format!("GET {path}").into_bytes();
+            expected.truncate(TEXT_BYTES);
+            assert_eq!(seen, expected);
+        }
+        assert_eq!(observer.slot(3).unwrap().deadline_ms(), Some(99));
+        assert!(observer.slot(3).unwrap().is_busy());
+        assert!(!observer.slot(2).unwrap().is_busy());
+        assert!(observer.slot(4).is_none());
+    }
+
+    #[test]
+    fn retiring_a_slot_keeps_its_counters_in_the_total() {
+        let board = Scoreboard::create(2, 1).unwrap();
+        board.slot(0).unwrap().set(Field::Requests, 5);
+        board.slot(1).unwrap().set(Field::Requests, 6);
+        board.retire(0);
+        assert_eq!(board.requests(), 11);
+        assert_eq!(board.slot(0).unwrap().get(Field::Requests), 0);
+    }
+
+    #[test]
+    fn garbage_is_not_a_scoreboard() {
+        let words = SharedWords::create("garbage", 100).unwrap();
+        let open = || Scoreboard::open(words.fd().try_clone_to_owned().unwrap(), false);
+        assert!(open().is_err());
+        words.words()[0].store(MAGIC, Ordering::Relaxed);
+        for (slots, cores) in [(0, 1), (1, 0), (1, 5000), (100, 100), (u64::MAX, u64::MAX)] {
+            words.words()[1].store(slots, Ordering::Relaxed);
+            words.words()[2].store(cores, Ordering::Relaxed);
+            assert!(open().is_err(), "{slots} slots of {cores} cores in 100 words");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! File descriptors: flags, numbers, and taking over those that were handed to this process by number.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+
+/// Descriptors that outlive an exec or must not be met by a subprocess of the app live at this number or above.
+pub const HIGH: RawFd = 64;
+
+/// Duplicates `fd`, close-on-exec, at the lowest free number from [`HIGH`] on.
+///
+/// # Errors
+/// `fcntl(F_DUPFD_CLOEXEC)`: no number is free.
+pub fn duplicate_high(fd: impl AsFd) -> io::Result<OwnedFd> {
+    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(HIGH))?;
+    Ok(own(number))
+}
+
+/// Sets or clears close-on-exec.
+///
+/// # Errors
+/// `fcntl(F_SETFD)`.
+pub fn set_close_on_exec(fd: impl AsFd, on: bool) -> io::Result<()> {
+    fcntl(fd, FcntlArg::F_SETFD(if on { FdFlag::FD_CLOEXEC } else { FdFlag::empty() }))?;
+    Ok(())
+}
+
+/// Sets or clears `O_NONBLOCK` on the open file description (shared by all duplicates).
+///
+/// # Errors
+/// `fcntl(F_GETFL)` or `fcntl(F_SETFL)`.
+pub fn set_nonblocking(fd: impl AsFd, on: bool) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
+    let wanted = if on { flags | OFlag::O_NONBLOCK } else { flags & !OFlag::O_NONBLOCK };
+    if wanted != flags {
+        fcntl(&fd, FcntlArg::F_SETFL(wanted))?;
+    }
+    Ok(())
+}
+
+/// Takes over a descriptor that this process was started with, by its number (from the environment or a record).
+///
+/// # Errors
+/// The number is not an open descriptor.
+pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
+    if number < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: only borrowed for one F_GETFD, which is harmless on any number and fails on a closed one.
+    #[expect(unsafe_code, reason = "the number comes from outside; this is the one place that checks it")]
+    let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+    fcntl(borrowed, FcntlArg::F_GETFD)?;
+    let owned = own(number);
+    set_close_on_exec(&owned, true)?;
+    Ok(owned)
+}
+
+/// Replaces descriptor `target` (0, 1 or 2) by a duplicate of `fd`, without close-on-exec.
+///
+/// # Errors
+/// `dup2`.
+pub fn replace(fd: impl AsFd, target: RawFd) -> io::Result<()> {
+    let source = fd.as_fd().as_raw_fd();
+    if source == target {
+        return set_close_on_exec(fd, false);
+    }
+    // SAFETY: dup2 takes two numbers; `source` is open because it is borrowed, and `target` is a standard
+    // stream that no OwnedFd of ours owns.
+    #[expect(unsafe_code, reason = "nix's dup2 wants an OwnedFd for the target, which 0, 1 and 2 are not")]
+    let done = unsafe { libc::dup2(source, target) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn own(number: RawFd) -> OwnedFd {
+    // SAFETY: callers pass a number that the kernel just returned, or that `adopt` found open and takes over.
+    #[expect(unsafe_code, reason = "the one conversion from number to owner")]
+    unsafe {
+        OwnedFd::from_raw_fd(number)
+    }
+}

@@ -1,0 +1,34 @@
+//! Descriptors in tokio's reactor.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::fd;
+
+/// Makes `fd` non-blocking and registers it with the current runtime for reading and writing.
+///
+/// # Errors
+/// Setting it non-blocking, or registering it (a regular file cannot be).
+pub fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    fd::set_nonblocking(&fd, true)?;
+    register_with(fd, Interest::READABLE | Interest::WRITABLE)
+}
+
+/// The same for reading only: a listener, a pidfd, the read end of a pipe.
+///
+/// # Errors
+/// As [`register`].
+pub fn register_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    fd::set_nonblocking(&fd, true)?;
+    register_with(fd, Interest::READABLE)
+}
+
+fn register_with(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an OwnedFd owns its descriptor until it is dropped, and AsyncFd deregisters before that.
+    #[expect(unsafe_code, reason = "AsyncFd cannot know that every AsRawFd it is given owns its descriptor")]
+    let registered = unsafe { AsyncFd::register_with_interest(fd, interest) };
+    registered.map_err(io::Error::from)
+}

@@ -1,0 +1,290 @@
+//! The messages themselves. Every enum is JSON with the variant's name; unknown fields are ignored by older readers.
+
+use serde::{Deserialize, Serialize};
+
+use super::failure::Failure;
+use crate::config::address::Listen;
+use crate::config::diagnostic::Diagnostic;
+use crate::config::instance::InstanceSpec;
+
+/// Names an operation (a reload, an upgrade) from its request to its outcome. Given by the emperor; an instance
+/// without one counts its own.
+pub type OperationId = u64;
+
+/// Emperor → instance (master).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToInstance {
+    /// The first message. Descriptors: the open vassal file, then one listener for each entry of `listeners`.
+    Start {
+        /// [`super::PROTOCOL`] of the emperor.
+        protocol: u32,
+        /// The vassal's id: its file name with the extension.
+        name: String,
+        /// The path by which the emperor found the file; what `%p`, `%d` and `%n` are made of.
+        path: String,
+        /// The listeners of an earlier life of this vassal, to be used instead of binding anew.
+        listeners: Vec<Listen>,
+        /// What the emperor's operator decided for all vassals.
+        policy: Policy,
+    },
+    /// Read the file again (descriptor: the vassal file, opened anew) and bring up a new generation; answer with
+    /// [`FromInstance::Ended`].
+    Reload {
+        /// The operation to answer.
+        operation: OperationId,
+    },
+    /// Re-execute the master's binary, carry sockets and workers over; with `reload`, bring up a new generation
+    /// after it (descriptor then: the vassal file, opened anew). Answer with [`FromInstance::Ended`].
+    Reexec {
+        /// The operation to answer.
+        operation: OperationId,
+        /// Whether a new generation follows, as `SIGHUP` promises.
+        reload: bool,
+    },
+    /// Stop: workers finish their requests, then everything ends. Those not done after `mercy_ms` are killed.
+    Stop {
+        /// Milliseconds that running requests get; `None`: the instance's own `worker-reload-mercy`.
+        mercy_ms: Option<u64>,
+    },
+}
+
+/// What the emperor's operator decided for all vassals.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// `root-apps = deny`: refuse to run an app as root.
+    pub deny_root_apps: bool,
+    /// The binary to re-execute: the path by which the emperor was started.
+    pub binary: String,
+    /// The extension, when an option named it.
+    pub extension: Option<String>,
+}
+
+/// Instance (master) → emperor.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromInstance {
+    /// The first message of a process, and of a new image after a re-exec. Descriptor: the scoreboard.
+    Hello {
+        /// [`super::PROTOCOL`] of the instance.
+        protocol: u32,
+        /// The crate's version.
+        version: String,
+        /// The master's pid.
+        pid: u32,
+    },
+    /// The configuration as meant, whenever one took effect, with what it warned about.
+    Configured {
+        /// The spec.
+        spec: Box<InstanceSpec>,
+        /// Warnings, each with file and line.
+        warnings: Vec<Diagnostic>,
+    },
+    /// The listeners in use, after bind and whenever they change. Descriptors: one for each entry.
+    Listeners {
+        /// In the order of the descriptors.
+        listeners: Vec<Listen>,
+    },
+    /// The scoreboard was replaced. Descriptor: the new one.
+    Scoreboard,
+    /// How the instance stands.
+    State(InstanceState),
+    /// An operation came to its end.
+    Ended {
+        /// Which.
+        operation: OperationId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// The instance reloads by itself (a signal, a touched file, `uwsgi.reload()`); it counts as `operation`, an
+    /// id of its own choosing with the top bit set.
+    Began {
+        /// The id that `Ended` will name.
+        operation: OperationId,
+        /// Why, for people: `SIGHUP`, `touch-reload of /srv/app/reload.txt`.
+        reason: String,
+    },
+    /// Something worth telling happened: a worker died, harakiri struck, recycling.
+    Event {
+        /// One line.
+        message: String,
+    },
+    /// The instance cannot start or go on, and will exit.
+    Failed(Failure),
+}
+
+/// How an instance stands, as it says itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InstanceState {
+    /// Sockets are bound, the application is being loaded.
+    Starting,
+    /// Workers accept requests.
+    Ready,
+    /// Workers accept, but no application is loaded: every request is answered with 500 (no `need-app`).
+    ReadyWithoutApp,
+    /// A worker has answered its first request.
+    Loyal,
+    /// Requests are being finished, nothing new is accepted.
+    Stopping,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The new generation serves.
+    Swapped,
+    /// The new generation could not be brought up; the old one serves on.
+    RolledBack(Failure),
+    /// The new generation was not ready in time; the old one serves on.
+    TimedOut,
+    /// The change needs what a running instance cannot do to itself (uid, limits, privileged sockets): the emperor
+    /// starts a replacement beside it.
+    NeedsReplace {
+        /// Which options changed.
+        reason: String,
+    },
+    /// A later request took its place.
+    Superseded,
+}
+
+/// Master → zygote.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToZygote {
+    /// Load the application (unless `lazy-apps`). Descriptors: the scoreboard, then one listener for each entry of
+    /// `listeners` (only those that workers serve themselves, never those of the router).
+    Load {
+        /// [`super::PROTOCOL`] of the master.
+        protocol: u32,
+        /// The generation that this zygote makes.
+        generation: u64,
+        /// The configuration.
+        spec: Box<InstanceSpec>,
+        /// In the order of the descriptors.
+        listeners: Vec<Listen>,
+    },
+    /// Fork a worker. Descriptors: the worker's end of its channel, then `routed` stream sockets on which the router
+    /// sends requests.
+    Fork {
+        /// The worker's number, 1 to `processes`: its id for people.
+        worker: u32,
+        /// Its slot on the scoreboard, from 0.
+        slot: u32,
+        /// How many router connections are attached.
+        routed: u32,
+    },
+}
+
+/// Zygote → master.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromZygote {
+    /// The first message.
+    Hello {
+        /// [`super::PROTOCOL`] of the extension.
+        protocol: u32,
+        /// The extension's version.
+        version: String,
+        /// `3.11.7`.
+        python: String,
+        /// `sys.executable`.
+        executable: String,
+    },
+    /// The application is loaded (or will be by each worker, under `lazy-apps`).
+    Loaded {
+        /// Milliseconds that it took.
+        startup_ms: u64,
+        /// Whether there is an application at all (`false` without `need-app` when loading failed).
+        app: bool,
+        /// Python threads run, so workers must load the application themselves instead of being forked.
+        threads: bool,
+        /// The failure behind `app: false`.
+        failure: Option<Failure>,
+    },
+    /// The application could not be loaded; the zygote ends.
+    LoadFailed(Failure),
+    /// A worker was forked.
+    Forked {
+        /// Its slot.
+        slot: u32,
+        /// Its pid.
+        pid: u32,
+    },
+    /// A worker could not be forked.
+    ForkFailed {
+        /// Its slot.
+        slot: u32,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// Master → worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToWorker {
+    /// Finish: accept nothing new, answer what is there, close, exit with status 0.
+    Drain,
+}
+
+/// Worker → master.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromWorker {
+    /// The worker accepts requests.
+    Ready {
+        /// Its pid.
+        pid: u32,
+        /// Whether it has an application.
+        app: bool,
+    },
+    /// It loads the application itself and could not; it ends.
+    LoadFailed(Failure),
+    /// It wants to be replaced: `max-requests` and the like. It serves on until it is told to drain.
+    Recycle {
+        /// Why, for people.
+        reason: String,
+    },
+    /// The application called `uwsgi.reload()`.
+    ReloadRequested,
+    /// The application called `uwsgi.stop()`.
+    StopRequested,
+    /// It has stopped accepting and finishes what it has (the answer to `Drain`).
+    Draining,
+}
+
+/// Master → router.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToRouter {
+    /// Serve. Descriptors: one listener for each entry of `listeners`. Sent again when they change.
+    Serve {
+        /// In the order of the descriptors.
+        listeners: Vec<Listen>,
+        /// The configuration.
+        spec: Box<InstanceSpec>,
+    },
+    /// A worker is ready. Descriptors: the router's ends of its connections, each carries one request at a time.
+    AddWorker {
+        /// Its slot on the scoreboard.
+        slot: u32,
+        /// Its generation.
+        generation: u64,
+    },
+    /// Send it no further request; close its connections when they are idle and say [`FromRouter::Released`].
+    ReleaseWorker {
+        /// Its slot.
+        slot: u32,
+        /// Its generation.
+        generation: u64,
+    },
+    /// Accept nothing new, answer what is there (workers stay until then), close, exit with status 0.
+    Drain,
+}
+
+/// Router → master.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromRouter {
+    /// It accepts connections.
+    Ready,
+    /// The worker's connections are closed.
+    Released {
+        /// Its slot.
+        slot: u32,
+        /// Its generation.
+        generation: u64,
+    },
+}

@@ -1,0 +1,10 @@
+//! What our processes say to each other: messages, the channel that carries them with descriptors, failures as data.
+
+pub mod channel;
+pub mod failure;
+pub mod message;
+
+/// The version of the wire messages. A new child with another one is refused; peers that were carried over an
+/// `execve` or adopted speak the frozen core (hello, reload, drain, stop, exit, listener hand-over), which every
+/// later version reads: JSON objects whose unknown fields are ignored.
+pub const PROTOCOL: u32 = 1;
