@@ -11,5 +11,6 @@ pub mod router;
 pub mod stats;
 pub mod sys;
 pub mod tick;
+pub mod trace;
 pub mod wire;
 pub mod worker;

@@ -6,3 +6,4 @@ pub mod memfd;
 pub mod reactor;
 pub mod seqpacket;
 pub mod shared;
+pub mod stderr;

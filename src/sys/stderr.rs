@@ -1,0 +1,90 @@
+//! Writing to standard error without ever waiting for its reader.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, send};
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::write;
+
+/// A pipe takes up to this many bytes whole or not at all; longer lines would mix with those of other processes.
+pub const LINE_LIMIT_BYTES: usize = libc::PIPE_BUF;
+
+/// The way to this process's standard error, found again whenever descriptor 2 becomes another file.
+#[derive(Debug, Default)]
+pub struct Stderr {
+    way: Option<(Identity, Way)>,
+}
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+/// How to write without waiting. Non-blocking mode belongs to the open file, which other processes share, so it
+/// is never set on descriptor 2 itself.
+#[derive(Debug)]
+enum Way {
+    /// A regular file: writing does not wait for a reader.
+    Direct,
+    /// A socket, as under journald: each write says that it does not wait.
+    Socket,
+    /// The same pipe or terminal, opened once more for ourselves, non-blocking.
+    Reopened(File),
+    /// It may not be opened again: ask for room first.
+    Poll,
+}
+
+impl Stderr {
+    /// Writes `line` whole, or nothing of it; `false` when the reader left no room or is gone.
+    #[must_use]
+    pub fn write(&mut self, line: &[u8]) -> bool {
+        let stderr = io::stderr();
+        let fd = stderr.as_fd();
+        let written = match self.way(fd) {
+            Err(error) => Err(error),
+            Ok(Way::Direct) => write(fd, line),
+            Ok(Way::Socket) => send(fd.as_raw_fd(), line, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
+            Ok(Way::Reopened(own)) => write(own, line),
+            Ok(Way::Poll) => wait_for_room(fd).and_then(|()| write(fd, line)),
+        };
+        written == Ok(line.len())
+    }
+
+    fn way(&mut self, fd: BorrowedFd<'_>) -> nix::Result<&Way> {
+        let stat = fstat(fd)?;
+        let identity = (stat.st_dev, stat.st_ino);
+        if self.way.as_ref().is_none_or(|(known, _)| *known != identity) {
+            self.way = Some((identity, Way::to(fd, SFlag::from_bits_truncate(stat.st_mode))));
+        }
+        self.way.as_ref().map(|(_, way)| way).ok_or(Errno::EBADF)
+    }
+}
+
+impl Way {
+    fn to(fd: BorrowedFd<'_>, mode: SFlag) -> Self {
+        match mode & SFlag::S_IFMT {
+            SFlag::S_IFREG => Self::Direct,
+            SFlag::S_IFSOCK => Self::Socket,
+            _ => OpenOptions::new()
+                .write(true)
+                .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+                .open(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+                .map_or(Self::Poll, Self::Reopened),
+        }
+    }
+}
+
+/// Whether journald reads this process's standard error: `JOURNAL_STREAM` (`device:inode`) names it.
+#[must_use]
+pub fn is_journal(journal_stream: &str) -> bool {
+    fstat(io::stderr()).is_ok_and(|stat| journal_stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+fn wait_for_room(fd: BorrowedFd<'_>) -> nix::Result<()> {
+    let mut polled = [PollFd::new(fd, PollFlags::POLLOUT)];
+    let room = poll(&mut polled, PollTimeout::ZERO)?;
+    if room == 1 { Ok(()) } else { Err(Errno::EAGAIN) }
+}

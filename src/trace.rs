@@ -1,0 +1,268 @@
+//! The log: one escaped line for each event, to standard error, without ever waiting for its reader.
+
+use std::env;
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal};
+use std::sync::Mutex;
+
+use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+
+use crate::sys::stderr::{LINE_LIMIT_BYTES, Stderr, is_journal};
+
+/// What stands before the message of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// The time, and the level where it is not `INFO`.
+    Timed,
+    /// The same in colour.
+    Coloured,
+    /// The priority as `<6>`: journald adds the time.
+    Journal,
+    /// The level where it is not `INFO`: the reader is our emperor, which adds the time.
+    Bare,
+}
+
+/// Starts logging. `LIEGE_LOG` chooses what (`debug`, `info,liege::emperor=trace`), `info` by default; a process
+/// with an emperor (`supervised`) leaves the time to it. A second call changes nothing.
+pub fn start(supervised: bool) {
+    let style = Style::of(supervised);
+    let wanted = env::var("LIEGE_LOG").unwrap_or_default();
+    let (filter, mistake) = match wanted.parse::<Targets>() {
+        Ok(filter) if !wanted.is_empty() => (filter, None),
+        Ok(_) => (Targets::new().with_default(LevelFilter::INFO), None),
+        Err(error) => (Targets::new().with_default(LevelFilter::INFO), Some(error)),
+    };
+    let started: Result<(), TryInitError> =
+        tracing_subscriber::registry().with(Lines::new(style).with_filter(filter)).try_init();
+    if let (Ok(()), Some(error)) = (started, mistake) {
+        tracing::warn!("LIEGE_LOG={wanted}: {error}; logging `info`");
+    }
+}
+
+/// `text` with every character escaped that could end a line, steer a terminal or turn the reading direction.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            c if c.is_control() || is_format_control(c) => {
+                let _ = match u8::try_from(c) {
+                    Ok(byte) => write!(out, "\\x{byte:02x}"),
+                    Err(_) => write!(out, "\\u{{{:x}}}", u32::from(c)),
+                };
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Line and paragraph separators, and what turns the reading direction.
+const fn is_format_control(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+impl Style {
+    fn of(supervised: bool) -> Self {
+        if env::var("JOURNAL_STREAM").is_ok_and(|stream| is_journal(&stream)) {
+            Self::Journal
+        } else if supervised {
+            Self::Bare
+        } else if io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none() {
+            Self::Coloured
+        } else {
+            Self::Timed
+        }
+    }
+
+    fn start(self, level: Level, out: &mut String) {
+        match self {
+            Self::Timed | Self::Coloured => {
+                let mut time = String::new();
+                // `2026-11-20T15:56:27.123456Z`, of which milliseconds are enough.
+                if SystemTime.format_time(&mut Writer::new(&mut time)).is_ok() {
+                    out.push_str(time.get(..23).unwrap_or(&time));
+                    out.push_str("Z ");
+                }
+                match (colour(level), self) {
+                    (Some(colour), Self::Coloured) => {
+                        let _ = write!(out, "\u{1b}[{colour}m{level}\u{1b}[0m ");
+                    }
+                    _ => Self::Bare.start(level, out),
+                }
+            }
+            Self::Journal => {
+                let _ = write!(out, "<{}>", priority(level));
+            }
+            Self::Bare if level == Level::INFO => {}
+            Self::Bare => {
+                let _ = write!(out, "{level} ");
+            }
+        }
+    }
+}
+
+const fn colour(level: Level) -> Option<u8> {
+    match level {
+        Level::ERROR => Some(31),
+        Level::WARN => Some(33),
+        Level::INFO => None,
+        Level::DEBUG | Level::TRACE => Some(2),
+    }
+}
+
+/// The syslog priority.
+const fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+/// The layer that turns events into lines.
+#[derive(Debug)]
+struct Lines {
+    style: Style,
+    out: Mutex<Out>,
+}
+
+#[derive(Debug, Default)]
+struct Out {
+    stderr: Stderr,
+    dropped: u64,
+}
+
+impl Lines {
+    fn new(style: Style) -> Self {
+        Self { style, out: Mutex::default() }
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let line = line(self.style, *event.metadata().level(), &Parts::of(event));
+        let mut out = self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if out.dropped > 0 {
+            let lost = Parts {
+                message: format!("{} log lines were dropped: nobody read them", out.dropped),
+                ..Parts::default()
+            };
+            if out.stderr.write(self::line(self.style, Level::WARN, &lost).as_bytes()) {
+                out.dropped = 0;
+            }
+        }
+        if !out.stderr.write(line.as_bytes()) {
+            out.dropped = out.dropped.saturating_add(1);
+        }
+    }
+}
+
+/// An event's text: `[vassal] message key=value`.
+#[derive(Debug, Default)]
+struct Parts {
+    vassal: Option<String>,
+    message: String,
+    fields: String,
+}
+
+impl Parts {
+    fn of(event: &Event<'_>) -> Self {
+        let mut parts = Self::default();
+        event.record(&mut parts);
+        parts
+    }
+}
+
+impl Visit for Parts {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => self.message = value.to_owned(),
+            "vassal" => self.vassal = Some(value.to_owned()),
+            name => {
+                let _ = write!(self.fields, " {name}={value:?}");
+            }
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            "vassal" => self.vassal = Some(format!("{value:?}")),
+            name => {
+                let _ = write!(self.fields, " {name}={value:?}");
+            }
+        }
+    }
+}
+
+/// One line with its end, never longer than what a pipe takes whole.
+fn line(style: Style, level: Level, parts: &Parts) -> String {
+    let mut line = String::with_capacity(128);
+    style.start(level, &mut line);
+    if let Some(vassal) = &parts.vassal {
+        let _ = write!(line, "[{}] ", escaped(vassal));
+    }
+    line.push_str(&escaped(&parts.message));
+    line.push_str(&escaped(&parts.fields));
+    if line.len() >= LINE_LIMIT_BYTES {
+        let mut end = LINE_LIMIT_BYTES - 1 - '…'.len_utf8();
+        while !line.is_char_boundary(end) {
+            end -= 1;
+        }
+        line.truncate(end);
+        line.push('…');
+    }
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_comes_from_outside_stays_one_harmless_line() {
+        for (text, expected) in [
+            ("plain ü", "plain ü"),
+            ("a\nb\r\tc", "a\\nb\\r\\tc"),
+            ("\u{1b}[31mred\u{7f}", "\\x1b[31mred\\x7f"),
+            ("\u{9b}31m", "\\x9b31m"),
+            ("a\u{202e}b\u{2028}", "a\\u{202e}b\\u{2028}"),
+        ] {
+            assert_eq!(escaped(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_says_when_how_bad_who_and_what() {
+        let parts =
+            Parts { vassal: Some("a\n.ini".into()), message: "gone\n".into(), fields: " pid=7".into() };
+        assert_eq!(line(Style::Bare, Level::INFO, &parts), "[a\\n.ini] gone\\n pid=7\n");
+        assert_eq!(line(Style::Bare, Level::WARN, &parts), "WARN [a\\n.ini] gone\\n pid=7\n");
+        assert_eq!(line(Style::Journal, Level::ERROR, &parts), "<3>[a\\n.ini] gone\\n pid=7\n");
+        let timed = line(Style::Timed, Level::ERROR, &parts);
+        let (time, rest) = timed.split_at(25);
+        assert!(time.ends_with("Z ") && time.contains('T'), "{timed}");
+        assert_eq!(rest, "ERROR [a\\n.ini] gone\\n pid=7\n");
+        assert!(!timed.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn no_line_is_longer_than_a_pipe_takes_whole() {
+        let parts = Parts { message: "ü".repeat(5000), ..Parts::default() };
+        let line = line(Style::Bare, Level::INFO, &parts);
+        assert!(line.len() <= LINE_LIMIT_BYTES && line.ends_with("…\n"));
+    }
+}
