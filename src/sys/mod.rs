@@ -1,9 +1,12 @@
 //! The operating system, made safe: everything below knows nothing of the rest of the crate.
 
+pub mod background;
 pub mod clock;
 pub mod fd;
 pub mod memfd;
+pub mod process;
 pub mod reactor;
 pub mod seqpacket;
 pub mod shared;
+pub mod signals;
 pub mod stderr;

@@ -1,0 +1,72 @@
+//! Signals: what is ignored, what is blocked, and what a loop waits for.
+
+use std::io;
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+
+/// Ignores `SIGPIPE`, so that a peer that hangs up is an error of a write and not a death. The first act of every
+/// process of ours, because a child starts with the default.
+///
+/// # Errors
+/// `sigaction`.
+pub fn ignore_sigpipe() -> io::Result<()> {
+    ignore(Signal::SIGPIPE)
+}
+
+/// Ignores the signals that uWSGI's tools send and that have no meaning here; their default would end the process.
+///
+/// # Errors
+/// `sigaction`.
+pub fn ignore_harmless() -> io::Result<()> {
+    for signal in [Signal::SIGPIPE, Signal::SIGUSR2, Signal::SIGWINCH, Signal::SIGALRM, Signal::SIGURG] {
+        ignore(signal)?;
+    }
+    Ok(())
+}
+
+/// Blocks every signal of the calling thread. What arrives stays pending, also over an `execve`.
+///
+/// # Errors
+/// `sigprocmask`.
+pub fn block_all() -> io::Result<()> {
+    set_mask(&SigSet::all())
+}
+
+/// Blocks no signal; what was pending is delivered now.
+///
+/// # Errors
+/// `sigprocmask`.
+pub fn unblock_all() -> io::Result<()> {
+    set_mask(&SigSet::empty())
+}
+
+/// Runs `spawn` with no signal blocked, and restores the mask after it. Costs no system call beyond one when nothing
+/// is blocked anyway.
+///
+/// # Errors
+/// `sigprocmask`, and whatever `spawn` says.
+pub(super) fn with_nothing_blocked<T>(spawn: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let mut old = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, None, Some(&mut old))?;
+    if old.iter().next().is_none() {
+        return spawn();
+    }
+    unblock_all()?;
+    let result = spawn();
+    set_mask(&old)?;
+    result
+}
+
+fn ignore(signal: Signal) -> io::Result<()> {
+    let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    // SAFETY: SIG_IGN runs no code.
+    #[expect(unsafe_code, reason = "sigaction")]
+    unsafe {
+        sigaction(signal, &ignored)?
+    };
+    Ok(())
+}
+
+fn set_mask(mask: &SigSet) -> io::Result<()> {
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None)?)
+}
