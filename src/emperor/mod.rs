@@ -1,1 +1,7 @@
 //! The emperor: watches directories, keeps one instance for each vassal file, adopts nothing it cannot prove.
+
+pub mod fleet;
+pub mod handle;
+pub mod life;
+
+pub use handle::{Command, Handle, Refusal, Request};

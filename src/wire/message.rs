@@ -45,6 +45,9 @@ pub enum ToInstance {
     Stop {
         /// Milliseconds that running requests get; `None`: the instance's own `worker-reload-mercy`.
         mercy_ms: Option<u64>,
+        /// Another life of this vassal serves on with the same sockets and files: `vacuum` removes none.
+        #[serde(default)]
+        keep_files: bool,
     },
 }
 

@@ -1,0 +1,372 @@
+//! The fleet as data: what the emperor knows of its directories, vassals and operations. The API reads it, `decide` changes it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::life::Life;
+use crate::config::diagnostic::Diagnostic;
+use crate::config::instance::InstanceSpec;
+use crate::stats::scoreboard::Scoreboard;
+use crate::tick::Tick;
+use crate::wire::failure::Failure;
+use crate::wire::message::OperationId;
+
+/// How many log lines are kept of each vassal.
+pub const LOG_LINES: usize = 200;
+/// How many ended operations are kept.
+pub const OPERATIONS: usize = 1000;
+/// How many events are kept.
+pub const EVENTS: usize = 1000;
+
+/// Everything that the emperor knows.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Fleet {
+    /// Whether it runs or is on its way out.
+    pub phase: Phase,
+    /// When this emperor started, in milliseconds since the epoch; kept over a re-execution.
+    pub started_epoch_ms: u64,
+    /// How often it re-executed itself.
+    pub reexecutions: u64,
+    /// The watched directories, in order.
+    pub directories: Vec<Directory>,
+    /// The vassals by id: the file's name with its extension.
+    pub vassals: BTreeMap<String, Vassal>,
+    /// Files that are not started, each with the reason. Leftovers of editors and dot files are not listed.
+    pub not_started: Vec<NotStarted>,
+    /// Operations, oldest first: those that run, and the last [`OPERATIONS`] that ended.
+    pub operations: VecDeque<Operation>,
+    /// What happened, oldest first, the last [`EVENTS`].
+    pub events: VecDeque<FleetEvent>,
+    /// Lines that could not be written to the emperor's own log because nobody took them.
+    pub log_lines_dropped: u64,
+    /// The next operation's id, less one.
+    pub(super) last_operation: OperationId,
+    /// The next life's id, less one.
+    pub(super) last_life: u64,
+    /// Vassals that wait for a place among those that load, in order.
+    pub(super) queue: VecDeque<String>,
+    /// How many vassals may load at the same time.
+    pub(super) places: usize,
+    /// Whether every file of the first scan has been brought up, has failed, or took too long.
+    pub(super) settled: bool,
+}
+
+/// Whether the emperor runs or is on its way out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The first vassals are being brought up.
+    #[default]
+    Starting,
+    /// All is as usual.
+    Running,
+    /// Every vassal is being stopped; then the emperor exits.
+    Stopping,
+}
+
+/// A watched directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directory {
+    /// Its path as given, made absolute.
+    pub path: PathBuf,
+    /// Why it cannot be read at the moment (`no such file or directory`); it is tried again at each rescan.
+    pub problem: Option<String>,
+    /// Why changes in it are only noticed by the rescan; `None`: inotify tells.
+    pub unwatched: Option<String>,
+    /// Who else could put files there, as a sentence.
+    pub warning: Option<String>,
+}
+
+/// What tells one state of a file from another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FileIdentity {
+    /// The device.
+    pub dev: u64,
+    /// The inode.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Time of the last change of the content, nanoseconds since the epoch.
+    pub mtime_ns: i64,
+    /// Time of the last change of the inode, nanoseconds since the epoch.
+    pub ctime_ns: i64,
+}
+
+/// A vassal: a file, and the instance that runs for it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Vassal {
+    /// The file's name with its extension.
+    pub id: String,
+    /// The watched directory that it is in.
+    pub directory: PathBuf,
+    /// The file's path: directory and name.
+    pub path: PathBuf,
+    /// The file as last seen.
+    pub identity: FileIdentity,
+    /// How it stands.
+    pub state: State,
+    /// The running instance.
+    pub current: Option<Life>,
+    /// The instance that is being started beside the running one, to replace it.
+    pub next: Option<Life>,
+    /// Instances on their way out: those being stopped, and what dead masters left behind.
+    pub leaving: Vec<Life>,
+    /// How the last instance ended.
+    pub last_exit: Option<Exit>,
+    /// The last failure that an instance reported.
+    pub last_failure: Option<Failure>,
+    /// Why the file as it is now does not work; cleared when a configuration takes effect.
+    pub config_error: Option<Failure>,
+    /// What the configuration in effect warns about.
+    pub warnings: Vec<Diagnostic>,
+    /// The configuration in effect.
+    pub spec: Option<Box<InstanceSpec>>,
+    /// How often an instance died unasked and another was started.
+    pub restarts: u64,
+    /// How often a new generation took over.
+    pub reloads: u64,
+    /// The last reload that ended.
+    pub last_reload: Option<Operation>,
+    /// Failures in a row; what the back-off grows with.
+    pub attempts: u32,
+    /// The vassal's last output, oldest first, at most [`LOG_LINES`].
+    pub log: VecDeque<LogLine>,
+    /// Lines of output that could not be passed on to the emperor's log.
+    pub log_lines_dropped: u64,
+    /// The scoreboard of the running instance, opened for reading.
+    #[serde(skip)]
+    pub scoreboard: Option<Arc<Scoreboard>>,
+    /// What is to happen that has not begun.
+    pub(super) wants: Wants,
+}
+
+/// How a vassal stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// It waits for a place among those that load.
+    Waiting,
+    /// Its instance was launched and is not ready.
+    Starting,
+    /// It serves.
+    Up {
+        /// `false`: the application did not load and every request is answered with 500 (no `need-app`).
+        app: bool,
+        /// It has answered a request.
+        loyal: bool,
+    },
+    /// It serves, and a new generation (or a replacement) is being brought up.
+    Reloading {
+        /// The operation.
+        operation: OperationId,
+    },
+    /// It is being stopped.
+    Stopping,
+    /// It failed and is tried again later.
+    Resting {
+        /// When (monotonic).
+        until: Tick,
+        /// Failures in a row.
+        attempts: u32,
+    },
+    /// An operator stopped it; only an operator, or a new file of that name, starts it again.
+    Stopped,
+}
+
+/// What is to happen to a vassal that has not begun.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Wants {
+    /// The file is gone: end, then forget the vassal.
+    pub(super) removed: bool,
+    /// An operator stopped it.
+    pub(super) stopped: bool,
+    /// A reload that waits for a place: operation, and whether the master re-executes itself for it.
+    pub(super) reload: Option<OperationId>,
+    /// A re-execution of the master that waits for a place.
+    pub(super) reexec: Option<OperationId>,
+    /// The start or stop that an operator asked for.
+    pub(super) start: Option<OperationId>,
+    /// The stop that an operator asked for.
+    pub(super) stop: Option<OperationId>,
+}
+
+/// A file that is not started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotStarted {
+    /// The watched directory that it is in.
+    pub directory: PathBuf,
+    /// Its name; bytes that are not UTF-8 and control characters are escaped as `\xNN`.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Its pid.
+    pub pid: u32,
+    /// When, milliseconds since the epoch.
+    pub at_epoch_ms: u64,
+    /// How.
+    pub how: ExitKind,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExitKind {
+    /// It returned this status.
+    Status(i32),
+    /// This signal killed it.
+    Signal(i32),
+    /// It is gone and was not ours to wait for.
+    Unknown,
+}
+
+impl fmt::Display for ExitKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "exit status {status}"),
+            Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::Unknown => f.write_str("unknown exit status"),
+        }
+    }
+}
+
+/// Something that was asked for, from the request to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Its id, from 1.
+    pub id: OperationId,
+    /// What was asked for.
+    pub kind: OperationKind,
+    /// The vassal; `None`: the whole fleet.
+    pub vassal: Option<String>,
+    /// The operation of the whole fleet that this is a part of.
+    pub parent: Option<OperationId>,
+    /// Who asked, or why: `touched`, `SIGHUP`, `API uid 0`.
+    pub why: String,
+    /// When it was asked for, milliseconds since the epoch.
+    pub asked_epoch_ms: u64,
+    /// When it ended, milliseconds since the epoch.
+    pub ended_epoch_ms: Option<u64>,
+    /// How it ended; `None`: it waits or runs.
+    pub ending: Option<Ending>,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OperationKind {
+    /// Start a stopped or resting vassal.
+    Start,
+    /// Stop a vassal and keep it stopped.
+    Stop,
+    /// Bring up a new generation.
+    Reload,
+    /// Re-execute the binary: a master's, or the emperor's and then every master's.
+    Upgrade,
+}
+
+/// How an operation ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// What was asked for is done (start, stop, upgrade).
+    Done,
+    /// The new generation serves.
+    Swapped,
+    /// The new generation could not be brought up; the old one serves on.
+    RolledBack(Failure),
+    /// The new generation was not ready in time; the old one serves on.
+    TimedOut,
+    /// A later request took its place.
+    Superseded,
+    /// It could not be done.
+    Failed(Failure),
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetEvent {
+    /// A number that grows by one with each event.
+    pub number: u64,
+    /// When, milliseconds since the epoch.
+    pub at_epoch_ms: u64,
+    /// The vassal; `None`: the emperor itself.
+    pub vassal: Option<String>,
+    /// One line, control characters escaped.
+    pub message: String,
+}
+
+/// A line of a vassal's output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When it was read, milliseconds since the epoch.
+    pub at_epoch_ms: u64,
+    /// The line without its end, control characters escaped.
+    pub text: String,
+}
+
+impl Fleet {
+    /// An operation by its id, if it still is known.
+    #[must_use]
+    pub fn operation(&self, id: OperationId) -> Option<&Operation> {
+        self.operations.iter().rev().find(|operation| operation.id == id)
+    }
+}
+
+impl Vassal {
+    /// A vassal that was just found: nothing runs yet.
+    #[must_use]
+    pub fn new(id: String, directory: PathBuf, identity: FileIdentity) -> Self {
+        Self {
+            path: directory.join(&id),
+            id,
+            directory,
+            identity,
+            state: State::Waiting,
+            current: None,
+            next: None,
+            leaving: Vec::new(),
+            last_exit: None,
+            last_failure: None,
+            config_error: None,
+            warnings: Vec::new(),
+            spec: None,
+            restarts: 0,
+            reloads: 0,
+            last_reload: None,
+            attempts: 0,
+            log: VecDeque::new(),
+            log_lines_dropped: 0,
+            scoreboard: None,
+            wants: Wants::default(),
+        }
+    }
+
+    /// The running master's pid.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.current.as_ref().and_then(|life| life.pid)
+    }
+
+    /// When a resting vassal is tried again (monotonic).
+    #[must_use]
+    pub const fn next_try(&self) -> Option<Tick> {
+        match self.state {
+            State::Resting { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
+    /// Whether requests are answered by an instance now.
+    #[must_use]
+    pub const fn serves(&self) -> bool {
+        matches!(self.state, State::Up { .. } | State::Reloading { .. })
+    }
+}

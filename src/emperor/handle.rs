@@ -1,0 +1,106 @@
+//! The emperor's face to the API: the fleet to read, requests to send.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::fleet::Fleet;
+use crate::wire::message::OperationId;
+
+/// How many requests wait for the emperor's loop before senders wait.
+pub const QUEUE: usize = 64;
+
+/// Reads the fleet and steers it; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    fleet: Arc<Mutex<Fleet>>,
+    commands: mpsc::Sender<Command>,
+}
+
+/// A request with who made it, and where its answer goes.
+#[derive(Debug)]
+pub struct Command {
+    /// For the audit line in the log: `API uid 1000`, `API 127.0.0.1:4711`.
+    pub who: String,
+    /// What is asked for.
+    pub request: Request,
+    /// The operation's id, to be looked up in [`Fleet::operation`], or why it is refused.
+    pub answer: oneshot::Sender<Result<OperationId, Refusal>>,
+}
+
+/// What can be asked for. Vassals are named by their id, exactly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Bring up a new generation; starts a resting vassal at once.
+    Reload {
+        /// The vassal's id.
+        vassal: String,
+    },
+    /// Bring up a new generation of every vassal, a bounded number at a time.
+    ReloadAll,
+    /// Stop a vassal, and keep it stopped.
+    Stop {
+        /// The vassal's id.
+        vassal: String,
+    },
+    /// Start a stopped vassal, or a resting one at once.
+    Start {
+        /// The vassal's id.
+        vassal: String,
+    },
+    /// End the back-off: of one vassal, or of all.
+    ClearBackOff {
+        /// The vassal's id; `None`: all.
+        vassal: Option<String>,
+    },
+    /// Look at the directories now.
+    Rescan,
+    /// Re-execute the emperor, then every master, without reloading the apps.
+    Upgrade,
+}
+
+/// Why a request is not followed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no vassal of that id.
+    #[error("no vassal {0:?}")]
+    UnknownVassal(String),
+    /// The vassal's state does not allow it: the sentence says why.
+    #[error("{0}")]
+    Conflict(String),
+    /// The emperor is stopping.
+    #[error("the emperor is stopping")]
+    Stopping,
+}
+
+impl Handle {
+    /// A handle, and the end from which the loop takes commands.
+    pub(super) fn new(fleet: Fleet) -> (Self, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel(QUEUE);
+        (Self { fleet: Arc::new(Mutex::new(fleet)), commands }, receiver)
+    }
+
+    /// A handle for tests of the API: the fleet is as given, the commands arrive at the receiver.
+    #[must_use]
+    pub fn detached(fleet: Fleet) -> (Self, mpsc::Receiver<Command>) {
+        Self::new(fleet)
+    }
+
+    /// The fleet, locked: read what is needed and let go; the emperor's loop waits meanwhile. Never hold it over an
+    /// `await`.
+    pub fn fleet(&self) -> MutexGuard<'_, Fleet> {
+        // A reader that panicked changed nothing.
+        self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for something and waits for the loop's word: the id of the operation that began.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn request(&self, who: String, request: Request) -> Result<OperationId, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let command = Command { who, request, answer };
+        self.commands.send(command).await.map_err(|_| Refusal::Stopping)?;
+        answered.await.unwrap_or(Err(Refusal::Stopping))
+    }
+}
