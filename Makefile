@@ -1,0 +1,55 @@
+# make run      build, and serve vassals.example
+# make test     everything that must pass
+# make lint     format and lints only
+# make bench    liege beside uWSGI, Granian and gunicorn (minutes)
+# make install  PREFIX=/usr/local DESTDIR= : binary, extension, unit
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+
+.PHONY: run build test lint environments bench bench-fleet bench-reload install
+
+run:
+	$(CARGO) build --release
+	@mkdir -p run
+	@sed -n 's/^; Try: /  /p' vassals.example/*.ini
+	@echo "  target/release/liege status --api run/api.sock"
+	exec target/release/liege --emperor vassals.example --api run/api.sock
+
+build:
+	$(CARGO) build
+
+# A toolchain without rustfmt or clippy builds liege all the same: the check is skipped, and says so.
+lint:
+	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --check; else echo "skipped: rustfmt (not installed)"; fi
+	@if $(CARGO) clippy --version >/dev/null 2>&1; then $(CARGO) clippy --all-targets -- -D warnings; else echo "skipped: clippy (not installed)"; fi
+
+# The tests start the binary, whose workers load the extension: both are built first.
+test: lint build environments
+	tests/run
+
+environments:
+	tests/make-environments
+
+bench:
+	$(CARGO) build --release
+	bench/run
+
+bench-fleet:
+	$(CARGO) build --release
+	bench/fleet
+
+bench-reload:
+	$(CARGO) build --release
+	bench/reload
+
+install:
+	$(CARGO) build --release
+	install -D -m 755 target/release/liege $(DESTDIR)$(PREFIX)/bin/liege
+	install -D -m 755 target/release/libliege.so $(DESTDIR)$(PREFIX)/lib/liege/libliege.so
+	install -D -m 755 systemd/end-leftovers $(DESTDIR)$(PREFIX)/lib/liege/end-leftovers
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's|/usr/local/|$(PREFIX)/|' systemd/liege.service > $(DESTDIR)$(UNITDIR)/liege.service
+	chmod 644 $(DESTDIR)$(UNITDIR)/liege.service
