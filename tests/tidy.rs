@@ -1,5 +1,11 @@
 //! Holds the code to the rules of `docs/architecture.md`: its tables are read from the page, not repeated here.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by panicking, also in its helpers"
+)]
+
 #[path = "tidy/rules.rs"]
 mod rules;
 #[path = "tidy/source.rs"]
