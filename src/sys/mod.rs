@@ -3,7 +3,10 @@
 pub mod background;
 pub mod clock;
 pub mod fd;
+pub mod file;
+pub mod inotify;
 pub mod memfd;
+pub mod own;
 pub mod process;
 pub mod reactor;
 pub mod seqpacket;

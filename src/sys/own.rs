@@ -1,0 +1,104 @@
+//! This process itself: who it is, what it may hold open, whom it is the parent of, and what it becomes.
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsString};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// The effective user id.
+#[must_use]
+pub fn effective_uid() -> u32 {
+    nix::unistd::geteuid().as_raw()
+}
+
+/// Raises the soft limit of open descriptors to the hard one, and answers what it was.
+///
+/// # Errors
+/// `getrlimit` or `setrlimit`.
+pub fn raise_descriptor_limit() -> io::Result<u64> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if soft < hard {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    }
+    Ok(soft)
+}
+
+/// Sets the soft limit of open descriptors of a child of ours that was not reaped yet.
+///
+/// # Errors
+/// `prlimit`: it changed its identity already, or is gone.
+pub fn set_descriptor_limit(child: u32, soft: u64) -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let pid = libc::pid_t::try_from(child).map_err(io::Error::other)?;
+    let limit = libc::rlimit { rlim_cur: soft.min(hard), rlim_max: hard };
+    // SAFETY: the new limit is read from a valid place, and no old one is asked for.
+    #[expect(unsafe_code, reason = "there is no wrapper for prlimit")]
+    let done = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The pids of this process's children, those that ended and were not reaped included.
+///
+/// # Errors
+/// Reading procfs.
+pub fn children() -> io::Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for task in fs::read_dir("/proc/self/task")? {
+        // A thread that just ended has no children left.
+        let Ok(list) = fs::read_to_string(task?.path().join("children")) else { continue };
+        pids.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+    }
+    Ok(pids)
+}
+
+/// The process group of a process.
+#[must_use]
+pub fn group_of(pid: u32) -> Option<u32> {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).ok()?);
+    nix::unistd::getpgid(Some(pid)).ok().and_then(|group| u32::try_from(group.as_raw()).ok())
+}
+
+/// Becomes another program, with the environment as it is. Returns only when that fails; close-on-exec descriptors
+/// are still there then.
+///
+/// # Errors
+/// An argument with a NUL, or `execv`.
+pub fn execute(program: &Path, arguments: Vec<OsString>) -> io::Result<Infallible> {
+    let program = CString::new(program.as_os_str().to_owned().into_vec())?;
+    let arguments = arguments
+        .into_iter()
+        .map(|argument| CString::new(argument.into_vec()))
+        .collect::<Result<Vec<CString>, _>>()?;
+    Ok(nix::unistd::execv(&program, &arguments)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::process::{Launch, wait};
+
+    #[test]
+    fn a_child_is_listed_with_its_group_and_takes_a_limit() {
+        let (reader, writer) = io::pipe().unwrap();
+        let (said, say) = io::pipe().unwrap();
+        let child = Launch::new("/bin/sh")
+            .arg("-c")
+            .arg("read go; ulimit -Sn")
+            .stdin(reader.into())
+            .stdout(say.into())
+            .own_group()
+            .spawn()
+            .unwrap();
+        assert!(children().unwrap().contains(&child.pid()));
+        assert_eq!(group_of(child.pid()), Some(child.pid()));
+        set_descriptor_limit(child.pid(), 77).unwrap();
+        drop(writer);
+        assert_eq!(io::read_to_string(said).unwrap(), "77\n");
+        wait(&child).unwrap();
+        assert_eq!(group_of(child.pid()), None);
+    }
+}
