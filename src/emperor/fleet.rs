@@ -41,8 +41,6 @@ pub struct Fleet {
     pub operations: VecDeque<Operation>,
     /// What happened, oldest first, the last [`EVENTS`].
     pub events: VecDeque<FleetEvent>,
-    /// Lines that could not be written to the emperor's own log because nobody took them.
-    pub log_lines_dropped: u64,
     /// The next operation's id, less one.
     pub(super) last_operation: OperationId,
     /// The next life's id, less one.
@@ -135,8 +133,6 @@ pub struct Vassal {
     pub attempts: u32,
     /// The vassal's last output, oldest first, at most [`LOG_LINES`].
     pub log: VecDeque<LogLine>,
-    /// Lines of output that could not be passed on to the emperor's log.
-    pub log_lines_dropped: u64,
     /// The scoreboard of the running instance, opened for reading.
     #[serde(skip)]
     pub scoreboard: Option<Arc<Scoreboard>>,
@@ -343,7 +339,6 @@ impl Vassal {
             last_reload: None,
             attempts: 0,
             log: VecDeque::new(),
-            log_lines_dropped: 0,
             scoreboard: None,
             wants: Wants::default(),
         }

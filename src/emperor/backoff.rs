@@ -1,0 +1,82 @@
+//! How long a vassal that failed rests before it is tried again.
+
+use std::time::Duration;
+
+use crate::tick::Tick;
+
+/// A vassal that was ready for this long has proved itself: its failures so far are forgotten.
+pub const PROVEN: Duration = Duration::from_secs(10);
+
+/// The first and the longest delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackOff {
+    /// After the first failure in a row.
+    pub first: Duration,
+    /// Never longer than this, jitter included.
+    pub longest: Duration,
+}
+
+impl BackOff {
+    /// The delay after so many failures in a row: doubling up to the longest, less up to a quarter by `chance`
+    /// (any number; the same one gives the same delay), so that vassals which failed together do not return
+    /// together.
+    #[must_use]
+    pub fn delay(self, attempts: u32, chance: u64) -> Duration {
+        let doublings = attempts.saturating_sub(1).min(31);
+        let full = self.first.saturating_mul(1 << doublings).min(self.longest);
+        let quarter = u64::try_from(full.as_millis() / 4).unwrap_or(u64::MAX);
+        full.saturating_sub(Duration::from_millis(chance % quarter.saturating_add(1)))
+    }
+}
+
+/// Failures in a row after one more, and whether the next try may follow at once: a vassal that served, and did not
+/// fail lately, gets its first restart for nothing.
+#[must_use]
+pub fn after_failure(attempts: u32, ready_since: Option<Tick>, now: Tick) -> (u32, bool) {
+    let forgiven = ready_since.is_some_and(|ready| now.since(ready) >= PROVEN);
+    let before = if forgiven { 0 } else { attempts };
+    (before.saturating_add(1), before == 0 && ready_since.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_delay_doubles_up_to_the_longest_and_jitter_only_shortens_it() {
+        let back_off = BackOff { first: Duration::from_secs(1), longest: Duration::from_secs(180) };
+        for (attempts, chance, expected_ms) in [
+            (0, 0, 1000),
+            (1, 0, 1000),
+            (2, 0, 2000),
+            (3, 0, 4000),
+            (8, 0, 128_000),
+            (9, 0, 180_000),
+            (40, 0, 180_000),
+            (u32::MAX, 0, 180_000),
+            (1, 250, 750),
+            (1, 251, 1000),
+            (9, 45_000, 135_000),
+        ] {
+            assert_eq!(back_off.delay(attempts, chance).as_millis(), expected_ms, "{attempts} {chance}");
+        }
+        let none = BackOff { first: Duration::ZERO, longest: Duration::ZERO };
+        assert_eq!(none.delay(5, 77), Duration::ZERO);
+    }
+
+    #[test]
+    fn only_a_vassal_that_proved_itself_is_forgiven() {
+        let at = |ms| Some(Tick::from_ms(ms));
+        let now = Tick::from_ms(100_000);
+        for (attempts, ready, expected) in [
+            (0, None, (1, false)),
+            (3, None, (4, false)),
+            (0, at(99_999), (1, true)),
+            (1, at(99_999), (2, false)),
+            (7, at(90_001), (8, false)),
+            (7, at(90_000), (1, true)),
+        ] {
+            assert_eq!(after_failure(attempts, ready, now), expected, "{attempts} {ready:?}");
+        }
+    }
+}
