@@ -12,4 +12,6 @@ pub mod reactor;
 pub mod seqpacket;
 pub mod shared;
 pub mod signals;
+pub mod socket;
 pub mod stderr;
+pub mod user;

@@ -1,0 +1,304 @@
+//! Listening sockets: made, taken over, looked at, removed.
+
+use std::fs;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use nix::fcntl::AtFlags;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrLike, SockaddrStorage, UnixAddr, bind,
+    getsockname, listen, setsockopt, socket, sockopt,
+};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid, fchownat};
+
+/// Listens on a TCP address.
+///
+/// # Errors
+/// `socket`, `bind` or `listen`.
+pub fn listen_tcp(address: SocketAddr, backlog: u32) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket(
+        family,
+        SockType::Stream,
+        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+        SockProtocol::Tcp,
+    )?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    finish(socket, &SockaddrStorage::from(address), backlog)
+}
+
+/// Looks a host up, IPv4 first; nothing is every IPv4 address. May ask a name server and wait for it.
+///
+/// # Errors
+/// The name is unknown.
+pub fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
+    if host.is_empty() {
+        return Ok((Ipv4Addr::UNSPECIFIED, port).into());
+    }
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok((address, port).into());
+    }
+    let mut found: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    found.sort_by_key(SocketAddr::is_ipv6);
+    let none = || io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
+    found.into_iter().next().ok_or_else(none)
+}
+
+/// Listens on an abstract unix address.
+///
+/// # Errors
+/// `socket`, `bind` or `listen`.
+pub fn listen_abstract(name: &str, backlog: u32) -> io::Result<OwnedFd> {
+    finish(unix_socket()?, &UnixAddr::new_abstract(name.as_bytes())?, backlog)
+}
+
+/// Which file a unix socket is: device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+/// What a unix socket's file shall be like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnixOptions {
+    /// Its mode, exact from the moment it exists.
+    pub mode: u32,
+    /// Its owner; `None`: whoever makes it.
+    pub user: Option<u32>,
+    /// Its group; `None`: whoever makes it.
+    pub group: Option<u32>,
+    /// Another user whose dead socket may be in the way: whom the instance runs as.
+    pub runs_as: Option<u32>,
+}
+
+/// Listens on a unix socket, in place of a dead one of ours.
+///
+/// # Errors
+/// Something else is at the path, or somebody listens there, or `bind`, `listen`, `chown` or `chmod` fail.
+pub fn listen_unix(path: &Path, options: UnixOptions, backlog: u32) -> io::Result<OwnedFd> {
+    remove_dead(path, options)?;
+    let socket = unix_socket()?;
+    let address = UnixAddr::new(path)?;
+    // A chmod after bind would leave a moment in which anybody may connect.
+    let old = umask(Mode::from_bits_truncate(0o777 & !options.mode));
+    let bound = bind(socket.as_raw_fd(), &address);
+    umask(old);
+    bound?;
+    adjust(path, options)?;
+    listen(&socket, kernel_backlog(backlog)?)?;
+    Ok(socket)
+}
+
+/// The file at `path`, if it is a socket.
+#[must_use]
+pub fn identity(path: &Path) -> Option<FileIdentity> {
+    let stat = fs::symlink_metadata(path).ok()?;
+    stat.file_type().is_socket().then(|| FileIdentity { device: stat.dev(), inode: stat.ino() })
+}
+
+/// Removes a unix socket if its file is still the one that was made.
+///
+/// # Errors
+/// It is another one by now, or `unlink`.
+pub fn remove_unix(path: &Path, made: FileIdentity) -> io::Result<()> {
+    match identity(path) {
+        Some(found) if found == made => fs::remove_file(path),
+        None if !path.exists() => Ok(()),
+        _ => Err(io::Error::other("it is not the socket that was made here")),
+    }
+}
+
+/// Whether a descriptor is a listening socket.
+#[must_use]
+pub fn is_listening(fd: impl AsFd) -> bool {
+    nix::sys::socket::getsockopt(&fd, sockopt::AcceptConn).unwrap_or(false)
+}
+
+/// Changes the length of a listener's queue.
+///
+/// # Errors
+/// `listen`.
+pub fn set_backlog(fd: impl AsFd, backlog: u32) -> io::Result<()> {
+    Ok(listen(&fd, kernel_backlog(backlog)?)?)
+}
+
+/// The port that a TCP listener has, which the kernel chose if it was asked to.
+#[must_use]
+pub fn local_port(fd: BorrowedFd<'_>) -> Option<u16> {
+    let address: SockaddrStorage = getsockname(fd.as_raw_fd()).ok()?;
+    match address.family()? {
+        AddressFamily::Inet => address.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::port),
+        AddressFamily::Inet6 => address.as_sockaddr_in6().map(nix::sys::socket::SockaddrIn6::port),
+        _ => None,
+    }
+}
+
+/// How many connections wait to be accepted on a TCP listener, and how many may; `None` for other sockets.
+#[must_use]
+pub fn tcp_queue(fd: BorrowedFd<'_>) -> Option<(u32, u32)> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let size = size_of::<libc::tcp_info>();
+    let mut length = libc::socklen_t::try_from(size).ok()?;
+    // SAFETY: getsockopt writes at most `length` bytes to `info`, which has that many.
+    #[expect(unsafe_code, reason = "there is no wrapper for TCP_INFO")]
+    let done = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if done < 0 {
+        return None;
+    }
+    // SAFETY: zeroed, then partly overwritten by the kernel; every bit pattern is a tcp_info.
+    #[expect(unsafe_code, reason = "a structure of numbers that was zeroed first")]
+    let info = unsafe { info.assume_init() };
+    // For a listener the kernel puts the queue and its limit into these two fields.
+    Some((info.tcpi_unacked, info.tcpi_sacked))
+}
+
+/// The longest queue that the system allows (`net.core.somaxconn`).
+#[must_use]
+pub fn longest_backlog() -> Option<u32> {
+    fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
+}
+
+fn unix_socket() -> io::Result<OwnedFd> {
+    Ok(socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?)
+}
+
+fn finish(socket: OwnedFd, address: &dyn SockaddrLike, backlog: u32) -> io::Result<OwnedFd> {
+    bind(socket.as_raw_fd(), address)?;
+    listen(&socket, kernel_backlog(backlog)?)?;
+    Ok(socket)
+}
+
+fn kernel_backlog(backlog: u32) -> io::Result<Backlog> {
+    let length = i32::try_from(backlog).map_err(io::Error::other)?;
+    // nix refuses more than its own idea of SOMAXCONN (4096); the kernel clips to the system's.
+    Ok(Backlog::new(length).unwrap_or(Backlog::MAXCONN))
+}
+
+/// Removes what is in the way at `path`, if it is a socket that nobody listens on, left by us, by the user whom the
+/// instance runs as, or by the directory's owner.
+fn remove_dead(path: &Path, options: UnixOptions) -> io::Result<()> {
+    let stat = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let exists = |what: String| Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+    if !stat.file_type().is_socket() {
+        return exists("something is there that is not a socket".to_owned());
+    }
+    let directory = path.parent().and_then(|parent| fs::metadata(parent).ok()).map(|stat| stat.uid());
+    let expected = [Some(0), Some(super::user::current_uid()), options.user, options.runs_as, directory];
+    if !expected.contains(&Some(stat.uid())) {
+        return exists(format!("a socket of another user (uid {}) is there", stat.uid()));
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there")),
+    }
+}
+
+/// Gives the new socket's file its owner and checks its mode, through a descriptor of the file itself: the directory
+/// may belong to somebody who puts another file at the path meanwhile.
+fn adjust(path: &Path, options: UnixOptions) -> io::Result<()> {
+    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
+    let stat = file.metadata()?;
+    let ours = stat.file_type().is_socket() && stat.nlink() == 1 && stat.uid() == super::user::current_uid();
+    if !ours {
+        return Err(io::Error::other("the socket was replaced while it was being made"));
+    }
+    if options.user.is_some() || options.group.is_some() {
+        let (user, group) = (options.user.map(Uid::from_raw), options.group.map(Gid::from_raw));
+        fchownat(&file, "", user, group, AtFlags::AT_EMPTY_PATH)?;
+    }
+    if stat.mode() & 0o777 != options.mode {
+        // A default access control list of the directory; the descriptor's own path is the only way to its mode.
+        let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
+        fs::set_permissions(itself, fs::Permissions::from_mode(options.mode))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    const PRIVATE: UnixOptions = UnixOptions { mode: 0o640, user: None, group: None, runs_as: None };
+
+    #[test]
+    fn a_port_is_listened_on_and_its_queue_counted() {
+        let address = resolve("localhost", 0).unwrap();
+        let listener = listen_tcp(address, 7).unwrap();
+        let port = local_port(listener.as_fd()).unwrap();
+        assert!(is_listening(&listener));
+        let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        assert_eq!(tcp_queue(listener.as_fd()), Some((1, 7)));
+        set_backlog(&listener, 9).unwrap();
+        assert_eq!(tcp_queue(listener.as_fd()), Some((1, 9)));
+        assert_eq!(listen_tcp((address.ip(), port).into(), 7).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn hosts_are_resolved() {
+        assert_eq!(resolve("", 80).unwrap().to_string(), "0.0.0.0:80");
+        assert_eq!(resolve("::1", 80).unwrap().to_string(), "[::1]:80");
+        assert!(resolve("no-such-host.invalid", 80).is_err());
+    }
+
+    #[test]
+    fn a_unix_socket_has_its_mode_and_replaces_only_a_dead_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.sock");
+        let listener = listen_unix(&path, PRIVATE, 10).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        let alive = listen_unix(&path, PRIVATE, 10).unwrap_err();
+        assert_eq!(alive.kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        let first = identity(&path).unwrap();
+        let again = listen_unix(&path, UnixOptions { mode: 0o600, ..PRIVATE }, 10).unwrap();
+        assert!(is_listening(&again));
+        assert!(remove_unix(&path, identity(&path).unwrap()).is_ok());
+        assert!(remove_unix(&path, first).is_ok(), "gone already is fine");
+    }
+
+    #[test]
+    fn what_is_not_a_dead_socket_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "precious").unwrap();
+        let error = listen_unix(&path, PRIVATE, 10).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        let other = directory.path().join("other");
+        let made = identity(&{
+            let _listener = UnixListener::bind(&other).unwrap();
+            other.clone()
+        });
+        fs::remove_file(&other).unwrap();
+        fs::write(&other, "new").unwrap();
+        assert!(remove_unix(&other, made.unwrap()).is_err());
+    }
+
+    #[test]
+    fn an_abstract_name_is_listened_on() {
+        let name = format!("liege-test-{}", std::process::id());
+        assert!(is_listening(listen_abstract(&name, 10).unwrap()));
+    }
+}

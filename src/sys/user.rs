@@ -1,0 +1,200 @@
+//! Users and groups, and becoming one of them for good.
+
+use std::ffi::CString;
+use std::io;
+
+use nix::unistd::{
+    Gid, Group, Uid, User, getgid, getgrouplist, getresgid, getresuid, getuid, setgroups, setresgid,
+    setresuid, setuid,
+};
+
+/// Who this process runs as.
+#[must_use]
+pub fn current_uid() -> u32 {
+    getuid().as_raw()
+}
+
+/// The group this process runs as.
+#[must_use]
+pub fn current_gid() -> u32 {
+    getgid().as_raw()
+}
+
+/// The number of a user, from a name or a number.
+///
+/// # Errors
+/// There is no such user, or the user database cannot be read.
+pub fn uid_of(text: &str) -> io::Result<u32> {
+    find_user(text).map(|(uid, _)| uid)
+}
+
+/// The number of a group, from a name or a number.
+///
+/// # Errors
+/// There is no such group, or the group database cannot be read.
+pub fn gid_of(text: &str) -> io::Result<u32> {
+    if let Ok(gid) = text.parse() {
+        return Ok(gid);
+    }
+    Group::from_name(text)?
+        .map(|group| group.gid.as_raw())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no group {text}")))
+}
+
+/// Who to become: every name looked up, nothing done yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    uid: u32,
+    gid: u32,
+    groups: Vec<u32>,
+}
+
+impl Identity {
+    /// Looks up `uid` and `gid` (names or numbers) and the further groups: those of the user unless
+    /// `no_initgroups`, then `add_gid`. Without a gid it is the user's own, never the group of whoever starts us;
+    /// without a uid the user stays.
+    ///
+    /// # Errors
+    /// A name that does not exist, a number without an entry and without a gid, or a database that cannot be read.
+    pub fn look_up(
+        uid: Option<&str>,
+        gid: Option<&str>,
+        add_gid: &[String],
+        no_initgroups: bool,
+    ) -> io::Result<Self> {
+        let user = uid.map(find_user).transpose()?;
+        let given = gid.map(gid_of).transpose()?;
+        let primary = match &user {
+            None => getgid().as_raw(),
+            Some((_, Some(user))) => user.gid.as_raw(),
+            Some((uid, None)) => given.ok_or_else(|| {
+                io::Error::new(io::ErrorKind::NotFound, format!("uid {uid} has no entry: name its gid too"))
+            })?,
+        };
+        let gid = given.unwrap_or(primary);
+        let mut groups = Vec::new();
+        if let Some((_, Some(user))) = user.as_ref().filter(|_| !no_initgroups) {
+            let name = CString::new(user.name.as_str()).map_err(io::Error::other)?;
+            groups.extend(getgrouplist(&name, Gid::from_raw(gid))?.into_iter().map(Gid::as_raw));
+        }
+        for group in add_gid {
+            groups.push(gid_of(group)?);
+        }
+        groups.sort_unstable();
+        groups.dedup();
+        Ok(Self { uid: user.map_or(getuid().as_raw(), |(uid, _)| uid), gid, groups })
+    }
+
+    /// The user.
+    #[must_use]
+    pub const fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// Whether the process is this user and group already, for good.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        getresuid().is_ok_and(|ids| [ids.real, ids.effective, ids.saved] == [uid; 3])
+            && getresgid().is_ok_and(|ids| [ids.real, ids.effective, ids.saved] == [gid; 3])
+    }
+
+    /// Becomes this identity, irrevocably: supplementary groups, group, user, then capabilities, each verified. After
+    /// an error the process must not go on.
+    ///
+    /// # Errors
+    /// A step that was refused, or that the kernel says did not take effect.
+    pub fn take_on(&self) -> io::Result<()> {
+        let refused = |step: &str, error: nix::Error| {
+            io::Error::new(io::Error::from(error).kind(), format!("{step}: {}", error.desc()))
+        };
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
+        // Nothing may attach to this process or read its memory while it is half one user and half another.
+        nix::sys::prctl::set_dumpable(false).map_err(|e| refused("PR_SET_DUMPABLE", e))?;
+        setgroups(&groups).map_err(|e| refused("setgroups", e))?;
+        setresgid(gid, gid, gid).map_err(|e| refused(&format!("setresgid to {gid}"), e))?;
+        setresuid(uid, uid, uid).map_err(|e| refused(&format!("setresuid to {uid}"), e))?;
+        if !self.is_current() {
+            return Err(io::Error::other(format!("the kernel did not change to uid {uid} and gid {gid}")));
+        }
+        if !uid.is_root() {
+            clear_capabilities()?;
+            if setuid(Uid::from_raw(0)).is_ok() {
+                return Err(io::Error::other("root could be regained after dropping it"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Gives up every way to gain privileges by executing a program (set-user-id and file capabilities), for this process
+/// and all it starts.
+///
+/// # Errors
+/// `prctl`.
+pub fn set_no_new_privileges() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_no_new_privs()?)
+}
+
+fn find_user(text: &str) -> io::Result<(u32, Option<User>)> {
+    if let Ok(uid) = text.parse() {
+        return Ok((uid, User::from_uid(Uid::from_raw(uid))?));
+    }
+    let user = User::from_name(text)?
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no user {text}")))?;
+    Ok((user.uid.as_raw(), Some(user)))
+}
+
+/// Leaving root empties all sets but the inheritable one, which some container engines fill.
+fn clear_capabilities() -> io::Result<()> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    const VERSION_3: u32 = 0x2008_0522;
+    let header = Header { version: VERSION_3, pid: 0 };
+    let none = [0_u32; 6];
+    // SAFETY: capset reads the header and, for version 3, two structures of three words; it writes nothing but the
+    // header's version when that is unknown.
+    #[expect(unsafe_code, reason = "there is no wrapper for capset")]
+    let done = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_looked_up() {
+        assert_eq!(uid_of("root").unwrap(), 0);
+        assert_eq!(uid_of("4711").unwrap(), 4711);
+        assert_eq!(gid_of("root").unwrap(), 0);
+        assert_eq!(gid_of("4711").unwrap(), 4711);
+        assert!(uid_of("no-such-user").unwrap_err().to_string().contains("no-such-user"));
+        assert!(gid_of("no-such-group").unwrap_err().to_string().contains("no-such-group"));
+    }
+
+    #[test]
+    fn a_user_without_a_gid_gets_his_own_group() {
+        let Some(user) = User::from_name("nobody").unwrap() else { return };
+        let identity = Identity::look_up(Some("nobody"), None, &["4711".into()], false).unwrap();
+        assert_eq!(identity.gid, user.gid.as_raw());
+        assert!(identity.groups.contains(&4711));
+        let bare = Identity::look_up(Some("nobody"), Some("12"), &[], true).unwrap();
+        assert_eq!(bare, Identity { uid: user.uid.as_raw(), gid: 12, groups: vec![] });
+    }
+
+    #[test]
+    fn an_unknown_number_needs_a_gid() {
+        assert!(Identity::look_up(Some("3999999"), None, &[], false).is_err());
+        assert!(Identity::look_up(Some("3999999"), Some("3999999"), &[], false).is_ok());
+    }
+
+    #[test]
+    fn saying_nothing_is_who_we_are() {
+        assert!(Identity::look_up(None, None, &[], false).unwrap().is_current());
+    }
+}
