@@ -1,1 +1,6 @@
-//! The protocols as bytes in and events out: the uwsgi packet, what HTTP heads must look like, the adapter over hyper.
+//! The protocols that clients and front ends speak: bytes in, events out, every limit named. Knows no Python.
+
+pub mod http1;
+pub mod limits;
+pub mod refusal;
+pub mod uwsgi;

@@ -1,0 +1,196 @@
+//! The uwsgi packet: a head of four bytes, then variables as pairs of strings with 16-bit lengths.
+
+use super::limits::Limits;
+use super::refusal::Refusal;
+
+/// Bytes before the variables.
+pub const HEAD_BYTES: usize = 4;
+/// The answer to a ping.
+pub const PONG: [u8; HEAD_BYTES] = [100, 0, 0, 1];
+
+const MODIFIER_WSGI: u8 = 0;
+const MODIFIER_PING: u8 = 100;
+
+/// What the bytes at the start of a connection are. Nothing but a request is served from the network: no signal,
+/// no remote call, no cache, no spooler, no reload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packet<'a> {
+    /// Not complete: so many bytes are needed in all, as far as is known yet.
+    Incomplete(usize),
+    /// A ping: answer with [`PONG`] and close.
+    Ping,
+    /// A request; its body follows after so many bytes of packet.
+    Request(Variables<'a>, usize),
+}
+
+/// Why a packet is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Malformed: the connection is cut off without an answer.
+    Malformed(&'static str),
+    /// A packet for another plugin.
+    Modifier(u8),
+    /// Well-formed as far as it was read, and refused with an answer.
+    Refused(Refusal),
+}
+
+/// Reads the packet at the start of `bytes`, which is everything received so far.
+///
+/// # Errors
+/// The fault; close the connection, after the answer where it has one.
+pub fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Packet<'a>, Fault> {
+    let [modifier, low, high, _, rest @ ..] = bytes else { return Ok(Packet::Incomplete(HEAD_BYTES)) };
+    let size = usize::from(u16::from_le_bytes([*low, *high]));
+    match *modifier {
+        MODIFIER_WSGI => {}
+        MODIFIER_PING => return Ok(Packet::Ping),
+        other => return Err(Fault::Modifier(other)),
+    }
+    if size == 0 {
+        return Err(Fault::Malformed("packet without variables"));
+    }
+    if size > limits.packet_bytes {
+        return Err(Fault::Refused(Refusal::new(431, "uwsgi packet longer than buffer-size")));
+    }
+    match rest.get(..size) {
+        None => Ok(Packet::Incomplete(HEAD_BYTES + size)),
+        Some(block) => {
+            let variables = Variables::new(block)
+                .ok_or(Fault::Malformed("uwsgi packet whose lengths do not fit its variables"))?;
+            Ok(Packet::Request(variables, HEAD_BYTES + size))
+        }
+    }
+}
+
+/// The variables of a packet: pairs of key and value in their order, borrowed from its bytes. All lengths were checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Variables<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Variables<'a> {
+    /// Checks that the block is pairs from end to end, with keys that are not empty.
+    #[must_use]
+    pub fn new(block: &'a [u8]) -> Option<Self> {
+        let mut rest = block;
+        while !rest.is_empty() {
+            let (key, after) = split_string(rest)?;
+            if key.is_empty() {
+                return None;
+            }
+            (_, rest) = split_string(after)?;
+        }
+        Some(Self { rest: block })
+    }
+}
+
+impl<'a> Iterator for Variables<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, after) = split_string(self.rest)?;
+        let (value, rest) = split_string(after)?;
+        self.rest = rest;
+        Some((key, value))
+    }
+}
+
+fn split_string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let [low, high, rest @ ..] = bytes else { return None };
+    rest.split_at_checked(usize::from(u16::from_le_bytes([*low, *high])))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn block(pairs: &[(&[u8], &[u8])]) -> Vec<u8> {
+        let mut block = Vec::new();
+        for text in pairs.iter().flat_map(|(key, value)| [key, value]) {
+            block.extend(u16::try_from(text.len()).unwrap().to_le_bytes());
+            block.extend_from_slice(text);
+        }
+        block
+    }
+
+    fn packet(modifier: u8, block: &[u8]) -> Vec<u8> {
+        let [low, high] = u16::try_from(block.len()).unwrap().to_le_bytes();
+        [&[modifier, low, high, 0], block].concat()
+    }
+
+    #[test]
+    fn the_example_of_the_protocol() {
+        let pairs: [(&[u8], &[u8]); 5] = [
+            (b"REQUEST_METHOD", b"GET"),
+            (b"PATH_INFO", b"/a"),
+            (b"QUERY_STRING", b""),
+            (b"SERVER_PROTOCOL", b"HTTP/1.1"),
+            (b"HTTP_HOST", b"x"),
+        ];
+        let mut bytes = packet(0, &block(&pairs));
+        assert_eq!(bytes[..4], [0, 0x5d, 0, 0]);
+        bytes.extend(b"body");
+        let Ok(Packet::Request(variables, length)) = read(&bytes, &Limits::default()) else { panic!() };
+        assert_eq!(variables.collect::<Vec<_>>(), pairs);
+        assert_eq!(length, 97);
+    }
+
+    #[test]
+    fn more_than_128_variables_are_taken() {
+        let many: Vec<(&[u8], &[u8])> = vec![(b"HTTP_A", b"1"); 3000];
+        let bytes = packet(0, &block(&many));
+        let Ok(Packet::Request(variables, _)) = read(&bytes, &Limits::default()) else { panic!() };
+        assert_eq!(variables.count(), 3000);
+    }
+
+    #[test]
+    fn malformed_packets_and_other_modifiers_are_refused() {
+        let cases: [(&str, Vec<u8>, Fault); 9] = [
+            ("size 0", packet(0, b""), Fault::Malformed("packet without variables")),
+            ("key past the end", packet(0, b"\xff\xffab"), lengths()),
+            ("value past the end", packet(0, b"\x01\x00A\x09\x00x"), lengths()),
+            ("key without value", packet(0, b"\x01\x00A"), lengths()),
+            ("half a length", packet(0, b"\x01\x00A\x01"), lengths()),
+            ("empty key", packet(0, b"\x00\x00\x01\x00x"), lengths()),
+            ("signal", packet(110, b""), Fault::Modifier(110)),
+            ("remote call", packet(173, b"x"), Fault::Modifier(173)),
+            ("spooler", packet(17, b"x"), Fault::Modifier(17)),
+        ];
+        for (name, bytes, fault) in cases {
+            assert_eq!(read(&bytes, &Limits::default()), Err(fault), "{name}");
+        }
+        let long = packet(0, &block(&[(b"A", &[b'x'; 300])]));
+        let limits = Limits { packet_bytes: 200, ..Limits::default() };
+        assert!(matches!(read(&long[..4], &limits), Err(Fault::Refused(Refusal { status: 431, .. }))));
+        assert_eq!(read(&packet(100, b""), &limits), Ok(Packet::Ping));
+    }
+
+    fn lengths() -> Fault {
+        Fault::Malformed("uwsgi packet whose lengths do not fit its variables")
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(Packet::Request(variables, length)) = read(&bytes, &Limits::default()) {
+                prop_assert!(length <= bytes.len());
+                let total: usize = variables.map(|(key, value)| 4 + key.len() + value.len()).sum();
+                prop_assert_eq!(total + HEAD_BYTES, length);
+            }
+        }
+
+        #[test]
+        fn a_prefix_is_incomplete_or_refused_as_the_whole(
+            pairs in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 1..20), proptest::collection::vec(any::<u8>(), 0..20)), 1..10),
+            cut in any::<proptest::sample::Index>(),
+        ) {
+            let pairs: Vec<(&[u8], &[u8])> = pairs.iter().map(|(k, v)| (&k[..], &v[..])).collect();
+            let bytes = packet(0, &block(&pairs));
+            let prefix = &bytes[..cut.index(bytes.len())];
+            let needed = if prefix.len() < HEAD_BYTES { HEAD_BYTES } else { bytes.len() };
+            prop_assert_eq!(read(prefix, &Limits::default()), Ok(Packet::Incomplete(needed)));
+        }
+    }
+}
