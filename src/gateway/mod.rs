@@ -1,1 +1,7 @@
-//! WSGI and CGI rules without Python: the environ, response heads, the states of a PEP 3333 response.
+//! WSGI and CGI rules without Python: what goes into an environ, what may come out as a response.
+
+pub mod environ;
+pub mod head;
+pub mod peer;
+pub mod response;
+pub mod variable;

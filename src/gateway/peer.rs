@@ -1,0 +1,127 @@
+//! Where a request came from and where it arrived: facts of the connection, never of what a client says.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+
+/// Fields that begin so are ours: the router takes them off requests of clients, and they enter no environ.
+pub const OWN_PREFIX: &str = "x-liege-";
+
+/// The router's field for a worker: scheme, remote address and port, and the port the request arrived at.
+static PEER: HeaderName = HeaderName::from_static("x-liege-peer");
+
+/// The scheme of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheme {
+    /// Cleartext.
+    #[default]
+    Http,
+    /// TLS, here or at a trusted front end.
+    Https,
+}
+
+impl Scheme {
+    /// `wsgi.url_scheme`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// Where a request came from and where it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer<'a> {
+    /// The client's address; empty on a unix socket.
+    pub remote_addr: &'a str,
+    /// The client's port; empty on a unix socket.
+    pub remote_port: &'a str,
+    /// This server's name.
+    pub server_name: &'a str,
+    /// The port of the listener; 80 on a unix socket.
+    pub server_port: &'a str,
+    /// The scheme.
+    pub scheme: Scheme,
+}
+
+/// The facts of one connection, as text, made once when it was accepted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Connection {
+    remote_addr: String,
+    remote_port: String,
+    server_port: String,
+    scheme: Scheme,
+}
+
+impl Connection {
+    /// A connection with these ends; `None` for an end on a unix socket.
+    #[must_use]
+    pub fn new(remote: Option<SocketAddr>, server_port: Option<u16>) -> Self {
+        let (remote_addr, remote_port) = match remote {
+            Some(address) => (address.ip().to_canonical().to_string(), address.port().to_string()),
+            None => (String::new(), String::new()),
+        };
+        let server_port = server_port.unwrap_or(80).to_string();
+        Self { remote_addr, remote_port, server_port, scheme: Scheme::Http }
+    }
+
+    /// As the environ wants it.
+    #[must_use]
+    pub fn peer<'a>(&'a self, server_name: &'a str) -> Peer<'a> {
+        Peer {
+            remote_addr: &self.remote_addr,
+            remote_port: &self.remote_port,
+            server_name,
+            server_port: &self.server_port,
+            scheme: self.scheme,
+        }
+    }
+
+    /// As the router tells it a worker; made once for each connection, added to each of its requests.
+    #[must_use]
+    pub fn to_field(&self) -> (HeaderName, HeaderValue) {
+        let mut text = String::new();
+        let (addr, port) = (&self.remote_addr, &self.remote_port);
+        let _ = write!(text, "{} {} {addr} {port}", self.scheme.as_str(), self.server_port);
+        let value = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
+        (PEER.clone(), value)
+    }
+}
+
+impl<'a> Peer<'a> {
+    /// What the router said of a request. Only for connections that come from the router.
+    #[must_use]
+    pub fn of_routed(fields: &'a HeaderMap, server_name: &'a str) -> Self {
+        let text = fields.get(&PEER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let mut parts = text.split(' ');
+        let scheme = if parts.next() == Some("https") { Scheme::Https } else { Scheme::Http };
+        let server_port = parts.next().unwrap_or("80");
+        let remote_addr = parts.next().unwrap_or_default();
+        let remote_port = parts.next().unwrap_or_default();
+        Self { remote_addr, remote_port, server_name, server_port, scheme }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_router_says_the_worker_hears() {
+        for remote in
+            [None, Some("192.0.2.7:4711"), Some("[2001:db8::1]:80"), Some("[::ffff:192.0.2.7]:4711")]
+        {
+            for port in [None, Some(9090)] {
+                let connection = Connection::new(remote.map(|text| text.parse().unwrap()), port);
+                let fields = HeaderMap::from_iter([connection.to_field()]);
+                assert_eq!(Peer::of_routed(&fields, "host"), connection.peer("host"), "{remote:?} {port:?}");
+            }
+        }
+        let mapped = Connection::new(Some("[::ffff:192.0.2.7]:4711".parse().unwrap()), None);
+        assert_eq!(mapped.peer("host").remote_addr, "192.0.2.7");
+        assert_eq!(Peer::of_routed(&HeaderMap::new(), "host").server_port, "80");
+    }
+}
