@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::fleet::Fleet;
 use crate::wire::message::OperationId;
@@ -15,6 +15,7 @@ pub const QUEUE: usize = 64;
 pub struct Handle {
     fleet: Arc<Mutex<Fleet>>,
     commands: mpsc::Sender<Command>,
+    changes: Arc<Notify>,
 }
 
 /// A request with who made it, and where its answer goes.
@@ -77,7 +78,7 @@ impl Handle {
     /// A handle, and the end from which the loop takes commands.
     pub(super) fn new(fleet: Fleet) -> (Self, mpsc::Receiver<Command>) {
         let (commands, receiver) = mpsc::channel(QUEUE);
-        (Self { fleet: Arc::new(Mutex::new(fleet)), commands }, receiver)
+        (Self { fleet: Arc::new(Mutex::new(fleet)), commands, changes: Arc::default() }, receiver)
     }
 
     /// A handle for tests of the API: the fleet is as given, the commands arrive at the receiver.
@@ -91,6 +92,24 @@ impl Handle {
     pub fn fleet(&self) -> MutexGuard<'_, Fleet> {
         // A reader that panicked changed nothing.
         self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the fleet is as wanted; it is looked at whenever it has changed.
+    pub async fn until(&self, wanted: impl Fn(&Fleet) -> bool) {
+        loop {
+            let mut change = std::pin::pin!(self.changes.notified());
+            // Before looking, so that a change in between is not missed.
+            change.as_mut().enable();
+            if wanted(&self.fleet()) {
+                return;
+            }
+            change.await;
+        }
+    }
+
+    /// Wakes those who wait in [`Handle::until`]: the loop's word that it has changed the fleet.
+    pub fn changed(&self) {
+        self.changes.notify_waiters();
     }
 
     /// Asks for something and waits for the loop's word: the id of the operation that began.
