@@ -1,0 +1,260 @@
+//! Connections: accepted up to a limit, watched, and closed when they stand in the way of others.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::Router;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Notify;
+
+use super::door::Door;
+use super::guard::Peer;
+use crate::sys::clock;
+use crate::tick::Tick;
+
+/// How many connections a door holds.
+pub const CONNECTIONS: usize = 64;
+/// How long the head of a request may take, the wait for it included.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long nothing may move on a connection while no request is being worked on.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection rests before another may take its place.
+const GRACE: Duration = Duration::from_millis(100);
+/// How long accepting pauses when the system has no descriptor or memory left.
+const PAUSE: Duration = Duration::from_millis(200);
+const HEAD_LIMIT_BYTES: usize = 32 * 1024;
+const HEADERS_LIMIT: usize = 100;
+
+/// Serves everybody who comes to a door; never ends.
+pub async fn serve(door: Door, router: Router) -> Infallible {
+    let guests = Guests::default();
+    loop {
+        let served = match &door {
+            Door::Unix(listener, _) => unix_guest(listener, &guests, &router).await,
+            Door::Tcp(listener, _) => tcp_guest(listener, &guests, &router).await,
+        };
+        match served {
+            Err(error) if !is_of_one_connection(&error) => {
+                tracing::warn!("API: cannot accept a connection: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(_) | Ok(()) => {}
+        }
+    }
+}
+
+async fn unix_guest(listener: &UnixListener, guests: &Guests, router: &Router) -> io::Result<()> {
+    let (stream, _) = listener.accept().await?;
+    let credentials = stream.peer_cred()?;
+    let peer = Peer::Local { uid: credentials.uid(), pid: credentials.pid() };
+    welcome(guests, stream, peer, router).await;
+    Ok(())
+}
+
+async fn tcp_guest(listener: &TcpListener, guests: &Guests, router: &Router) -> io::Result<()> {
+    let (stream, address) = listener.accept().await?;
+    let peer = Peer::Remote { address, local: stream.local_addr()? };
+    stream.set_nodelay(true)?;
+    welcome(guests, stream, peer, router).await;
+    Ok(())
+}
+
+/// Whether accepting can go on at once: the client was gone before it was accepted.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, InvalidInput, NotConnected};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted | InvalidInput | NotConnected)
+}
+
+async fn welcome(
+    guests: &Guests,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    router: &Router,
+) {
+    let activity = loop {
+        match guests.admit() {
+            Place::Free(activity) => break activity,
+            Place::Soon(wait) => tokio::time::sleep(wait).await,
+            Place::None => {
+                tracing::warn!("API: {peer} was turned away: {CONNECTIONS} requests are being worked on");
+                return;
+            }
+        }
+    };
+    let stream = Watched { stream, activity: Arc::clone(&activity) };
+    tokio::spawn(one(stream, peer, router.clone(), activity));
+}
+
+async fn one(
+    stream: Watched<impl AsyncRead + AsyncWrite + Unpin + Send>,
+    peer: Peer,
+    router: Router,
+    activity: Arc<Activity>,
+) {
+    let inner = TowerToHyperService::new(router);
+    let service = service_fn(|mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        let answer = inner.call(request);
+        let working = Working::on(&activity);
+        async move {
+            let answer = answer.await;
+            drop(working);
+            answer
+        }
+    });
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_LIMIT_BYTES)
+        .max_headers(HEADERS_LIMIT);
+    let served = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        // How a client's connection ended concerns the client.
+        _ = pin!(served) => {}
+        () = activity.stalled() => {}
+        () = activity.leave.notified() => {}
+    }
+}
+
+/// The connections of a door.
+#[derive(Debug, Default)]
+struct Guests {
+    all: Mutex<Vec<Weak<Activity>>>,
+}
+
+/// Whether there is a place for one more.
+enum Place {
+    Free(Arc<Activity>),
+    /// Perhaps then: those who came last have not had the time to ask.
+    Soon(Duration),
+    /// A request is being worked on for each.
+    None,
+}
+
+impl Guests {
+    /// Takes a place. When there is none left, the one goes for whom nothing has moved for the longest time.
+    fn admit(&self) -> Place {
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|guest| guest.strong_count() > 0);
+        if all.len() >= CONNECTIONS {
+            let resting = |guest: &Arc<Activity>| guest.working.load(Ordering::Relaxed) == 0;
+            let guests = all.iter().filter_map(Weak::upgrade).filter(resting);
+            let Some(idlest) = guests.min_by_key(|guest| guest.moved_ms.load(Ordering::Relaxed)) else {
+                return Place::None;
+            };
+            let wait = GRACE.saturating_sub(idlest.still());
+            if !wait.is_zero() {
+                return Place::Soon(wait);
+            }
+            idlest.leave.notify_one();
+            all.retain(|guest| !std::ptr::eq(guest.as_ptr(), Arc::as_ptr(&idlest)));
+        }
+        let guest = Arc::new(Activity::new());
+        all.push(Arc::downgrade(&guest));
+        Place::Free(guest)
+    }
+}
+
+/// What goes on at a connection.
+#[derive(Debug)]
+struct Activity {
+    /// When a byte moved last, monotonic milliseconds.
+    moved_ms: AtomicU64,
+    /// How many requests are being worked on.
+    working: AtomicU64,
+    /// Tells it to go.
+    leave: Notify,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self {
+            moved_ms: AtomicU64::new(clock::now().as_ms()),
+            working: AtomicU64::new(0),
+            leave: Notify::new(),
+        }
+    }
+
+    fn moved(&self) {
+        self.moved_ms.store(clock::now().as_ms(), Ordering::Relaxed);
+    }
+
+    /// For how long nothing has moved.
+    fn still(&self) -> Duration {
+        clock::now().since(Tick::from_ms(self.moved_ms.load(Ordering::Relaxed)))
+    }
+
+    /// Ends when nothing has moved for too long although no request is being worked on.
+    async fn stalled(&self) {
+        loop {
+            let left = STALL_TIMEOUT.saturating_sub(self.still());
+            match (left.is_zero(), self.working.load(Ordering::Relaxed)) {
+                (true, 0) => return,
+                (true, _) => tokio::time::sleep(STALL_TIMEOUT).await,
+                (false, _) => tokio::time::sleep(left).await,
+            }
+        }
+    }
+}
+
+/// Counts a request while it is being worked on.
+struct Working(Arc<Activity>);
+
+impl Working {
+    fn on(activity: &Arc<Activity>) -> Self {
+        activity.working.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.working.fetch_sub(1, Ordering::Relaxed);
+        self.0.moved();
+    }
+}
+
+/// A stream that notes when bytes move.
+struct Watched<S> {
+    stream: S,
+    activity: Arc<Activity>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let done = ready!(Pin::new(&mut self.stream).poll_read(cx, buf));
+        self.activity.moved();
+        Poll::Ready(done)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let done = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
+        self.activity.moved();
+        Poll::Ready(done)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,148 @@
+//! Where the API listens: a unix socket for this host's operators, and a TCP address where asked.
+
+use std::fmt::{self, Display};
+use std::fs::DirBuilder;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use tokio::net::{TcpListener, UnixListener};
+
+use super::guard::is_loopback;
+use crate::sys::socket::{self, FileIdentity, UnixOptions};
+
+/// How many connections wait to be accepted.
+const BACKLOG: u32 = 128;
+
+/// A listening socket.
+#[derive(Debug)]
+pub enum Door {
+    /// A unix socket, whose file is removed with this value.
+    Unix(UnixListener, SocketFile),
+    /// A TCP address.
+    Tcp(TcpListener, SocketAddr),
+}
+
+impl Door {
+    /// Listens on a unix socket that owner and group may use. A missing directory is made for owner and group; the
+    /// socket of a dead process is replaced in one step.
+    ///
+    /// # Errors
+    /// Somebody serves there, something else is there, or what the system says.
+    pub fn unix(path: &Path) -> io::Result<Self> {
+        let listener = bind_unix(path).map_err(|error| refused(path.display(), &error))?;
+        Ok(Self::Unix(listener, SocketFile { path: path.to_owned(), identity: socket::identity(path) }))
+    }
+
+    /// Listens on a TCP address; port 0 lets the kernel choose. Call it inside a runtime.
+    ///
+    /// # Errors
+    /// The address is reachable from other hosts and there is no token (`has_token`), or what the system says.
+    pub fn tcp(host: &str, port: u16, has_token: bool) -> io::Result<Self> {
+        let listener = bind_tcp(host, port, has_token)
+            .map_err(|error| refused(format_args!("{host}:{port}"), &error))?;
+        let address = listener.local_addr()?;
+        Ok(Self::Tcp(listener, address))
+    }
+}
+
+fn refused(address: impl Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("cannot listen on {address} for the API: {error}"))
+}
+
+impl Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(_, file) => write!(f, "{}", file.path.display()),
+            Self::Tcp(_, address) => write!(f, "http://{address}/v1"),
+        }
+    }
+}
+
+/// The file of a unix socket of ours; removed with this value unless it became another's.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    identity: Option<FileIdentity>,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if let Some(identity) = self.identity {
+            // Another emperor's by now, or gone: as well.
+            let _ = socket::remove_unix(&self.path, identity);
+        }
+    }
+}
+
+fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists());
+    if let Some(directory) = directory {
+        DirBuilder::new().recursive(true).mode(0o750).create(directory)?;
+    }
+    let options = UnixOptions { mode: 0o660, ..UnixOptions::default() };
+    let listener = socket::listen_unix(path, options, BACKLOG)?;
+    UnixListener::from_std(listener.into())
+}
+
+fn bind_tcp(host: &str, port: u16, has_token: bool) -> io::Result<TcpListener> {
+    let address = socket::resolve(host, port)?;
+    if !has_token && !is_loopback(address.ip()) {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "other hosts could reach it: that needs --api-token-file FILE",
+        ));
+    }
+    TcpListener::from_std(socket::listen_tcp(address, BACKLOG)?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::net::UnixListener as StdUnixListener;
+
+    #[tokio::test]
+    async fn a_socket_is_for_owner_and_group_and_goes_with_its_door() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new/api.sock");
+        let door = Door::unix(&path).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!(mode(&path), 0o660);
+        assert_eq!(mode(path.parent().unwrap()) & !0o750, 0);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        drop(door);
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn only_what_is_dead_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("api.sock");
+        let living = Door::unix(&path).unwrap();
+        assert!(Door::unix(&path).is_err());
+        assert!(path.exists());
+        drop(living);
+        drop(StdUnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        drop(Door::unix(&path).unwrap());
+        fs::write(&path, "precious").unwrap();
+        assert!(Door::unix(&path).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[tokio::test]
+    async fn a_door_for_other_hosts_needs_a_token() {
+        for (host, token, accepted) in [
+            ("127.0.0.1", false, true),
+            ("localhost", false, true),
+            ("0.0.0.0", false, false),
+            ("", false, false),
+            ("0.0.0.0", true, true),
+        ] {
+            assert_eq!(Door::tcp(host, 0, token).is_ok(), accepted, "{host:?} {token}");
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! Who may do what: decided from the facts of a request, before any route sees it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, Method, StatusCode, header};
+
+use super::problem::Problem;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A local process on the unix socket, whose permissions let it in.
+    Local {
+        /// Its user, from the kernel.
+        uid: u32,
+        /// Its pid, if the kernel tells.
+        pid: Option<i32>,
+    },
+    /// A client on a TCP address.
+    Remote {
+        /// Its address.
+        address: SocketAddr,
+        /// The address of ours that it connected to.
+        local: SocketAddr,
+    },
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Local { uid, pid: Some(pid) } => write!(f, "API uid {uid} pid {pid}"),
+            Self::Local { uid, pid: None } => write!(f, "API uid {uid}"),
+            Self::Remote { address, .. } => write!(f, "API {address}"),
+        }
+    }
+}
+
+/// What a request may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// See counters and states.
+    Read,
+    /// See everything and act.
+    Operate,
+}
+
+/// How the token of a request compares with the configured one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenCheck {
+    /// No token is configured.
+    NotConfigured,
+    /// The token file cannot be used at the moment.
+    Unusable,
+    /// The request carries none.
+    Missing,
+    /// It is another one.
+    Wrong,
+    /// It is the one.
+    Right,
+}
+
+/// Decides what a request may do.
+///
+/// # Errors
+/// The answer, when it may do nothing.
+pub fn judge(
+    peer: &Peer,
+    method: &Method,
+    headers: &HeaderMap,
+    body: bool,
+    token: TokenCheck,
+    hosts: &[String],
+) -> Result<Grant, Box<Problem>> {
+    let host = host_of(headers)?;
+    check_host(peer, host, hosts)?;
+    let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    if changes {
+        check_origin(headers, host)?;
+        check_content_type(peer, headers, body)?;
+    }
+    match peer {
+        Peer::Local { .. } => Ok(Grant::Operate),
+        Peer::Remote { local, .. } => remote_grant(changes || !is_loopback(local.ip()), token),
+    }
+}
+
+/// Whether nobody but this host reaches an address.
+#[must_use]
+pub fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+fn remote_grant(needed: bool, token: TokenCheck) -> Result<Grant, Box<Problem>> {
+    let unauthorized = |detail| Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail));
+    match token {
+        TokenCheck::Right => Ok(Grant::Operate),
+        // A wrong token is a mistake to be told, also where none is needed.
+        TokenCheck::Wrong => unauthorized("the token is wrong"),
+        _ if !needed => Ok(Grant::Read),
+        TokenCheck::Missing => unauthorized("this needs `Authorization: Bearer TOKEN`"),
+        TokenCheck::NotConfigured => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "read-only",
+            "over TCP nothing can be changed, for no token is configured",
+        )
+        .suggesting("use the unix socket, or start the emperor with --api-token-file FILE")),
+        TokenCheck::Unusable => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "token-file",
+            "the token file cannot be used; the emperor's log says why",
+        )),
+    }
+}
+
+/// The `Host` of a request; more than one, or one that is not text, is no host at all.
+fn host_of(headers: &HeaderMap) -> Result<Option<&str>, Box<Problem>> {
+    let mut all = headers.get_all(header::HOST).iter();
+    match (all.next(), all.next()) {
+        (None, _) => Ok(None),
+        (Some(host), None) => host
+            .to_str()
+            .map(Some)
+            .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "bad-host", "the Host header is not text")),
+        (Some(_), Some(_)) => {
+            Err(Problem::new(StatusCode::BAD_REQUEST, "bad-host", "there is more than one Host header"))
+        }
+    }
+}
+
+/// A name that an attacker's DNS could point here (rebinding) is refused; nobody reaches the unix socket by name.
+fn check_host(peer: &Peer, host: Option<&str>, hosts: &[String]) -> Result<(), Box<Problem>> {
+    let Peer::Remote { local, .. } = peer else { return Ok(()) };
+    let Some(host) = host else {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-host", "there is no Host header"));
+    };
+    let name = without_port(host);
+    let allowed = name.eq_ignore_ascii_case("localhost")
+        || hosts.iter().any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(host))
+        || literal(name).is_some_and(|ip| is_loopback(ip) || ip == local.ip().to_canonical());
+    if allowed {
+        return Ok(());
+    }
+    Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "the API has no such name")
+        .suggesting("use a loopback address, or start the emperor with --api-host NAME"))
+}
+
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port))
+            if port.bytes().all(|b| b.is_ascii_digit()) && (!name.contains(':') || name.ends_with(']')) =>
+        {
+            name
+        }
+        _ => host,
+    }
+}
+
+fn literal(name: &str) -> Option<IpAddr> {
+    let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(name);
+    bare.parse().ok().map(|ip: IpAddr| ip.to_canonical())
+}
+
+/// A page of another origin must not act through its visitor's browser.
+fn check_origin(headers: &HeaderMap, host: Option<&str>) -> Result<(), Box<Problem>> {
+    let foreign_site =
+        headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
+    let foreign_origin = headers.get_all(header::ORIGIN).iter().any(|origin| {
+        let authority = origin.to_str().ok().and_then(|o| o.strip_prefix("http://"));
+        authority.is_none() || authority != host
+    });
+    if foreign_site || foreign_origin {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "foreign-origin",
+            "requests of other origins change nothing",
+        ));
+    }
+    Ok(())
+}
+
+/// A form or a script of another origin cannot send JSON unasked. On the unix socket, which no browser reaches, a
+/// request without a body needs no type.
+fn check_content_type(peer: &Peer, headers: &HeaderMap, body: bool) -> Result<(), Box<Problem>> {
+    let mut all = headers.get_all(header::CONTENT_TYPE).iter();
+    let json = match (all.next(), all.next()) {
+        (None, _) => !body && matches!(peer, Peer::Local { .. }),
+        (Some(one), None) => one.to_str().is_ok_and(is_json),
+        (Some(_), Some(_)) => false,
+    };
+    if json {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "not-json",
+        "this needs `Content-Type: application/json`",
+    ))
+}
+
+fn is_json(content_type: &str) -> bool {
+    content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderName, HeaderValue};
+
+    const LOCAL: Peer = Peer::Local { uid: 1000, pid: Some(7) };
+
+    fn remote(local: &str) -> Peer {
+        Peer::Remote { address: "192.0.2.7:4711".parse().unwrap(), local: local.parse().unwrap() }
+    }
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        lines
+            .iter()
+            .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap()))
+            .collect()
+    }
+
+    fn status(result: &Result<Grant, Box<Problem>>) -> Result<Grant, u16> {
+        result.as_ref().map(|g| *g).map_err(|p| p.status)
+    }
+
+    #[test]
+    fn names_that_dns_could_rebind_are_refused_on_tcp() {
+        let hosts = ["api.example".to_owned(), "box:8080".to_owned()];
+        for (local, host, allowed) in [
+            ("127.0.0.1:80", "127.0.0.1:8080", true),
+            ("127.0.0.1:80", "127.0.0.1", true),
+            ("127.0.0.1:80", "127.1.2.3:1", true),
+            ("127.0.0.1:80", "localhost:8080", true),
+            ("127.0.0.1:80", "LocalHost", true),
+            ("127.0.0.1:80", "[::1]:8080", true),
+            ("127.0.0.1:80", "[::1]", true),
+            ("127.0.0.1:80", "[::ffff:127.0.0.1]", true),
+            ("127.0.0.1:80", "api.example:99", true),
+            ("127.0.0.1:80", "API.example", true),
+            ("127.0.0.1:80", "box:8080", true),
+            ("127.0.0.1:80", "box:8081", false),
+            ("127.0.0.1:80", "evil.example", false),
+            ("127.0.0.1:80", "localhost.evil.example", false),
+            ("127.0.0.1:80", "127.0.0.1.evil.example", false),
+            ("127.0.0.1:80", "localhost:80@evil", false),
+            ("127.0.0.1:80", "10.0.0.5", false),
+            ("127.0.0.1:80", "", false),
+            ("10.0.0.5:80", "10.0.0.5:80", true),
+            ("10.0.0.5:80", "10.0.0.6:80", false),
+        ] {
+            let request = headers(&[("host", host)]);
+            let grant = judge(&remote(local), &Method::GET, &request, false, TokenCheck::Right, &hosts);
+            assert_eq!(grant.is_ok(), allowed, "{local} asked as {host:?}: {grant:?}");
+            assert!(judge(&LOCAL, &Method::GET, &request, false, TokenCheck::NotConfigured, &[]).is_ok());
+        }
+        let without = headers(&[]);
+        let judged = judge(&remote("127.0.0.1:80"), &Method::GET, &without, false, TokenCheck::Right, &[]);
+        assert_eq!(status(&judged), Err(400));
+        let twice = headers(&[("host", "localhost"), ("host", "localhost")]);
+        let judged = judge(&LOCAL, &Method::GET, &twice, false, TokenCheck::Right, &[]);
+        assert_eq!(status(&judged), Err(400));
+    }
+
+    #[test]
+    fn a_foreign_origin_changes_nothing() {
+        for (lines, allowed) in [
+            (&[][..], true),
+            (&[("origin", "http://localhost:9")][..], true),
+            (&[("origin", "http://localhost:10")], false),
+            (&[("origin", "https://localhost:9")], false),
+            (&[("origin", "http://evil.example")], false),
+            (&[("origin", "null")], false),
+            (&[("origin", "http://localhost:9"), ("origin", "http://evil.example")], false),
+            (&[("sec-fetch-site", "cross-site")], false),
+            (&[("sec-fetch-site", "same-site")], false),
+            (&[("sec-fetch-site", "same-origin"), ("origin", "http://localhost:9")], true),
+            (&[("sec-fetch-site", "none")], true),
+        ] {
+            for peer in [LOCAL, remote("127.0.0.1:9")] {
+                let mut request = headers(lines);
+                request.insert("host", HeaderValue::from_static("localhost:9"));
+                request.insert("content-type", HeaderValue::from_static("application/json"));
+                let judged = judge(&peer, &Method::POST, &request, false, TokenCheck::Right, &[]);
+                assert_eq!(status(&judged), if allowed { Ok(Grant::Operate) } else { Err(403) }, "{lines:?}");
+                assert!(judge(&peer, &Method::GET, &request, false, TokenCheck::Right, &[]).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_is_json() {
+        let tcp = remote("127.0.0.1:9");
+        for (kind, body, local, over_tcp) in [
+            (None, false, true, false),
+            (None, true, false, false),
+            (Some("application/json"), false, true, true),
+            (Some("application/json; charset=utf-8"), true, true, true),
+            (Some("Application/JSON"), true, true, true),
+            (Some("text/plain"), false, false, false),
+            (Some("text/plain; application/json"), true, false, false),
+            (Some("application/x-www-form-urlencoded"), true, false, false),
+            (Some(""), true, false, false),
+        ] {
+            let mut request = headers(&[("host", "localhost")]);
+            if let Some(kind) = kind {
+                request.insert("content-type", HeaderValue::from_static(kind));
+            }
+            for (peer, allowed) in [(&LOCAL, local), (&tcp, over_tcp)] {
+                let judged = judge(peer, &Method::POST, &request, body, TokenCheck::Right, &[]);
+                let expected = if allowed { Ok(Grant::Operate) } else { Err(415) };
+                assert_eq!(status(&judged), expected, "{peer} {kind:?} body: {body}");
+            }
+        }
+    }
+
+    #[test]
+    fn tcp_acts_with_the_token_only() {
+        use TokenCheck::{Missing, NotConfigured, Right, Unusable, Wrong};
+        for (token, read, act, far_read) in [
+            (NotConfigured, Ok(Grant::Read), Err(403), Err(403)),
+            (Unusable, Ok(Grant::Read), Err(403), Err(403)),
+            (Missing, Ok(Grant::Read), Err(401), Err(401)),
+            (Wrong, Err(401), Err(401), Err(401)),
+            (Right, Ok(Grant::Operate), Ok(Grant::Operate), Ok(Grant::Operate)),
+        ] {
+            let request = headers(&[("host", "localhost"), ("content-type", "application/json")]);
+            let ask =
+                |local: &str, method| status(&judge(&remote(local), &method, &request, false, token, &[]));
+            assert_eq!(ask("127.0.0.1:9", Method::GET), read, "{token:?}");
+            assert_eq!(ask("[::1]:9", Method::POST), act, "{token:?}");
+            assert_eq!(ask("127.0.0.1:9", Method::DELETE), act, "{token:?}");
+            assert_eq!(ask("10.0.0.5:9", Method::GET), far_read, "{token:?}");
+            let local = judge(&LOCAL, &Method::POST, &request, false, token, &[]);
+            assert_eq!(status(&local), Ok(Grant::Operate));
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! What the API tells, as plain data: written by the emperor, read by `liege status` and others.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::address::Protocol;
+use crate::config::diagnostic::Diagnostic;
+use crate::wire::failure::Failure;
+
+/// `GET /v1`: who answers, and where to go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    /// The emperor.
+    pub emperor: Emperor,
+    /// The addresses of the other resources.
+    pub links: Vec<String>,
+}
+
+/// The emperor itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emperor {
+    /// The version of liege.
+    pub version: String,
+    /// Its pid.
+    pub pid: u32,
+    /// `starting`, `running` or `stopping`.
+    pub phase: String,
+    /// When it started, RFC 3339.
+    pub since: String,
+    /// How often it re-executed itself.
+    pub reexecutions: u64,
+    /// The watched directories.
+    pub directories: Vec<Directory>,
+}
+
+/// A watched directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directory {
+    /// Its path.
+    pub path: String,
+    /// Why it cannot be read.
+    pub problem: Option<String>,
+    /// Who else could put files there, or why changes are noticed late.
+    pub warning: Option<String>,
+}
+
+/// `GET /v1/vassals`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VassalList {
+    /// The emperor.
+    pub emperor: Emperor,
+    /// The vassals by name. Tracebacks are left out.
+    pub vassals: Vec<Vassal>,
+    /// Files that are not started, each with the reason.
+    pub not_started: Vec<NotStarted>,
+}
+
+/// A file that is not started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotStarted {
+    /// Its directory and name, escaped.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A vassal in the list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vassal {
+    /// Its name: the file's, with the extension.
+    pub name: String,
+    /// The file.
+    pub path: String,
+    /// This vassal's address in the API.
+    pub link: String,
+    /// How it stands.
+    pub state: State,
+    /// Why it stands so, or what is wrong with it; a sentence.
+    pub reason: Option<String>,
+    /// Whether requests are answered.
+    pub serving: bool,
+    /// The master's pid.
+    pub pid: Option<u32>,
+    /// When the master was launched, RFC 3339.
+    pub since: Option<String>,
+    /// Where it listens.
+    pub sockets: Vec<Socket>,
+    /// Its counters.
+    pub totals: Totals,
+    /// Its application runs as root.
+    pub root: bool,
+    /// What is wrong with the file as it is now, until it is mended.
+    pub config_error: Option<Failure>,
+    /// The last failure that an instance reported.
+    pub last_failure: Option<Failure>,
+    /// The last reload that ended.
+    pub last_reload: Option<Operation>,
+    /// How often an instance died unasked and another was started.
+    pub restarts: u64,
+    /// How often a new generation took over.
+    pub reloads: u64,
+    /// Failures in a row; the back-off grows with them.
+    pub attempts: u32,
+    /// When a resting vassal is tried again, RFC 3339.
+    pub next_try: Option<String>,
+}
+
+/// `GET /v1/vassals/{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VassalDetail {
+    /// What the list tells, with tracebacks.
+    #[serde(flatten)]
+    pub vassal: Vassal,
+    /// The version of liege that the master runs.
+    pub version: Option<String>,
+    /// What the configuration in effect warns about.
+    pub warnings: Vec<Diagnostic>,
+    /// How the last instance ended.
+    pub last_exit: Option<Exit>,
+    /// Its workers.
+    pub workers: Vec<Worker>,
+    /// Its last output, oldest line first; `None` for readers who may not operate: logs can hold request data.
+    pub log: Option<Vec<LogLine>>,
+}
+
+/// How a vassal stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It waits for a place among those that load.
+    Waiting,
+    /// Its instance was launched and is not ready.
+    Starting,
+    /// It serves.
+    Up,
+    /// It answers every request with 500: the application did not load.
+    NoApp,
+    /// It serves while a new generation is being brought up.
+    Reloading,
+    /// It is being stopped.
+    Stopping,
+    /// It failed and is tried again later.
+    Resting,
+    /// An operator stopped it.
+    Stopped,
+}
+
+impl State {
+    /// The word for people.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Starting => "starting",
+            Self::Up => "up",
+            Self::NoApp => "no app",
+            Self::Reloading => "reloading",
+            Self::Stopping => "stopping",
+            Self::Resting => "resting",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// A socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Socket {
+    /// `127.0.0.1:8000`, a path, or `@name`.
+    pub address: String,
+    /// What is spoken there.
+    pub protocol: Protocol,
+}
+
+/// How an instance ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The master's pid.
+    pub pid: u32,
+    /// When, RFC 3339.
+    pub at: String,
+    /// `exit status 1`, `signal 9`.
+    pub how: String,
+}
+
+/// A line of output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When it was read, RFC 3339.
+    pub at: String,
+    /// The line, control characters escaped.
+    pub text: String,
+}
+
+/// Counters of an instance since its master started, workers that are gone included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Workers that exist.
+    pub workers: u64,
+    /// Workers that are inside a request.
+    pub busy: u64,
+    /// Requests answered.
+    pub requests: u64,
+    /// Requests that ended in an exception.
+    pub exceptions: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Microseconds spent in requests.
+    pub running_us: u64,
+    /// Resident memory of all workers, as last measured; memory that workers share counts more than once.
+    pub rss_bytes: u64,
+    /// The application's output that nobody took, in lines.
+    pub log_lines_dropped: u64,
+}
+
+/// A worker.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Its number, from 1. During a reload two may have the same.
+    pub id: u64,
+    /// Its pid.
+    pub pid: u64,
+    /// The generation of the application that it runs.
+    pub generation: u64,
+    /// What it does.
+    pub state: WorkerState,
+    /// When it was forked, RFC 3339.
+    pub since: String,
+    /// Requests answered.
+    pub requests: u64,
+    /// Requests that ended in an exception.
+    pub exceptions: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Microseconds spent in requests.
+    pub running_us: u64,
+    /// The average response time in microseconds, as uWSGI weighs it: the last request counts half.
+    pub average_us: u64,
+    /// Resident memory, as last measured; 0: not measured.
+    pub rss_bytes: u64,
+    /// Virtual memory, as last measured; 0: not measured.
+    pub vsz_bytes: u64,
+    /// Connections that it holds open.
+    pub connections: u64,
+    /// Milliseconds that the application took to load.
+    pub startup_ms: u64,
+    /// How often a worker of this number was spawned.
+    pub spawns: u64,
+    /// How often harakiri ended one of this number.
+    pub harakiris: u64,
+    /// Its threads that are inside a request.
+    pub running: Vec<Running>,
+}
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WorkerState {
+    /// It loads, or it finishes its last requests.
+    NotAccepting,
+    /// It waits for requests.
+    Idle,
+    /// It is inside a request.
+    Busy,
+}
+
+/// A running request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// The thread, from 0.
+    pub core: u64,
+    /// For how long, in milliseconds.
+    pub for_ms: u64,
+    /// Method and path without the query; `None` for readers who may not operate.
+    pub request: Option<String>,
+}
+
+/// `GET /v1/stats`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// The emperor.
+    pub emperor: Emperor,
+    /// The sum over all vassals.
+    pub totals: Totals,
+    /// The vassals by name.
+    pub vassals: Vec<VassalStats>,
+}
+
+/// A vassal's counters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VassalStats {
+    /// Its name.
+    pub name: String,
+    /// How it stands.
+    pub state: State,
+    /// The generation that serves.
+    pub generation: u64,
+    /// How often an instance died unasked and another was started.
+    pub restarts: u64,
+    /// How often a new generation took over.
+    pub reloads: u64,
+    /// Its counters.
+    pub totals: Totals,
+    /// Its workers.
+    pub workers: Vec<Worker>,
+}
+
+/// `GET /v1/operations`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperationList {
+    /// Oldest first.
+    pub operations: Vec<Operation>,
+}
+
+/// `GET /v1/operations/{id}`: something that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operation {
+    /// Its number.
+    pub id: u64,
+    /// Its address in the API.
+    pub link: String,
+    /// `start`, `stop`, `reload` or `upgrade`.
+    pub kind: String,
+    /// The vassal; `None`: the whole fleet.
+    pub vassal: Option<String>,
+    /// The operation that this is a part of.
+    pub parent: Option<u64>,
+    /// Who asked, or why.
+    pub why: String,
+    /// When it was asked for, RFC 3339.
+    pub asked: String,
+    /// When it ended, RFC 3339.
+    pub ended: Option<String>,
+    /// How it stands.
+    pub outcome: Outcome,
+    /// Why it did not work.
+    pub failure: Option<Failure>,
+}
+
+/// How an operation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It waits or runs.
+    Running,
+    /// What was asked for is done.
+    Done,
+    /// The new generation serves.
+    Swapped,
+    /// The new generation could not be brought up; the old one serves on.
+    RolledBack,
+    /// The new generation was not ready in time; the old one serves on.
+    TimedOut,
+    /// A later request took its place.
+    Superseded,
+    /// It could not be done.
+    Failed,
+}
+
+impl Outcome {
+    /// The words for people.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Swapped => "swapped",
+            Self::RolledBack => "rolled back",
+            Self::TimedOut => "timed out",
+            Self::Superseded => "superseded",
+            Self::Failed => "failed",
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! The API as its clients meet it: a hand-made fleet, real sockets, well-behaved and other clients.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what went wrong by panicking"
+)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use liege::api::connection::{CONNECTIONS, serve};
+use liege::api::door::Door;
+use liege::api::routes::{BODY_LIMIT_BYTES, Desk, router};
+use liege::api::token::TokenFile;
+use liege::emperor::fleet::{
+    Ending, FileIdentity, Fleet, LogLine, NotStarted, Operation, OperationKind, State, Vassal,
+};
+use liege::emperor::{Handle, Refusal, Request};
+use liege::stats::scoreboard::{CoreField, Field, Scoreboard};
+use liege::wire::failure::Failure;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const TOKEN: &str = "a-token-of-sufficient-length";
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An API over a fleet of one, on a unix socket and two TCP ports (the second has a token).
+struct Api {
+    directory: TempDir,
+    open: SocketAddr,
+    guarded: SocketAddr,
+}
+
+impl Api {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let token = directory.path().join("token");
+        std::fs::write(&token, TOKEN).unwrap();
+        std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let socket = directory.path().join("api.sock");
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let (handle, mut commands) = Handle::detached(fleet());
+                let unix = Door::unix(&socket).unwrap();
+                let open = Door::tcp("127.0.0.1", 0, false).unwrap();
+                let guarded = Door::tcp("127.0.0.1", 0, true).unwrap();
+                let address = |door: &Door| match door {
+                    Door::Tcp(_, address) => *address,
+                    Door::Unix(..) => unreachable!(),
+                };
+                tell.send((address(&open), address(&guarded))).unwrap();
+                let desk = |tokens: Option<TokenFile>| Desk {
+                    handle: handle.clone(),
+                    tokens: tokens.map(Arc::new),
+                    hosts: Arc::new([]),
+                    root: false,
+                };
+                let tokens = TokenFile::new(token).unwrap();
+                tokio::spawn(serve(unix, router(desk(None))));
+                tokio::spawn(serve(open, router(desk(None))));
+                tokio::spawn(serve(guarded, router(desk(Some(tokens)))));
+                while let Some(command) = commands.recv().await {
+                    let answer = obey(&handle, &command.who, command.request);
+                    let _ = command.answer.send(answer);
+                }
+            });
+        });
+        let (open, guarded) = told.recv_timeout(PATIENCE).unwrap();
+        Self { directory, open, guarded }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("api.sock")
+    }
+
+    fn unix(&self) -> UnixStream {
+        let stream = UnixStream::connect(self.socket()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Asks over the unix socket.
+    fn ask(&self, head: &str) -> Answer {
+        let request = format!("{head} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        converse(self.unix(), request.as_bytes())
+    }
+
+    fn tcp(&self, address: SocketAddr, request: &str) -> Answer {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        converse(stream, request.as_bytes())
+    }
+}
+
+/// What a small emperor would do: one vassal, reloads that end after a while in a rollback.
+fn obey(handle: &Handle, who: &str, request: Request) -> Result<u64, Refusal> {
+    let Request::Reload { vassal } = request else {
+        return Err(Refusal::Conflict("it is not running".into()));
+    };
+    if vassal != "a b%.ini" {
+        return Err(Refusal::UnknownVassal(vassal));
+    }
+    let id = 7;
+    handle.fleet().operations.push_back(Operation {
+        id,
+        kind: OperationKind::Reload,
+        vassal: Some(vassal),
+        parent: None,
+        why: who.to_owned(),
+        asked_epoch_ms: 1,
+        ended_epoch_ms: None,
+        ending: None,
+    });
+    let later = handle.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        for operation in &mut later.fleet().operations {
+            operation.ended_epoch_ms = Some(2);
+            let failure = Failure::new("no module named 'x'").with_traceback("Traceback: here");
+            operation.ending = Some(Ending::RolledBack(failure));
+        }
+        later.changed();
+    });
+    Ok(id)
+}
+
+fn fleet() -> Fleet {
+    let mut fleet = Fleet::default();
+    let mut vassal = Vassal::new("a b%.ini".into(), "/v".into(), FileIdentity::default());
+    vassal.state = State::Up { app: true, loyal: true };
+    vassal.log.push_back(LogLine { at_epoch_ms: 0, text: "GET /?secret=1".into() });
+    let board = Scoreboard::create(1, 1).unwrap();
+    let slot = board.slot(0).unwrap();
+    slot.set(Field::WorkerId, 1);
+    slot.set(Field::Requests, 41);
+    slot.core(0).unwrap().set(CoreField::InRequest, 1);
+    slot.core(0).unwrap().set_text(b"GET", b"/path");
+    vassal.scoreboard = Some(Arc::new(board));
+    fleet.vassals.insert(vassal.id.clone(), vassal);
+    fleet.not_started.push(NotStarted {
+        directory: "/w".into(),
+        name: "other.ini".into(),
+        reason: "shadowed".into(),
+    });
+    fleet
+}
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    fn code(&self) -> String {
+        assert!(self.head.contains("content-type: application/problem+json"), "{self:?}");
+        self.json()["code"].as_str().unwrap().to_owned()
+    }
+}
+
+fn converse(mut stream: impl Read + Write, request: &[u8]) -> Answer {
+    // The server may answer and close before it has read everything.
+    let _ = stream.write_all(request);
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    let text = String::from_utf8(bytes).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
+    Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+}
+
+#[test]
+fn the_fleet_is_seen() {
+    let api = Api::start();
+    let answer = api.ask("GET /v1/vassals");
+    assert_eq!(answer.status, 200);
+    for header in ["x-content-type-options: nosniff", "cache-control: no-store"] {
+        assert!(answer.head.contains(header), "{answer:?}");
+    }
+    assert!(!answer.head.contains("access-control"));
+    let list = answer.json();
+    assert_eq!(list["vassals"][0]["name"], "a b%.ini");
+    assert_eq!(list["vassals"][0]["state"], "up");
+    assert_eq!(list["vassals"][0]["totals"]["requests"], 41);
+    assert_eq!(list["not_started"][0]["path"], "/w/other.ini");
+    let link = list["vassals"][0]["link"].as_str().unwrap().to_owned();
+    assert_eq!(link, "/v1/vassals/a%20b%25.ini");
+    let detail = api.ask(&format!("GET {link}")).json();
+    assert_eq!(detail["workers"][0]["running"][0]["request"], "GET /path");
+    assert_eq!(detail["log"][0]["text"], "GET /?secret=1");
+    assert_eq!(api.ask("GET /v1/stats").json()["totals"]["busy"], 1);
+    assert_eq!(api.ask("GET /v1").json()["links"][0], "/v1/vassals");
+}
+
+#[test]
+fn a_reader_without_the_right_to_act_sees_no_request_data() {
+    let api = Api::start();
+    for path in ["/v1/vassals/a%20b%25.ini", "/v1/stats", "/v1/vassals"] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        let answer = api.tcp(api.open, &request);
+        assert_eq!(answer.status, 200);
+        assert!(!answer.body.contains("/path") && !answer.body.contains("secret"), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_reload_is_an_operation_to_wait_for() {
+    let api = Api::start();
+    let answer = api.ask("POST /v1/vassals/a%20b%25.ini/reload");
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert!(answer.head.contains("location: /v1/operations/7"), "{answer:?}");
+    assert_eq!(answer.json()["outcome"], "running");
+    let answer = api.ask("GET /v1/operations/7?wait=10");
+    assert_eq!(answer.json()["outcome"], "rolled-back");
+    assert_eq!(answer.json()["failure"]["traceback"], "Traceback: here");
+    assert!(answer.json()["why"].as_str().unwrap().starts_with("API uid "));
+
+    let api = Api::start();
+    let request = "POST /v1/vassals/a%20b%25.ini/reload HTTP/1.1\r\nhost: x\r\nprefer: wait=10\r\n\
+                   content-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+    let answer = converse(api.unix(), request.as_bytes());
+    assert_eq!((answer.status, answer.json()["outcome"].as_str().unwrap()), (200, "rolled-back"));
+}
+
+#[test]
+fn every_mistake_is_a_problem_document() {
+    let api = Api::start();
+    for (head, status, code) in [
+        ("GET /nothing", 404, "not-found"),
+        ("GET /v1/vassals/none.ini", 404, "no-such-vassal"),
+        ("GET /v1/vassals/%ff", 404, "not-found"),
+        ("GET /v1/vassals/..%2f..%2fetc%2fpasswd", 404, "no-such-vassal"),
+        ("POST /v1/vassals/none.ini/reload", 404, "no-such-vassal"),
+        ("POST /v1/vassals/a%20b%25.ini/stop", 409, "conflict"),
+        ("GET /v1/vassals/a%20b%25.ini/reload", 405, "wrong-method"),
+        ("HEAD /v1/upgrade", 405, ""),
+        ("DELETE /v1/vassals/a%20b%25.ini", 405, "wrong-method"),
+        ("POST /v1/vassals", 405, "wrong-method"),
+        ("GET /v1/operations/99", 404, "no-such-operation"),
+        ("GET /v1/operations/x", 404, "not-found"),
+        ("GET /v1/operations/7?wait=-1", 400, "bad-query"),
+        ("GET /v1/operations/7?weight=1", 400, "bad-query"),
+        ("POST /v1/vassals/a%20b%25.ini/reload?force=1", 400, "bad-query"),
+    ] {
+        let answer = api.ask(head);
+        assert_eq!(answer.status, status, "{head}: {answer:?}");
+        if code.is_empty() {
+            assert_eq!(answer.body, "");
+        } else {
+            assert_eq!(answer.code(), code, "{head}");
+        }
+        assert_eq!(status == 405, answer.head.contains("allow: "), "{answer:?}");
+    }
+    let suggestion = api.ask("GET /v1/vassals/a%20b%25").json()["suggestion"].clone();
+    assert_eq!(suggestion, "did you mean \"a b%.ini\"?");
+    let suggestion = api.ask("GET /v1/vassals/other.ini").json()["suggestion"].clone();
+    assert!(suggestion.as_str().unwrap().contains("shadowed"));
+}
+
+#[test]
+fn bodies_are_small_and_say_nothing_unknown() {
+    let api = Api::start();
+    let post = |kind: &str, body: &str| {
+        let request = format!(
+            "POST /v1/vassals/a%20b%25.ini/reload HTTP/1.1\r\nhost: x\r\ncontent-type: {kind}\r\n\
+             content-length: {}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        converse(api.unix(), request.as_bytes())
+    };
+    for (kind, body, status) in [
+        ("application/json", "{}".to_owned(), 202),
+        ("text/plain", "{}".to_owned(), 415),
+        ("application/json", "{\"force\":true}".to_owned(), 400),
+        ("application/json", "[".repeat(100_000), 400),
+        ("application/json", "\u{0}".to_owned(), 400),
+        ("application/json", " ".repeat(BODY_LIMIT_BYTES + 1), 413),
+    ] {
+        assert_eq!(post(kind, &body).status, status, "{kind} {} bytes", body.len());
+    }
+}
+
+#[test]
+fn over_tcp_only_the_token_acts() {
+    let api = Api::start();
+    let post = |address, more: &str| {
+        let request = format!(
+            "POST /v1/vassals/a%20b%25.ini/reload HTTP/1.1\r\nhost: localhost\r\n\
+             content-type: application/json\r\ncontent-length: 0\r\nconnection: close\r\n{more}\r\n"
+        );
+        api.tcp(address, &request).status
+    };
+    let token = format!("authorization: Bearer {TOKEN}\r\n");
+    assert_eq!(post(api.open, ""), 403);
+    assert_eq!(post(api.open, &token), 403);
+    assert_eq!(post(api.guarded, ""), 401);
+    assert_eq!(post(api.guarded, "authorization: Bearer something-else-entirely\r\n"), 401);
+    assert_eq!(post(api.guarded, &format!("{token}origin: http://evil.example\r\n")), 403);
+    assert_eq!(post(api.guarded, &token), 202);
+    let foreign = "GET /v1 HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
+    assert_eq!(api.tcp(api.open, foreign).status, 421);
+}
+
+/// Sends nothing, or half a request, or reads nothing.
+fn nuisances(socket: &Path, count: usize) -> Vec<UnixStream> {
+    (0..count)
+        .map(|n| {
+            let mut stream = UnixStream::connect(socket).unwrap();
+            match n % 3 {
+                0 => {}
+                1 => stream.write_all(b"GET /v1 HTTP/1.1\r\nho").unwrap(),
+                _ => stream.write_all("GET /v1 HTTP/1.1\r\nhost: x\r\n\r\n".repeat(20).as_bytes()).unwrap(),
+            }
+            stream
+        })
+        .collect()
+}
+
+#[test]
+fn clients_that_hang_delay_nobody() {
+    let api = Api::start();
+    let hanging = nuisances(&api.socket(), CONNECTIONS * 3);
+    let start = Instant::now();
+    assert_eq!(api.ask("GET /v1/vassals").status, 200);
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    drop(hanging);
+}
+
+#[test]
+fn one_who_waits_is_not_sent_away_by_those_who_hang() {
+    let api = Api::start();
+    assert_eq!(api.ask("POST /v1/vassals/a%20b%25.ini/reload").status, 202);
+    let mut waiting = api.unix();
+    waiting
+        .write_all(b"GET /v1/operations/7?wait=20 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .unwrap();
+    let hanging = nuisances(&api.socket(), CONNECTIONS * 2);
+    let answer = converse(waiting, b"");
+    assert_eq!(answer.json()["outcome"], "rolled-back");
+    drop(hanging);
+}
