@@ -1,0 +1,640 @@
+//! What happens to an instance, and what follows from it. No I/O, no clock.
+
+use std::time::Duration;
+
+use super::roster::{Generation, Pending, Phase, Roster, Router, Settings, Slot, SlotState, Stage, Zygote};
+use super::settle;
+use crate::tick::Tick;
+use crate::wire::failure::Failure;
+use crate::wire::message::{InstanceState, OperationId, Outcome};
+
+/// The exit status that says: no application, and one is needed.
+pub const EXIT_NO_APP: u8 = 22;
+/// A worker that ends within this time of its birth "died at once".
+const QUICK: Duration = Duration::from_secs(1);
+/// The delay after the first too quick death; it doubles up to [`LONGEST_FORK_DELAY`].
+const FIRST_FORK_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_FORK_DELAY: Duration = Duration::from_secs(2);
+/// The same for zygotes of a generation that serves.
+const FIRST_ZYGOTE_DELAY: Duration = Duration::from_millis(250);
+const LONGEST_ZYGOTE_DELAY: Duration = Duration::from_secs(60);
+/// So many quick deaths beyond one for each worker end an instance that never was ready.
+const HOPELESS: u32 = 3;
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The instance begins with this configuration.
+    Begin(Settings),
+    /// Somebody wants a new generation.
+    Reload(OperationId),
+    /// Somebody wants the binary executed again, and with `reload` a new generation after it.
+    Reexec {
+        /// The operation.
+        operation: OperationId,
+        /// Whether a new generation follows.
+        reload: bool,
+    },
+    /// The rehearsal of an operation's configuration came to its end.
+    Rehearsed {
+        /// The operation.
+        operation: OperationId,
+        /// What it found.
+        plan: Result<Plan, Failure>,
+    },
+    /// The binary could not be executed again; this one goes on.
+    ReexecFailed(Failure),
+    /// This is the new image; the configuration that was rehearsed.
+    Reexecuted(Settings),
+    /// A zygote is done loading.
+    ZygoteLoaded {
+        /// Which.
+        zygote: u64,
+        /// Whether there is an application.
+        app: bool,
+        /// Whether it must not be forked with the application in it.
+        threads: bool,
+        /// Why there is no application.
+        failure: Option<Failure>,
+    },
+    /// A zygote could not load the application and ends.
+    ZygoteLoadFailed {
+        /// Which.
+        zygote: u64,
+        /// Why.
+        failure: Failure,
+    },
+    /// A zygote is gone and everything that it said was heard; or it could not be started.
+    ZygoteGone {
+        /// Which.
+        zygote: u64,
+        /// How it ended, for people.
+        how: String,
+    },
+    /// A worker's process exists.
+    Forked {
+        /// Its slot.
+        slot: usize,
+    },
+    /// A worker could not be forked.
+    ForkFailed {
+        /// Its slot.
+        slot: usize,
+        /// Why.
+        failure: Failure,
+    },
+    /// A worker accepts requests.
+    WorkerReady {
+        /// Its slot.
+        slot: usize,
+        /// Whether it has an application.
+        app: bool,
+    },
+    /// A worker could not load the application and ends.
+    WorkerLoadFailed {
+        /// Its slot.
+        slot: usize,
+        /// Why.
+        failure: Failure,
+    },
+    /// A worker wants to be replaced.
+    Recycle {
+        /// Its slot.
+        slot: usize,
+    },
+    /// A worker was reaped.
+    WorkerGone {
+        /// Its slot.
+        slot: usize,
+        /// How it ended, for people.
+        how: String,
+    },
+    /// A request ran beyond its limit.
+    Overran {
+        /// The worker's slot.
+        slot: usize,
+    },
+    /// The router accepts connections.
+    RouterReady,
+    /// The router was reaped, or could not be started.
+    RouterGone,
+    /// The router sends this worker no more requests.
+    Released {
+        /// Its slot.
+        slot: usize,
+        /// Its generation.
+        generation: u64,
+    },
+    /// A worker has answered its first request.
+    Answered,
+    /// Stop when the running requests are done.
+    Stop {
+        /// What they get, instead of the configured mercy.
+        mercy: Option<Duration>,
+    },
+    /// Stop now.
+    StopNow,
+    /// A deadline has come, or nothing happened at all.
+    Timer,
+}
+
+/// What a rehearsal found to be needed.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// A new generation with this configuration.
+    Generation(Settings),
+    /// A replacement for the whole instance.
+    Replace {
+        /// Which options changed.
+        reason: String,
+    },
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Read the operation's configuration in a child, with the new binary if it is to be executed.
+    Rehearse(Pending),
+    /// Execute the binary again.
+    Reexec {
+        /// The operation.
+        operation: OperationId,
+        /// Whether a new generation follows.
+        reload: bool,
+    },
+    /// The configuration that was rehearsed last is this generation's.
+    Adopt {
+        /// Its number.
+        generation: u64,
+    },
+    /// The generation did not come up; its configuration is void.
+    Discard {
+        /// Its number.
+        generation: u64,
+    },
+    /// The generation serves; its configuration is in force.
+    Swap {
+        /// Its number.
+        generation: u64,
+    },
+    /// So many slots and cores are needed from now on.
+    Grow {
+        /// Slots.
+        slots: usize,
+        /// Cores of each.
+        cores: u32,
+    },
+    /// Start a zygote.
+    StartZygote {
+        /// Its number.
+        zygote: u64,
+        /// Its generation.
+        generation: u64,
+        /// Whether workers load the application themselves.
+        lazy: bool,
+    },
+    /// Close a zygote's channel; it ends by itself.
+    CloseZygote {
+        /// Its number.
+        zygote: u64,
+    },
+    /// Kill a zygote.
+    KillZygote {
+        /// Its number.
+        zygote: u64,
+    },
+    /// Ask a zygote for a worker.
+    Fork {
+        /// The zygote.
+        zygote: u64,
+        /// The worker's slot.
+        slot: usize,
+    },
+    /// Tell a worker to finish.
+    Drain {
+        /// Its slot.
+        slot: usize,
+    },
+    /// Kill a worker.
+    Kill {
+        /// Its slot.
+        slot: usize,
+    },
+    /// Nothing is in the slot any more.
+    Clear {
+        /// The slot.
+        slot: usize,
+    },
+    /// Start the router.
+    StartRouter {
+        /// The generation whose configuration it serves.
+        generation: u64,
+    },
+    /// Tell the router to finish.
+    DrainRouter,
+    /// Kill the router.
+    KillRouter,
+    /// Give a worker's connections to the router.
+    AddToRouter {
+        /// Its slot.
+        slot: usize,
+    },
+    /// Have the router send a worker nothing more.
+    ReleaseFromRouter {
+        /// Its slot.
+        slot: usize,
+    },
+    /// The instance stands like this now.
+    State(InstanceState),
+    /// An operation came to its end.
+    Ended {
+        /// Which.
+        operation: OperationId,
+        /// How.
+        outcome: Outcome,
+    },
+    /// Something that people want to know.
+    Tell(String),
+    /// Everything is over.
+    Exit {
+        /// The exit status.
+        code: u8,
+        /// Why, unless it was asked to.
+        failure: Option<Failure>,
+    },
+}
+
+/// Takes one event, changes the roster, and says what is to be done, in order. Late and repeated events change nothing.
+pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect>) {
+    if roster.phase == Phase::Ended {
+        return;
+    }
+    match event {
+        Event::Begin(settings) => {
+            settle::announce(roster, InstanceState::Starting, out);
+            settle::add_generation(roster, settings, None, out);
+        }
+        Event::Reload(operation) => request(roster, Pending { operation, reexec: None }, out),
+        Event::Reexec { operation, reload } => {
+            request(roster, Pending { operation, reexec: Some(reload) }, out);
+        }
+        Event::Rehearsed { operation, plan } => rehearsed(roster, operation, plan, now, out),
+        Event::ReexecFailed(failure) => {
+            if let Some(pending) = roster.pending.take() {
+                out.push(ended(pending.operation, Outcome::RolledBack(failure)));
+            }
+        }
+        Event::Reexecuted(settings) => reexecuted(roster, settings, out),
+        Event::ZygoteLoaded { zygote, app, threads, failure } => {
+            zygote_loaded(roster, zygote, Loaded { app, threads, failure }, now, out);
+        }
+        Event::ZygoteLoadFailed { zygote, failure } => zygote_failed(roster, zygote, failure, true, now, out),
+        Event::ZygoteGone { zygote, how } => zygote_gone(roster, zygote, &how, now, out),
+        Event::Forked { slot } => forked(roster, slot, out),
+        Event::ForkFailed { slot, failure } => fork_failed(roster, slot, failure, now, out),
+        Event::WorkerReady { slot, app } => worker_ready(roster, slot, app, now, out),
+        Event::WorkerLoadFailed { slot, failure } => worker_load_failed(roster, slot, failure, now, out),
+        Event::Recycle { slot } => {
+            if let Some(slot) = roster.slots.get_mut(slot).filter(|s| s.state == SlotState::Serving) {
+                slot.recycle = true;
+            }
+        }
+        Event::WorkerGone { slot, how } => worker_gone(roster, slot, &how, now, out),
+        Event::Overran { slot } => {
+            if let Some(place) = roster.slots.get_mut(slot).filter(|s| s.forked) {
+                place.deadline = None;
+                out.push(Effect::Kill { slot });
+            }
+        }
+        Event::RouterReady => {
+            if matches!(roster.router, Router::Starting { .. }) {
+                roster.router = Router::Ready { since: now };
+            }
+        }
+        Event::RouterGone => router_gone(roster, now, out),
+        Event::Released { slot, generation } => {
+            if let Some(place) = roster.slots.get_mut(slot)
+                && place.generation == generation
+                && place.state == SlotState::Draining
+                && place.routed
+            {
+                place.routed = false;
+                out.push(Effect::Drain { slot });
+            }
+        }
+        Event::Answered => {
+            if matches!(roster.announced, Some(InstanceState::Ready | InstanceState::ReadyWithoutApp)) {
+                settle::announce(roster, InstanceState::Loyal, out);
+            }
+        }
+        Event::Stop { mercy } => settle::stop(roster, mercy, now, out),
+        Event::StopNow => settle::stop_now(roster, now, out),
+        Event::Timer => {}
+    }
+    settle::settle(roster, now, out);
+}
+
+struct Loaded {
+    app: bool,
+    threads: bool,
+    failure: Option<Failure>,
+}
+
+/// A burst of requests collapses into the last.
+fn request(roster: &mut Roster, pending: Pending, out: &mut Vec<Effect>) {
+    if roster.phase != Phase::Running {
+        let failure = Failure::new("the instance is stopping");
+        out.push(ended(pending.operation, Outcome::RolledBack(failure)));
+        return;
+    }
+    if let Some(earlier) = roster.pending.replace(pending) {
+        out.push(ended(earlier.operation, Outcome::Superseded));
+        // Whoever asked for the binary to be executed again still gets that.
+        if let (Some(reexec), Some(now)) = (earlier.reexec, roster.pending.as_mut()) {
+            now.reexec = Some(reexec || now.reexec.unwrap_or(true));
+        }
+    }
+    out.extend(roster.pending.map(Effect::Rehearse));
+}
+
+fn rehearsed(
+    roster: &mut Roster,
+    operation: OperationId,
+    plan: Result<Plan, Failure>,
+    now: Tick,
+    out: &mut Vec<Effect>,
+) {
+    let Some(pending) = roster.pending.filter(|p| p.operation == operation) else { return };
+    if let Some(reload) = pending.reexec.filter(|_| matches!(plan, Ok(Plan::Generation(_)))) {
+        // Stays pending: the new image ends it.
+        settle::abandon_candidate(roster, Outcome::Superseded, now, out);
+        out.push(Effect::Reexec { operation, reload });
+        return;
+    }
+    roster.pending = None;
+    match plan {
+        Ok(Plan::Generation(settings)) => {
+            settle::abandon_candidate(roster, Outcome::Superseded, now, out);
+            settle::add_generation(roster, settings, Some(operation), out);
+        }
+        Ok(Plan::Replace { reason }) => out.push(ended(operation, Outcome::NeedsReplace { reason })),
+        Err(failure) => out.push(ended(operation, Outcome::RolledBack(failure))),
+    }
+}
+
+fn reexecuted(roster: &mut Roster, settings: Settings, out: &mut Vec<Effect>) {
+    let Some(pending) = roster.pending.take() else { return };
+    if pending.reexec == Some(true) || roster.serving().is_none() {
+        settle::add_generation(roster, settings, Some(pending.operation), out);
+    } else {
+        out.push(ended(pending.operation, Outcome::Swapped));
+    }
+}
+
+fn zygote_loaded(roster: &mut Roster, zygote: u64, loaded: Loaded, now: Tick, out: &mut Vec<Effect>) {
+    let others_serve = roster.serving().is_some();
+    let Some(generation) = roster.generation_of_zygote(zygote) else { return };
+    if generation.zygote != (Zygote::Loading { id: zygote }) {
+        return;
+    }
+    if loaded.threads && !generation.lazy {
+        generation.lazy = true;
+        generation.zygote = Zygote::Absent { not_before: now };
+        let line = "the application started threads while it was imported: every worker loads it itself";
+        out.push(Effect::Tell(line.to_owned()));
+        settle::close_zygote(roster, zygote, now, out);
+        return;
+    }
+    if !loaded.app && generation.settings.names_app && others_serve {
+        let failure = loaded.failure.unwrap_or_else(|| Failure::new("the application could not be loaded"));
+        zygote_failed(roster, zygote, failure, false, now, out);
+        return;
+    }
+    generation.app &= loaded.app;
+    generation.zygote = Zygote::Ready { id: zygote, since: now };
+    generation.failed_zygotes = 0;
+}
+
+/// A zygote cannot give what its generation needs. It `ends` by itself, or is told to.
+fn zygote_failed(
+    roster: &mut Roster,
+    zygote: u64,
+    failure: Failure,
+    ends: bool,
+    now: Tick,
+    out: &mut Vec<Effect>,
+) {
+    let others_serve = roster.serving().is_some();
+    let Some(generation) = roster.generation_of_zygote(zygote) else { return };
+    if generation.stage == Stage::Candidate {
+        if others_serve {
+            settle::abandon_candidate(roster, Outcome::RolledBack(failure), now, out);
+        } else {
+            settle::fail(roster, if ends { EXIT_NO_APP } else { 1 }, failure, out);
+        }
+        return;
+    }
+    // A generation that serves needs it only for the next worker: later is early enough.
+    let delay = doubled(FIRST_ZYGOTE_DELAY, generation.failed_zygotes, LONGEST_ZYGOTE_DELAY);
+    generation.failed_zygotes = generation.failed_zygotes.saturating_add(1);
+    generation.zygote = Zygote::Absent { not_before: now + delay };
+    out.push(Effect::Tell(format!("the interpreter that workers are forked from failed: {failure}")));
+    settle::close_zygote(roster, zygote, now, out);
+}
+
+fn zygote_gone(roster: &mut Roster, zygote: u64, how: &str, now: Tick, out: &mut Vec<Effect>) {
+    roster.closing.retain(|c| c.zygote != zygote);
+    let mut orphans = 0;
+    for n in 0..roster.slots.len() {
+        if roster.slots.get(n).is_some_and(|s| s.zygote == zygote && !s.forked && s.state != SlotState::Empty)
+        {
+            clear(roster, n, out);
+            orphans += 1;
+        }
+    }
+    let others_serve = roster.serving().is_some();
+    let Some(generation) = roster.generation_of_zygote(zygote) else { return };
+    let failure = |doing: &str| Failure::new(format!("the interpreter ended while {doing}: {how}"));
+    match generation.zygote {
+        Zygote::Loading { .. } if generation.stage == Stage::Candidate && !others_serve => {
+            settle::fail(roster, 1, failure("it loaded the application"), out);
+        }
+        Zygote::Loading { .. } => {
+            zygote_failed(roster, zygote, failure("it loaded the application"), true, now, out);
+            roster.closing.retain(|c| c.zygote != zygote);
+        }
+        Zygote::Ready { .. } if orphans > 0 && generation.stage == Stage::Candidate && others_serve => {
+            zygote_failed(roster, zygote, failure("it forked workers"), true, now, out);
+            roster.closing.retain(|c| c.zygote != zygote);
+        }
+        Zygote::Ready { since, .. } => {
+            let quick = orphans > 0 || (!generation.lazy && now.since(since) < QUICK);
+            let delay = doubled(FIRST_ZYGOTE_DELAY, generation.failed_zygotes, LONGEST_ZYGOTE_DELAY);
+            generation.failed_zygotes = if quick { generation.failed_zygotes.saturating_add(1) } else { 0 };
+            generation.zygote = Zygote::Absent { not_before: if quick { now + delay } else { now } };
+        }
+        Zygote::Absent { .. } => {}
+    }
+}
+
+fn forked(roster: &mut Roster, slot: usize, out: &mut Vec<Effect>) {
+    let Some(place) = roster.slots.get_mut(slot).filter(|s| !s.forked) else { return };
+    match place.state {
+        SlotState::Forking => {
+            place.forked = true;
+            place.state = SlotState::Loading;
+        }
+        // Its generation was given up meanwhile.
+        SlotState::Draining => {
+            place.forked = true;
+            place.deadline = None;
+            out.push(Effect::Kill { slot });
+        }
+        SlotState::Empty | SlotState::Loading | SlotState::Serving => {}
+    }
+}
+
+fn fork_failed(roster: &mut Roster, slot: usize, failure: Failure, now: Tick, out: &mut Vec<Effect>) {
+    let Some(place) = roster.slots.get(slot).copied().filter(|s| !s.forked && s.state != SlotState::Empty)
+    else {
+        return;
+    };
+    clear(roster, slot, out);
+    if let Some(generation) = roster.generation_mut(place.generation) {
+        generation.fork_after = Some(now + QUICK);
+    }
+    out.push(Effect::Tell(format!("worker {} could not be forked: {failure}", place.worker)));
+    give_up_candidate(roster, place.generation, failure, now, out);
+}
+
+fn worker_ready(roster: &mut Roster, slot: usize, app: bool, now: Tick, out: &mut Vec<Effect>) {
+    let router_ready = matches!(roster.router, Router::Ready { .. });
+    let Some(place) = roster.slots.get_mut(slot) else { return };
+    if !matches!(place.state, SlotState::Forking | SlotState::Loading) {
+        return;
+    }
+    (place.state, place.forked) = (SlotState::Serving, true);
+    let place = *place;
+    let Some(generation) = roster.generation(place.generation) else { return };
+    if !app && generation.settings.names_app {
+        let failure = Failure::new(format!("worker {} could not load the application", place.worker))
+            .with_hint("its log has the traceback");
+        if give_up_candidate(roster, place.generation, failure, now, out) {
+            return;
+        }
+    }
+    if let Some(generation) = roster.generation_mut(place.generation).filter(|g| g.stage == Stage::Candidate)
+    {
+        generation.app &= app;
+    }
+    if router_ready && roster.serving().is_some_and(|g| g.number == place.generation) {
+        settle::route(roster, slot, out);
+    }
+    if let Some(old) = place.replaces {
+        if let Some(new) = roster.slots.get_mut(slot) {
+            new.replaces = None;
+        }
+        let replaced = roster.slots.get(old).is_some_and(|o| {
+            o.generation == place.generation && o.worker == place.worker && o.state == SlotState::Serving
+        });
+        if replaced {
+            settle::drain(roster, old, now, out);
+        }
+    }
+}
+
+fn worker_load_failed(roster: &mut Roster, slot: usize, failure: Failure, now: Tick, out: &mut Vec<Effect>) {
+    let Some(place) = roster.slots.get(slot).copied() else { return };
+    if !matches!(place.state, SlotState::Forking | SlotState::Loading)
+        || give_up_candidate(roster, place.generation, failure.clone(), now, out)
+    {
+        return;
+    }
+    if roster.serving().is_none() {
+        settle::fail(roster, EXIT_NO_APP, failure, out);
+    } else {
+        out.push(Effect::Tell(format!("worker {} could not load the application: {failure}", place.worker)));
+    }
+}
+
+fn worker_gone(roster: &mut Roster, slot: usize, how: &str, now: Tick, out: &mut Vec<Effect>) {
+    let Some(place) = roster.slots.get(slot).copied().filter(|s| s.state != SlotState::Empty) else { return };
+    clear(roster, slot, out);
+    for other in &mut roster.slots {
+        if other.replaces == Some(slot) {
+            other.replaces = None;
+        }
+    }
+    if place.state == SlotState::Draining {
+        return;
+    }
+    let was_ready = place.state == SlotState::Serving;
+    let never_ready = roster.serving().is_none();
+    let Some(generation) = roster.generation_mut(place.generation) else { return };
+    if was_ready && now.since(place.born) >= QUICK {
+        generation.quick_deaths = 0;
+        return;
+    }
+    generation.quick_deaths = generation.quick_deaths.saturating_add(1);
+    let excess = generation.quick_deaths.saturating_sub(generation.settings.processes);
+    if excess > 0 {
+        generation.fork_after = Some(now + doubled(FIRST_FORK_DELAY, excess - 1, LONGEST_FORK_DELAY));
+    }
+    let failure = Failure::new(format!("worker {} ended while it started: {how}", place.worker));
+    if give_up_candidate(roster, place.generation, failure.clone(), now, out) {
+        return;
+    }
+    if never_ready && excess > HOPELESS {
+        settle::fail(roster, 1, failure, out);
+    }
+}
+
+fn router_gone(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
+    let delay = match roster.router {
+        Router::Absent { .. } => return,
+        Router::Starting { .. } => QUICK,
+        Router::Ready { since } if now.since(since) < QUICK => QUICK,
+        Router::Ready { .. } | Router::Draining { .. } => Duration::ZERO,
+    };
+    roster.router = Router::Absent { not_before: now + delay };
+    for slot in 0..roster.slots.len() {
+        let Some(place) = roster.slots.get_mut(slot).filter(|s| s.routed) else { continue };
+        place.routed = false;
+        match place.state {
+            SlotState::Draining => out.push(Effect::Drain { slot }),
+            // Its connections ended with the router; only a new worker gets new ones.
+            _ => place.recycle = true,
+        }
+    }
+}
+
+/// Gives a candidate up if another generation serves.
+fn give_up_candidate(
+    roster: &mut Roster,
+    generation: u64,
+    failure: Failure,
+    now: Tick,
+    out: &mut Vec<Effect>,
+) -> bool {
+    let is_candidate = roster.candidate().is_some_and(|g: &Generation| g.number == generation);
+    if !is_candidate || roster.serving().is_none() {
+        return false;
+    }
+    settle::abandon_candidate(roster, Outcome::RolledBack(failure), now, out);
+    true
+}
+
+fn clear(roster: &mut Roster, slot: usize, out: &mut Vec<Effect>) {
+    if let Some(place) = roster.slots.get_mut(slot) {
+        *place = Slot::default();
+        out.push(Effect::Clear { slot });
+    }
+}
+
+const fn ended(operation: OperationId, outcome: Outcome) -> Effect {
+    Effect::Ended { operation, outcome }
+}
+
+fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(times.min(16))).min(longest)
+}

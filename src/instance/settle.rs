@@ -1,0 +1,354 @@
+//! Brings an instance from what it is to what it should be: the steps that follow from the state alone, whatever the
+//! event was.
+
+use std::time::Duration;
+
+use super::decide::Effect;
+use super::roster::{Closing, Generation, Phase, Roster, Router, Settings, Slot, SlotState, Stage, Zygote};
+use crate::tick::Tick;
+use crate::wire::failure::Failure;
+use crate::wire::message::{InstanceState, OperationId, Outcome};
+
+/// A zygote has no requests; one that does not end by itself is stuck.
+const ZYGOTE_MERCY: Duration = Duration::from_secs(2);
+/// The fewest slots: draining workers of earlier generations need places too.
+const SPARE_SLOTS: u32 = 4;
+
+/// Does whatever the state asks for. Called after every event; changes nothing when called again.
+pub(super) fn settle(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
+    expire(roster, now, out);
+    match roster.phase {
+        Phase::Running => {
+            keep_router(roster, now, out);
+            keep_zygotes(roster, now, out);
+            fork_missing(roster, now, out);
+            swap(roster, now, out);
+            keep_router(roster, now, out);
+            route_all(roster, out);
+        }
+        Phase::Stopping { .. } => {
+            let empty = roster.slots.iter().all(|s| s.state == SlotState::Empty);
+            if empty && roster.closing.is_empty() && matches!(roster.router, Router::Absent { .. }) {
+                roster.phase = Phase::Ended;
+                out.push(Effect::Exit { code: 0, failure: None });
+            }
+        }
+        Phase::Ended => {}
+    }
+    let slots = &roster.slots;
+    roster.generations.retain(|g| {
+        let has_slots = slots.iter().any(|s| s.state != SlotState::Empty && s.generation == g.number);
+        g.stage != Stage::Retired || g.zygote.id().is_some() || has_slots
+    });
+}
+
+/// Adds a candidate, with places for its workers beside those that are there.
+pub(super) fn add_generation(
+    roster: &mut Roster,
+    settings: Settings,
+    operation: Option<OperationId>,
+    out: &mut Vec<Effect>,
+) {
+    roster.newest_generation += 1;
+    let number = roster.newest_generation;
+    roster.generations.push(Generation {
+        number,
+        settings,
+        stage: Stage::Candidate,
+        zygote: Zygote::Absent { not_before: Tick::default() },
+        lazy: settings.lazy,
+        app: true,
+        operation,
+        fork_after: None,
+        quick_deaths: 0,
+        failed_zygotes: 0,
+    });
+    out.push(Effect::Adopt { generation: number });
+    let workers = roster.generations.iter().map(|g| g.settings.processes).max().unwrap_or(1);
+    let slots = usize::try_from(workers.saturating_mul(2).saturating_add(SPARE_SLOTS)).unwrap_or(usize::MAX);
+    let cores = roster.generations.iter().map(|g| g.settings.threads).max().unwrap_or(1);
+    roster.slots.resize(slots.max(roster.slots.len()), Slot::default());
+    out.push(Effect::Grow { slots: roster.slots.len(), cores });
+}
+
+/// Ends the candidate: its workers that already accept finish, all else is killed.
+pub(super) fn abandon_candidate(roster: &mut Roster, outcome: Outcome, now: Tick, out: &mut Vec<Effect>) {
+    let Some(candidate) = roster.generations.iter_mut().find(|g| g.stage == Stage::Candidate) else { return };
+    let (number, zygote, operation) = (candidate.number, candidate.zygote, candidate.operation.take());
+    retire(roster, number, zygote, now, out);
+    out.push(Effect::Discard { generation: number });
+    if let Some(operation) = operation {
+        out.push(Effect::Ended { operation, outcome });
+    }
+}
+
+/// Tells a zygote to end.
+pub(super) fn close_zygote(roster: &mut Roster, zygote: u64, now: Tick, out: &mut Vec<Effect>) {
+    if roster.closing.iter().all(|c| c.zygote != zygote) {
+        roster.closing.push(Closing { zygote, deadline: Some(now + ZYGOTE_MERCY) });
+        out.push(Effect::CloseZygote { zygote });
+    }
+}
+
+/// Lets a worker finish, or ends it if it has not begun.
+pub(super) fn drain(roster: &mut Roster, slot: usize, now: Tick, out: &mut Vec<Effect>) {
+    let router_ready = matches!(roster.router, Router::Ready { .. });
+    let mercy = roster
+        .slots
+        .get(slot)
+        .and_then(|s| roster.generation(s.generation))
+        .map_or(Duration::ZERO, |g| g.settings.mercy);
+    let Some(place) = roster.slots.get_mut(slot) else { return };
+    let was = std::mem::replace(&mut place.state, SlotState::Draining);
+    match was {
+        SlotState::Empty => place.state = SlotState::Empty,
+        SlotState::Draining => {}
+        // Whether it exists is not known yet; that message, or the zygote's end, decides.
+        SlotState::Forking => place.deadline = None,
+        SlotState::Loading => out.push(Effect::Kill { slot }),
+        SlotState::Serving => {
+            place.deadline = Some(now + mercy);
+            let first = if place.routed && router_ready {
+                Effect::ReleaseFromRouter { slot }
+            } else {
+                place.routed = false;
+                Effect::Drain { slot }
+            };
+            out.push(first);
+        }
+    }
+}
+
+/// Gives a worker's connections to the router.
+pub(super) fn route(roster: &mut Roster, slot: usize, out: &mut Vec<Effect>) {
+    let Some(place) = roster.slots.get(slot).copied() else { return };
+    let wanted = roster.generation(place.generation).is_some_and(|g| g.settings.router);
+    if let Some(place) = roster.slots.get_mut(slot).filter(|s| wanted && !s.routed && !s.recycle) {
+        place.routed = true;
+        out.push(Effect::AddToRouter { slot });
+    }
+}
+
+/// Says how the instance stands, once.
+pub(super) fn announce(roster: &mut Roster, state: InstanceState, out: &mut Vec<Effect>) {
+    if roster.announced != Some(state) {
+        roster.announced = Some(state);
+        out.push(Effect::State(state));
+    }
+}
+
+/// Stops: no new workers, running requests are finished.
+pub(super) fn stop(roster: &mut Roster, mercy: Option<Duration>, now: Tick, out: &mut Vec<Effect>) {
+    if roster.phase != Phase::Running {
+        return;
+    }
+    let configured = roster.generations.iter().map(|g| g.settings.mercy).max().unwrap_or_default();
+    let deadline = now + mercy.unwrap_or(configured);
+    roster.phase = Phase::Stopping { deadline };
+    announce(roster, InstanceState::Stopping, out);
+    let stopped = || Outcome::RolledBack(Failure::new("the instance was stopped"));
+    if let Some(pending) = roster.pending.take() {
+        out.push(Effect::Ended { operation: pending.operation, outcome: stopped() });
+    }
+    abandon_candidate(roster, stopped(), now, out);
+    let router_drains = match roster.router {
+        Router::Ready { .. } => {
+            roster.router = Router::Draining { deadline: Some(deadline) };
+            out.push(Effect::DrainRouter);
+            true
+        }
+        Router::Starting { .. } => {
+            roster.router = Router::Draining { deadline: None };
+            out.push(Effect::KillRouter);
+            false
+        }
+        Router::Draining { .. } => true,
+        Router::Absent { .. } => false,
+    };
+    let generations: Vec<(u64, Zygote)> = roster.generations.iter().map(|g| (g.number, g.zygote)).collect();
+    for (number, zygote) in generations {
+        // The router finishes what it has with the workers there; its end, then, drains them.
+        let waiting = |s: &Slot| router_drains && s.routed && s.state == SlotState::Serving;
+        for slot in roster.slots.iter_mut().filter(|s| s.generation == number && waiting(s)) {
+            slot.state = SlotState::Draining;
+        }
+        retire(roster, number, zygote, now, out);
+    }
+    for slot in roster.slots.iter_mut().filter(|s| s.state == SlotState::Draining && s.forked) {
+        slot.deadline = Some(slot.deadline.map_or(deadline, |own| own.min(deadline)));
+    }
+}
+
+/// Stops at once: everything is killed.
+pub(super) fn stop_now(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
+    stop(roster, Some(Duration::ZERO), now, out);
+    for (slot, place) in roster.slots.iter_mut().enumerate().filter(|(_, s)| s.forked) {
+        place.deadline = None;
+        out.push(Effect::Kill { slot });
+    }
+    for closing in &mut roster.closing {
+        closing.deadline = None;
+        out.push(Effect::KillZygote { zygote: closing.zygote });
+    }
+    if let Router::Draining { deadline } = &mut roster.router {
+        *deadline = None;
+        out.push(Effect::KillRouter);
+    }
+}
+
+/// Ends an instance that cannot go on.
+pub(super) fn fail(roster: &mut Roster, code: u8, failure: Failure, out: &mut Vec<Effect>) {
+    roster.phase = Phase::Ended;
+    let operations = roster.pending.take().map(|p| p.operation).into_iter();
+    for operation in operations.chain(roster.generations.iter_mut().filter_map(|g| g.operation.take())) {
+        out.push(Effect::Ended { operation, outcome: Outcome::RolledBack(failure.clone()) });
+    }
+    out.push(Effect::Exit { code, failure: Some(failure) });
+}
+
+fn retire(roster: &mut Roster, number: u64, zygote: Zygote, now: Tick, out: &mut Vec<Effect>) {
+    for slot in 0..roster.slots.len() {
+        if roster.slots.get(slot).is_some_and(|s| s.generation == number) {
+            drain(roster, slot, now, out);
+        }
+    }
+    match zygote {
+        Zygote::Absent { .. } => {}
+        Zygote::Loading { id } => {
+            roster.closing.push(Closing { zygote: id, deadline: None });
+            out.push(Effect::KillZygote { zygote: id });
+        }
+        Zygote::Ready { id, .. } => close_zygote(roster, id, now, out),
+    }
+    if let Some(generation) = roster.generation_mut(number) {
+        generation.stage = Stage::Retired;
+        generation.zygote = Zygote::Absent { not_before: now };
+    }
+}
+
+/// Kills whoever was given time and did not use it.
+fn expire(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
+    let due = |deadline: &mut Option<Tick>| deadline.is_some_and(|d| d <= now) && deadline.take().is_some();
+    for (slot, place) in roster.slots.iter_mut().enumerate() {
+        if due(&mut place.deadline) {
+            let worker = place.worker;
+            out.push(Effect::Tell(format!("worker {worker} is taking too much time to die...NO MERCY !!!")));
+            out.push(Effect::Kill { slot });
+        }
+    }
+    for closing in &mut roster.closing {
+        if due(&mut closing.deadline) {
+            out.push(Effect::KillZygote { zygote: closing.zygote });
+        }
+    }
+    if let Router::Draining { deadline } = &mut roster.router
+        && due(deadline)
+    {
+        out.push(Effect::KillRouter);
+    }
+}
+
+fn keep_router(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
+    let wanted = roster.wants_router();
+    match roster.router {
+        Router::Absent { not_before } if wanted && not_before <= now => {
+            let newest = roster.generations.iter().filter(|g| g.stage != Stage::Retired && g.settings.router);
+            let generation = newest.map(|g| g.number).min().unwrap_or_default();
+            roster.router = Router::Starting { since: now };
+            out.push(Effect::StartRouter { generation });
+        }
+        Router::Ready { .. } if !wanted => {
+            let mercy = roster.generations.iter().map(|g| g.settings.mercy).max().unwrap_or_default();
+            roster.router = Router::Draining { deadline: Some(now + mercy) };
+            out.push(Effect::DrainRouter);
+        }
+        Router::Starting { .. } if !wanted => {
+            roster.router = Router::Draining { deadline: None };
+            out.push(Effect::KillRouter);
+        }
+        _ => {}
+    }
+}
+
+fn keep_zygotes(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
+    let due = |g: &Generation| matches!(g.zygote, Zygote::Absent { not_before } if not_before <= now);
+    let wanted: Vec<u64> =
+        roster.generations.iter().filter(|g| due(g) && roster.wants_zygote(g)).map(|g| g.number).collect();
+    for number in wanted {
+        roster.newest_zygote += 1;
+        let zygote = roster.newest_zygote;
+        let Some(generation) = roster.generation_mut(number) else { continue };
+        generation.zygote = Zygote::Loading { id: zygote };
+        out.push(Effect::StartZygote { zygote, generation: number, lazy: generation.lazy });
+    }
+}
+
+fn fork_missing(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
+    let mut wanted = Vec::new();
+    for generation in &mut roster.generations {
+        if generation.fork_after.is_some_and(|at| at <= now) {
+            generation.fork_after = None;
+        }
+    }
+    for generation in
+        roster.generations.iter().filter(|g| g.stage != Stage::Retired && g.fork_after.is_none())
+    {
+        if let Zygote::Ready { id, .. } = generation.zygote {
+            wanted.extend(roster.missing(generation).into_iter().map(|(w, r)| (id, generation.number, w, r)));
+        }
+    }
+    for (zygote, generation, worker, replaces) in wanted {
+        let Some(slot) = roster.slots.iter().position(|s| s.state == SlotState::Empty) else { return };
+        if let Some(place) = roster.slots.get_mut(slot) {
+            *place = Slot {
+                state: SlotState::Forking,
+                worker,
+                generation,
+                zygote,
+                born: now,
+                replaces,
+                ..Slot::default()
+            };
+        }
+        out.push(Effect::Fork { zygote, slot });
+    }
+}
+
+/// Lets the candidate take over: all its workers accept, or there is nobody to take over from and one does.
+fn swap(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
+    let Some(candidate) = roster.candidate() else { return };
+    let (number, settings) = (candidate.number, candidate.settings);
+    let old = roster.serving().map(|g| (g.number, g.zygote));
+    let needed = if old.is_some() { settings.processes } else { settings.processes.min(1) };
+    let ready = roster.accepting(number) >= usize::try_from(needed).unwrap_or(usize::MAX);
+    if !ready || (settings.router && !matches!(roster.router, Router::Ready { .. })) {
+        return;
+    }
+    out.push(Effect::Swap { generation: number });
+    let Some(candidate) = roster.generation_mut(number) else { return };
+    candidate.stage = Stage::Serving;
+    let operation = candidate.operation.take();
+    let state = if candidate.app { InstanceState::Ready } else { InstanceState::ReadyWithoutApp };
+    if state != InstanceState::Ready || roster.announced != Some(InstanceState::Loyal) {
+        announce(roster, state, out);
+    }
+    route_all(roster, out);
+    if let Some((old, zygote)) = old {
+        retire(roster, old, zygote, now, out);
+    }
+    if let Some(operation) = operation {
+        out.push(Effect::Ended { operation, outcome: Outcome::Swapped });
+    }
+}
+
+fn route_all(roster: &mut Roster, out: &mut Vec<Effect>) {
+    let Some(serving) = roster.serving().map(|g| g.number) else { return };
+    if !matches!(roster.router, Router::Ready { .. }) {
+        return;
+    }
+    for slot in 0..roster.slots.len() {
+        if roster.slots.get(slot).is_some_and(|s| s.generation == serving && s.state == SlotState::Serving) {
+            route(roster, slot, out);
+        }
+    }
+}
