@@ -1,6 +1,8 @@
 //! The emperor: watches directories, keeps one instance for each vassal file, adopts nothing it cannot prove.
 
 pub mod backoff;
+pub mod decide;
+pub mod event;
 pub mod fleet;
 pub mod handle;
 pub mod life;
