@@ -183,6 +183,48 @@ fn converse(mut stream: impl Read + Write, request: &[u8]) -> Answer {
     Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
 }
 
+fn liege(api: &Api, arguments: &str) -> std::process::Output {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_liege"));
+    command.args(arguments.split_whitespace()).env("LIEGE_API", api.socket()).output().unwrap()
+}
+
+#[test]
+fn commands_tell_people_and_scripts() {
+    let api = Api::start();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    for (arguments, exit, parts) in [
+        (
+            "status",
+            0,
+            &["1 of 1 vassals serve", "a b%.ini  up", "1/1", "41", "not started: /w/other.ini: shadowed"][..],
+        ),
+        ("status --json", 0, &["\"name\":\"a b%.ini\""]),
+        ("status none", 1, &["there is no vassal \"none\"; there are a b%.ini"]),
+        ("upgrade", 1, &["it is not running"]),
+        ("status --api /nowhere", 3, &["no emperor answers at /nowhere (no such socket)"]),
+        ("reload", 2, &["needs a vassal's name", "--help"]),
+        ("--version", 0, &["liege "]),
+        ("--help", 0, &["liege status"]),
+    ] {
+        let output = liege(&api, arguments);
+        let all = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(exit), "{arguments}: {all}");
+        for part in parts {
+            assert!(all.contains(part), "{arguments}: {part:?} is not in {all}");
+        }
+    }
+    let act = |more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_liege"));
+        command.args(["reload", "a b%"]).args(more).env("LIEGE_API", api.socket());
+        command.output().unwrap()
+    };
+    let waited = act(&["--wait"]);
+    assert_eq!(waited.status.code(), Some(4));
+    let told = text(&waited.stdout);
+    let expected = "reload of a b%.ini: rolled back, the old one serves on\n  no module named 'x'\n    Traceback: here\n";
+    assert_eq!(told, expected);
+}
+
 #[test]
 fn the_fleet_is_seen() {
     let api = Api::start();

@@ -14,4 +14,5 @@ pub mod shared;
 pub mod signals;
 pub mod socket;
 pub mod stderr;
+pub mod terminal;
 pub mod user;
