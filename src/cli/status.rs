@@ -4,12 +4,15 @@ use std::time::SystemTime;
 
 use super::client::{Client, ClientError};
 use super::failure;
-use super::paper::{Paper, Tone, age, columns, number, print};
+use super::paper::{Paper, Tone, age, clipped, columns, number, print};
 use crate::api::views::{Outcome, State, Vassal, VassalDetail, VassalList, Worker, WorkerState};
 use crate::trace::escaped;
 
 /// How many lines of output a vassal's page shows.
 const LOG_LINES: usize = 10;
+
+/// How wide the names' column becomes: file names may have 255 bytes.
+const NAME_COLUMNS: usize = 40;
 
 /// Prints the fleet, or the vassals named.
 ///
@@ -24,11 +27,13 @@ pub async fn run(client: &Client, names: &[String], json: bool) -> Result<(), Cl
         }
         return Ok(());
     }
+    let mut gap = "";
     for vassal in client.resolve(names).await? {
         match json {
             true => print(&format!("{}\n", client.text(&vassal.link).await?)),
-            false => print(&page(&client.get(&vassal.link).await?, paper, now)),
+            false => print(&format!("{gap}{}", page(&client.get(&vassal.link).await?, paper, now))),
         }
+        gap = "\n";
     }
     Ok(())
 }
@@ -77,7 +82,7 @@ fn table(vassals: &[Vassal], paper: Paper, now: SystemTime) -> String {
         vec![["NAME", "STATE", "WORKERS", "REQUESTS", "SINCE", "NOTE"].map(str::to_owned).to_vec()];
     rows.extend(vassals.iter().map(|vassal| {
         vec![
-            escaped(&vassal.name),
+            clipped(&escaped(&vassal.name), NAME_COLUMNS),
             vassal.state.word().to_owned(),
             format!("{}/{}", vassal.totals.busy, vassal.totals.workers),
             number(vassal.totals.requests),
