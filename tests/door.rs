@@ -357,14 +357,18 @@ fn over_tcp_only_the_token_acts() {
     assert_eq!(api.tcp(api.open, foreign).status, 421);
 }
 
+const BODY_WITHOUT_END: &[u8] = b"POST /v1/upgrade HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+    content-length: 1000\r\n\r\n{";
+
 /// Sends nothing, or half a request, or reads nothing.
 fn nuisances(socket: &Path, count: usize) -> Vec<UnixStream> {
     (0..count)
         .map(|n| {
             let mut stream = UnixStream::connect(socket).unwrap();
-            match n % 3 {
+            match n % 4 {
                 0 => {}
                 1 => stream.write_all(b"GET /v1 HTTP/1.1\r\nho").unwrap(),
+                2 => stream.write_all(BODY_WITHOUT_END).unwrap(),
                 _ => stream.write_all("GET /v1 HTTP/1.1\r\nhost: x\r\n\r\n".repeat(20).as_bytes()).unwrap(),
             }
             stream

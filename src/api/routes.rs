@@ -14,6 +14,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Body as _;
 use serde::Deserialize;
 
+use super::connection::{Activity, Working};
 use super::guard::{Grant, Peer, TokenCheck, judge};
 use super::problem::Problem;
 use super::show::{self, Moment};
@@ -70,7 +71,10 @@ type Answer = Result<Response, Box<Problem>>;
 async fn guard(State(desk): State<Desk>, mut request: Request, next: Next) -> Response {
     let admitted = admit(&desk, &mut request).await;
     let mut response = match admitted {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            let _working = request.extensions().get::<Arc<Activity>>().map(Working::on);
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     };
     let headers = response.headers_mut();
