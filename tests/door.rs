@@ -63,6 +63,7 @@ impl Api {
                     tokens: tokens.map(Arc::new),
                     hosts: Arc::new([]),
                     root: false,
+                    refusals: Arc::default(),
                 };
                 let tokens = TokenFile::new(token).unwrap();
                 tokio::spawn(serve(unix, router(desk(None))));

@@ -5,6 +5,7 @@ pub mod counters;
 pub mod door;
 pub mod guard;
 pub mod problem;
+pub mod rate;
 pub mod routes;
 pub mod show;
 pub mod token;
@@ -45,6 +46,7 @@ pub fn open(spec: &EmperorSpec, handle: &Handle) -> io::Result<Vec<String>> {
         tokens,
         hosts: spec.api_hosts.clone().into(),
         root: current_uid() == 0,
+        refusals: Arc::default(),
     };
     let addresses = doors.iter().map(Door::to_string).collect();
     for door in doors {

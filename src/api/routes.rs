@@ -17,6 +17,7 @@ use serde::Deserialize;
 use super::connection::{Activity, Working};
 use super::guard::{Grant, Peer, TokenCheck, judge};
 use super::problem::Problem;
+use super::rate::Rate;
 use super::show::{self, Moment};
 use super::token::TokenFile;
 use super::views;
@@ -42,6 +43,8 @@ pub struct Desk {
     pub hosts: Arc<[String]>,
     /// Whether the emperor runs as root.
     pub root: bool,
+    /// How many refused requests are logged.
+    pub refusals: Arc<Rate>,
 }
 
 /// All resources, behind the guard.
@@ -94,8 +97,10 @@ async fn admit(desk: &Desk, request: &mut Request) -> Result<(), Box<Problem>> {
     let body = !request.body().is_end_stream();
     let judged = judge(&peer, request.method(), request.headers(), body, token, &desk.hosts);
     let grant = judged.inspect_err(|problem| {
-        let (method, path) = (request.method(), escaped(request.uri().path()));
-        tracing::warn!("{peer}: {method} {path} was refused: {}", problem.detail);
+        if desk.refusals.allows(clock::now()) {
+            let (method, path) = (request.method(), request.uri().path());
+            tracing::warn!("{peer}: {method} {path} was refused: {}", problem.detail);
+        }
     })?;
     request.extensions_mut().insert(grant);
     if *request.method() != Method::GET && *request.method() != Method::HEAD {
