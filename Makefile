@@ -1,8 +1,7 @@
 # make run      build, and serve vassals.example
 # make test     everything that must pass
 # make lint     format and lints only
-# make docs     the parts of docs that are made from the code
-# make bench    liege beside uWSGI, Granian and gunicorn (minutes); also bench-fleet and bench-reload
+# make bench    liege beside uWSGI, Granian and gunicorn (minutes)
 # make install  PREFIX=/usr/local DESTDIR= : binary, extension, unit
 
 CARGO ?= cargo
@@ -10,7 +9,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
-.PHONY: run build test lint environments docs bench bench-fleet bench-reload install
+.PHONY: run build test lint environments bench bench-fleet bench-reload install
 
 run:
 	$(CARGO) build --release
@@ -33,9 +32,6 @@ test: lint build environments
 
 environments:
 	tests/make-environments
-
-docs:
-	LIEGE_MAKE_DOCS=1 $(CARGO) test --test pages
 
 bench:
 	$(CARGO) build --release

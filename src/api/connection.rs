@@ -104,8 +104,13 @@ async fn one(
     let inner = TowerToHyperService::new(router);
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
-        request.extensions_mut().insert(Arc::clone(&activity));
-        inner.call(request)
+        let answer = inner.call(request);
+        let working = Working::on(&activity);
+        async move {
+            let answer = answer.await;
+            drop(working);
+            answer
+        }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
@@ -161,9 +166,9 @@ impl Guests {
     }
 }
 
-/// What goes on at a connection. Requests carry it as an extension.
+/// What goes on at a connection.
 #[derive(Debug)]
-pub struct Activity {
+struct Activity {
     /// When a byte moved last, monotonic milliseconds.
     moved_ms: AtomicU64,
     /// How many requests are being worked on.
@@ -203,14 +208,11 @@ impl Activity {
     }
 }
 
-/// Counts a request while it is being worked on: from when it has come in whole until there is an answer.
-#[derive(Debug)]
-pub struct Working(Arc<Activity>);
+/// Counts a request while it is being worked on.
+struct Working(Arc<Activity>);
 
 impl Working {
-    /// The work on a request begins; it ends with the value.
-    #[must_use]
-    pub fn on(activity: &Arc<Activity>) -> Self {
+    fn on(activity: &Arc<Activity>) -> Self {
         activity.working.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(activity))
     }

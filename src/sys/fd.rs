@@ -56,6 +56,20 @@ pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     Ok(owned)
 }
 
+/// Duplicates a descriptor that something else in this process owns, by its number, close-on-exec.
+///
+/// # Errors
+/// The number is not an open descriptor, or no number is free.
+pub fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
+    if number < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: only borrowed for one F_DUPFD_CLOEXEC, which is harmless on any number and fails on a closed one.
+    #[expect(unsafe_code, reason = "the number comes from outside; the kernel checks it")]
+    let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
+    borrowed.try_clone_to_owned()
+}
+
 /// Replaces descriptor `target` (0, 1 or 2) by a duplicate of `fd`, without close-on-exec.
 ///
 /// # Errors
@@ -72,7 +86,7 @@ pub fn replace(fd: impl AsFd, target: RawFd) -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-fn own(number: RawFd) -> OwnedFd {
+pub(super) fn own(number: RawFd) -> OwnedFd {
     // SAFETY: callers pass a number that the kernel just returned, or that `adopt` found open and takes over.
     #[expect(unsafe_code, reason = "the one conversion from number to owner")]
     unsafe {

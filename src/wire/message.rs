@@ -246,6 +246,8 @@ pub enum FromWorker {
     ReloadRequested,
     /// The application called `uwsgi.stop()`.
     StopRequested,
+    /// The application set a deadline for its running request on the scoreboard: look there again.
+    DeadlineSet,
     /// It has stopped accepting and finishes what it has (the answer to `Drain`).
     Draining,
 }

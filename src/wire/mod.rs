@@ -1,5 +1,6 @@
 //! What our processes say to each other: messages, the channel that carries them with descriptors, failures as data.
 
+pub mod boot;
 pub mod channel;
 pub mod failure;
 pub mod message;

@@ -1,1 +1,34 @@
 //! What runs inside the vassal's interpreter: zygote, workers, the WSGI bridge. The only folder that knows pyo3.
+
+mod app;
+mod call;
+mod driver;
+mod environ;
+mod errors;
+mod exchange;
+mod feed;
+mod file;
+mod fork;
+mod host;
+mod http;
+mod input;
+mod job;
+mod listen;
+mod log;
+mod output;
+mod packet;
+mod record;
+mod serve;
+mod server;
+mod start_response;
+mod traceback;
+mod uwsgi_module;
+mod waiter;
+mod zygote;
+
+/// The extension module, which `wire/boot.py` loads.
+#[pyo3::pymodule]
+mod _liege {
+    #[pymodule_export]
+    use super::zygote::zygote;
+}

@@ -1,0 +1,76 @@
+//! Stream sockets on their bare descriptors, without a reactor: nothing here waits.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    MsgFlags, Shutdown, SockFlag, SockaddrLike, SockaddrStorage, accept4, getsockname, recv, sendmsg,
+    setsockopt, shutdown, sockopt,
+};
+
+use super::fd;
+
+/// Takes the next connection of a non-blocking listener, close-on-exec and non-blocking.
+///
+/// # Errors
+/// `accept4`: `WouldBlock` when there is none, or the limits of process and system.
+pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    Ok(fd::own(retry(|| accept4(listener.as_fd().as_raw_fd(), flags))?))
+}
+
+/// Whether accepting failed because the process or the system has no descriptors or memory left for it.
+#[must_use]
+pub fn is_exhausted(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// Reads what is there; 0 is the end.
+///
+/// # Errors
+/// `recv`: `WouldBlock` when nothing is there.
+pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    retry(|| recv(socket.as_fd().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT))
+}
+
+/// Writes as much of `slices` as there is room for.
+///
+/// # Errors
+/// `sendmsg`: `WouldBlock` when there is no room, `BrokenPipe` when the peer is gone.
+pub fn send(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    retry(|| sendmsg::<()>(socket.as_fd().as_raw_fd(), slices, &[], flags, None))
+}
+
+/// Says that nothing more will be written.
+///
+/// # Errors
+/// `shutdown`.
+pub fn end_writing(socket: impl AsFd) -> io::Result<()> {
+    Ok(shutdown(socket.as_fd().as_raw_fd(), Shutdown::Write)?)
+}
+
+/// Makes a TCP listener's connections send small pieces at once. Nothing happens to other sockets.
+pub fn set_no_delay(listener: impl AsFd) {
+    if is_tcp(&listener) {
+        // A refusal costs latency only.
+        let _ = setsockopt(&listener, sockopt::TcpNoDelay, &true);
+    }
+}
+
+/// Whether a socket is an internet one.
+pub fn is_tcp(socket: impl AsFd) -> bool {
+    getsockname::<SockaddrStorage>(socket.as_fd().as_raw_fd()).is_ok_and(
+        |address| matches!(address.family(), Some(family) if family != nix::sys::socket::AddressFamily::Unix),
+    )
+}
+
+fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}

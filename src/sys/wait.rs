@@ -1,0 +1,43 @@
+//! Waiting for one descriptor, outside any runtime.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// Waits until `fd` can be read or its peer is gone; `false` when the time is over. `None` waits for ever.
+///
+/// # Errors
+/// `poll`.
+pub fn readable(fd: impl AsFd, timeout: Option<Duration>) -> io::Result<bool> {
+    wait(fd.as_fd(), PollFlags::POLLIN, timeout)
+}
+
+/// Waits until `fd` can be written or its peer is gone; `false` when the time is over. `None` waits for ever.
+///
+/// # Errors
+/// `poll`.
+pub fn writable(fd: impl AsFd, timeout: Option<Duration>) -> io::Result<bool> {
+    wait(fd.as_fd(), PollFlags::POLLOUT, timeout)
+}
+
+fn wait(fd: BorrowedFd<'_>, flags: PollFlags, timeout: Option<Duration>) -> io::Result<bool> {
+    let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    loop {
+        // Rounded up: a wait that ends a fraction early would spin until its deadline.
+        let left = deadline
+            .map(|deadline| deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(999));
+        let left = left.map_or(PollTimeout::NONE, |left| {
+            PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX)
+        });
+        match poll(&mut [PollFd::new(fd, flags)], left) {
+            Err(Errno::EINTR) => {}
+            Ok(0) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => return Ok(false),
+            Ok(0) => {}
+            Ok(_) => return Ok(true),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Loading the application.
+
+use std::path::Path;
+
+use pyo3::exceptions::{PyAttributeError, PySystemExit};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyModule, PyString};
+
+use super::traceback;
+use crate::config::instance::{AppSource, AppSpec};
+use crate::wire::failure::Failure;
+
+/// Loads the application. A failure's traceback is logged as well.
+pub(super) fn load(py: Python<'_>, app: &AppSpec) -> Result<Py<PyAny>, Failure> {
+    let Some(source) = &app.load else {
+        return Err(Failure::new("no application is named")
+            .with_hint("name one with `module = package.module:callable` or `wsgi-file = path`"));
+    };
+    let default = app.callable.as_deref().unwrap_or("application");
+    let (name, module, expression) = match source {
+        AppSource::Module(target) => {
+            let (module, expression) = split_target(target, default);
+            (format!("module {module}"), import(py, module), expression)
+        }
+        AppSource::File(path) => (path.display().to_string(), execute(py, path), default),
+    };
+    let module = module.map_err(|error| raised(py, &format!("cannot load {name}"), &error))?;
+    let callable =
+        resolve(&module, expression).map_err(|error| missing(py, &name, &module, expression, &error))?;
+    if callable.is_callable() {
+        return Ok(callable.unbind());
+    }
+    Err(Failure::new(format!("`{expression}` of {name} is not callable: it is {}", type_name(&callable))))
+}
+
+/// Puts `pythonpath` in front of the module search path, the last entry first, then `.` and the empty entry.
+pub(super) fn prepare_path(py: Python<'_>, app: &AppSpec) -> PyResult<()> {
+    let path = py.import("sys")?.getattr("path")?.cast_into::<PyList>()?;
+    // The interpreter put the empty entry in front for `-c`; it comes after ours.
+    if path.get_item(0).is_ok_and(|first| first.eq("").unwrap_or(false)) {
+        path.del_item(0)?;
+    }
+    let wanted = app.pythonpath.iter().rev().map(|entry| entry.as_os_str().into_pyobject(py));
+    let mut entries = wanted.map(|entry| entry.map(Bound::into_any)).collect::<Result<Vec<_>, _>>()?;
+    entries.extend([".", ""].map(|entry| PyString::new(py, entry).into_any()));
+    for (place, entry) in entries.iter().enumerate() {
+        path.insert(place, entry)?;
+    }
+    Ok(())
+}
+
+/// `pkg.mod:callable` in its parts, with the default where no callable is named.
+fn split_target<'a>(target: &'a str, default: &'a str) -> (&'a str, &'a str) {
+    match target.split_once(':') {
+        Some((module, expression)) if !expression.is_empty() => (module, expression),
+        Some((module, _)) => (module, default),
+        None => (target, default),
+    }
+}
+
+fn import<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyModule>> {
+    py.import("importlib")?.call_method1("import_module", (name,))?.cast_into().map_err(PyErr::from)
+}
+
+/// Runs a file as the module that uWSGI would make of it.
+fn execute<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyModule>> {
+    let source = std::fs::read(path)?;
+    let builtins = py.import("builtins")?;
+    let code = builtins.call_method1("compile", (PyBytes::new(py, &source), path, "exec"))?;
+    let name = module_name(path);
+    let module = PyModule::new(py, &name)?;
+    module.setattr("__file__", path)?;
+    let modules = py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?;
+    modules.set_item(&name, &module)?;
+    let globals = module.dict();
+    globals.set_item("__builtins__", builtins.clone())?;
+    if let Err(error) = builtins.call_method1("exec", (code, globals)) {
+        modules.del_item(&name)?;
+        return Err(error);
+    }
+    Ok(module)
+}
+
+/// `uwsgi_file_` and the path with separators and dots as underscores, without `.py`.
+fn module_name(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let stem = text.strip_suffix(".py").unwrap_or(&text);
+    format!("uwsgi_file_{}", stem.replace(['/', '.'], "_"))
+}
+
+/// Looks up `a.b.c` in the module; a trailing `()` calls what was found.
+fn resolve<'py>(module: &Bound<'py, PyModule>, expression: &str) -> PyResult<Bound<'py, PyAny>> {
+    let (path, is_factory) = match expression.strip_suffix("()") {
+        Some(path) => (path, true),
+        None => (expression, false),
+    };
+    let mut found = module.as_any().clone();
+    for name in path.split('.') {
+        found = found.getattr(name)?;
+    }
+    if is_factory { found.call0() } else { Ok(found) }
+}
+
+fn raised(py: Python<'_>, what: &str, error: &PyErr) -> Failure {
+    traceback::log(py, error);
+    let reason = if error.is_instance_of::<PySystemExit>(py) {
+        "it ended the interpreter while it was loaded: "
+    } else {
+        ""
+    };
+    Failure::new(format!("{what}: {reason}{}", traceback::summary(py, error)))
+        .with_traceback(&traceback::text(py, error))
+}
+
+fn missing(
+    py: Python<'_>,
+    name: &str,
+    module: &Bound<'_, PyModule>,
+    expression: &str,
+    error: &PyErr,
+) -> Failure {
+    let path = expression.strip_suffix("()").unwrap_or(expression);
+    let first = path.split('.').next().unwrap_or(path);
+    let absent = error.is_instance_of::<PyAttributeError>(py) && module.hasattr(first).is_ok_and(|has| !has);
+    if !absent {
+        return raised(py, &format!("cannot get `{expression}` of {name}"), error);
+    }
+    let there = callables(module);
+    let failure = match there.as_slice() {
+        [] => Failure::new(format!("{name} has no `{first}` and no other callable")),
+        names => Failure::new(format!("{name} has no `{first}`; its callables are: {}", names.join(", "))),
+    };
+    let hint = there.iter().find(|name| ["app", "application", "create_app"].contains(&name.as_str()));
+    match hint.map(String::as_str) {
+        Some("create_app") => failure.with_hint("write `callable = create_app()` to call the factory"),
+        Some(name) => failure.with_hint(format!("write `callable = {name}`")),
+        None => failure,
+    }
+}
+
+/// Names of what could have been meant: public callables that are no imported classes of other modules.
+fn callables(module: &Bound<'_, PyModule>) -> Vec<String> {
+    const MOST: usize = 12;
+    let name_of = |(key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>)| {
+        let key: String = key.extract().ok()?;
+        (!key.starts_with('_') && value.is_callable()).then_some(key)
+    };
+    let mut names: Vec<String> = module.dict().iter().filter_map(name_of).take(MOST).collect();
+    names.sort_unstable();
+    names
+}
+
+fn type_name(value: &Bound<'_, PyAny>) -> String {
+    value
+        .get_type()
+        .name()
+        .map_or_else(|_| "something else".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_name_a_module_and_what_to_take_of_it() {
+        for (target, module, expression) in [
+            ("blog", "blog", "application"),
+            ("blog.wsgi", "blog.wsgi", "application"),
+            ("blog.wsgi:", "blog.wsgi", "application"),
+            ("blog:app", "blog", "app"),
+            ("blog:create_app()", "blog", "create_app()"),
+            ("django.core.handlers.wsgi:WSGIHandler()", "django.core.handlers.wsgi", "WSGIHandler()"),
+        ] {
+            assert_eq!(split_target(target, "application"), (module, expression));
+        }
+    }
+
+    #[test]
+    fn files_become_modules_as_in_uwsgi() {
+        for (path, name) in [
+            ("foobar.py", "uwsgi_file_foobar"),
+            ("/srv/blog/app.wsgi", "uwsgi_file__srv_blog_app_wsgi"),
+            ("/srv/v1.2/app.py", "uwsgi_file__srv_v1_2_app"),
+        ] {
+            assert_eq!(module_name(Path::new(path)), name);
+        }
+    }
+}

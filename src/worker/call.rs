@@ -1,0 +1,178 @@
+//! Calling the application: one request from its environ to the end of its response.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyTuple};
+
+use super::environ::{EnvironMaker, Weight, packet};
+use super::exchange::Exchange;
+use super::file::{self, FileWrapper};
+use super::input::Body;
+use super::job::{Head, Job};
+use super::output::{ItemError, Output};
+use super::record::{Course, Record};
+use super::server::Server;
+use super::start_response::StartResponse;
+use super::uwsgi_module;
+use super::waiter::Waiter;
+use super::{log, traceback};
+
+/// Calls the application in one thread.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub(super) server: Arc<Server>,
+    /// `None`: it could not be loaded.
+    pub(super) app: Option<Py<PyAny>>,
+    pub(super) environs: EnvironMaker,
+    pub(super) waiter: Waiter,
+    /// The thread's number.
+    pub(super) core: usize,
+}
+
+/// Why a response was not made as the application wished.
+#[derive(Debug)]
+enum Trouble {
+    /// It raised an exception.
+    Raised(PyErr),
+    /// It broke a rule, or the client is gone.
+    Item(ItemError),
+    /// There is none.
+    NoApp,
+}
+
+impl From<PyErr> for Trouble {
+    fn from(error: PyErr) -> Self {
+        Self::Raised(error)
+    }
+}
+
+impl From<ItemError> for Trouble {
+    fn from(error: ItemError) -> Self {
+        Self::Item(error)
+    }
+}
+
+impl Caller {
+    /// Answers a request, whatever the application does.
+    pub(super) fn answer(&self, py: Python<'_>, job: Job) {
+        let Job { head, body, reply } = job;
+        let record = Record::start(self.server.host, self.core, &head);
+        let (is_http, is_head) = match &head {
+            Head::Http(parts, _) => (true, parts.method == http::Method::HEAD),
+            Head::Packet(block) => (false, packet(block).is_ok_and(|request| request.is_head())),
+        };
+        let body = Body::new(body, self.waiter.clone());
+        let output = Output::new(reply, is_head, self.waiter.clone());
+        let exchange = Arc::new(Exchange::new(is_http, body, output));
+        let mut course = Course::default();
+        let called = self.call(py, &head, &exchange, &mut course.weight);
+        let ended = called
+            .and_then(|()| exchange.with_output(py, Output::end).unwrap_or(Ok(())).map_err(Trouble::from));
+        if let Err(trouble) = ended {
+            course.has_raised = matches!(trouble, Trouble::Raised(_));
+            report(py, trouble);
+            exchange.with_output(py, Output::fail);
+        }
+        if let Some(output) = exchange.close(py) {
+            course.sent = output.sent;
+        }
+        if let Some(record) = record {
+            record.end(py, &head, &course);
+        }
+        uwsgi_module::after_request(py);
+        self.server.done();
+    }
+
+    fn call(
+        &self,
+        py: Python<'_>,
+        head: &Head,
+        exchange: &Arc<Exchange>,
+        weight: &mut Weight,
+    ) -> Result<(), Trouble> {
+        let app = self.app.as_ref().ok_or(Trouble::NoApp)?;
+        let (environ, weighed) = self.environs.make(py, head, exchange)?;
+        *weight = weighed;
+        let start_response = Bound::new(py, StartResponse::new(Arc::clone(exchange)))?;
+        let response = app.bind(py).call1((environ, start_response))?;
+        let sent = send(py, &response, exchange);
+        let closed = close(py, &response);
+        match (sent, closed) {
+            (Ok(()), closed) => Ok(closed?),
+            (Err(trouble), closed) => {
+                if let Err(error) = closed {
+                    traceback::log(py, &error);
+                }
+                Err(trouble)
+            }
+        }
+    }
+}
+
+/// Sends what the application returned.
+fn send(py: Python<'_>, response: &Bound<'_, PyAny>, exchange: &Exchange) -> Result<(), Trouble> {
+    if let Ok(list) = response.cast_exact::<PyList>() {
+        if list.len() == 1 {
+            return item(py, &list.get_item(0)?, exchange, true).map(drop);
+        }
+    } else if let Ok(tuple) = response.cast_exact::<PyTuple>() {
+        if tuple.len() == 1 {
+            return item(py, &tuple.get_item(0)?, exchange, true).map(drop);
+        }
+    } else if response.is_exact_instance_of::<PyBytes>() {
+        // Its items would be numbers; uWSGI sends it whole, and so do we.
+        return item(py, response, exchange, true).map(drop);
+    } else if let Ok(wrapper) = response.cast_exact::<FileWrapper>()
+        && let Some(plain) = wrapper.get().plain(py)
+    {
+        return Ok(plain.send(py, exchange)?);
+    }
+    for next in response.try_iter()? {
+        if !item(py, &next?, exchange, false)? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Sends one item; whether another one makes sense.
+fn item(
+    py: Python<'_>,
+    item: &Bound<'_, PyAny>,
+    exchange: &Exchange,
+    is_only: bool,
+) -> Result<bool, Trouble> {
+    let bytes = file::item(item)?;
+    let sent = exchange.with_output(py, |output| {
+        output.item(bytes, is_only)?;
+        Ok::<_, ItemError>(!output.is_bodiless())
+    });
+    Ok(sent.unwrap_or(Ok(false))?)
+}
+
+/// Calls `close` of what the application returned, if it has one.
+fn close(py: Python<'_>, response: &Bound<'_, PyAny>) -> PyResult<()> {
+    if response.is_exact_instance_of::<PyList>()
+        || response.is_exact_instance_of::<PyTuple>()
+        || response.is_exact_instance_of::<PyBytes>()
+    {
+        return Ok(());
+    }
+    match response.getattr_opt(pyo3::intern!(py, "close"))? {
+        Some(close) => close.call0().map(drop),
+        None => Ok(()),
+    }
+}
+
+fn report(py: Python<'_>, trouble: Trouble) {
+    match trouble {
+        Trouble::Raised(error) => traceback::log(py, &error),
+        // Clients come and go; that is no event.
+        Trouble::Item(error @ ItemError::Gone(_)) => tracing::debug!("{error}"),
+        Trouble::Item(error @ ItemError::NotStarted) => tracing::error!("{error}"),
+        Trouble::NoApp => {
+            log::write(py, "--- no python application found, check your startup logs for errors ---\n")
+        }
+    }
+}

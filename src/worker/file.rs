@@ -1,0 +1,126 @@
+//! `wsgi.file_wrapper`: files sent without Python in between, and everything else piece by piece.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use pyo3::exceptions::PyStopIteration;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::exchange::Exchange;
+use super::output::ItemError;
+use crate::sys::fd;
+
+/// How much of a file is in memory at once.
+const PIECE_BYTES: u64 = 256 * 1024;
+
+/// `wsgi.file_wrapper`.
+#[pyclass(frozen, module = "uwsgi", name = "FileWrapper")]
+#[derive(Debug)]
+pub(super) struct FileWrapper {
+    file: Py<PyAny>,
+    block: usize,
+}
+
+#[pymethods]
+impl FileWrapper {
+    #[new]
+    #[pyo3(signature = (filelike, blksize = 8192))]
+    fn new(filelike: Py<PyAny>, blksize: usize) -> Self {
+        Self { file: filelike, block: blksize }
+    }
+
+    #[getter]
+    fn filelike(&self, py: Python<'_>) -> Py<PyAny> {
+        self.file.clone_ref(py)
+    }
+
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let data = self.file.bind(py).call_method1(pyo3::intern!(py, "read"), (self.block,))?;
+        if data.is_truthy()? { Ok(data) } else { Err(PyStopIteration::new_err(())) }
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        match self.file.bind(py).getattr_opt(pyo3::intern!(py, "close"))? {
+            Some(close) => close.call0().map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A regular file on disk, and the part of it that is to be sent.
+#[derive(Debug)]
+pub(super) struct Plain {
+    file: File,
+    position: u64,
+    end: u64,
+}
+
+impl FileWrapper {
+    /// The file on disk behind it, from its current position, if what it wraps is nothing but that. Objects that
+    /// only have a descriptor (a decompressor has the one of its compressed file) are asked with `read` instead.
+    pub(super) fn plain(&self, py: Python<'_>) -> Option<Plain> {
+        let io = py.import(pyo3::intern!(py, "io")).ok()?;
+        let mut object = self.file.bind(py).clone();
+        if object.get_type().is(io.getattr("BufferedReader").ok()?)
+            || object.get_type().is(io.getattr("BufferedRandom").ok()?)
+        {
+            let position: u64 = object.call_method0("tell").ok()?.extract().ok()?;
+            object = object.getattr("raw").ok()?;
+            return object.get_type().is(io.getattr("FileIO").ok()?).then(|| open(&object, position))?;
+        }
+        let position: u64 = object.call_method0("tell").ok()?.extract().ok()?;
+        object.get_type().is(io.getattr("FileIO").ok()?).then(|| open(&object, position))?
+    }
+}
+
+fn open(object: &Bound<'_, PyAny>, position: u64) -> Option<Plain> {
+    let number: i32 = object.call_method0("fileno").ok()?.extract().ok()?;
+    let file = File::from(fd::duplicate(number).ok()?);
+    let metadata = file.metadata().ok()?;
+    metadata.is_file().then(|| Plain { file, position, end: metadata.len() })
+}
+
+impl Plain {
+    /// Sends it all, detached.
+    pub(super) fn send(mut self, py: Python<'_>, exchange: &Exchange) -> Result<(), ItemError> {
+        let sent = exchange.with_output(py, |output| {
+            let mut buffer = Vec::new();
+            while let Some(left) = self.end.checked_sub(self.position).filter(|&left| left > 0) {
+                let length = left.min(PIECE_BYTES);
+                buffer.resize(usize::try_from(length).unwrap_or(0), 0);
+                let read = self.file.read_at(&mut buffer, self.position)?;
+                if read == 0 {
+                    // It shrank; the length that was announced breaks the connection.
+                    break;
+                }
+                self.position += u64::try_from(read).unwrap_or(0);
+                output.item(
+                    buffer.get(..read).unwrap_or_default(),
+                    self.position >= self.end && !output.is_sending(),
+                )?;
+                if output.is_full() {
+                    break;
+                }
+            }
+            Ok(())
+        });
+        sent.unwrap_or_else(|| Err(ItemError::Gone(io::ErrorKind::BrokenPipe.into())))
+    }
+}
+
+/// An item of the body, which must be bytes.
+pub(super) fn item<'a>(item: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
+    match item.cast::<PyBytes>() {
+        Ok(bytes) => Ok(bytes.as_bytes()),
+        Err(_) => Err(pyo3::exceptions::PyTypeError::new_err(format!(
+            "the response must consist of bytes, not {}",
+            item.get_type().name()?
+        ))),
+    }
+}

@@ -1,0 +1,222 @@
+//! HTTP connections: hyper reads and writes, requests become jobs.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, EXPECT, HeaderValue};
+use http::request::Parts;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
+
+use super::feed::ReplyBody;
+use super::job::{Head, Job, Reply, RequestBody};
+use super::server::{Held, Server};
+use crate::gateway::peer::{Connection, Peer};
+use crate::proto::http1::{self, Guard, Watch};
+use crate::proto::refusal::phrase;
+use crate::sys::stream;
+
+/// A body up to this length is read before a thread is taken for its request.
+const PREFETCH_BYTES: u64 = 64 * 1024;
+/// How long an idle connection may still send a request when the worker finishes.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
+
+/// Where requests of a connection come from.
+#[derive(Debug)]
+pub(super) enum Origin {
+    /// A client, or a proxy that is taken for one.
+    Client(Connection),
+    /// The router, which says of each request where it comes from.
+    Router,
+}
+
+impl Origin {
+    /// The facts for the environ.
+    pub(super) fn peer<'a>(&'a self, parts: &'a Parts, server_name: &'a str) -> Peer<'a> {
+        match self {
+            Self::Client(connection) => connection.peer(server_name),
+            Self::Router => Peer::of_routed(&parts.headers, server_name),
+        }
+    }
+}
+
+/// Serves a connection that was accepted by a listener with this port.
+pub(super) fn serve(held: Held, socket: OwnedFd, server_port: Option<u16>) {
+    let handle = held.server().handle.clone();
+    match Socket::new(socket) {
+        Ok(socket) => {
+            let origin = Origin::Client(Connection::new(socket.peer(), server_port));
+            let guard = Guard::new(socket, held.server().limits);
+            let watch = guard.watch();
+            handle.spawn(connection(held, guard, watch, Arc::new(origin)));
+        }
+        Err(error) => tracing::warn!("cannot serve a connection: {error}"),
+    }
+}
+
+/// Serves a connection from the router, which guards the clients and speaks for them.
+pub(super) fn serve_routed(held: Held, socket: OwnedFd) -> io::Result<()> {
+    let handle = held.server().handle.clone();
+    let socket = Socket::new(socket)?;
+    handle.spawn(connection(held, socket, Watch::default(), Arc::new(Origin::Router)));
+    Ok(())
+}
+
+async fn connection<S>(held: Held, stream: S, watch: Watch, origin: Arc<Origin>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let server = held.server();
+    let service =
+        service_fn(|request| answer(Arc::clone(server), watch.clone(), Arc::clone(&origin), request));
+    let builder = http1::server_builder(&server.limits);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut drained = pin!(server.drained());
+    let mut waits_for_drain = false;
+    // The wish to drain wakes this task once; asking for it at each of the connection's wake-ups would cost more
+    // than a look at the flag.
+    let over = poll_fn(|cx| {
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        if !waits_for_drain || server.is_draining() {
+            waits_for_drain = true;
+            return drained.as_mut().poll(cx).map(|()| false);
+        }
+        Poll::Pending
+    })
+    .await;
+    if over {
+        return;
+    }
+    let in_time = tokio::time::timeout(DRAIN_GRACE, connection.as_mut()).await;
+    if in_time.is_err() {
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
+    }
+}
+
+/// The connection ends without an answer: the client is gone, or the application broke off.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer")]
+struct NoAnswer;
+
+async fn answer(
+    server: Arc<Server>,
+    watch: Watch,
+    origin: Arc<Origin>,
+    request: Request<Incoming>,
+) -> Result<Response<ReplyBody>, NoAnswer> {
+    let (parts, incoming) = request.into_parts();
+    let body = match incoming.size_hint().exact() {
+        Some(0) => RequestBody::Whole(Bytes::new()),
+        // Who expects a 100 gets it when the application first reads.
+        Some(length) if length <= PREFETCH_BYTES && !parts.headers.contains_key(EXPECT) => {
+            match incoming.collect().await {
+                Ok(whole) => RequestBody::Whole(whole.to_bytes()),
+                Err(_) => return refused(&watch),
+            }
+        }
+        _ => RequestBody::Streamed(incoming),
+    };
+    let (sender, receiver) = oneshot::channel();
+    let head = Head::Http(Box::new(parts), origin);
+    server.push(Job { head, body, reply: Reply::Http(sender) });
+    let mut response = receiver.await.map_err(|_| NoAnswer)?;
+    if server.is_draining() || server.is_overtaken() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+fn refused(watch: &Watch) -> Result<Response<ReplyBody>, NoAnswer> {
+    let status = watch.refusal().ok_or(NoAnswer)?.status;
+    let page = Bytes::from_static(phrase(status).as_bytes());
+    let response = Response::builder().status(status).header(CONNECTION, "close");
+    response.body(ReplyBody::Whole(Some(page))).map_err(|_| NoAnswer)
+}
+
+/// A connected socket of either family.
+#[derive(Debug)]
+enum Socket {
+    Tcp(tokio::net::TcpStream),
+    Unix(tokio::net::UnixStream),
+}
+
+impl Socket {
+    fn new(socket: OwnedFd) -> io::Result<Self> {
+        Ok(if stream::is_tcp(&socket) {
+            let socket = TcpStream::from(socket);
+            socket.set_nonblocking(true)?;
+            Self::Tcp(tokio::net::TcpStream::from_std(socket)?)
+        } else {
+            let socket = UnixStream::from(socket);
+            socket.set_nonblocking(true)?;
+            Self::Unix(tokio::net::UnixStream::from_std(socket)?)
+        })
+    }
+
+    fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_read(cx, out),
+            Self::Unix(socket) => Pin::new(socket).poll_read(cx, out),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Self::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            Self::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
+        }
+    }
+}

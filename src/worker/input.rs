@@ -1,0 +1,189 @@
+//! `wsgi.input`: the body of a request as a file.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use hyper::body::{Body as _, Incoming};
+use pyo3::exceptions::{PyOSError, PyStopIteration, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use super::exchange::Exchange;
+use super::job::RequestBody;
+use super::packet::PacketSocket;
+use super::waiter::Waiter;
+
+/// How much is read from a socket at once.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// The body of a request.
+#[derive(Debug)]
+pub(super) struct Body {
+    /// Received and not yet given to the application.
+    held: BytesMut,
+    source: Source,
+    waiter: Waiter,
+}
+
+#[derive(Debug)]
+enum Source {
+    Ended,
+    Streamed(Incoming),
+    Socket(u64, Arc<PacketSocket>),
+    /// It broke off; every further read says so again.
+    Broken(String),
+}
+
+impl Body {
+    /// The body of a request that begins.
+    pub(super) fn new(body: RequestBody, waiter: Waiter) -> Self {
+        let (held, source) = match body {
+            RequestBody::Whole(bytes) => (bytes, Source::Ended),
+            RequestBody::Streamed(incoming) => (Bytes::new(), Source::Streamed(incoming)),
+            RequestBody::Socket(bytes, left, socket) => (bytes, Source::Socket(left, socket)),
+        };
+        Self { held: BytesMut::from(held), source, waiter }
+    }
+
+    /// The next `limit` bytes, fewer only at the end of the body.
+    fn read(&mut self, limit: usize) -> io::Result<BytesMut> {
+        while self.held.len() < limit && self.fill()? {}
+        Ok(self.held.split_to(limit.min(self.held.len())))
+    }
+
+    /// The next line with its end, cut at `limit` bytes.
+    fn read_line(&mut self, limit: usize) -> io::Result<BytesMut> {
+        let mut searched = 0;
+        loop {
+            let fresh = self.held.get(searched..).unwrap_or_default();
+            if let Some(at) = fresh.iter().position(|&byte| byte == b'\n') {
+                return Ok(self.held.split_to((searched + at + 1).min(limit)));
+            }
+            searched = self.held.len();
+            if searched >= limit || !self.fill()? {
+                return Ok(self.held.split_to(limit.min(searched)));
+            }
+        }
+    }
+
+    /// Receives more; whether there was any.
+    fn fill(&mut self) -> io::Result<bool> {
+        let piece = match &mut self.source {
+            Source::Ended => return Ok(false),
+            Source::Broken(reason) => Err(io::Error::other(reason.clone())),
+            Source::Streamed(incoming) => self.waiter.wait(next_piece(incoming)),
+            Source::Socket(0, _) => Ok(None),
+            Source::Socket(left, socket) => {
+                let before = self.held.len();
+                let room = usize::try_from(*left).unwrap_or(usize::MAX).min(PIECE_BYTES);
+                self.held.resize(before + room, 0);
+                let read = socket.read(self.held.get_mut(before..).unwrap_or_default());
+                let length = read.as_ref().map_or(0, |length| *length);
+                self.held.truncate(before + length);
+                *left = left.saturating_sub(u64::try_from(length).unwrap_or(0));
+                read.map(|_| Some(Bytes::new()))
+            }
+        };
+        match piece {
+            Ok(Some(piece)) => {
+                self.held.extend_from_slice(&piece);
+                Ok(true)
+            }
+            Ok(None) => {
+                self.source = Source::Ended;
+                Ok(false)
+            }
+            Err(error) => {
+                self.source = Source::Broken(error.to_string());
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The next data of a body; trailers are left out.
+async fn next_piece(incoming: &mut Incoming) -> io::Result<Option<Bytes>> {
+    loop {
+        match poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx)).await {
+            None => return Ok(None),
+            Some(Err(error)) => return Err(io::Error::other(error)),
+            Some(Ok(frame)) => {
+                if let Ok(data) = frame.into_data()
+                    && data.has_remaining()
+                {
+                    return Ok(Some(data));
+                }
+            }
+        }
+    }
+}
+
+/// `wsgi.input`.
+#[pyclass(frozen, module = "uwsgi", name = "_Input")]
+pub(super) struct Input(Arc<Exchange>);
+
+impl Input {
+    /// For one request.
+    pub(super) const fn new(exchange: Arc<Exchange>) -> Self {
+        Self(exchange)
+    }
+
+    fn take<'py>(
+        &self,
+        py: Python<'py>,
+        limit: Option<i64>,
+        read: fn(&mut Body, usize) -> io::Result<BytesMut>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        // Negative means all, as with a file.
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+        match self.0.with_input(py, |body| read(body, limit)) {
+            Some(Ok(bytes)) => Ok(PyBytes::new(py, &bytes)),
+            Some(Err(error)) => Err(PyOSError::new_err(format!("cannot read the request's body: {error}"))),
+            None => Err(PyValueError::new_err("wsgi.input of a request that is over")),
+        }
+    }
+}
+
+#[pymethods]
+impl Input {
+    /// Up to `size` bytes, fewer only at the end; all without one.
+    #[pyo3(signature = (size = None, /))]
+    fn read<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+        self.take(py, size, Body::read)
+    }
+
+    /// The next line, or up to `size` bytes of it.
+    #[pyo3(signature = (size = None, /))]
+    fn readline<'py>(&self, py: Python<'py>, size: Option<i64>) -> PyResult<Bound<'py, PyBytes>> {
+        self.take(py, size, Body::read_line)
+    }
+
+    /// The lines that are left, or as many as `hint` bytes hold.
+    #[pyo3(signature = (hint = None, /))]
+    fn readlines<'py>(&self, py: Python<'py>, hint: Option<i64>) -> PyResult<Bound<'py, PyList>> {
+        let lines = PyList::empty(py);
+        let mut left = hint.filter(|&hint| hint > 0).unwrap_or(i64::MAX);
+        while left > 0 {
+            let line = self.readline(py, None)?;
+            let length = line.as_bytes().len();
+            if length == 0 {
+                break;
+            }
+            left = left.saturating_sub(i64::try_from(length).unwrap_or(i64::MAX));
+            lines.append(line)?;
+        }
+        Ok(lines)
+    }
+
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        let line = self.readline(py, None)?;
+        if line.as_bytes().is_empty() { Err(PyStopIteration::new_err(())) } else { Ok(line) }
+    }
+}

@@ -1,0 +1,63 @@
+//! Accepting connections, only while a thread is free.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+
+use super::server::{Held, Server};
+use super::{http, packet};
+use crate::config::address::{Listen, Protocol};
+use crate::sys::{reactor, socket, stream};
+
+/// How long nothing is accepted when the process or the system has no descriptors left.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Starts to accept on a listener.
+///
+/// # Errors
+/// Registering it with the loop.
+pub(super) fn start(server: &Arc<Server>, listen: &Listen, listener: &OwnedFd) -> io::Result<()> {
+    stream::set_no_delay(listener);
+    let listener = reactor::register_readable(listener.try_clone()?)?;
+    server.handle.spawn(accept(Arc::clone(server), listener, listen.clone()));
+    Ok(())
+}
+
+async fn accept(server: Arc<Server>, listener: AsyncFd<OwnedFd>, listen: Listen) {
+    let server_port = socket::local_port(listener.get_ref().as_fd());
+    while !server.is_draining() {
+        let ready = tokio::select! {
+            biased;
+            () = server.drained() => return,
+            ready = listener.readable() => ready,
+        };
+        let Ok(mut ready) = ready else { return };
+        tokio::select! {
+            biased;
+            () = server.drained() => return,
+            () = server.room() => {}
+        }
+        match stream::accept(&listener) {
+            Ok(socket) => {
+                let held = Held::new(&server);
+                if listen.protocol == Protocol::Uwsgi {
+                    packet::serve(held, socket);
+                } else {
+                    http::serve(held, socket, server_port);
+                    // Its request, which usually is there already, counts before the next connection is taken.
+                    tokio::task::yield_now().await;
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+            Err(error) if stream::is_exhausted(&error) => {
+                tracing::warn!("cannot accept on {}: {error}", listen.address);
+                tokio::time::sleep(PAUSE).await;
+            }
+            // The client gave up while it waited, or the network did.
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}

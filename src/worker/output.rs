@@ -1,0 +1,263 @@
+//! A response on its way from the application to the client, whatever the connection speaks.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hyper::Response as HttpResponse;
+use tokio::sync::oneshot;
+
+use super::feed::{Feed, ReplyBody};
+use super::job::Reply;
+use super::packet::PacketSocket;
+use super::waiter::Waiter;
+use crate::gateway::head::{Fault, Head, Http, Wire};
+use crate::gateway::response::{Body, NotStarted, Response, StartFault};
+
+/// A longer item goes out in pieces of this size, so that what is buffered for a slow client stays bounded.
+const PIECE_BYTES: usize = 256 * 1024;
+
+/// The page for everything that goes wrong in the application.
+const ERROR_PAGE: &[u8] = b"Internal Server Error";
+
+/// A response on its way. Methods that send also wait; call them detached.
+#[derive(Debug)]
+pub(super) struct Output {
+    way: Way,
+    waiter: Waiter,
+    is_bodiless: bool,
+    /// What went out, for the log and the scoreboard.
+    pub(super) sent: Sent,
+}
+
+/// What went out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sent {
+    pub(super) status: u16,
+    pub(super) fields: usize,
+    pub(super) head_bytes: usize,
+    pub(super) body_bytes: u64,
+    /// Writing failed: the client is gone.
+    pub(super) is_cut: bool,
+}
+
+#[derive(Debug)]
+enum Way {
+    Http(Response<Http>, Option<oneshot::Sender<HttpResponse<ReplyBody>>>, Option<Feed>),
+    Socket(Response<Wire>, Arc<PacketSocket>),
+}
+
+/// A head in the form that the connection needs.
+#[derive(Debug)]
+pub(super) enum AnyHead {
+    Http(Head<Http>),
+    Wire(Head<Wire>),
+}
+
+impl AnyHead {
+    /// Starts a head from a WSGI status.
+    pub(super) fn new(is_http: bool, status: &[u8]) -> Result<Self, Fault> {
+        Ok(if is_http { Self::Http(Head::new(status)?) } else { Self::Wire(Head::new(status)?) })
+    }
+
+    /// Adds a field.
+    pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Fault> {
+        match self {
+            Self::Http(head) => head.field(name, value),
+            Self::Wire(head) => head.field(name, value),
+        }
+    }
+
+    fn status(&self) -> u16 {
+        match self {
+            Self::Http(head) => head.status(),
+            Self::Wire(head) => head.status(),
+        }
+    }
+}
+
+/// Why an item was not sent.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ItemError {
+    /// `start_response` was not called.
+    #[error("start_response was not called before the first item of the response")]
+    NotStarted,
+    /// The client is gone.
+    #[error("cannot write to the client: {0}")]
+    Gone(#[from] io::Error),
+}
+
+impl From<NotStarted> for ItemError {
+    fn from(_: NotStarted) -> Self {
+        Self::NotStarted
+    }
+}
+
+impl Output {
+    /// Nothing sent yet.
+    pub(super) fn new(reply: Reply, is_head: bool, waiter: Waiter) -> Self {
+        let way = match reply {
+            Reply::Http(sender) => Way::Http(Response::new(is_head), Some(sender), None),
+            Reply::Socket(socket) => Way::Socket(Response::new(is_head), socket),
+        };
+        Self { way, waiter, is_bodiless: false, sent: Sent::default() }
+    }
+
+    /// `start_response` was called with this head, of so many fields and bytes.
+    pub(super) fn start(
+        &mut self,
+        head: AnyHead,
+        with_exc_info: bool,
+        fields: usize,
+        bytes: usize,
+    ) -> Result<(), StartFault> {
+        let status = head.status();
+        match (&mut self.way, head) {
+            (Way::Http(response, ..), AnyHead::Http(head)) => response.start(head, with_exc_info)?,
+            (Way::Socket(response, _), AnyHead::Wire(head)) => response.start(head, with_exc_info)?,
+            // Heads are made for the connection they belong to.
+            _ => return Err(StartFault::HeadSent),
+        }
+        self.sent.status = status;
+        self.sent.fields = fields;
+        self.sent.head_bytes = bytes;
+        Ok(())
+    }
+
+    /// Sends an item of the body; `is_only` when nothing follows it.
+    pub(super) fn item(&mut self, bytes: &[u8], is_only: bool) -> Result<(), ItemError> {
+        let result = self.send(bytes, is_only);
+        self.sent.is_cut |= matches!(result, Err(ItemError::Gone(_)));
+        result
+    }
+
+    fn send(&mut self, bytes: &[u8], is_only: bool) -> Result<(), ItemError> {
+        match &mut self.way {
+            Way::Http(response, sender, feed) => {
+                let step = response.item(bytes.len(), is_only)?;
+                let mut item = bytes.get(..step.take).unwrap_or_default();
+                self.sent.body_bytes += as_u64(item.len());
+                if let Some((head, body)) = step.head {
+                    self.is_bodiless = body == Body::None;
+                    let is_whole = body == Body::None || body == Body::Length(as_u64(item.len()));
+                    let reply = if is_whole && item.len() <= PIECE_BYTES {
+                        let whole = Some(Bytes::copy_from_slice(item)).filter(|bytes| !bytes.is_empty());
+                        item = &[];
+                        ReplyBody::Whole(whole)
+                    } else {
+                        let (own, taker) = Feed::new();
+                        *feed = Some(own);
+                        ReplyBody::Fed(taker)
+                    };
+                    give(sender, head, reply)?;
+                }
+                if let Some(feed) = feed {
+                    for piece in item.chunks(PIECE_BYTES) {
+                        self.waiter.wait(feed.push(Bytes::copy_from_slice(piece)))?;
+                    }
+                }
+            }
+            Way::Socket(response, socket) => {
+                let step = response.item(bytes.len(), is_only)?;
+                let item = bytes.get(..step.take).unwrap_or_default();
+                let head = match step.head {
+                    Some((head, body)) => {
+                        self.is_bodiless = body == Body::None;
+                        head.into_bytes()
+                    }
+                    None => Vec::new(),
+                };
+                self.sent.body_bytes += as_u64(item.len());
+                socket.write(&head, item)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is left; breaks the connection when less came than was announced.
+    pub(super) fn end(&mut self) -> Result<(), ItemError> {
+        match &mut self.way {
+            Way::Http(response, sender, feed) => {
+                let end = response.end()?;
+                if let Some((head, _)) = end.head
+                    && end.complete
+                {
+                    give(sender, head, ReplyBody::Whole(None))?;
+                }
+                // Without an answer the connection ends.
+                *sender = None;
+                if let Some(feed) = feed {
+                    feed.end(end.complete);
+                }
+            }
+            Way::Socket(response, socket) => {
+                let end = response.end()?;
+                if let Some((head, _)) = end.head {
+                    socket.write(&head.into_bytes(), &[])?;
+                }
+                Arc::clone(socket).end();
+            }
+        }
+        Ok(())
+    }
+
+    /// The application failed: a 500 where nothing was sent yet, otherwise the connection breaks visibly.
+    pub(super) fn fail(&mut self) {
+        if !self.is_sending() && self.start_error().is_ok() {
+            let sent = self.item(ERROR_PAGE, true).and_then(|()| self.end());
+            self.sent.is_cut |= sent.is_err();
+            return;
+        }
+        match &mut self.way {
+            Way::Http(_, sender, feed) => {
+                *sender = None;
+                if let Some(feed) = feed {
+                    feed.end(false);
+                }
+            }
+            Way::Socket(_, socket) => Arc::clone(socket).end(),
+        }
+    }
+
+    /// Whether the head went out.
+    pub(super) fn is_sending(&self) -> bool {
+        match &self.way {
+            Way::Http(response, ..) => response.is_sending(),
+            Way::Socket(response, _) => response.is_sending(),
+        }
+    }
+
+    /// Whether the response is complete whatever the application still gives.
+    pub(super) fn is_full(&self) -> bool {
+        match &self.way {
+            Way::Http(response, ..) => response.is_full(),
+            Way::Socket(response, _) => response.is_full(),
+        }
+    }
+
+    /// Whether the response has no body, so that nothing more need be asked of the application.
+    pub(super) fn is_bodiless(&self) -> bool {
+        self.is_bodiless
+    }
+
+    fn start_error(&mut self) -> Result<(), StartFault> {
+        const TYPE: (&[u8], &[u8]) = (b"Content-Type", b"text/plain");
+        let mut head = AnyHead::new(matches!(self.way, Way::Http(..)), b"500 Internal Server Error")
+            .map_err(|_| StartFault::Twice)?;
+        let _ = head.field(TYPE.0, TYPE.1);
+        self.start(head, true, 1, TYPE.0.len() + TYPE.1.len() + 4)
+    }
+}
+
+fn give(
+    sender: &mut Option<oneshot::Sender<HttpResponse<ReplyBody>>>,
+    head: Head<Http>,
+    body: ReplyBody,
+) -> io::Result<()> {
+    let sender = sender.take().ok_or(io::ErrorKind::BrokenPipe)?;
+    sender.send(head.into_response(body)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+}
+
+fn as_u64(length: usize) -> u64 {
+    u64::try_from(length).unwrap_or(u64::MAX)
+}

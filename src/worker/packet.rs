@@ -1,0 +1,257 @@
+//! uwsgi connections: one packet, one request, one response, on the bare descriptor as long as nothing has to be
+//! waited for.
+
+use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::job::{Head, Job, Reply, RequestBody};
+use super::server::{Held, Server};
+use crate::gateway::environ::UwsgiRequest;
+use crate::proto::refusal::Refusal;
+use crate::proto::uwsgi::{self, Fault, Packet};
+use crate::sys::{reactor, stream, wait};
+
+/// A body up to this length is read before a thread is taken for its request.
+const PREFETCH_BYTES: usize = 64 * 1024;
+/// How much is read at first: most requests fit.
+const FIRST_READ_BYTES: usize = 8 * 1024;
+
+/// Serves a connection: at once, when the request is there already.
+pub(super) fn serve(held: Held, socket: OwnedFd) {
+    let mut reading = Reading { held, bytes: Vec::new(), wanted: 0 };
+    match reading.read(&socket) {
+        Ok(Progress::Complete) => reading.finish(socket),
+        Ok(Progress::More) => {
+            let handle = reading.held.server().handle.clone();
+            handle.spawn(async move {
+                if let Ok(socket) = read_on(&mut reading, socket).await {
+                    reading.finish(socket);
+                }
+            });
+        }
+        Err(_) => {}
+    }
+}
+
+/// The socket of a request, shared by its input and its output. Its methods wait; call them detached.
+#[derive(Debug)]
+pub(super) struct PacketSocket {
+    fd: OwnedFd,
+    timeout: Duration,
+    /// Bytes of the request's body that nobody has read.
+    unread: AtomicU64,
+    held: Held,
+}
+
+impl PacketSocket {
+    /// Reads at least a byte of the body.
+    ///
+    /// # Errors
+    /// The front end is gone or silent for too long.
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match stream::receive(&self.fd, buffer) {
+                Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the client is gone")),
+                Ok(length) => {
+                    self.unread.fetch_sub(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
+                    return Ok(length);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !wait::readable(&self.fd, Some(self.timeout))? {
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, "the client sends nothing"));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Writes everything, the head and the body in one piece.
+    ///
+    /// # Errors
+    /// The front end is gone or does not read for too long.
+    pub(super) fn write(&self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        let mut slices = [IoSlice::new(head), IoSlice::new(body)];
+        let mut left = &mut slices[..];
+        // Empty slices in front would look like a write that made no progress.
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match stream::send(&self.fd, left) {
+                Ok(length) => IoSlice::advance_slices(&mut left, length),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !wait::writable(&self.fd, Some(self.timeout))? {
+                        return Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read"));
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the connection. What is left of the body is read and thrown away for a while: closing before that would
+    /// reset the connection, and the front end would lose the response.
+    pub(super) fn end(self: Arc<Self>) {
+        if self.unread.load(Ordering::Relaxed) == 0 || self.discard() {
+            return;
+        }
+        let _ = stream::end_writing(&self.fd);
+        let server = Arc::clone(self.held.server());
+        let limit = server.limits.linger_time;
+        server.handle.clone().spawn(async move {
+            let Ok(socket) = self.fd.try_clone().and_then(reactor::register_readable) else { return };
+            let linger = async {
+                while let Ok(mut ready) = socket.readable().await {
+                    if self.discard() {
+                        break;
+                    }
+                    ready.clear_ready();
+                }
+            };
+            let _ = timeout(limit, linger).await;
+        });
+    }
+
+    /// Throws away what is there; whether nothing more can come, or too much did.
+    fn discard(&self) -> bool {
+        let limit = self.held.server().limits.linger_bytes;
+        let mut buffer = [0; 8 * 1024];
+        let mut discarded = 0;
+        while self.unread.load(Ordering::Relaxed) > 0 && discarded < limit {
+            match stream::receive(&self.fd, &mut buffer) {
+                Ok(length) if length > 0 => {
+                    self.unread.fetch_sub(u64::try_from(length).unwrap_or(0), Ordering::Relaxed);
+                    discarded += length;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                _ => return true,
+            }
+        }
+        true
+    }
+}
+
+/// A request on its way in.
+struct Reading {
+    held: Held,
+    bytes: Vec<u8>,
+    /// How many bytes complete it, once that is known.
+    wanted: usize,
+}
+
+enum Progress {
+    Complete,
+    More,
+}
+
+/// The connection ends without a job.
+struct Closed;
+
+impl Reading {
+    /// Reads what is there.
+    fn read(&mut self, socket: &OwnedFd) -> Result<Progress, Closed> {
+        loop {
+            let before = self.bytes.len();
+            let room = self.wanted.saturating_sub(before).clamp(FIRST_READ_BYTES, PREFETCH_BYTES);
+            self.bytes.resize(before + room, 0);
+            let read = stream::receive(socket, self.bytes.get_mut(before..).unwrap_or_default());
+            self.bytes.truncate(before + read.as_ref().map_or(0, |length| *length));
+            match read {
+                Ok(0) => return Err(Closed),
+                Ok(_) => {
+                    self.wanted = self.needed(socket)?;
+                    if self.bytes.len() >= self.wanted {
+                        return Ok(Progress::Complete);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Progress::More),
+                Err(_) => return Err(Closed),
+            }
+        }
+    }
+
+    /// How many bytes must be there before a thread is taken: the packet, and a small body.
+    fn needed(&self, socket: &OwnedFd) -> Result<usize, Closed> {
+        let limits = &self.held.server().limits;
+        match uwsgi::read(&self.bytes, limits) {
+            Ok(Packet::Incomplete(bytes)) => Ok(bytes),
+            Ok(Packet::Ping) => {
+                let _ = stream::send(socket, &[IoSlice::new(&uwsgi::PONG)]);
+                Err(Closed)
+            }
+            Ok(Packet::Request(variables, length)) => match UwsgiRequest::new(variables, false) {
+                Ok(request) => {
+                    let body = usize::try_from(request.content_length).unwrap_or(usize::MAX);
+                    Ok(if body <= PREFETCH_BYTES { length + body } else { length })
+                }
+                Err(refusal) => Err(refuse(socket, refusal)),
+            },
+            Err(Fault::Refused(refusal)) => Err(refuse(socket, refusal)),
+            Err(Fault::Malformed(reason)) => {
+                tracing::info!("uwsgi request refused: {reason}");
+                Err(Closed)
+            }
+            Err(Fault::Modifier(modifier)) => {
+                tracing::info!("uwsgi request refused: unavailable modifier requested: {modifier}");
+                Err(Closed)
+            }
+        }
+    }
+
+    /// Queues the complete request.
+    fn finish(self, socket: OwnedFd) {
+        let server = Arc::clone(self.held.server());
+        let Ok(Packet::Request(variables, length)) = uwsgi::read(&self.bytes, &server.limits) else { return };
+        let Ok(request) = UwsgiRequest::new(variables, false) else { return };
+        let content_length = request.content_length;
+        let mut bytes = Bytes::from(self.bytes);
+        let mut body = bytes.split_off(length);
+        // Bytes beyond the announced ones are no second request.
+        body.truncate(usize::try_from(content_length).unwrap_or(usize::MAX));
+        let left = content_length.saturating_sub(u64::try_from(body.len()).unwrap_or(0));
+        let socket = Arc::new(PacketSocket {
+            fd: socket,
+            timeout: socket_timeout(&server),
+            unread: AtomicU64::new(left),
+            held: self.held,
+        });
+        let head = Head::Packet(bytes.split_off(uwsgi::HEAD_BYTES));
+        let body = if left == 0 {
+            RequestBody::Whole(body)
+        } else {
+            RequestBody::Socket(body, left, Arc::clone(&socket))
+        };
+        server.push(Job { head, body, reply: Reply::Socket(socket) });
+    }
+}
+
+/// Reads on as bytes come; a request that stays incomplete is cut off.
+async fn read_on(reading: &mut Reading, socket: OwnedFd) -> Result<OwnedFd, Closed> {
+    let deadline = Instant::now() + socket_timeout(reading.held.server());
+    let socket = reactor::register(socket).map_err(|_| Closed)?;
+    loop {
+        let mut ready =
+            timeout_at(deadline, socket.readable()).await.map_err(|_| Closed)?.map_err(|_| Closed)?;
+        match reading.read(socket.get_ref())? {
+            Progress::Complete => break,
+            Progress::More => ready.clear_ready(),
+        }
+    }
+    Ok(socket.into_inner())
+}
+
+fn socket_timeout(server: &Server) -> Duration {
+    Duration::from_secs(u64::from(server.host.spec.workers.socket_timeout_s.max(1)))
+}
+
+fn refuse(socket: &OwnedFd, refusal: Refusal) -> Closed {
+    tracing::info!("uwsgi request refused: {refusal}");
+    let _ = stream::send(socket, &[IoSlice::new(&refusal.response())]);
+    Closed
+}

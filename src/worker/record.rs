@@ -1,0 +1,145 @@
+//! What is recorded of each request: the scoreboard, and the line in the log.
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+
+use pyo3::prelude::*;
+
+use super::environ::{Weight, packet};
+use super::host::Host;
+use super::job::Head;
+use super::log;
+use super::output::Sent;
+use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
+use crate::sys::clock;
+use crate::sys::stderr::LINE_LIMIT_BYTES;
+use crate::trace::escaped;
+
+/// The longest method or target in a log line.
+const TEXT_LIMIT_CHARS: usize = LINE_LIMIT_BYTES / 8;
+
+thread_local! {
+    /// The core whose request this thread runs.
+    static CORE: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// The core whose request this thread runs, for functions that the application calls.
+pub(super) fn current_core(host: &'static Host) -> Option<Core<'static>> {
+    CORE.get().and_then(|core| host.slot()?.core(core))
+}
+
+/// One request being served.
+#[derive(Debug)]
+pub(super) struct Record {
+    host: &'static Host,
+    slot: Slot<'static>,
+    core: Core<'static>,
+    number: usize,
+    started_us: u64,
+}
+
+/// How a request went.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Course {
+    pub(super) sent: Sent,
+    pub(super) weight: Weight,
+    /// The application raised an exception.
+    pub(super) has_raised: bool,
+}
+
+impl Record {
+    /// A request begins in the thread of this core; `None` when the scoreboard has no such place.
+    pub(super) fn start(host: &'static Host, number: usize, head: &Head) -> Option<Self> {
+        let slot = host.slot()?;
+        let core = slot.core(number)?;
+        let started_us = clock::monotonic_us();
+        match head {
+            Head::Http(parts, _) => {
+                core.set_text(parts.method.as_str().as_bytes(), parts.uri.path().as_bytes());
+            }
+            Head::Packet(block) => {
+                let (method, path) = packet(block).map_or((&b""[..], &b""[..]), |r| (r.method, r.path));
+                core.set_text(method, path);
+            }
+        }
+        core.set(CoreField::StartedUs, started_us);
+        core.set(CoreField::StartedEpochS, clock::epoch_seconds());
+        let harakiri_ms = u64::from(host.spec.workers.harakiri_s) * 1000;
+        core.set(CoreField::DeadlineMs, if harakiri_ms == 0 { 0 } else { started_us / 1000 + harakiri_ms });
+        // Last: whoever sees it reads the rest.
+        core.set(CoreField::InRequest, 1);
+        CORE.set(Some(number));
+        Some(Self { host, slot, core, number, started_us })
+    }
+
+    /// It is over.
+    pub(super) fn end(self, py: Python<'_>, head: &Head, course: &Course) {
+        CORE.set(None);
+        let taken_us = clock::monotonic_us().saturating_sub(self.started_us);
+        self.core.set(CoreField::InRequest, 0);
+        self.core.set(CoreField::DeadlineMs, 0);
+        self.core.add(CoreField::Requests, 1);
+        self.slot.add(Field::Requests, 1);
+        let sent = &course.sent;
+        let bytes = u64::try_from(sent.head_bytes).unwrap_or(0).saturating_add(sent.body_bytes);
+        self.slot.add(Field::TxBytes, bytes);
+        self.slot.add(Field::RunningUs, taken_us);
+        self.slot.set(Field::AverageUs, u64::midpoint(self.slot.get(Field::AverageUs), taken_us));
+        if course.has_raised {
+            self.slot.add(Field::Exceptions, 1);
+        }
+        if sent.is_cut {
+            self.core.add(CoreField::WriteErrors, 1);
+        }
+        if self.host.spec.log.requests
+            && let Ok(line) = self.line(py, head, course, taken_us)
+        {
+            log::write(py, &line);
+        }
+    }
+
+    /// The line as uWSGI writes it.
+    fn line(&self, py: Python<'_>, head: &Head, course: &Course, taken_us: u64) -> PyResult<String> {
+        let Course { sent, weight, .. } = course;
+        let mut line = String::with_capacity(256);
+        let (method, uri, remote, protocol);
+        match head {
+            Head::Http(parts, origin) => {
+                method = clipped(parts.method.as_str().as_bytes());
+                uri = clipped(parts.uri.path_and_query().map_or("", |target| target.as_str()).as_bytes());
+                remote = origin.peer(parts, "").remote_addr.to_owned();
+                protocol = if parts.version == http::Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };
+            }
+            Head::Packet(block) => {
+                let request = packet(block).ok();
+                method = clipped(request.map_or(&[], |request| request.method));
+                uri = clipped(request.map_or(&[], |request| request.uri));
+                remote = clipped(request.map_or(&[], |request| request.remote_addr));
+                protocol = "HTTP/1.1";
+            }
+        }
+        let time = py.import(pyo3::intern!(py, "time"))?.call_method0(pyo3::intern!(py, "ctime"))?;
+        let _ = writeln!(
+            line,
+            "[pid: {}|app: 0|req: {}/{}] {remote} () {{{} vars in {} bytes}} [{}] {method} {uri} => generated {} bytes in {} msecs ({protocol} {}) {} headers in {} bytes (1 switches on core {})",
+            std::process::id(),
+            self.slot.get(Field::Requests),
+            self.host.board.requests(),
+            weight.variables * 2,
+            weight.bytes,
+            time.extract::<String>()?,
+            sent.body_bytes,
+            taken_us / 1000,
+            sent.status,
+            sent.fields,
+            sent.head_bytes,
+            self.number,
+        );
+        Ok(line)
+    }
+}
+
+/// Text from outside: escaped, and no longer than a line bears.
+fn clipped(bytes: &[u8]) -> String {
+    escaped(&String::from_utf8_lossy(bytes)).chars().take(TEXT_LIMIT_CHARS).collect()
+}

@@ -1,0 +1,145 @@
+//! A worker's life: from the fork to the last answered request.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use tokio::io::unix::AsyncFd;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::host::{Host, Worker};
+use super::server::{Held, Server};
+use super::zygote::Loaded;
+use super::{app, driver, http, listen, traceback, uwsgi_module};
+use crate::proto::limits::Limits;
+use crate::stats::scoreboard::Field;
+use crate::sys::{fd, reactor, title};
+use crate::wire::channel;
+use crate::wire::failure::Failure;
+use crate::wire::message::{FromWorker, ToWorker};
+
+/// What a worker starts with.
+#[derive(Debug)]
+pub(super) struct Start {
+    pub(super) worker: u32,
+    pub(super) slot: u32,
+    pub(super) channel: OwnedFd,
+    pub(super) routed: Vec<OwnedFd>,
+    pub(super) loaded: Loaded,
+}
+
+/// Serves until told to finish; gives the exit status.
+pub(super) fn run(py: Python<'_>, host: &'static Host, start: Start) -> u8 {
+    match serve(py, host, start) {
+        Ok(()) => 0,
+        Err(failure) => {
+            tracing::error!("worker {}: {failure}", host.worker_number());
+            host.tell(&FromWorker::LoadFailed(failure));
+            1
+        }
+    }
+}
+
+fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failure> {
+    let Start { worker: number, slot, channel, routed, loaded } = start;
+    let channel = fd::duplicate_high(&channel)?;
+    let slot = usize::try_from(slot).unwrap_or(usize::MAX);
+    let for_threads = channel.try_clone()?;
+    let _ = host.worker.set(Worker { number, slot, channel: for_threads });
+    let slot = host.slot().ok_or_else(|| Failure::new(format!("the scoreboard has no slot {slot}")))?;
+    title::set(&host.title(&format!("worker {number}")));
+    let app = match loaded {
+        Loaded::Now(app) => app,
+        Loaded::Later => load(py, host)?,
+    };
+    let has_app = app.is_some();
+    uwsgi_module::after_fork(py);
+    let runtime = Arc::new(Builder::new_current_thread().enable_all().build()?);
+    let server = {
+        let _inside = runtime.enter();
+        let limits = Limits::with_buffer_size(host.spec.workers.buffer_size_bytes);
+        let server = Arc::new(Server::new(host, limits, runtime.handle().clone()));
+        let control = Control::new(Arc::clone(&server), channel)?;
+        for socket in routed {
+            http::serve_routed(Held::new(&server), socket)?;
+        }
+        for (listen, listener) in &host.listeners {
+            listen::start(&server, listen, listener)?;
+        }
+        runtime.spawn(control.run());
+        server
+    };
+    slot.set(Field::Accepting, 1);
+    host.tell(&FromWorker::Ready { pid: std::process::id(), app: has_app });
+    let server_name = uwsgi_module::host_name(py).unwrap_or_default();
+    driver::run(py, &server, Arc::clone(&runtime), app, &server_name)
+        .map_err(|error| Failure::new(traceback::summary(py, &error)))?;
+    slot.set(Field::Accepting, 0);
+    finish(py, runtime);
+    uwsgi_module::at_exit(py);
+    Ok(())
+}
+
+/// Loads the application in the worker itself.
+fn load(py: Python<'_>, host: &Host) -> Result<Option<Py<PyAny>>, Failure> {
+    match app::load(py, &host.spec.app) {
+        Ok(app) => Ok(Some(app)),
+        Err(failure) if host.spec.app.need_app => Err(failure),
+        Err(failure) => {
+            tracing::error!("no application: {failure}; every request is answered with 500");
+            Ok(None)
+        }
+    }
+}
+
+/// Ends the loop, with what still lingers on it.
+fn finish(py: Python<'_>, runtime: Arc<Runtime>) {
+    py.detach(|| {
+        if let Ok(runtime) = Arc::try_unwrap(runtime) {
+            runtime.shutdown_background();
+        }
+    });
+}
+
+/// What tells the worker to finish.
+struct Control {
+    server: Arc<Server>,
+    channel: AsyncFd<OwnedFd>,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Control {
+    fn new(server: Arc<Server>, channel: OwnedFd) -> io::Result<Self> {
+        Ok(Self {
+            server,
+            channel: reactor::register_readable(channel)?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn run(mut self) {
+        tokio::select! {
+            () = told(&self.channel) => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        self.server.start_drain();
+        self.server.host.tell(&FromWorker::Draining);
+    }
+}
+
+/// Waits for the order to finish, or for the end of the master, which means the same.
+async fn told(channel: &AsyncFd<OwnedFd>) {
+    while let Ok(mut ready) = channel.readable().await {
+        match channel::receive::<ToWorker>(channel.get_ref()) {
+            Ok(Some((ToWorker::Drain, _)) | None) => return,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => tracing::warn!("message from the master not understood: {error}"),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What the I/O side and the application threads of a worker share: the queue of requests, and how full it is.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use super::host::Host;
+use super::job::Job;
+use crate::proto::limits::Limits;
+use crate::stats::scoreboard::Field;
+
+/// What the I/O side and the application threads of a worker share.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) host: &'static Host,
+    pub(super) limits: Limits,
+    /// The loop, to start tasks in from application threads.
+    pub(super) handle: Handle,
+    threads: usize,
+    queue: Mutex<Queue>,
+    filled: Condvar,
+    /// Requests queued or running.
+    taken: AtomicUsize,
+    room: Notify,
+    connections: AtomicUsize,
+    is_draining: AtomicBool,
+    drain: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    is_closed: bool,
+    waiter: Option<Waker>,
+}
+
+impl Server {
+    /// Nothing accepted yet.
+    pub(super) fn new(host: &'static Host, limits: Limits, handle: Handle) -> Self {
+        Self {
+            host,
+            limits,
+            handle,
+            threads: usize::try_from(host.spec.workers.threads).unwrap_or(1).max(1),
+            queue: Mutex::default(),
+            filled: Condvar::new(),
+            taken: AtomicUsize::new(0),
+            room: Notify::new(),
+            connections: AtomicUsize::new(0),
+            is_draining: AtomicBool::new(false),
+            drain: Notify::new(),
+        }
+    }
+
+    /// How many requests run at the same time.
+    pub(super) const fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Queues a request for the next free thread.
+    pub(super) fn push(&self, job: Job) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        let waiter = {
+            let mut queue = self.lock();
+            queue.jobs.push_back(job);
+            queue.waiter.take()
+        };
+        match waiter {
+            Some(waiter) => waiter.wake(),
+            None => self.filled.notify_one(),
+        }
+    }
+
+    /// The next request, for the loop that calls the application itself; `None` when all are done and none follows.
+    pub(super) async fn next(&self) -> Option<Job> {
+        poll_fn(|cx| {
+            let mut queue = self.lock();
+            match queue.jobs.pop_front() {
+                Some(job) => Poll::Ready(Some(job)),
+                None if queue.is_closed => Poll::Ready(None),
+                None => {
+                    queue.waiter = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// The next request, for a thread that sleeps until there is one; `None` as [`Server::next`]. Call it detached.
+    pub(super) fn take(&self) -> Option<Job> {
+        let mut queue = self.lock();
+        loop {
+            match queue.jobs.pop_front() {
+                Some(job) => return Some(job),
+                None if queue.is_closed => return None,
+                None => queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// A thread is free again.
+    pub(super) fn done(&self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+        self.room.notify_waiters();
+    }
+
+    /// Waits until a thread is free: only then is a connection accepted, so that the kernel balances the workers.
+    pub(super) async fn room(&self) {
+        while self.taken.load(Ordering::Relaxed) >= self.threads {
+            let mut notified = pin!(self.room.notified());
+            notified.as_mut().enable();
+            if self.taken.load(Ordering::Relaxed) < self.threads {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Whether requests wait here while another worker has nothing to do, so that a kept-alive connection is better
+    /// opened anew.
+    pub(super) fn is_overtaken(&self) -> bool {
+        let own = self.host.worker.get().map(|worker| worker.slot);
+        self.taken.load(Ordering::Relaxed) > self.threads
+            && self
+                .host
+                .board
+                .iter()
+                .enumerate()
+                .any(|(n, slot)| Some(n) != own && slot.get(Field::Accepting) == 1 && !slot.is_busy())
+    }
+
+    /// Accepts nothing more; what is there is finished, then the queue closes.
+    pub(super) fn start_drain(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+        if let Some(slot) = self.host.slot() {
+            slot.set(Field::Accepting, 0);
+        }
+        self.drain.notify_waiters();
+        self.close_if_empty();
+    }
+
+    /// Whether the worker finishes.
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the worker finishes.
+    pub(super) async fn drained(&self) {
+        let mut notified = pin!(self.drain.notified());
+        notified.as_mut().enable();
+        if !self.is_draining() {
+            notified.await;
+        }
+    }
+
+    /// Waits until all requests are answered and none can follow.
+    pub(super) async fn emptied(&self) {
+        loop {
+            let mut notified = pin!(self.room.notified());
+            notified.as_mut().enable();
+            if self.lock().is_closed {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    fn close_if_empty(&self) {
+        if !self.is_draining() || self.connections.load(Ordering::Relaxed) > 0 {
+            return;
+        }
+        let waiter = {
+            let mut queue = self.lock();
+            queue.is_closed = true;
+            queue.waiter.take()
+        };
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+        self.filled.notify_all();
+        self.room.notify_waiters();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that the worker holds; it ends only when all are gone.
+#[derive(Debug)]
+pub(super) struct Held(Arc<Server>);
+
+impl Held {
+    /// One more connection.
+    pub(super) fn new(server: &Arc<Server>) -> Self {
+        let held = server.connections.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        publish(server, held);
+        Self(Arc::clone(server))
+    }
+
+    /// The server that holds it.
+    pub(super) const fn server(&self) -> &Arc<Server> {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let held = self.0.connections.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
+        publish(&self.0, held);
+        self.0.close_if_empty();
+    }
+}
+
+fn publish(server: &Server, held: usize) {
+    if let Some(slot) = server.host.slot() {
+        slot.set(Field::Connections, u64::try_from(held).unwrap_or(u64::MAX));
+    }
+}

@@ -1,0 +1,104 @@
+//! The `uwsgi` module of the application: what uWSGI's has and liege can do. What it cannot do is absent, because
+//! applications ask with `hasattr`.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyModule};
+
+use super::host::Host;
+use super::traceback;
+use crate::stats::scoreboard::Total;
+
+mod functions;
+
+/// The release of uWSGI whose module this is like.
+pub(super) const VERSION: &str = "2.0.31";
+
+static MODULE: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+
+/// Makes the module and puts it where `import uwsgi` finds it.
+pub(super) fn install(py: Python<'_>, host: &'static Host) -> PyResult<()> {
+    let module = PyModule::new(py, "uwsgi")?;
+    let bytes = |text: &str| PyBytes::new(py, text.as_bytes());
+    let spec = &host.spec;
+    module.add("version", bytes(VERSION))?;
+    module.add("version_info", (2, 0, 31, 0, bytes("")))?;
+    module.add("liege_version", env!("CARGO_PKG_VERSION"))?;
+    module.add("opt", options(py, &spec.said)?)?;
+    module.add("numproc", spec.workers.processes)?;
+    module.add("cores", spec.workers.threads)?;
+    module.add("has_threads", 1)?;
+    module.add("buffer_size", spec.workers.buffer_size_bytes)?;
+    module.add("hostname", bytes(&host_name(py)?))?;
+    if let Some(path) = &spec.files.pidfile {
+        module.add("pidfile", bytes(&path.to_string_lossy()))?;
+    }
+    module.add("started_on", host.board.total(Total::StartedEpochS))?;
+    module.add("is_a_reload", host.generation > 1)?;
+    for function in [
+        wrap_pyfunction!(functions::reload, &module)?,
+        wrap_pyfunction!(functions::stop, &module)?,
+        wrap_pyfunction!(functions::worker_id, &module)?,
+        wrap_pyfunction!(functions::workers, &module)?,
+        wrap_pyfunction!(functions::masterpid, &module)?,
+        wrap_pyfunction!(functions::total_requests, &module)?,
+        wrap_pyfunction!(functions::request_id, &module)?,
+        wrap_pyfunction!(functions::log_line, &module)?,
+        wrap_pyfunction!(functions::mem, &module)?,
+        wrap_pyfunction!(functions::micros, &module)?,
+        wrap_pyfunction!(functions::listen_queue, &module)?,
+        wrap_pyfunction!(functions::setprocname, &module)?,
+        wrap_pyfunction!(functions::set_user_harakiri, &module)?,
+        wrap_pyfunction!(functions::ready, &module)?,
+        wrap_pyfunction!(functions::accepting, &module)?,
+    ] {
+        module.add_function(function)?;
+    }
+    py.import("sys")?.getattr("modules")?.set_item("uwsgi", &module)?;
+    let _ = MODULE.set(py, module.unbind());
+    Ok(())
+}
+
+/// Calls `uwsgi.post_fork_hook`, if the application set one.
+pub(super) fn after_fork(py: Python<'_>) {
+    call_hook(py, "post_fork_hook");
+}
+
+/// Calls `uwsgi.after_req_hook`, if the application set one.
+pub(super) fn after_request(py: Python<'_>) {
+    call_hook(py, "after_req_hook");
+}
+
+/// Calls `uwsgi.atexit`, if the application set one.
+pub(super) fn at_exit(py: Python<'_>) {
+    call_hook(py, "atexit");
+}
+
+/// The host's name.
+pub(super) fn host_name(py: Python<'_>) -> PyResult<String> {
+    py.import("os")?.call_method0("uname")?.getattr("nodename")?.extract()
+}
+
+fn call_hook(py: Python<'_>, name: &str) {
+    let Some(module) = MODULE.get(py) else { return };
+    let hook = module.bind(py).dict().get_item(name);
+    if let Ok(Some(hook)) = hook
+        && hook.is_callable()
+        && let Err(error) = hook.call0()
+    {
+        traceback::log(py, &error);
+    }
+}
+
+/// Options as uWSGI shows them: `True` for one without a value; of a repeated one the last stays.
+fn options<'py>(py: Python<'py>, said: &[(String, String)]) -> PyResult<Bound<'py, PyDict>> {
+    let options = PyDict::new(py);
+    for (name, value) in said {
+        if value.is_empty() {
+            options.set_item(name, true)?;
+        } else {
+            options.set_item(name, PyBytes::new(py, value.as_bytes()))?;
+        }
+    }
+    Ok(options)
+}
