@@ -24,6 +24,21 @@ pub fn ignore_harmless() -> io::Result<()> {
     Ok(())
 }
 
+/// Ignores, besides the harmless ones, every signal that asks a process to stop, reload or report: for a process that
+/// only its master steers, by its channel, so that a signal to the whole group cuts off no request.
+///
+/// # Errors
+/// `sigaction`.
+pub fn ignore_requests() -> io::Result<()> {
+    ignore_harmless()?;
+    for signal in
+        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGTSTP]
+    {
+        ignore(signal)?;
+    }
+    Ok(())
+}
+
 /// Blocks every signal of the calling thread. What arrives stays pending, also over an `execve`.
 ///
 /// # Errors

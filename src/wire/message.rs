@@ -292,4 +292,13 @@ pub enum FromRouter {
         /// Its generation.
         generation: u64,
     },
+    /// A connection of the worker ended without having been released: the worker is dead or finishing, or the router
+    /// cut off an endless answer whose client is gone. A worker that is alive should be replaced: it may have no
+    /// connection left.
+    Lost {
+        /// Its slot.
+        slot: u32,
+        /// Its generation.
+        generation: u64,
+    },
 }

@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod channel;
 pub mod failure;
+pub mod inherited;
 pub mod message;
 
 /// The version of the wire messages. A new child with another one is refused; peers that were carried over an
