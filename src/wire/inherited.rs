@@ -16,7 +16,8 @@ pub const VARIABLE: &str = "LIEGE_CHANNEL_FD";
 /// # Errors
 /// There is none: the process was started by hand.
 pub fn take() -> io::Result<OwnedFd> {
-    let missing = || io::Error::other(format!("no channel: {VARIABLE} names none (liege starts this itself)"));
+    let missing =
+        || io::Error::other(format!("no channel: {VARIABLE} names none (liege starts this itself)"));
     let number = env::var(VARIABLE).ok().and_then(|text| text.parse().ok()).ok_or_else(missing)?;
     let given = fd::adopt(number).map_err(|_| missing())?;
     let channel = fd::duplicate_high(&given)?;

@@ -1,0 +1,147 @@
+//! A client's connection: its requests are read whole, queued, and answered.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Poll, ready};
+
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
+
+use super::dispatch::Ticket;
+use super::fields::{self, Facts};
+use super::front::{Front, Held, Phase};
+use super::job::{Job, Reply};
+use super::page::{close, page};
+use super::pipe::ResponseBody;
+use super::socket::Socket;
+use super::upload::Payload;
+use crate::proto::http1::{Guard, Watch, server_builder};
+use crate::sys::clock;
+
+/// What the requests of one connection have in common.
+#[derive(Debug)]
+struct Client {
+    front: Rc<Front>,
+    socket: Socket,
+    facts: Facts,
+    watch: Watch,
+}
+
+/// The connection ends without an answer: the client is gone.
+#[derive(Debug, thiserror::Error)]
+#[error("the client is gone")]
+struct ClientGone;
+
+/// Serves a connection to its end.
+pub(super) async fn serve(held: Held, socket: Socket, facts: Facts) {
+    let front = Rc::clone(held.front());
+    let guard = Guard::new(socket.clone(), front.limits.get());
+    let client = Rc::new(Client { front, socket, facts, watch: guard.watch() });
+    let service = service_fn(|request| answer(Rc::clone(&client), request));
+    let builder = server_builder(&client.front.limits.get());
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(guard), service));
+    let front = &client.front;
+    let over = {
+        let mut closing = pin!(front.after(Phase::Draining));
+        let mut waits = false;
+        // A new phase wakes this task once; at its other wake-ups a look at the phase is enough.
+        poll_fn(|cx| {
+            if connection.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
+            }
+            if waits && front.phase() < Phase::Closing {
+                return Poll::Pending;
+            }
+            waits = true;
+            closing.as_mut().poll(cx).map(|()| false)
+        })
+        .await
+    };
+    if !over {
+        connection.as_mut().graceful_shutdown();
+        let _ = connection.await;
+    }
+    if let Some(refusal) = client.watch.refusal()
+        && front.may_log()
+    {
+        tracing::info!(peer = ?client.facts.peer.1, "refused a request: {refusal}");
+    }
+}
+
+async fn answer(
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, ClientGone> {
+    let front = &client.front;
+    let (mut head, body) = request.into_parts();
+    let mut payload = Payload::Empty;
+    if !body.is_end_stream() {
+        payload = match Payload::receive(body, &front.uploads).await {
+            Ok(payload) => payload,
+            Err(error) => {
+                let refusal = client.watch.refusal();
+                let status = error.status().or(refusal.map(|refusal| refusal.status)).ok_or(ClientGone)?;
+                if refusal.is_none() && front.may_log() {
+                    tracing::warn!(peer = ?client.facts.peer.1, "{status}: {error}");
+                }
+                let mut response = page(status);
+                close(response.headers_mut());
+                return Ok(response);
+            }
+        };
+    }
+    fields::to_worker(&mut head, payload.length(), &client.facts);
+    let (reply, receiver) = oneshot::channel();
+    let ticket = front.ticket();
+    let since = clock::now();
+    front.submit(Job { ticket, since, head, payload, client: client.socket.clone(), reply, attempts: 0 });
+    let place = Place { client: &client, ticket, receiver, queued: true };
+    let mut response = match place.await? {
+        Ok(response) => response,
+        Err(trouble) => page(trouble.status()),
+    };
+    if front.phase() > Phase::Serving {
+        close(response.headers_mut());
+    }
+    Ok(response)
+}
+
+/// A request in the queue or at a worker. Dropped, or when its client is gone, it leaves the queue.
+struct Place<'a> {
+    client: &'a Client,
+    ticket: Ticket,
+    receiver: oneshot::Receiver<Reply>,
+    /// It may be in the queue still.
+    queued: bool,
+}
+
+impl Future for Place<'_> {
+    type Output = Result<Reply, ClientGone>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let reply = Pin::new(&mut this.receiver).poll(cx);
+        if reply.is_pending() && this.queued && this.client.socket.is_gone(cx) {
+            this.queued = false;
+            if this.client.front.withdraw(this.ticket).is_some() {
+                return Poll::Ready(Err(ClientGone));
+            }
+        }
+        let reply = ready!(reply);
+        this.queued = false;
+        // The sender is dropped without a reply only where the client was found gone.
+        Poll::Ready(reply.map_err(|_| ClientGone))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.queued {
+            self.client.front.withdraw(self.ticket);
+        }
+    }
+}

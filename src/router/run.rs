@@ -1,0 +1,151 @@
+//! The router process: does what its master says, until the master says to finish or is gone.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::sync::mpsc;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::door::Doors;
+use super::front::{Front, Phase};
+use super::link;
+use crate::proto::limits::Limits;
+use crate::sys::{own, signals};
+use crate::trace;
+use crate::wire::channel::Channel;
+use crate::wire::inherited;
+use crate::wire::message::{FromRouter, ToRouter};
+
+/// For how long silent connections stay open when the router finishes: a request that is on its way on one of them
+/// is answered.
+const SILENCE: Duration = Duration::from_secs(2);
+/// How long requests get when the master is gone: nobody replaces its workers.
+const ORPHAN_TIME: Duration = Duration::from_secs(60);
+/// Threads for temporary files.
+const FILE_THREADS: usize = 4;
+/// Fields that a worker gets beyond those of the client.
+const OWN_FIELDS: usize = 4;
+
+/// `liege router NAME`: serves until its master says to finish.
+#[must_use]
+pub fn main() -> ExitCode {
+    // First of all, so that no descriptor opened later can be taken for the channel.
+    let channel = inherited::take();
+    trace::start(true);
+    match channel.and_then(serve) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("the router ends: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(channel: OwnedFd) -> io::Result<()> {
+    signals::ignore_requests()?;
+    if let Err(error) = own::raise_descriptor_limit() {
+        tracing::warn!("cannot raise the limit of open descriptors: {error}");
+    }
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .max_blocking_threads(FILE_THREADS)
+        .thread_keep_alive(Duration::from_secs(10))
+        .build()?;
+    LocalSet::new().block_on(&runtime, async { obey(Channel::new(channel)?).await })
+}
+
+/// Does what the master says until the end.
+async fn obey(channel: Channel<FromRouter, ToRouter>) -> io::Result<()> {
+    let (reports, mut reported) = mpsc::unbounded_channel();
+    let front = Front::new(Limits::default(), reports);
+    let expiry = spawn_local({
+        let front = Rc::clone(&front);
+        async move { front.expire().await }
+    });
+    let mut doors = Doors::default();
+    let mut orphan_until: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            message = channel.receive(), if orphan_until.is_none() => match message {
+                Ok(Some((message, fds))) => {
+                    if let Err(error) = follow(&front, &channel, &mut doors, message, fds) {
+                        tracing::error!("cannot follow the master: {error}");
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    tracing::error!("cannot understand the master: {error}");
+                }
+                Ok(None) | Err(_) => {
+                    tracing::warn!("the master is gone: finishing what is there");
+                    orphan_until = Some(Instant::now() + ORPHAN_TIME);
+                    begin_to_finish(&front, &mut doors);
+                }
+            },
+            // A master that is gone is noticed by receiving.
+            _ = channel.flush(), if orphan_until.is_none() => {}
+            Some(report) = reported.recv() => {
+                let _ = channel.send(&report, &[]);
+            }
+            () = front.empty(), if front.phase() > Phase::Serving => break,
+            () = sleep_until(orphan_until.unwrap_or_else(Instant::now)), if orphan_until.is_some() => {
+                tracing::warn!("requests are left unanswered after {} s", ORPHAN_TIME.as_secs());
+                break;
+            }
+        }
+    }
+    expiry.abort();
+    Ok(())
+}
+
+fn follow(
+    front: &Rc<Front>,
+    channel: &Channel<FromRouter, ToRouter>,
+    doors: &mut Doors,
+    message: ToRouter,
+    fds: Vec<OwnedFd>,
+) -> io::Result<()> {
+    match message {
+        ToRouter::Serve { listeners, spec } => {
+            let limits = Limits::with_buffer_size(spec.workers.buffer_size_bytes);
+            // Workers have the same limit, and get our own fields besides.
+            front.limits.set(Limits { fields: limits.fields.saturating_sub(OWN_FIELDS), ..limits });
+            if front.phase() == Phase::Serving {
+                doors.replace(front, listeners, fds)?;
+                channel.send(&FromRouter::Ready, &[])?;
+            }
+        }
+        ToRouter::AddWorker { slot, generation } => {
+            for fd in fds {
+                let socket = UnixStream::from(fd);
+                socket.set_nonblocking(true)?;
+                let socket = tokio::net::UnixStream::from_std(socket)?;
+                let seat = front.join((slot, generation));
+                spawn_local(link::serve(Rc::clone(front), seat, socket));
+            }
+        }
+        ToRouter::ReleaseWorker { slot, generation } => front.release((slot, generation)),
+        ToRouter::Drain => begin_to_finish(front, doors),
+    }
+    Ok(())
+}
+
+/// Lets nobody in any more, makes every answer the last of its connection, and closes those that stay silent.
+fn begin_to_finish(front: &Rc<Front>, doors: &mut Doors) {
+    doors.close();
+    if front.phase() > Phase::Serving {
+        return;
+    }
+    front.enter(Phase::Draining);
+    let front = Rc::clone(front);
+    spawn_local(async move {
+        sleep(SILENCE).await;
+        front.enter(Phase::Closing);
+    });
+}
