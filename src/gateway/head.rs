@@ -102,7 +102,7 @@ impl<F: Form> Head<F> {
                 if self.content_length.replace(length).is_some() {
                     return Err(Fault::ContentLength);
                 }
-                if self.status == 204 { Ok(()) } else { self.form.add(name, value) }
+                if self.is_bodyless() { Ok(()) } else { self.form.add(name, value) }
             }
             Some(Special::Date) if std::mem::replace(&mut self.dated, true) => Ok(()),
             Some(Special::Date) => self.form.add(name, value),
@@ -118,7 +118,7 @@ impl<F: Form> Head<F> {
 
     /// Gives a response without a length the one that is known now.
     pub(super) fn set_length(&mut self, length: u64) {
-        if self.content_length.is_none() && self.status != 204 {
+        if self.content_length.is_none() && !self.is_bodyless() {
             self.content_length = Some(length);
             // Valid by construction.
             let _ = self.form.add(b"Content-Length", length.to_string().as_bytes());
@@ -143,6 +143,12 @@ impl<F> Head<F> {
     #[must_use]
     pub const fn closes(&self) -> bool {
         self.close
+    }
+
+    /// Whether the status is one without a body, and so (here) without a length.
+    #[must_use]
+    pub const fn is_bodyless(&self) -> bool {
+        matches!(self.status, 204 | 304)
     }
 
     /// What is to be sent.

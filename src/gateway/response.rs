@@ -148,12 +148,11 @@ impl<F: Form> Response<F> {
         let State::Started(mut head) = std::mem::replace(&mut self.state, State::Silent) else { return None };
         // Of a response to HEAD without a body of its own the length is not known: it is that of the GET.
         if let Some(length) = known_length.and_then(|length| u64::try_from(length).ok())
-            && head.status() != 304
             && !(self.for_head && length == 0)
         {
             head.set_length(length);
         }
-        let body = if self.for_head || matches!(head.status(), 204 | 304) {
+        let body = if self.for_head || head.is_bodyless() {
             Body::None
         } else {
             head.content_length().map_or(Body::Unknown, Body::Length)
