@@ -1,7 +1,8 @@
 # make run      build, and serve vassals.example
 # make test     everything that must pass
 # make lint     format and lints only
-# make bench    liege beside uWSGI, Granian and gunicorn (minutes)
+# make docs     the parts of docs that are made from the code
+# make bench    liege beside uWSGI, Granian and gunicorn (minutes); also bench-fleet and bench-reload
 # make install  PREFIX=/usr/local DESTDIR= : binary, extension, unit
 
 CARGO ?= cargo
@@ -9,7 +10,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
-.PHONY: run build test lint environments bench bench-fleet bench-reload install
+.PHONY: run build test lint environments docs bench bench-fleet bench-reload install
 
 run:
 	$(CARGO) build --release
@@ -32,6 +33,9 @@ test: lint build environments
 
 environments:
 	tests/make-environments
+
+docs:
+	LIEGE_MAKE_DOCS=1 $(CARGO) test --test pages
 
 bench:
 	$(CARGO) build --release

@@ -63,6 +63,7 @@ impl Api {
                     tokens: tokens.map(Arc::new),
                     hosts: Arc::new([]),
                     root: false,
+                    refusals: Arc::default(),
                 };
                 let tokens = TokenFile::new(token).unwrap();
                 tokio::spawn(serve(unix, router(desk(None))));
@@ -181,6 +182,48 @@ fn converse(mut stream: impl Read + Write, request: &[u8]) -> Answer {
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
     Answer { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+}
+
+fn liege(api: &Api, arguments: &str) -> std::process::Output {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_liege"));
+    command.args(arguments.split_whitespace()).env("LIEGE_API", api.socket()).output().unwrap()
+}
+
+#[test]
+fn commands_tell_people_and_scripts() {
+    let api = Api::start();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    for (arguments, exit, parts) in [
+        (
+            "status",
+            0,
+            &["1 of 1 vassals serve", "a b%.ini  up", "1/1", "41", "not started: /w/other.ini: shadowed"][..],
+        ),
+        ("status --json", 0, &["\"name\":\"a b%.ini\""]),
+        ("status none", 1, &["there is no vassal \"none\"; there are a b%.ini"]),
+        ("upgrade", 1, &["it is not running"]),
+        ("status --api /nowhere", 3, &["no emperor answers at /nowhere (no such socket)"]),
+        ("reload", 2, &["needs a vassal's name", "--help"]),
+        ("--version", 0, &["liege "]),
+        ("--help", 0, &["liege status"]),
+    ] {
+        let output = liege(&api, arguments);
+        let all = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(exit), "{arguments}: {all}");
+        for part in parts {
+            assert!(all.contains(part), "{arguments}: {part:?} is not in {all}");
+        }
+    }
+    let act = |more: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_liege"));
+        command.args(["reload", "a b%"]).args(more).env("LIEGE_API", api.socket());
+        command.output().unwrap()
+    };
+    let waited = act(&["--wait"]);
+    assert_eq!(waited.status.code(), Some(4));
+    let told = text(&waited.stdout);
+    let expected = "reload of a b%.ini: rolled back, the old one serves on\n  no module named 'x'\n    Traceback: here\n";
+    assert_eq!(told, expected);
 }
 
 #[test]
@@ -315,14 +358,18 @@ fn over_tcp_only_the_token_acts() {
     assert_eq!(api.tcp(api.open, foreign).status, 421);
 }
 
+const BODY_WITHOUT_END: &[u8] = b"POST /v1/upgrade HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+    content-length: 1000\r\n\r\n{";
+
 /// Sends nothing, or half a request, or reads nothing.
 fn nuisances(socket: &Path, count: usize) -> Vec<UnixStream> {
     (0..count)
         .map(|n| {
             let mut stream = UnixStream::connect(socket).unwrap();
-            match n % 3 {
+            match n % 4 {
                 0 => {}
                 1 => stream.write_all(b"GET /v1 HTTP/1.1\r\nho").unwrap(),
+                2 => stream.write_all(BODY_WITHOUT_END).unwrap(),
                 _ => stream.write_all("GET /v1 HTTP/1.1\r\nhost: x\r\n\r\n".repeat(20).as_bytes()).unwrap(),
             }
             stream

@@ -104,13 +104,8 @@ async fn one(
     let inner = TowerToHyperService::new(router);
     let service = service_fn(|mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer.clone());
-        let answer = inner.call(request);
-        let working = Working::on(&activity);
-        async move {
-            let answer = answer.await;
-            drop(working);
-            answer
-        }
+        request.extensions_mut().insert(Arc::clone(&activity));
+        inner.call(request)
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder
@@ -166,9 +161,9 @@ impl Guests {
     }
 }
 
-/// What goes on at a connection.
+/// What goes on at a connection. Requests carry it as an extension.
 #[derive(Debug)]
-struct Activity {
+pub struct Activity {
     /// When a byte moved last, monotonic milliseconds.
     moved_ms: AtomicU64,
     /// How many requests are being worked on.
@@ -208,11 +203,14 @@ impl Activity {
     }
 }
 
-/// Counts a request while it is being worked on.
-struct Working(Arc<Activity>);
+/// Counts a request while it is being worked on: from when it has come in whole until there is an answer.
+#[derive(Debug)]
+pub struct Working(Arc<Activity>);
 
 impl Working {
-    fn on(activity: &Arc<Activity>) -> Self {
+    /// The work on a request begins; it ends with the value.
+    #[must_use]
+    pub fn on(activity: &Arc<Activity>) -> Self {
         activity.working.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(activity))
     }

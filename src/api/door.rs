@@ -11,9 +11,24 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::guard::is_loopback;
 use crate::sys::socket::{self, FileIdentity, UnixOptions};
+use crate::sys::user::current_uid;
 
 /// How many connections wait to be accepted.
 const BACKLOG: u32 = 128;
+
+/// Where the API's unix socket is unless an option says otherwise, and where to look for it, best first: root's
+/// place, and that of the user.
+#[must_use]
+pub fn usual_sockets() -> Vec<PathBuf> {
+    let system = PathBuf::from("/run/liege/api.sock");
+    let own = std::env::var_os("XDG_RUNTIME_DIR")
+        .filter(|directory| !directory.is_empty())
+        .map(|directory| PathBuf::from(directory).join("liege/api.sock"));
+    match (current_uid(), own) {
+        (0, own) => std::iter::once(system).chain(own).collect(),
+        (_, own) => own.into_iter().chain([system]).collect(),
+    }
+}
 
 /// A listening socket.
 #[derive(Debug)]

@@ -5,7 +5,52 @@ pub mod counters;
 pub mod door;
 pub mod guard;
 pub mod problem;
+pub mod rate;
 pub mod routes;
 pub mod show;
 pub mod token;
 pub mod views;
+
+use std::io;
+use std::sync::Arc;
+
+use crate::config::emperor::EmperorSpec;
+use crate::emperor::Handle;
+use crate::sys::user::current_uid;
+use door::Door;
+use routes::{Desk, router};
+use token::TokenFile;
+
+/// Opens the doors that the emperor was told of and serves at them until the runtime ends; returns their addresses
+/// for people. Call it inside a runtime.
+///
+/// # Errors
+/// A door that was asked for cannot be opened, or the token file cannot be used. Without the usual socket the
+/// emperor does its work all the same; the log says why.
+pub fn open(spec: &EmperorSpec, handle: &Handle) -> io::Result<Vec<String>> {
+    let tokens = spec.api_token_file.clone().map(TokenFile::new).transpose()?.map(Arc::new);
+    let mut doors = Vec::new();
+    match (&spec.api_socket, door::usual_sockets().first()) {
+        (Some(path), _) => doors.push(Door::unix(path)?),
+        (None, Some(usual)) => match Door::unix(usual) {
+            Ok(door) => doors.push(door),
+            Err(error) => tracing::warn!("{error}; there is no API (--api PATH puts it elsewhere)"),
+        },
+        (None, None) => {}
+    }
+    if let Some((host, port)) = &spec.api_http {
+        doors.push(Door::tcp(host, *port, tokens.is_some())?);
+    }
+    let desk = Desk {
+        handle: handle.clone(),
+        tokens,
+        hosts: spec.api_hosts.clone().into(),
+        root: current_uid() == 0,
+        refusals: Arc::default(),
+    };
+    let addresses = doors.iter().map(Door::to_string).collect();
+    for door in doors {
+        tokio::spawn(connection::serve(door, router(desk.clone())));
+    }
+    Ok(addresses)
+}

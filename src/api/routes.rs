@@ -14,8 +14,10 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Body as _;
 use serde::Deserialize;
 
+use super::connection::{Activity, Working};
 use super::guard::{Grant, Peer, TokenCheck, judge};
 use super::problem::Problem;
+use super::rate::Rate;
 use super::show::{self, Moment};
 use super::token::TokenFile;
 use super::views;
@@ -41,6 +43,8 @@ pub struct Desk {
     pub hosts: Arc<[String]>,
     /// Whether the emperor runs as root.
     pub root: bool,
+    /// How many refused requests are logged.
+    pub refusals: Arc<Rate>,
 }
 
 /// All resources, behind the guard.
@@ -70,7 +74,10 @@ type Answer = Result<Response, Box<Problem>>;
 async fn guard(State(desk): State<Desk>, mut request: Request, next: Next) -> Response {
     let admitted = admit(&desk, &mut request).await;
     let mut response = match admitted {
-        Ok(()) => next.run(request).await,
+        Ok(()) => {
+            let _working = request.extensions().get::<Arc<Activity>>().map(Working::on);
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     };
     let headers = response.headers_mut();
@@ -90,8 +97,10 @@ async fn admit(desk: &Desk, request: &mut Request) -> Result<(), Box<Problem>> {
     let body = !request.body().is_end_stream();
     let judged = judge(&peer, request.method(), request.headers(), body, token, &desk.hosts);
     let grant = judged.inspect_err(|problem| {
-        let (method, path) = (request.method(), escaped(request.uri().path()));
-        tracing::warn!("{peer}: {method} {path} was refused: {}", problem.detail);
+        if desk.refusals.allows(clock::now()) {
+            let (method, path) = (request.method(), request.uri().path());
+            tracing::warn!("{peer}: {method} {path} was refused: {}", problem.detail);
+        }
     })?;
     request.extensions_mut().insert(grant);
     if *request.method() != Method::GET && *request.method() != Method::HEAD {

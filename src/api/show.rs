@@ -207,7 +207,7 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment) -> Option<Stri
             let exit = vassal.last_exit.map(|exit| exit.how.to_string());
             let why = failure.or(exit).unwrap_or_else(|| "failed".to_owned());
             let wait = until.since(moment.now).as_millis().div_ceil(1000);
-            Some(format!("{why}; next try in {wait} s, after {attempts} failures"))
+            Some(format!("{why}; next try in {wait} s (attempt {})", attempts.saturating_add(1)))
         }
         fleet::State::Stopped => Some("stopped by an operator".to_owned()),
         fleet::State::Reloading { operation } => fleet.operation(operation).map(|o| o.why.clone()),
@@ -264,4 +264,129 @@ fn word(value: impl Serialize) -> String {
 /// A path for JSON: what is not UTF-8 replaced, control characters escaped.
 fn path(path: &Path) -> String {
     escaped(&path.to_string_lossy())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::diagnostic::{Diagnostic, Severity};
+    use crate::emperor::fleet::{Exit, ExitKind, FileIdentity, Operation, OperationKind, State, Vassal};
+
+    const MOMENT: Moment = Moment {
+        now: Tick::from_ms(10_000),
+        now_us: 10_000_000,
+        epoch_ms: 1_700_000_000_000,
+        pid: 7,
+        root: false,
+        grant: Grant::Operate,
+    };
+
+    fn a_vassal(state: State) -> Vassal {
+        let mut vassal = Vassal::new("a.ini".into(), "/v".into(), FileIdentity::default());
+        vassal.state = state;
+        vassal
+    }
+
+    fn reload(ending: Option<Ending>) -> Operation {
+        Operation {
+            id: 3,
+            kind: OperationKind::Reload,
+            vassal: Some("a.ini".into()),
+            parent: None,
+            why: "touched".into(),
+            asked_epoch_ms: 0,
+            ended_epoch_ms: Some(1),
+            ending,
+        }
+    }
+
+    #[test]
+    fn the_reason_is_what_an_operator_needs_first() {
+        const UP: State = State::Up { app: true, loyal: false };
+        type Change = fn(&mut Vassal);
+        let rows: [(State, Change, Option<&str>); 9] = [
+            (UP, |_| {}, None),
+            (State::Starting, |_| {}, None),
+            (State::Stopped, |_| {}, Some("stopped by an operator")),
+            (
+                State::Resting { until: Tick::from_ms(12_500), attempts: 4 },
+                |v| v.last_failure = Some(Failure::new("no module named x\n")),
+                Some("no module named x\\n; next try in 3 s (attempt 5)"),
+            ),
+            (
+                State::Resting { until: Tick::from_ms(9_000), attempts: 1 },
+                |v| v.last_exit = Some(Exit { pid: 1, at_epoch_ms: 0, how: ExitKind::Signal(11) }),
+                Some("signal 11; next try in 0 s (attempt 2)"),
+            ),
+            (
+                State::Up { app: false, loyal: false },
+                |v| v.last_failure = Some(Failure::new("boom")),
+                Some("every request is answered with 500: boom"),
+            ),
+            (
+                UP,
+                |v| v.config_error = Some(Failure::new("2 mistakes")),
+                Some("the file does not work: 2 mistakes; serving with the configuration before it"),
+            ),
+            (
+                UP,
+                |v| v.last_reload = Some(reload(Some(Ending::RolledBack(Failure::new("boom"))))),
+                Some("the last reload was rolled back: boom"),
+            ),
+            (State::Reloading { operation: 3 }, |_| {}, Some("touched")),
+        ];
+        let mut fleet = Fleet::default();
+        fleet.operations.push_back(reload(None));
+        for (state, change, expected) in rows {
+            let mut vassal = a_vassal(state);
+            change(&mut vassal);
+            assert_eq!(super::vassal(&vassal, &fleet, &MOMENT).reason.as_deref(), expected, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn the_list_leaves_tracebacks_out_and_the_page_has_them() {
+        let mut fleet = Fleet::default();
+        let mut vassal = a_vassal(State::Stopped);
+        let failure = Failure {
+            diagnostics: vec![Diagnostic {
+                severity: Severity::Error,
+                file: "/v/a.ini".into(),
+                line: Some(2),
+                option: None,
+                message: "wrong".into(),
+                suggestion: None,
+            }],
+            ..Failure::new("boom").with_traceback("Traceback")
+        };
+        vassal.last_failure = Some(failure.clone());
+        vassal.config_error = Some(failure.clone());
+        vassal.last_reload = Some(reload(Some(Ending::RolledBack(failure.clone()))));
+        fleet.vassals.insert("a.ini".into(), vassal);
+        let list = serde_json::to_string(&vassals(&fleet, &MOMENT)).unwrap();
+        assert!(
+            !list.contains("Traceback") && list.contains("boom") && list.contains("\"line\":2"),
+            "{list}"
+        );
+        let page = detail(&fleet.vassals["a.ini"], &fleet, &MOMENT);
+        let json = serde_json::to_string(&page).unwrap();
+        assert_eq!(json.matches("Traceback").count(), 3);
+        assert_eq!(serde_json::from_str::<views::VassalDetail>(&json).unwrap(), page);
+    }
+
+    #[test]
+    fn times_and_addresses_are_for_machines() {
+        assert_eq!(rfc3339(1_700_000_000_123), "2023-11-14T22:13:20.123Z");
+        assert_eq!(rfc3339(u64::MAX), "9999-12-31T23:59:59.000Z");
+        for (name, expected) in [
+            ("a.ini", "/v1/vassals/a.ini"),
+            ("a b%/ü\n.ini", "/v1/vassals/a%20b%25%2F%C3%BC%0A.ini"),
+            ("..", "/v1/vassals/.."),
+        ] {
+            assert_eq!(link(name), expected);
+        }
+        let resting = a_vassal(State::Resting { until: Tick::from_ms(11_000), attempts: 1 });
+        let view = super::vassal(&resting, &Fleet::default(), &MOMENT);
+        assert_eq!(view.next_try.as_deref(), Some("2023-11-14T22:13:21.000Z"));
+    }
 }

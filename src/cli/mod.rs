@@ -1,9 +1,91 @@
-//! The command line: which role this process plays, and the only printer of errors for people.
+//! The command line: which role this process plays, and the only printer for people.
 
+pub mod act;
+pub mod client;
+pub mod command;
+pub mod exit;
+pub mod failure;
+pub mod paper;
+pub mod pidfile;
+pub mod status;
+
+use std::future::Future;
+use std::path::Path;
 use std::process::ExitCode;
+
+use client::{Client, ClientError};
+use command::{Command, Role};
+use exit::Exit;
+use paper::{complain, print};
+
+use crate::sys::signals;
 
 /// Runs what the command line asks for.
 #[must_use]
 pub fn main() -> ExitCode {
+    // A reader that hangs up is an error of a write, in every role.
+    let _ = signals::ignore_sigpipe();
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_default();
+    let supervised = std::env::var_os("LIEGE_CHANNEL_FD").is_some();
+    match command::parse(&program, arguments.collect(), supervised) {
+        Ok(command) => run(command),
+        Err(usage) => {
+            complain(&format!("{usage} (liege --help)"));
+            Exit::Usage.into()
+        }
+    }
+}
+
+fn run(command: Command) -> ExitCode {
+    match command {
+        Command::Role(role) => play(role),
+        Command::Serve(_arguments) => ExitCode::FAILURE,
+        Command::Check(_files) => ExitCode::FAILURE,
+        Command::Status { names, json, api } => {
+            ask(api.as_deref(), async |client| status::run(&client, &names, json).await.map(|()| Exit::Done))
+        }
+        Command::Act { action, wait, json, api } => {
+            ask(api.as_deref(), async |client| act::run(&client, &action, wait, json).await)
+        }
+        Command::Signal { file, signal } => pidfile::run(&file, signal).into(),
+        Command::Version => {
+            print(concat!("liege ", env!("CARGO_PKG_VERSION"), "\n"));
+            Exit::Done.into()
+        }
+        Command::Help => {
+            print(include_str!("help.txt"));
+            Exit::Done.into()
+        }
+    }
+}
+
+fn play(_role: Role) -> ExitCode {
     ExitCode::FAILURE
+}
+
+/// Runs a command that asks the API.
+fn ask(api: Option<&Path>, command: impl AsyncFnOnce(Client) -> Result<Exit, ClientError>) -> ExitCode {
+    let asked = async { command(Client::find(api).await?).await };
+    block_on(asked).into()
+}
+
+fn block_on(asked: impl Future<Output = Result<Exit, ClientError>>) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("cannot start: {error}"));
+            return Exit::Failed;
+        }
+    };
+    match runtime.block_on(asked) {
+        Ok(exit) => exit,
+        Err(error) => {
+            complain(&error.to_string());
+            match error {
+                ClientError::Unreachable { .. } | ClientError::Broken { .. } => Exit::Unreachable,
+                ClientError::Refused(_) | ClientError::Name(_) => Exit::Failed,
+            }
+        }
+    }
 }

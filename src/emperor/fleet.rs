@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::life::Life;
+use super::backoff::BackOff;
+use super::life::{Life, LifeId};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::Scoreboard;
@@ -41,16 +43,19 @@ pub struct Fleet {
     pub operations: VecDeque<Operation>,
     /// What happened, oldest first, the last [`EVENTS`].
     pub events: VecDeque<FleetEvent>,
-    /// The next operation's id, less one.
+    /// The last event's number.
+    pub(super) last_event: u64,
+    /// The last operation's id.
     pub(super) last_operation: OperationId,
-    /// The next life's id, less one.
-    pub(super) last_life: u64,
+    /// The last life's id.
+    pub(super) last_life: LifeId,
     /// Vassals that wait for a place among those that load, in order.
     pub(super) queue: VecDeque<String>,
-    /// How many vassals may load at the same time.
-    pub(super) places: usize,
-    /// Whether every file of the first scan has been brought up, has failed, or took too long.
-    pub(super) settled: bool,
+    /// When the first scan was done (monotonic).
+    pub(super) scanned: Option<Tick>,
+    /// What the operator decided.
+    #[serde(skip)]
+    pub(super) rules: Rules,
 }
 
 /// Whether the emperor runs or is on its way out.
@@ -136,8 +141,8 @@ pub struct Vassal {
     /// The scoreboard of the running instance, opened for reading.
     #[serde(skip)]
     pub scoreboard: Option<Arc<Scoreboard>>,
-    /// What is to happen that has not begun.
-    pub(super) wants: Wants,
+    /// What is going on, and what is to happen next.
+    pub(super) plan: Plan,
 }
 
 /// How a vassal stands.
@@ -173,21 +178,58 @@ pub enum State {
     Stopped,
 }
 
-/// What is to happen to a vassal that has not begun.
+/// What is going on with a vassal, and what is to happen next.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Wants {
+pub(super) struct Plan {
     /// The file is gone: end, then forget the vassal.
     pub(super) removed: bool,
     /// An operator stopped it.
     pub(super) stopped: bool,
-    /// A reload that waits for a place: operation, and whether the master re-executes itself for it.
+    /// It served until it died: it may overtake others that wait for a place.
+    pub(super) urgent: bool,
+    /// Whether it loads.
+    pub(super) loading: bool,
+    /// Until when it holds a place among those that load.
+    pub(super) place: Option<Tick>,
+    /// A reload that waits for a place.
     pub(super) reload: Option<OperationId>,
     /// A re-execution of the master that waits for a place.
     pub(super) reexec: Option<OperationId>,
-    /// The start or stop that an operator asked for.
+    /// What ends when the instance is ready.
     pub(super) start: Option<OperationId>,
-    /// The stop that an operator asked for.
+    /// What ends when the instance is gone.
     pub(super) stop: Option<OperationId>,
+    /// What ends when the replacement is ready.
+    pub(super) replace: Option<OperationId>,
+    /// Reloads that the instance began by itself: its id and ours.
+    pub(super) own_reloads: Vec<(OperationId, OperationId)>,
+}
+
+/// What the operator decided for the whole fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How long vassals that failed rest.
+    pub back_off: BackOff,
+    /// What a stopping vassal gets before it is killed, at most.
+    pub mercy: Duration,
+    /// How many vassals may load at the same time.
+    pub places: usize,
+    /// Milliseconds from the monotonic clock's zero to the epoch's.
+    pub epoch_offset_ms: u64,
+    /// Any number: spreads the back-off of vassals that failed together.
+    pub seed: u64,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            back_off: BackOff { first: Duration::from_secs(1), longest: Duration::from_secs(180) },
+            mercy: Duration::from_secs(30),
+            places: 4,
+            epoch_offset_ms: 0,
+            seed: 0,
+        }
+    }
 }
 
 /// A file that is not started.
@@ -267,6 +309,10 @@ pub enum OperationKind {
     Reload,
     /// Re-execute the binary: a master's, or the emperor's and then every master's.
     Upgrade,
+    /// End the back-off of resting vassals.
+    ClearBackOff,
+    /// Look at the directories.
+    Rescan,
 }
 
 /// How an operation ended.
@@ -340,7 +386,7 @@ impl Vassal {
             attempts: 0,
             log: VecDeque::new(),
             scoreboard: None,
-            wants: Wants::default(),
+            plan: Plan::default(),
         }
     }
 

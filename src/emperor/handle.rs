@@ -1,5 +1,6 @@
 //! The emperor's face to the API: the fleet to read, requests to send.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -58,6 +59,21 @@ pub enum Request {
     Rescan,
     /// Re-execute the emperor, then every master, without reloading the apps.
     Upgrade,
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reload { vassal } => write!(f, "reload {vassal:?}"),
+            Self::ReloadAll => f.write_str("reload all"),
+            Self::Stop { vassal } => write!(f, "stop {vassal:?}"),
+            Self::Start { vassal } => write!(f, "start {vassal:?}"),
+            Self::ClearBackOff { vassal: Some(vassal) } => write!(f, "clear the back-off of {vassal:?}"),
+            Self::ClearBackOff { vassal: None } => f.write_str("clear all back-offs"),
+            Self::Rescan => f.write_str("rescan"),
+            Self::Upgrade => f.write_str("upgrade"),
+        }
+    }
 }
 
 /// Why a request is not followed.

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::diagnostic::Diagnostic;
+use crate::config::instance::InstanceSpec;
 use crate::tick::Tick;
+use crate::wire::failure::Failure;
 
 /// Names a life; never used twice by one emperor.
 pub type LifeId = u64;
@@ -26,21 +29,54 @@ pub struct Life {
     pub loyal: bool,
     /// The version that it announced.
     pub version: Option<String>,
-    /// Where it is on its way out; `None`: it is to stay.
+    /// How far its end has come; `None`: it is to stay.
     pub(super) leaving: Option<Leaving>,
     /// Whether the master was reaped; what remains is its children.
     pub(super) reaped: bool,
+    /// What it failed with.
+    pub(super) failure: Option<Failure>,
+    /// The configuration of a replacement that has not taken over yet.
+    pub(super) configured: Option<(Box<InstanceSpec>, Vec<Diagnostic>)>,
 }
 
-/// How far the end of a life has come.
+/// How far the end of a life has come, each with the time of the next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Leaving {
-    /// It was asked to stop; `SIGTERM` follows then.
+    /// It was asked to stop; `SIGTERM` follows.
     Asked(Tick),
-    /// It got `SIGTERM`; `SIGKILL` to its group follows then.
-    Termed(Tick),
-    /// Its group got `SIGKILL`; again then, for what was forked in between.
+    /// It got `SIGTERM`; `SIGKILL` to all that it started follows.
+    Terminated(Tick),
+    /// All that it started got `SIGKILL`; again, for what was forked in between.
     Killed(Tick),
-    /// The master died by itself; its workers finish their requests until then.
+    /// The master died by itself; its workers finish their requests, then `SIGKILL` follows.
     Orphaned(Tick),
+}
+
+impl Leaving {
+    /// When the next step is due.
+    pub(super) const fn next_step(self) -> Tick {
+        match self {
+            Self::Asked(at) | Self::Terminated(at) | Self::Killed(at) | Self::Orphaned(at) => at,
+        }
+    }
+}
+
+impl Life {
+    /// A life that is about to be launched.
+    pub(super) const fn new(id: LifeId, now: Tick, epoch_ms: u64) -> Self {
+        Self {
+            id,
+            pid: None,
+            started: now,
+            started_epoch_ms: epoch_ms,
+            ready: None,
+            app: false,
+            loyal: false,
+            version: None,
+            leaving: None,
+            reaped: false,
+            failure: None,
+            configured: None,
+        }
+    }
 }

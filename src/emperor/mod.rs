@@ -1,10 +1,15 @@
 //! The emperor: watches directories, keeps one instance for each vassal file, adopts nothing it cannot prove.
 
+pub mod audit;
 pub mod backoff;
+pub mod decide;
+pub mod event;
 pub mod fleet;
 pub mod handle;
 pub mod life;
+pub mod notify;
 pub mod scan;
 pub mod settle;
+pub mod watch;
 
 pub use handle::{Command, Handle, Refusal, Request};

@@ -1,7 +1,7 @@
 //! What is in the watched directories: files to start, and files that are not started, each with the reason.
 
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -44,7 +44,7 @@ pub enum Look {
 pub struct Listing {
     /// Each name with what was found.
     pub looks: BTreeMap<String, Look>,
-    /// What is not started: names that no vassal can have, and files shadowed by an equal name.
+    /// What is not started.
     pub not_started: Vec<NotStarted>,
     /// For each directory, why it could not be listed.
     pub problems: Vec<Option<String>>,
@@ -62,18 +62,42 @@ impl Listing {
 #[must_use]
 pub fn scan(directories: &[PathBuf]) -> Listing {
     let mut listing = Listing::default();
+    let mut ids = BTreeSet::new();
     for directory in directories {
-        let problem = list(directory, &mut listing).err().map(|error| error.to_string());
-        listing.problems.push(problem);
+        let problem = names(directory, &mut ids, &mut listing.not_started).err();
+        listing.problems.push(problem.map(|error| error.to_string()));
+    }
+    for id in ids {
+        let (look, not_started) = look(directories, &id);
+        listing.not_started.extend(not_started);
+        listing.looks.insert(id, look);
     }
     listing
 }
 
-/// Looks at one name in the directories, in order.
+/// Looks at one name in the directories, in order; answers what counts, and everything of that name that is not
+/// started.
 #[must_use]
-pub fn look(directories: &[PathBuf], id: &str) -> Look {
-    let looks = directories.iter().map(|directory| look_in(directory, id));
-    looks.into_iter().find(|look| *look != Look::Missing).unwrap_or(Look::Missing)
+pub fn look(directories: &[PathBuf], id: &str) -> (Look, Vec<NotStarted>) {
+    let mut first: Option<(&PathBuf, Look)> = None;
+    let mut not_started = Vec::new();
+    for directory in directories {
+        let look = look_in(directory, id);
+        match (&look, &first) {
+            (Look::Missing, _) => continue,
+            (Look::Refused(refused), None) => not_started.push(refused.clone()),
+            (_, None) => {}
+            (_, Some((earlier, _))) => not_started.push(NotStarted {
+                directory: directory.clone(),
+                name: id.to_owned(),
+                reason: format!("shadowed by the one of this name in {}", earlier.display()),
+            }),
+        }
+        if first.is_none() {
+            first = Some((directory, look));
+        }
+    }
+    (first.map_or(Look::Missing, |(_, look)| look), not_started)
 }
 
 /// A file opened to be read once: all that is said of it is said of this descriptor.
@@ -154,38 +178,19 @@ pub fn judge(name: &OsStr) -> Name {
     }
 }
 
-fn list(directory: &Path, listing: &mut Listing) -> io::Result<()> {
-    let refused = |name: &OsStr, reason: &str| NotStarted {
-        directory: directory.to_owned(),
-        name: printable(name),
-        reason: reason.to_owned(),
-    };
-    let mut names = fs::read_dir(directory)?
-        .map(|entry| entry.map(|entry| entry.file_name()))
-        .collect::<io::Result<Vec<OsString>>>()?;
-    names.sort();
-    for name in names {
-        let id = match judge(&name) {
-            Name::Other => continue,
-            Name::Refused(reason) => {
-                listing.not_started.push(refused(&name, reason));
-                continue;
+fn names(directory: &Path, ids: &mut BTreeSet<String>, not_started: &mut Vec<NotStarted>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        match judge(&name) {
+            Name::Other => {}
+            Name::Vassal(id) => {
+                ids.insert(id);
             }
-            Name::Vassal(id) => id,
-        };
-        match listing.looks.get(&id) {
-            None | Some(Look::Missing) => {
-                listing.looks.insert(id.clone(), look_in(directory, &id));
-            }
-            Some(Look::Found(first)) => {
-                let reason = format!("shadowed by the file of this name in {}", first.directory.display());
-                listing.not_started.push(refused(&name, &reason));
-            }
-            Some(Look::Refused(first)) => {
-                let reason = format!("shadowed by the entry of this name in {}", first.directory.display());
-                listing.not_started.push(refused(&name, &reason));
-            }
-            Some(Look::Unknown(_)) => {}
+            Name::Refused(reason) => not_started.push(NotStarted {
+                directory: directory.to_owned(),
+                name: printable(&name),
+                reason: reason.to_owned(),
+            }),
         }
     }
     Ok(())
@@ -337,12 +342,12 @@ mod tests {
         assert!(!listing.is_complete());
         assert_eq!(listing.looks.keys().collect::<Vec<_>>(), ["a.ini", "b.ini"]);
         let names: Vec<&str> = listing.not_started.iter().map(|n| n.name.as_str()).collect();
-        assert_eq!(names, ["a.ini", "\\xff\\x0a.ini"]);
-        assert!(listing.not_started[0].reason.starts_with("shadowed"));
+        assert_eq!(names, ["\\xff\\x0a.ini", "a.ini"]);
+        assert!(listing.not_started[1].reason.starts_with("shadowed"));
         fs::remove_file(one.path().join("a.ini")).unwrap();
-        let Look::Found(found) = look(&directories, "a.ini") else { panic!("the second one") };
+        let Look::Found(found) = look(&directories, "a.ini").0 else { panic!("the second one") };
         assert_eq!(found.directory, two.path());
-        assert_eq!(look(&directories, "c.ini"), Look::Missing);
+        assert_eq!(look(&directories, "c.ini"), (Look::Missing, Vec::new()));
     }
 
     #[test]

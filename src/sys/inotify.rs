@@ -22,7 +22,7 @@ pub struct Directories {
 
 /// Names a watched directory; the same directory twice has the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Watch(i32);
+pub struct Watch(WatchDescriptor);
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +77,12 @@ impl Directories {
             | AddWatchFlags::IN_DELETE_SELF
             | AddWatchFlags::IN_MOVE_SELF
             | AddWatchFlags::IN_ONLYDIR;
-        Ok(Watch(self.inotify.add_watch(directory, mask)?.as_raw()))
+        Ok(Watch(self.inotify.add_watch(directory, mask)?))
+    }
+
+    /// Ends a watch. One that is over already is no error.
+    pub fn remove(&self, watch: Watch) {
+        let _ = self.inotify.rm_watch(watch.0);
     }
 
     /// The next changes, at least one. Cancel-safe.
@@ -106,7 +111,7 @@ impl Directories {
 }
 
 fn change(watch: WatchDescriptor, mask: AddWatchFlags, name: Option<OsString>) -> Option<Change> {
-    let watch = Watch(watch.as_raw());
+    let watch = Watch(watch);
     if mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
         return Some(Change::Overflow);
     }

@@ -16,6 +16,7 @@ pub mod signals;
 pub mod socket;
 pub mod stderr;
 pub mod stream;
+pub mod terminal;
 pub mod title;
 pub mod user;
 pub mod wait;

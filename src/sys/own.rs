@@ -5,7 +5,7 @@ use std::ffi::{CString, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -60,6 +60,19 @@ pub fn children() -> io::Result<Vec<u32>> {
 pub fn group_of(pid: u32) -> Option<u32> {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).ok()?);
     nix::unistd::getpgid(Some(pid)).ok().and_then(|group| u32::try_from(group.as_raw()).ok())
+}
+
+/// The path by which this process was started, made absolute, symbolic links kept: after an upgrade it leads to the
+/// new binary.
+///
+/// # Errors
+/// There is no first argument, or it is not found on the `PATH`.
+pub fn started_as() -> io::Result<PathBuf> {
+    let missing = || io::Error::new(io::ErrorKind::NotFound, "this process does not know its own path");
+    let name = std::env::args_os().next().ok_or_else(missing)?;
+    let path = std::env::var_os("PATH");
+    let found = super::process::find_program(&name, path.as_deref()).ok_or_else(missing)?;
+    std::path::absolute(found)
 }
 
 /// Becomes another program, with the environment as it is. Returns only when that fails; close-on-exec descriptors

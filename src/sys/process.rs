@@ -358,6 +358,14 @@ pub fn signal_group(leader: u32, signal: Signal) -> io::Result<()> {
     gone_is_fine(kill_number(-pid, signal.number()))
 }
 
+/// Sends a signal to any process, by a pid that comes from outside.
+///
+/// # Errors
+/// The pid is none, nobody has it, or it is not permitted.
+pub fn signal_process(pid: u32, signal: Signal) -> io::Result<()> {
+    kill_pid(pid, signal.number())
+}
+
 /// Whether a program of this name can be executed: as it is when it has a slash, else along the `PATH` given.
 #[must_use]
 pub fn find_program(name: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {

@@ -198,6 +198,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
                     } else if !this.reader.is_in_body() {
                         this.reader.end();
                     }
+                    this.end_seen = true;
                     return Poll::Ready(Ok(()));
                 }
                 Poll::Ready(Ok(_)) => {

@@ -3,6 +3,8 @@
 pub mod chunked;
 mod deadline;
 pub mod guard;
+#[cfg(test)]
+mod guard_tests;
 pub mod head;
 pub mod reader;
 

@@ -1,0 +1,312 @@
+//! Arguments as a command: the grammar, without doing anything.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::ValueExt;
+
+use crate::sys::process::Signal;
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// To be another process of ours; its emperor or master started it so.
+    Role(Role),
+    /// To serve: uWSGI's command line, without the program's name. An emperor or an instance, as it says.
+    Serve(Vec<OsString>),
+    /// To check files and print what is wrong with them.
+    Check(Vec<PathBuf>),
+    /// To show the fleet, or these vassals.
+    Status {
+        /// Vassals; none: all.
+        names: Vec<String>,
+        /// Print the API's answer as it is.
+        json: bool,
+        /// Where the API is.
+        api: Option<PathBuf>,
+    },
+    /// To have the emperor do something.
+    Act {
+        /// What.
+        action: Action,
+        /// Wait for the outcome and print it.
+        wait: bool,
+        /// Print the operations as JSON.
+        json: bool,
+        /// Where the API is.
+        api: Option<PathBuf>,
+    },
+    /// To send a signal to the process in a pid file.
+    Signal {
+        /// The pid file.
+        file: PathBuf,
+        /// Which.
+        signal: Signal,
+    },
+    /// To print the version.
+    Version,
+    /// To print how liege is used.
+    Help,
+}
+
+/// The processes of ours that nobody starts by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A vassal's master.
+    Instance,
+    /// The HTTP front of an instance.
+    Router,
+    /// The trial run of a configuration or a new binary.
+    Rehearse,
+}
+
+/// What the emperor can be asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Bring up a new generation of these vassals.
+    Reload(Vec<String>),
+    /// Bring up a new generation of every vassal.
+    ReloadAll,
+    /// Stop these vassals.
+    Stop(Vec<String>),
+    /// Start these vassals.
+    Start(Vec<String>),
+    /// Re-execute the emperor and the masters.
+    Upgrade,
+}
+
+/// A command line that means nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+impl From<lexopt::Error> for Usage {
+    fn from(error: lexopt::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Reads arguments. `program` is the name we were called by: as `uwsgi` there are no commands. `supervised` tells
+/// whether a process of ours started us.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn parse(program: &OsStr, arguments: Vec<OsString>, supervised: bool) -> Result<Command, Usage> {
+    let first = arguments.first().and_then(|first| first.to_str()).unwrap_or_default();
+    if supervised {
+        match first {
+            "instance" => return Ok(Command::Role(Role::Instance)),
+            "router" => return Ok(Command::Role(Role::Router)),
+            "rehearse" => return Ok(Command::Role(Role::Rehearse)),
+            _ => {}
+        }
+    }
+    let rest = || arguments.iter().skip(1).cloned();
+    let called_uwsgi = Path::new(program).file_name().is_some_and(|name| name == "uwsgi");
+    match first {
+        "--version" => Ok(Command::Version),
+        "--help" | "-h" => Ok(Command::Help),
+        _ if called_uwsgi => serve(arguments),
+        "" | "help" => Ok(Command::Help),
+        "emperor" => Ok(Command::Serve(emperor(rest()))),
+        "check" => check(rest()),
+        "status" => status(rest()),
+        "reload" | "stop" | "start" | "upgrade" => act(first, rest()),
+        _ => serve(arguments),
+    }
+}
+
+/// uWSGI's command line, in which `--reload FILE` and `--stop FILE` are commands.
+fn serve(arguments: Vec<OsString>) -> Result<Command, Usage> {
+    let mut all = arguments.iter();
+    while let Some(argument) = all.next() {
+        let Some(text) = argument.to_str() else { continue };
+        let (name, attached) = match text.split_once('=') {
+            Some((name, value)) => (name, Some(OsString::from(value))),
+            None => (text, None),
+        };
+        let signal = match name {
+            "--" => break,
+            "--reload" => Signal::Hup,
+            "--stop" => Signal::Int,
+            "--pause" | "--suspend" | "--resume" => {
+                return Err(Usage(format!(
+                    "{name} is not supported; `liege stop NAME` stops a vassal of an emperor"
+                )));
+            }
+            _ => continue,
+        };
+        let file = attached.or_else(|| all.next().cloned());
+        let file = file.filter(|file| !file.is_empty());
+        let file = file.ok_or_else(|| Usage(format!("{name} needs a pid file")))?.into();
+        return Ok(Command::Signal { file, signal });
+    }
+    Ok(Command::Serve(arguments))
+}
+
+/// `emperor DIR… OPTIONS` is `--emperor DIR … OPTIONS`.
+fn emperor(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut out = Vec::new();
+    let mut directories = true;
+    for argument in arguments {
+        directories &= !argument.as_encoded_bytes().starts_with(b"-");
+        if directories {
+            out.push("--emperor".into());
+        }
+        out.push(argument);
+    }
+    out
+}
+
+fn check(arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let mut files = Vec::new();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Value(file) => files.push(file.into()),
+            Long("help") | Short('h') => return Ok(Command::Help),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    if files.is_empty() {
+        return Err(Usage("check needs a file: liege check FILE…".into()));
+    }
+    Ok(Command::Check(files))
+}
+
+fn status(arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let (mut names, mut json, mut api) = (Vec::new(), false, None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Value(name) => names.push(name.string()?),
+            Long("json") => json = true,
+            Long("api") => api = Some(parser.value()?.into()),
+            Long("help") | Short('h') => return Ok(Command::Help),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(Command::Status { names, json, api })
+}
+
+fn act(verb: &str, arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let (mut names, mut all, mut wait, mut json, mut api) = (Vec::new(), false, false, false, None);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Value(name) if verb != "upgrade" => names.push(name.string()?),
+            Long("all") if verb == "reload" => all = true,
+            Long("wait") | Short('w') => wait = true,
+            Long("json") => json = true,
+            Long("api") => api = Some(parser.value()?.into()),
+            Long("help") | Short('h') => return Ok(Command::Help),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let action = match (verb, names.is_empty(), all) {
+        ("upgrade", ..) => Action::Upgrade,
+        ("reload", true, true) => Action::ReloadAll,
+        ("reload", false, true) => return Err(Usage("reload takes names or --all, not both".into())),
+        (_, true, _) => return Err(Usage(format!("{verb} needs a vassal's name: liege {verb} NAME…"))),
+        ("stop", ..) => Action::Stop(names),
+        ("start", ..) => Action::Start(names),
+        _ => Action::Reload(names),
+    };
+    Ok(Command::Act { action, wait, json, api })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(program: &str, text: &str) -> Result<Command, Usage> {
+        let arguments = text.split_whitespace().map(OsString::from).collect();
+        parse(OsStr::new(program), arguments, false)
+    }
+
+    fn args(text: &str) -> Vec<OsString> {
+        text.split_whitespace().map(OsString::from).collect()
+    }
+
+    fn act(action: Action, wait: bool) -> Command {
+        Command::Act { action, wait, json: false, api: None }
+    }
+
+    fn names(text: &str) -> Vec<String> {
+        text.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_line_is_a_command() {
+        let hup = Command::Signal { file: "/run/x.pid".into(), signal: Signal::Hup };
+        let int = Command::Signal { file: "/run/x.pid".into(), signal: Signal::Int };
+        let status = |n: &str, json| Command::Status { names: names(n), json, api: None };
+        for (text, expected) in [
+            ("", Command::Help),
+            ("help", Command::Help),
+            ("--help", Command::Help),
+            ("--version", Command::Version),
+            ("emperor /a /b --api x", Command::Serve(args("--emperor /a --emperor /b --api x"))),
+            ("emperor --ini e.ini", Command::Serve(args("--ini e.ini"))),
+            ("--emperor /a", Command::Serve(args("--emperor /a"))),
+            ("app.ini", Command::Serve(args("app.ini"))),
+            ("--http :9090 --wsgi-file f.py", Command::Serve(args("--http :9090 --wsgi-file f.py"))),
+            ("--ini x.ini:sec -p 4", Command::Serve(args("--ini x.ini:sec -p 4"))),
+            ("instance blog", Command::Serve(args("instance blog"))),
+            ("--reload /run/x.pid", hup.clone()),
+            ("--reload=/run/x.pid", hup.clone()),
+            ("--master --stop /run/x.pid", int),
+            ("-- --reload /run/x.pid", Command::Serve(args("-- --reload /run/x.pid"))),
+            ("status", status("", false)),
+            ("status blog --json", status("blog", true)),
+            ("reload blog shop.ini", act(Action::Reload(names("blog shop.ini")), false)),
+            ("reload --wait blog", act(Action::Reload(names("blog")), true)),
+            ("reload --all", act(Action::ReloadAll, false)),
+            ("reload -- -odd.ini", act(Action::Reload(names("-odd.ini")), false)),
+            ("stop blog", act(Action::Stop(names("blog")), false)),
+            ("start blog -w", act(Action::Start(names("blog")), true)),
+            ("upgrade", act(Action::Upgrade, false)),
+            ("check a.ini b.ini", Command::Check(vec!["a.ini".into(), "b.ini".into()])),
+        ] {
+            assert_eq!(line("liege", text), Ok(expected), "{text}");
+        }
+        let api = Command::Status { names: vec![], json: false, api: Some("/x.sock".into()) };
+        assert_eq!(line("liege", "status --api /x.sock"), Ok(api));
+        assert_eq!(line("/usr/bin/uwsgi", "--reload /run/x.pid"), Ok(hup));
+        assert_eq!(line("/usr/bin/uwsgi", "status"), Ok(Command::Serve(args("status"))));
+        assert_eq!(line("uwsgi", ""), Ok(Command::Serve(vec![])));
+    }
+
+    #[test]
+    fn a_line_without_meaning_says_why() {
+        for (text, part) in [
+            ("--reload", "pid file"),
+            ("--stop=", "pid file"),
+            ("--pause x.pid", "not supported"),
+            ("reload", "needs a vassal's name"),
+            ("reload a --all", "not both"),
+            ("stop --all", "--all"),
+            ("upgrade now", "now"),
+            ("status --wait", "--wait"),
+            ("status --api", "--api"),
+            ("check", "needs a file"),
+            ("check --json x", "--json"),
+        ] {
+            let error = line("liege", text).unwrap_err();
+            assert!(error.0.contains(part), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn only_a_process_of_ours_starts_the_inner_roles() {
+        for (word, role) in
+            [("instance", Role::Instance), ("router", Role::Router), ("rehearse", Role::Rehearse)]
+        {
+            let parsed = parse(OsStr::new("liege"), args(&format!("{word} blog")), true);
+            assert_eq!(parsed, Ok(Command::Role(role)));
+        }
+        let parsed = parse(OsStr::new("liege"), args("--emperor /x"), true);
+        assert_eq!(parsed, Ok(Command::Serve(args("--emperor /x"))));
+    }
+}

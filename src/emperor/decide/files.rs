@@ -1,0 +1,107 @@
+//! Decisions about files: found, changed, gone.
+
+use super::turn::Turn;
+use crate::emperor::fleet::{FileIdentity, NotStarted, OperationKind, State, Vassal};
+use crate::emperor::scan::{Found, Look};
+use crate::wire::failure::Failure;
+
+impl Turn<'_> {
+    pub(super) fn listed(&mut self, not_started: Vec<NotStarted>, problems: Vec<Option<String>>) {
+        for refused in &not_started {
+            if !self.fleet.not_started.contains(refused) {
+                self.tell_not_started(refused);
+            }
+        }
+        self.fleet.not_started = not_started;
+        for (place, problem) in problems.into_iter().enumerate() {
+            let Some(directory) = self.fleet.directories.get_mut(place) else { break };
+            if directory.problem == problem {
+                continue;
+            }
+            let path = directory.path.display().to_string();
+            directory.problem.clone_from(&problem);
+            match problem {
+                Some(problem) => {
+                    self.warn(None, format!("cannot list {path}: {problem}; what runs goes on"));
+                }
+                None => self.tell(None, format!("{path} can be listed again")),
+            }
+        }
+    }
+
+    pub(super) fn looked(&mut self, id: &str, look: Look, not_started: Vec<NotStarted>) {
+        for refused in &not_started {
+            if !self.fleet.not_started.contains(refused) {
+                self.tell_not_started(refused);
+            }
+        }
+        self.fleet.not_started.retain(|refused| refused.name != id);
+        self.fleet.not_started.extend(not_started);
+        match look {
+            Look::Found(found) => self.found(found),
+            Look::Refused(refused) => {
+                if let Some(vassal) = self.vassal(id) {
+                    let reason = format!("{}: {}", vassal.path.display(), refused.reason);
+                    vassal.config_error = Some(Failure::new(reason));
+                    // Whatever file comes back counts as changed.
+                    vassal.identity = FileIdentity::default();
+                }
+            }
+            Look::Missing => self.remove(id, "its file is gone"),
+            Look::Unknown(reason) => {
+                self.warn(Some(id), format!("cannot look at its file now: {reason}"));
+            }
+        }
+    }
+
+    fn tell_not_started(&mut self, refused: &NotStarted) {
+        let path = refused.directory.join(&refused.name);
+        self.warn(None, format!("{} is not started: {}", path.display(), refused.reason));
+    }
+
+    fn found(&mut self, found: Found) {
+        let Some(vassal) = self.vassal(&found.id) else {
+            let id = found.id.clone();
+            let vassal = Vassal::new(found.id, found.directory, found.identity);
+            self.fleet.vassals.insert(id.clone(), vassal);
+            self.queue(&id);
+            return;
+        };
+        // The name is looked at again when the old instance is gone.
+        if vassal.plan.removed {
+            return;
+        }
+        if vassal.directory != found.directory {
+            let reason = format!("the file in {} counts now", found.directory.display());
+            self.remove(&found.id, &reason);
+        } else if vassal.identity != found.identity {
+            vassal.identity = found.identity;
+            self.changed(&found.id);
+        }
+    }
+
+    fn changed(&mut self, id: &str) {
+        let Some(vassal) = self.vassal(id) else { return };
+        vassal.attempts = 0;
+        match vassal.state {
+            State::Resting { .. } => {
+                self.tell(Some(id), "its file changed: tried again at once");
+                self.queue(id);
+            }
+            State::Starting | State::Up { .. } | State::Reloading { .. } => {
+                let operation = self.begin(OperationKind::Reload, Some(id), None, "touched");
+                self.want_reload(id, operation);
+            }
+            State::Stopped => self.tell(Some(id), "its file changed, but it was stopped by request"),
+            // The file is opened when the instance is launched.
+            State::Waiting | State::Stopping => {}
+        }
+    }
+
+    fn remove(&mut self, id: &str, reason: &str) {
+        let Some(vassal) = self.vassal(id).filter(|vassal| !vassal.plan.removed) else { return };
+        vassal.plan.removed = true;
+        self.tell(Some(id), format!("{reason}: stopping"));
+        self.stop(id);
+    }
+}

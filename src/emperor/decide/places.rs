@@ -1,0 +1,203 @@
+//! Who may load now: a bounded number of vassals at a time, in the order of asking.
+
+use std::time::Duration;
+
+use super::turn::Turn;
+use crate::emperor::event::Effect;
+use crate::emperor::fleet::{Ending, OperationKind, Phase, Plan, State};
+use crate::tick::Tick;
+use crate::wire::message::{OperationId, ToInstance};
+
+/// A vassal that loads for longer than this does not hold its place any more, so that slow and hanging
+/// applications delay nobody for long.
+pub const PLACE_HELD: Duration = Duration::from_secs(3);
+
+impl Turn<'_> {
+    /// Lets a vassal wait for a place.
+    pub(super) fn queue(&mut self, id: &str) {
+        let Some(vassal) = self.fleet.vassals.get_mut(id) else { return };
+        if vassal.current.is_none() {
+            vassal.state = State::Waiting;
+        }
+        if self.fleet.queue.iter().any(|waiting| waiting == id) {
+            return;
+        }
+        if vassal.plan.urgent {
+            self.fleet.queue.push_front(id.to_owned());
+        } else {
+            self.fleet.queue.push_back(id.to_owned());
+        }
+    }
+
+    pub(super) fn want_reload(&mut self, id: &str, operation: OperationId) {
+        let Some(vassal) = self.vassal(id) else { return };
+        let loads = vassal.plan.loading;
+        let before = vassal.plan.reload.replace(operation);
+        if let Some(before) = before {
+            self.end(before, Ending::Superseded);
+        }
+        // Who loads already has a place, and what it loads is out of date.
+        if loads { self.go(id) } else { self.queue(id) }
+    }
+
+    pub(super) fn want_reexec(&mut self, id: &str, operation: OperationId) {
+        let Some(vassal) = self.vassal(id) else { return };
+        let before = vassal.plan.reexec.replace(operation);
+        if let Some(before) = before {
+            self.end(before, Ending::Superseded);
+        }
+        self.queue(id);
+    }
+
+    pub(super) fn fill_places(&mut self) {
+        if self.fleet.phase == Phase::Stopping || self.fleet.queue.is_empty() {
+            return;
+        }
+        let mut taken = self.fleet.vassals.values().filter(|vassal| vassal.plan.place.is_some()).count();
+        while let Some(id) = self.fleet.queue.front().cloned() {
+            let urgent = self.vassal(&id).is_some_and(|vassal| vassal.plan.urgent);
+            let places = self.fleet.rules.places.max(1) * if urgent { 2 } else { 1 };
+            if taken >= places {
+                return;
+            }
+            self.fleet.queue.pop_front();
+            self.go(&id);
+            taken += usize::from(self.vassal(&id).is_some_and(|vassal| vassal.plan.place.is_some()));
+        }
+    }
+
+    /// Begins what the vassal waited for.
+    fn go(&mut self, id: &str) {
+        let Some(vassal) = self.vassal(id) else { return };
+        match vassal.state {
+            State::Waiting => self.launch(id),
+            State::Starting | State::Up { .. } | State::Reloading { .. } => {
+                if let Some(operation) = vassal.plan.reexec.take() {
+                    self.send_reexec(id, operation);
+                }
+                if let Some(operation) = self.vassal(id).and_then(|vassal| vassal.plan.reload.take()) {
+                    self.send_reload(id, operation);
+                }
+            }
+            State::Stopping | State::Resting { .. } | State::Stopped => {}
+        }
+    }
+
+    fn launch(&mut self, id: &str) {
+        let life = self.new_life();
+        let now = self.now;
+        let Some(vassal) = self.vassal(id) else { return };
+        if vassal.current.is_some() {
+            return;
+        }
+        let number = life.id;
+        vassal.state = State::Starting;
+        vassal.plan.loads_since(now);
+        vassal.plan.urgent = false;
+        vassal.current = Some(life);
+        self.out.push(Effect::Launch { vassal: id.to_owned(), life: number });
+    }
+
+    fn send_reload(&mut self, id: &str, operation: OperationId) {
+        let now = self.now;
+        self.drop_replacement(id);
+        let Some(vassal) = self.vassal(id) else { return };
+        let Some(life) = vassal.current.as_ref().map(|life| life.id) else { return };
+        vassal.plan.loads_since(now);
+        if vassal.state != State::Starting {
+            vassal.state = State::Reloading { operation };
+        }
+        self.out.push(Effect::Send {
+            life,
+            message: ToInstance::Reload { operation },
+            file_of: Some(id.to_owned()),
+        });
+    }
+
+    fn send_reexec(&mut self, id: &str, operation: OperationId) {
+        let now = self.now;
+        let Some(vassal) = self.vassal(id) else { return };
+        let Some(life) = vassal.current.as_ref().map(|life| life.id) else { return };
+        vassal.plan.loads_since(now);
+        if vassal.state != State::Starting {
+            vassal.state = State::Reloading { operation };
+        }
+        let message = ToInstance::Reexec { operation, reload: false };
+        self.out.push(Effect::Send { life, message, file_of: None });
+    }
+
+    /// A replacement that is not ready gives way to something newer.
+    fn drop_replacement(&mut self, id: &str) {
+        let Some(vassal) = self.vassal(id) else { return };
+        let operation = vassal.plan.replace.take();
+        if let Some(next) = vassal.next.take() {
+            self.let_go(id, next);
+        }
+        if let Some(operation) = operation {
+            self.end(operation, Ending::Superseded);
+        }
+    }
+
+    /// Starts a second instance beside the first, for what the first cannot do to itself.
+    pub(super) fn start_replacement(&mut self, id: &str, operation: OperationId, reason: &str) {
+        self.drop_replacement(id);
+        let life = self.new_life();
+        let now = self.now;
+        let Some(vassal) = self.vassal(id).filter(|vassal| vassal.current.is_some()) else { return };
+        let number = life.id;
+        vassal.next = Some(life);
+        vassal.plan.replace = Some(operation);
+        vassal.plan.loads_since(now);
+        if vassal.state != State::Starting {
+            vassal.state = State::Reloading { operation };
+        }
+        self.tell(Some(id), format!("{reason}: starting a replacement beside it"));
+        self.out.push(Effect::Launch { vassal: id.to_owned(), life: number });
+    }
+
+    /// Starts a stopped or resting vassal for this operation.
+    pub(super) fn start_for(&mut self, id: &str, operation: OperationId) {
+        let Some(vassal) = self.vassal(id) else { return };
+        vassal.attempts = 0;
+        vassal.plan.stopped = false;
+        let before = vassal.plan.start.replace(operation);
+        if let Some(before) = before {
+            self.end(before, Ending::Superseded);
+        }
+        if self.vassal(id).is_some_and(|vassal| vassal.state != State::Stopping) {
+            self.queue(id);
+        }
+    }
+
+    /// Begins a reload of every vassal that should run, as parts of one operation.
+    pub(super) fn reload_all(&mut self, parent: OperationId) {
+        let ids: Vec<String> = self.fleet.vassals.keys().cloned().collect();
+        for id in ids {
+            let Some(vassal) = self.vassal(&id).filter(|vassal| !vassal.plan.removed) else { continue };
+            match vassal.state {
+                State::Starting | State::Up { .. } | State::Reloading { .. } => {
+                    let part = self.begin(OperationKind::Reload, Some(&id), Some(parent), "reload of all");
+                    self.want_reload(&id, part);
+                }
+                State::Resting { .. } => {
+                    let part = self.begin(OperationKind::Reload, Some(&id), Some(parent), "reload of all");
+                    self.start_for(&id, part);
+                }
+                State::Waiting | State::Stopping | State::Stopped => {}
+            }
+        }
+        self.end_parent(parent);
+    }
+}
+
+impl Plan {
+    pub(super) fn loads_since(&mut self, now: Tick) {
+        self.loading = true;
+        self.place = Some(now + PLACE_HELD);
+    }
+
+    pub(super) const fn loads_no_more(&mut self) {
+        self.loading = false;
+        self.place = None;
+    }
+}

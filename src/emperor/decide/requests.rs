@@ -1,0 +1,174 @@
+//! Decisions about requests: of operators through the API, and of signals.
+
+use super::turn::Turn;
+use crate::emperor::event::Effect;
+use crate::emperor::fleet::{Ending, Fleet, OperationKind, Phase, State};
+use crate::emperor::handle::{Refusal, Request};
+use crate::tick::Tick;
+use crate::wire::failure::Failure;
+use crate::wire::message::OperationId;
+
+/// Takes in a request; answers the operation that began, or why none did.
+///
+/// # Errors
+/// The refusal.
+pub fn request(
+    fleet: &mut Fleet,
+    who: &str,
+    request: Request,
+    now: Tick,
+    out: &mut Vec<Effect>,
+) -> Result<OperationId, Refusal> {
+    let mut turn = Turn { fleet, now, out };
+    turn.tell(None, format!("{who} asks: {request}"));
+    let answer = turn.answer(who, request);
+    if let Err(refusal) = &answer {
+        turn.tell(None, format!("refused to {who}: {refusal}"));
+    }
+    turn.settle_accounts();
+    answer
+}
+
+/// `SIGHUP`: re-execute the emperor, then reload every vassal.
+pub fn hang_up(fleet: &mut Fleet, now: Tick, out: &mut Vec<Effect>) {
+    let mut turn = Turn { fleet, now, out };
+    if turn.fleet.phase != Phase::Stopping {
+        let operation = turn.begin(OperationKind::Reload, None, None, "SIGHUP");
+        turn.out.push(Effect::Reexec(operation));
+    }
+}
+
+impl Turn<'_> {
+    fn answer(&mut self, who: &str, request: Request) -> Result<OperationId, Refusal> {
+        if self.fleet.phase == Phase::Stopping {
+            return Err(Refusal::Stopping);
+        }
+        match request {
+            Request::Reload { vassal } => self.ask_reload(who, &vassal),
+            Request::Stop { vassal } => self.ask_stop(who, &vassal),
+            Request::Start { vassal } => self.ask_start(who, &vassal),
+            Request::ClearBackOff { vassal } => self.clear_back_off(who, vassal.as_deref()),
+            Request::ReloadAll => {
+                let operation = self.begin(OperationKind::Reload, None, None, who);
+                self.reload_all(operation);
+                Ok(operation)
+            }
+            Request::Upgrade => {
+                let operation = self.begin(OperationKind::Upgrade, None, None, who);
+                self.out.push(Effect::Reexec(operation));
+                Ok(operation)
+            }
+            Request::Rescan => {
+                let operation = self.begin(OperationKind::Rescan, None, None, who);
+                self.out.push(Effect::Rescan);
+                self.end(operation, Ending::Done);
+                Ok(operation)
+            }
+        }
+    }
+
+    fn ask_reload(&mut self, who: &str, id: &str) -> Result<OperationId, Refusal> {
+        match self.known(id)? {
+            State::Starting | State::Up { .. } | State::Reloading { .. } => {
+                let operation = self.begin(OperationKind::Reload, Some(id), None, who);
+                if let Some(vassal) = self.vassal(id) {
+                    vassal.attempts = 0;
+                }
+                self.want_reload(id, operation);
+                Ok(operation)
+            }
+            State::Waiting | State::Resting { .. } => {
+                let operation = self.begin(OperationKind::Reload, Some(id), None, who);
+                self.start_for(id, operation);
+                Ok(operation)
+            }
+            State::Stopping => Err(conflict(id, "is being stopped")),
+            State::Stopped => Err(conflict(id, "is stopped: start it")),
+        }
+    }
+
+    fn ask_stop(&mut self, who: &str, id: &str) -> Result<OperationId, Refusal> {
+        let state = self.known(id)?;
+        if self.vassal(id).is_some_and(|vassal| vassal.plan.stopped) {
+            let already =
+                if state == State::Stopped { "is stopped already" } else { "is being stopped already" };
+            return Err(conflict(id, already));
+        }
+        let operation = self.begin(OperationKind::Stop, Some(id), None, who);
+        if let Some(vassal) = self.vassal(id) {
+            vassal.plan.stopped = true;
+            vassal.plan.stop = Some(operation);
+        }
+        self.stop(id);
+        Ok(operation)
+    }
+
+    fn ask_start(&mut self, who: &str, id: &str) -> Result<OperationId, Refusal> {
+        match self.known(id)? {
+            State::Stopping if !self.vassal(id).is_some_and(|vassal| vassal.plan.stopped) => {
+                Err(conflict(id, "stops by itself, and is started again then"))
+            }
+            State::Stopped | State::Resting { .. } | State::Stopping => {
+                let operation = self.begin(OperationKind::Start, Some(id), None, who);
+                self.start_for(id, operation);
+                Ok(operation)
+            }
+            State::Waiting | State::Starting => Err(conflict(id, "is being started already")),
+            State::Up { .. } | State::Reloading { .. } => Err(conflict(id, "runs already")),
+        }
+    }
+
+    fn clear_back_off(&mut self, who: &str, id: Option<&str>) -> Result<OperationId, Refusal> {
+        if let Some(id) = id {
+            self.known(id)?;
+        }
+        let operation = self.begin(OperationKind::ClearBackOff, id, None, who);
+        let ids: Vec<String> = self.fleet.vassals.keys().cloned().collect();
+        for known in ids.iter().filter(|known| id.is_none_or(|id| id == *known)) {
+            let Some(vassal) = self.vassal(known) else { continue };
+            vassal.attempts = 0;
+            if vassal.next_try().is_some() {
+                self.queue(known);
+            }
+        }
+        self.end(operation, Ending::Done);
+        Ok(operation)
+    }
+
+    fn known(&mut self, id: &str) -> Result<State, Refusal> {
+        let vassal = self.vassal(id).ok_or_else(|| Refusal::UnknownVassal(id.to_owned()))?;
+        if vassal.plan.removed {
+            return Err(conflict(id, "is being stopped because its file is gone"));
+        }
+        Ok(vassal.state)
+    }
+
+    pub(super) fn reexecuted(&mut self, operation: OperationId) {
+        self.fleet.reexecutions += 1;
+        let version = env!("CARGO_PKG_VERSION");
+        self.tell(None, format!("the emperor was re-executed: liege {version}"));
+        match self.fleet.operation(operation).map(|operation| operation.kind) {
+            Some(OperationKind::Upgrade) => self.reexec_all(operation),
+            Some(_) => self.reload_all(operation),
+            None => {}
+        }
+    }
+
+    pub(super) fn reexec_failed(&mut self, operation: OperationId, failure: Failure) {
+        self.end(operation, Ending::Failed(failure));
+    }
+
+    fn reexec_all(&mut self, parent: OperationId) {
+        let running: Vec<String> =
+            self.fleet.vassals.iter().filter(|(_, v)| v.serves()).map(|(id, _)| id.clone()).collect();
+        for id in running {
+            let part = self.begin(OperationKind::Upgrade, Some(&id), Some(parent), "upgrade");
+            self.want_reexec(&id, part);
+        }
+        self.end_parent(parent);
+    }
+}
+
+fn conflict(id: &str, why: &str) -> Refusal {
+    Refusal::Conflict(format!("vassal {id:?} {why}"))
+}

@@ -1,0 +1,312 @@
+//! What the emperor does, told as stories in the simulated world.
+
+use super::world::{Manners, Reload, Start, World};
+use crate::emperor::event::Event;
+use crate::emperor::fleet::{Ending, Phase, State};
+use crate::emperor::handle::{Refusal, Request};
+
+fn reload(vassal: &str) -> Request {
+    Request::Reload { vassal: vassal.to_owned() }
+}
+
+fn stop(vassal: &str) -> Request {
+    Request::Stop { vassal: vassal.to_owned() }
+}
+
+fn start(vassal: &str) -> Request {
+    Request::Start { vassal: vassal.to_owned() }
+}
+
+#[test]
+fn files_become_vassals_a_bounded_number_at_a_time() {
+    let names: Vec<String> = (0..20).map(|n| format!("{n}.ini")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut world = World::with(4, &names);
+    assert_eq!(world.launches.len(), 4);
+    world.run_for(49);
+    assert_eq!(world.launches.len(), 4);
+    assert!(!world.ready);
+    world.run_for(1);
+    assert_eq!(world.launches.len(), 8);
+    world.run_for(200);
+    assert!(names.iter().all(|name| world.is_up(name)));
+    assert!(world.ready);
+    assert_eq!(world.fleet.phase, Phase::Running);
+}
+
+#[test]
+fn hanging_vassals_give_their_places_back() {
+    let mut world = World::new(2);
+    for hanging in ["a.ini", "b.ini"] {
+        world.behave(hanging, Manners { start: Start::Hangs, ..Manners::default() });
+    }
+    for name in ["a.ini", "b.ini", "c.ini"] {
+        world.write(name);
+    }
+    world.tell(Event::FirstScanDone);
+    world.run_for(2999);
+    assert_eq!(world.state("c.ini"), Some(State::Waiting));
+    world.run_for(100);
+    assert!(world.is_up("c.ini"));
+    assert!(!world.ready);
+    world.run_for(30_000);
+    assert!(world.ready, "a hanging vassal does not hold up the service manager");
+}
+
+#[test]
+fn a_touch_reloads_and_a_look_without_a_change_does_not() {
+    let mut world = World::with(4, &["a.ini"]);
+    world.run_for(100);
+    world.write("a.ini");
+    assert!(matches!(world.state("a.ini"), Some(State::Reloading { .. })));
+    world.run_for(100);
+    assert!(world.is_up("a.ini"));
+    let last = world.vassal("a.ini").last_reload.clone().unwrap();
+    assert_eq!((last.why.as_str(), last.ending), ("touched", Some(Ending::Swapped)));
+    assert_eq!(world.launches.len(), 1);
+    assert_eq!(world.vassal("a.ini").reloads, 1);
+}
+
+#[test]
+fn a_reload_that_fails_leaves_the_old_one_serving_and_says_so() {
+    let mut world = World::with(4, &["a.ini"]);
+    world.behave("a.ini", Manners::default());
+    world.run_for(100);
+    world.behave("b.ini", Manners { reload: Reload::RollsBack, ..Manners::default() });
+    world.write("b.ini");
+    world.run_for(100);
+    let operation = world.ask(reload("b.ini")).unwrap();
+    world.run_for(100);
+    assert!(matches!(world.ending(operation), Some(Ending::RolledBack(f)) if f.message == "SyntaxError"));
+    assert!(world.is_up("b.ini"));
+    assert_eq!(world.alive("b.ini"), 1);
+}
+
+#[test]
+fn a_burst_of_touches_collapses_into_the_last() {
+    let mut world = World::new(4);
+    world.behave("a.ini", Manners { reload: Reload::Hangs, ..Manners::default() });
+    world.write("a.ini");
+    world.run_for(100);
+    let first = world.ask(reload("a.ini")).unwrap();
+    let second = world.ask(reload("a.ini")).unwrap();
+    assert_eq!(world.state("a.ini"), Some(State::Reloading { operation: second }));
+    assert_eq!(world.ending(first), None, "the instance says how the first one ended");
+    world.kill("a.ini");
+    assert!(matches!(world.ending(first), Some(Ending::Failed(_))));
+    assert!(matches!(world.ending(second), Some(Ending::Failed(_))));
+    world.run_for(100);
+    assert!(world.is_up("a.ini"));
+}
+
+#[test]
+fn a_killed_master_is_replaced_at_once_and_its_workers_get_their_time() {
+    let mut world = World::new(4);
+    world.behave("a.ini", Manners { leaves_survivors: true, ..Manners::default() });
+    world.write("a.ini");
+    world.run_for(1000);
+    world.kill("a.ini");
+    assert_eq!(world.launches_of("a.ini"), [0, 1000]);
+    world.run_for(100);
+    assert!(world.is_up("a.ini"));
+    assert_eq!(world.alive("a.ini"), 2, "the survivors finish their requests");
+    world.run_for(30_000);
+    assert_eq!(world.alive("a.ini"), 1, "and are killed after the mercy");
+    assert_eq!(world.vassal("a.ini").restarts, 1);
+}
+
+#[test]
+fn a_crash_loop_rests_longer_and_longer_and_a_touch_ends_the_rest() {
+    let mut world = World::with(4, &["good.ini"]);
+    world.behave("a.ini", Manners { start: Start::Exits(22), load_ms: 0, ..Manners::default() });
+    world.write("a.ini");
+    world.run_for(600_000);
+    let launches = world.launches_of("a.ini");
+    let gaps: Vec<u64> = launches.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    for (gap, full) in gaps.iter().zip([1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000, 180_000]) {
+        assert!((full * 3 / 4..=full).contains(gap), "{gaps:?}");
+    }
+    assert!(launches.len() < 13, "{launches:?}");
+    assert!(matches!(world.state("a.ini"), Some(State::Resting { .. })));
+    world.behave("a.ini", Manners::default());
+    world.write("a.ini");
+    world.run_for(100);
+    assert!(world.is_up("a.ini"));
+    assert!(world.is_up("good.ini"));
+    assert_eq!(world.launches_of("good.ini").len(), 1);
+}
+
+#[test]
+fn serving_briefly_forgives_once_and_serving_long_forgives_all() {
+    let mut world = World::new(4);
+    world.behave(
+        "a.ini",
+        Manners { start: Start::Crashes { after_ms: 100 }, load_ms: 0, ..Manners::default() },
+    );
+    world.write("a.ini");
+    world.run_for(10_000);
+    let launches = world.launches_of("a.ini");
+    assert_eq!(launches[..2], [0, 100], "the first restart is for nothing");
+    assert!(launches.len() <= 5, "then it rests: {launches:?}");
+    world.behave("a.ini", Manners { start: Start::Crashes { after_ms: 20_000 }, ..Manners::default() });
+    world.write("a.ini");
+    world.run_for(100_000);
+    assert!(world.vassal("a.ini").attempts <= 1);
+}
+
+#[test]
+fn a_removed_file_ends_its_vassal_however_stubborn() {
+    for (stops, terminates, by_ms) in [(true, true, 100), (false, true, 31_100), (false, false, 33_100)] {
+        let mut world = World::new(4);
+        world.behave("a.ini", Manners { stops, terminates, leaves_survivors: true, ..Manners::default() });
+        world.write("a.ini");
+        world.run_for(100);
+        world.remove("a.ini");
+        assert_eq!(world.asked_to_stop("a.ini"), 1);
+        world.run_for(by_ms);
+        assert_eq!(world.state("a.ini"), None, "{stops} {terminates}");
+        assert_eq!(world.alive("a.ini"), 0);
+    }
+}
+
+#[test]
+fn a_file_that_returns_while_its_vassal_stops_is_started_after_it() {
+    let mut world = World::new(4);
+    world.behave("a.ini", Manners { stops: false, ..Manners::default() });
+    world.write("a.ini");
+    world.run_for(100);
+    world.remove("a.ini");
+    world.run_for(100);
+    world.write("a.ini");
+    assert_eq!(world.launches.len(), 1);
+    world.run_for(40_000);
+    assert_eq!(world.launches.len(), 2);
+    assert!(world.is_up("a.ini"));
+}
+
+#[test]
+fn an_operator_stops_and_starts() {
+    let mut world = World::with(4, &["a.ini"]);
+    world.run_for(100);
+    let stopping = world.ask(stop("a.ini")).unwrap();
+    assert_eq!(world.ending(stopping), None);
+    world.run_for(100);
+    assert_eq!(world.ending(stopping), Some(Ending::Done));
+    assert_eq!(world.state("a.ini"), Some(State::Stopped));
+    world.write("a.ini");
+    world.run_for(1000);
+    assert_eq!(world.state("a.ini"), Some(State::Stopped), "a touch does not undo an operator's stop");
+    assert!(matches!(world.ask(reload("a.ini")), Err(Refusal::Conflict(_))));
+    assert!(matches!(world.ask(stop("a.ini")), Err(Refusal::Conflict(_))));
+    assert!(matches!(world.ask(reload("b.ini")), Err(Refusal::UnknownVassal(_))));
+    let starting = world.ask(start("a.ini")).unwrap();
+    assert_eq!(world.ending(starting), None);
+    world.run_for(100);
+    assert_eq!(world.ending(starting), Some(Ending::Done));
+    assert!(world.is_up("a.ini"));
+    assert!(matches!(world.ask(start("a.ini")), Err(Refusal::Conflict(_))));
+}
+
+#[test]
+fn a_replacement_takes_over_beside_the_old_one_or_leaves_it_serving() {
+    for (start, expected_launches) in [(Start::Serves, 2), (Start::Exits(1), 2), (Start::FailsToLaunch, 2)] {
+        let mut world = World::new(4);
+        world.behave("a.ini", Manners { reload: Reload::NeedsReplacement, ..Manners::default() });
+        world.write("a.ini");
+        world.run_for(100);
+        world.behave("a.ini", Manners { start, load_ms: 500, ..Manners::default() });
+        let operation = world.ask(reload("a.ini")).unwrap();
+        world.run_for(100);
+        assert_eq!(world.asked_to_stop("a.ini"), 0, "nothing drains before the new one is ready");
+        world.run_for(1000);
+        let ending = world.ending(operation).unwrap();
+        if start == Start::Serves {
+            assert_eq!(ending, Ending::Swapped);
+            assert_eq!(world.asked_to_stop("a.ini"), 1);
+        } else {
+            assert!(matches!(ending, Ending::RolledBack(_)), "{ending:?}");
+            assert_eq!(world.asked_to_stop("a.ini"), 0);
+        }
+        assert!(world.is_up("a.ini"), "{:?}", world.state("a.ini"));
+        assert_eq!(world.alive("a.ini"), 1);
+        assert_eq!(world.launches.len(), expected_launches);
+    }
+}
+
+#[test]
+fn the_old_one_dies_while_its_replacement_starts() {
+    let mut world = World::new(4);
+    world.behave("a.ini", Manners { reload: Reload::NeedsReplacement, ..Manners::default() });
+    world.write("a.ini");
+    world.run_for(100);
+    world.behave("a.ini", Manners { load_ms: 500, ..Manners::default() });
+    let operation = world.ask(reload("a.ini")).unwrap();
+    world.run_for(100);
+    world.kill("a.ini");
+    world.run_for(1000);
+    assert!(world.is_up("a.ini"));
+    assert_eq!(world.launches.len(), 2);
+    assert_eq!(world.ending(operation), Some(Ending::Swapped));
+}
+
+#[test]
+fn a_hang_up_reloads_every_vassal_after_the_emperor_itself() {
+    let names: Vec<String> = (0..10).map(|n| format!("{n}.ini")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut world = World::with(2, &names);
+    world.run_for(1000);
+    world.hang_up();
+    world.run_for(11);
+    let reloading =
+        || world.fleet.vassals.values().filter(|v| matches!(v.state, State::Reloading { .. })).count();
+    assert_eq!(reloading(), 2, "a bounded number at a time");
+    world.run_for(1000);
+    let parent = world.fleet.operations.iter().find(|o| o.why == "SIGHUP").unwrap();
+    assert_eq!(parent.ending, Some(Ending::Done));
+    assert!(world.fleet.vassals.values().all(|vassal| vassal.reloads == 1));
+    let upgrade = world.ask(Request::Upgrade).unwrap();
+    world.run_for(1000);
+    assert_eq!(world.ending(upgrade), Some(Ending::Done));
+    assert!(world.fleet.vassals.values().all(|vassal| vassal.reloads == 1), "an upgrade reloads no app");
+    assert_eq!(world.launches.len(), 10);
+}
+
+#[test]
+fn stopping_all_ends_with_an_exit_even_among_the_stubborn() {
+    let mut world = World::new(4);
+    for (name, manners) in [
+        ("good.ini", Manners::default()),
+        (
+            "deaf.ini",
+            Manners { stops: false, terminates: false, leaves_survivors: true, ..Manners::default() },
+        ),
+        ("hangs.ini", Manners { start: Start::Hangs, stops: false, ..Manners::default() }),
+        ("crashes.ini", Manners { start: Start::Exits(1), ..Manners::default() }),
+    ] {
+        world.behave(name, manners);
+        world.write(name);
+    }
+    world.tell(Event::FirstScanDone);
+    world.run_for(500);
+    world.tell(Event::StopAll);
+    world.write("late.ini");
+    assert!(matches!(world.ask(reload("good.ini")), Err(Refusal::Stopping)));
+    world.run_for(30_000);
+    assert!(!world.exited);
+    world.run_for(5_000);
+    assert!(world.exited);
+    assert!(world.launches_of("late.ini").is_empty());
+}
+
+#[test]
+fn asking_twice_to_stop_ends_patience() {
+    let mut world = World::new(4);
+    world.behave("deaf.ini", Manners { stops: false, terminates: false, ..Manners::default() });
+    world.write("deaf.ini");
+    world.run_for(100);
+    world.tell(Event::StopAll);
+    world.run_for(100);
+    world.tell(Event::StopAll);
+    world.run_for(2_100);
+    assert!(world.exited);
+}

@@ -1,0 +1,160 @@
+//! Decisions about ends: every stop is asked for, then demanded, then forced, and then it is over.
+
+use std::time::Duration;
+
+use super::turn::Turn;
+use crate::emperor::event::Effect;
+use crate::emperor::fleet::{Ending, Phase, State, Vassal};
+use crate::emperor::life::{Leaving, Life};
+use crate::wire::failure::Failure;
+use crate::wire::message::ToInstance;
+
+/// What a master gets beyond the mercy of its workers, to end them itself.
+pub(super) const BEYOND: Duration = Duration::from_secs(1);
+/// What it gets after `SIGTERM`.
+pub(super) const TERMINATED: Duration = Duration::from_secs(2);
+/// After so long what was killed is killed again: it may have forked in between.
+pub(super) const KILLED: Duration = Duration::from_secs(1);
+/// No mercy is longer.
+const LONGEST_MERCY: Duration = Duration::from_secs(60);
+
+impl Turn<'_> {
+    pub(super) fn stop_all(&mut self) {
+        if self.fleet.phase == Phase::Stopping {
+            self.tell(None, "asked again to stop: patience ends now");
+            let now = self.now;
+            for life in self.fleet.vassals.values_mut().flat_map(Vassal::lives_mut) {
+                if !matches!(life.leaving, None | Some(Leaving::Terminated(_) | Leaving::Killed(_))) {
+                    life.leaving = Some(Leaving::Asked(now));
+                }
+            }
+            return;
+        }
+        self.fleet.phase = Phase::Stopping;
+        self.tell(None, format!("stopping {} vassals", self.fleet.vassals.len()));
+        let ids: Vec<String> = self.fleet.vassals.keys().cloned().collect();
+        for id in ids {
+            self.stop(&id);
+        }
+    }
+
+    /// Asks everything of a vassal to end.
+    pub(super) fn stop(&mut self, id: &str) {
+        self.fleet.queue.retain(|waiting| waiting != id);
+        let now = self.now;
+        let longest = self.fleet.rules.mercy;
+        let Some(vassal) = self.vassal(id) else { return };
+        let mercy = vassal.mercy(longest);
+        vassal.state = State::Stopping;
+        vassal.plan.loads_no_more();
+        vassal.plan.urgent = false;
+        vassal.plan.own_reloads.clear();
+        let plan = &mut vassal.plan;
+        let given_up = [plan.reload.take(), plan.reexec.take(), plan.start.take(), plan.replace.take()];
+        for orphaned in &mut vassal.leaving {
+            if let Some(Leaving::Orphaned(at)) = orphaned.leaving {
+                orphaned.leaving = Some(Leaving::Orphaned(at.min(now + mercy)));
+            }
+        }
+        let lives = [vassal.current.take(), vassal.next.take()];
+        vassal.scoreboard = None;
+        let stop = vassal.plan.stop;
+        let running: Vec<_> = self
+            .fleet
+            .operations
+            .iter()
+            .filter(|o| o.vassal.as_deref() == Some(id) && o.ending.is_none() && Some(o.id) != stop)
+            .map(|o| o.id)
+            .collect();
+        for life in lives.into_iter().flatten() {
+            self.ask(id, life, false);
+        }
+        for operation in given_up.into_iter().flatten().chain(running) {
+            self.end(operation, Ending::Failed(Failure::new("the vassal was stopped")));
+        }
+        self.gone(id);
+    }
+
+    /// Asks one instance to end while another serves on.
+    pub(super) fn let_go(&mut self, id: &str, life: Life) {
+        self.ask(id, life, true);
+    }
+
+    fn ask(&mut self, id: &str, mut life: Life, keep_files: bool) {
+        let now = self.now;
+        let longest = self.fleet.rules.mercy;
+        let Some(vassal) = self.vassal(id) else { return };
+        let mercy = vassal.mercy(longest);
+        let number = life.id;
+        if life.leaving.is_none() {
+            life.leaving = Some(Leaving::Asked(now + mercy + BEYOND));
+            let mercy_ms = u64::try_from(mercy.as_millis()).ok();
+            let message = ToInstance::Stop { mercy_ms, keep_files };
+            self.out.push(Effect::Send { life: number, message, file_of: None });
+        }
+        if let Some(vassal) = self.vassal(id) {
+            vassal.leaving.push(life);
+        }
+    }
+
+    /// The next step of each end whose time has come.
+    pub(super) fn escalate(&mut self, id: &str) {
+        let now = self.now;
+        let Some(vassal) = self.fleet.vassals.get_mut(id) else { return };
+        let mut said = Vec::new();
+        for life in vassal.lives_mut() {
+            let Some(leaving) = life.leaving.filter(|leaving| leaving.next_step() <= now) else { continue };
+            match leaving {
+                Leaving::Asked(_) => {
+                    life.leaving = Some(Leaving::Terminated(now + TERMINATED));
+                    said.push(format!("pid {} does not end: SIGTERM", life.pid.unwrap_or(0)));
+                    self.out.push(Effect::Terminate { life: life.id });
+                }
+                Leaving::Terminated(_) | Leaving::Orphaned(_) => {
+                    life.leaving = Some(Leaving::Killed(now + KILLED));
+                    said.push(format!("what pid {} started does not end: SIGKILL", life.pid.unwrap_or(0)));
+                    self.out.push(Effect::Kill { life: life.id });
+                }
+                Leaving::Killed(_) => {
+                    life.leaving = Some(Leaving::Killed(now + KILLED));
+                    self.out.push(Effect::Kill { life: life.id });
+                }
+            }
+        }
+        for message in said {
+            self.warn(Some(id), message);
+        }
+    }
+
+    /// If nothing of a stopping vassal is left: what comes after.
+    pub(super) fn gone(&mut self, id: &str) {
+        let stopping = self.fleet.phase == Phase::Stopping;
+        let Some(vassal) = self.vassal(id) else { return };
+        if vassal.state != State::Stopping || vassal.lives().next().is_some() {
+            return;
+        }
+        let stop = vassal.plan.stop.take();
+        let (removed, stopped) = (vassal.plan.removed, vassal.plan.stopped);
+        if removed {
+            self.fleet.vassals.remove(id);
+            self.tell(Some(id), "stopped, and forgotten");
+            self.out.push(Effect::Forget { vassal: id.to_owned() });
+        } else if stopped || stopping {
+            vassal.state = State::Stopped;
+            self.tell(Some(id), "stopped");
+        } else {
+            self.queue(id);
+        }
+        if let Some(operation) = stop {
+            self.end(operation, Ending::Done);
+        }
+    }
+}
+
+impl Vassal {
+    /// What its workers get to finish their requests.
+    pub(super) fn mercy(&self, longest: Duration) -> Duration {
+        let own = self.spec.as_ref().map(|spec| Duration::from_secs(spec.workers.reload_mercy_s.into()));
+        own.unwrap_or(longest).min(longest).min(LONGEST_MERCY)
+    }
+}

@@ -1,0 +1,394 @@
+//! A simulated world for tests: a virtual clock, files, and fake instances that start slowly, hang, crash or ignore
+//! what they are told. After every step the invariants are checked.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::{decide, hang_up, request};
+use crate::emperor::event::{Effect, Event, News};
+use crate::emperor::fleet::{Ending, ExitKind, FileIdentity, Fleet, Phase, Rules, State, Vassal};
+use crate::emperor::handle::{Refusal, Request};
+use crate::emperor::life::LifeId;
+use crate::emperor::scan::{Found, Look};
+use crate::tick::Tick;
+use crate::wire::PROTOCOL;
+use crate::wire::failure::Failure;
+use crate::wire::message::{FromInstance, InstanceState, OperationId, Outcome, ToInstance};
+
+/// How the instances of a vassal behave from their launch on.
+#[derive(Clone, Debug)]
+pub(super) struct Manners {
+    /// Milliseconds from the launch, or the reload, to what comes of it.
+    pub(super) load_ms: u64,
+    /// What comes of a launch.
+    pub(super) start: Start,
+    /// What comes of a reload.
+    pub(super) reload: Reload,
+    /// Whether it ends when it is asked to, and at `SIGTERM`.
+    pub(super) stops: bool,
+    /// Whether it ends at `SIGTERM`.
+    pub(super) terminates: bool,
+    /// Whether its death leaves processes behind until they are killed.
+    pub(super) leaves_survivors: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    Serves,
+    FailsToLaunch,
+    Exits(i32),
+    Hangs,
+    Crashes { after_ms: u64 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reload {
+    Swaps,
+    RollsBack,
+    Hangs,
+    NeedsReplacement,
+    Dies,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        Self {
+            load_ms: 50,
+            start: Start::Serves,
+            reload: Reload::Swaps,
+            stops: true,
+            terminates: true,
+            leaves_survivors: false,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Process {
+    vassal: String,
+    manners: Manners,
+    alive: bool,
+    survivors: bool,
+    asked_to_stop: bool,
+    exit_told: bool,
+}
+
+#[derive(Default)]
+pub(super) struct World {
+    pub(super) fleet: Fleet,
+    pub(super) now: Tick,
+    pub(super) manners: BTreeMap<String, Manners>,
+    pub(super) exited: bool,
+    pub(super) ready: bool,
+    /// Every launch: when, and of which vassal.
+    pub(super) launches: Vec<(u64, String)>,
+    pub(super) log: Vec<String>,
+    processes: BTreeMap<LifeId, Process>,
+    coming: BTreeMap<(Tick, u64), Event>,
+    files: BTreeMap<String, FileIdentity>,
+    count: u64,
+}
+
+impl World {
+    pub(super) fn new(places: usize) -> Self {
+        let mut world = Self::default();
+        world.fleet.rules = Rules { places, ..Rules::default() };
+        world
+    }
+
+    /// A world in which these files were found at the start.
+    pub(super) fn with(places: usize, files: &[&str]) -> Self {
+        let mut world = Self::new(places);
+        for file in files {
+            world.write(file);
+        }
+        world.tell(Event::FirstScanDone);
+        world
+    }
+
+    /// A file is written, and settles.
+    pub(super) fn write(&mut self, id: &str) {
+        self.count += 1;
+        self.files.insert(id.to_owned(), FileIdentity { inode: self.count, ..FileIdentity::default() });
+        self.look(id);
+    }
+
+    /// A file is removed, and stays away.
+    pub(super) fn remove(&mut self, id: &str) {
+        self.files.remove(id);
+        self.look(id);
+    }
+
+    pub(super) fn behave(&mut self, id: &str, manners: Manners) {
+        self.manners.insert(id.to_owned(), manners);
+    }
+
+    /// The current master of a vassal is killed from outside.
+    pub(super) fn kill(&mut self, id: &str) {
+        let life = self.vassal(id).current.as_ref().map(|life| life.id);
+        if let Some(life) = life {
+            self.end(life, ExitKind::Signal(9), 0);
+            self.run_for(0);
+        }
+    }
+
+    pub(super) fn ask(&mut self, asked: Request) -> Result<OperationId, Refusal> {
+        let mut out = Vec::new();
+        let answer = request(&mut self.fleet, "test", asked, self.now, &mut out);
+        self.carry_out(out);
+        answer
+    }
+
+    pub(super) fn hang_up(&mut self) {
+        let mut out = Vec::new();
+        hang_up(&mut self.fleet, self.now, &mut out);
+        self.carry_out(out);
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        if let Event::News { life, news: News::Exited { survivors, .. }, .. } = &event {
+            let process = self.processes.get_mut(life).unwrap();
+            process.alive = false;
+            // The kernel tells of an end once.
+            if std::mem::replace(&mut process.exit_told, true) {
+                return;
+            }
+            process.survivors = *survivors;
+        }
+        let of = match &event {
+            Event::News { vassal, .. } | Event::Looked { id: vassal, .. } => Some(vassal.clone()),
+            _ => None,
+        };
+        let before: BTreeMap<String, State> =
+            self.fleet.vassals.iter().map(|(id, vassal)| (id.clone(), vassal.state)).collect();
+        let said = format!("{event:?}");
+        let mut out = Vec::new();
+        decide(&mut self.fleet, event, self.now, &mut out);
+        if let Some(of) = of {
+            self.check_others(&of, &before, &said);
+        }
+        self.carry_out(out);
+        self.check(&said);
+    }
+
+    /// Lets time pass.
+    pub(super) fn run_for(&mut self, ms: u64) {
+        let end = Tick::from_ms(self.now.as_ms() + ms);
+        loop {
+            let event = self.coming.first_key_value().map(|((at, _), _)| *at);
+            let deadline = self.fleet.next_deadline();
+            let next = event.into_iter().chain(deadline).min().filter(|next| *next <= end);
+            let Some(next) = next else { break };
+            self.now = self.now.max(next);
+            if event.is_some_and(|at| at <= self.now) {
+                let (_, event) = self.coming.pop_first().unwrap();
+                self.tell(event);
+            } else {
+                self.tell(Event::Deadline);
+                let later = self.fleet.next_deadline();
+                assert!(later.is_none_or(|later| later > self.now), "a deadline in the past: a busy loop");
+            }
+        }
+        self.now = end;
+    }
+
+    pub(super) fn vassal(&self, id: &str) -> &Vassal {
+        &self.fleet.vassals[id]
+    }
+
+    pub(super) fn state(&self, id: &str) -> Option<State> {
+        self.fleet.vassals.get(id).map(|vassal| vassal.state)
+    }
+
+    pub(super) fn is_up(&self, id: &str) -> bool {
+        matches!(self.state(id), Some(State::Up { .. }))
+    }
+
+    pub(super) fn ending(&self, id: OperationId) -> Option<Ending> {
+        self.fleet.operation(id).and_then(|operation| operation.ending.clone())
+    }
+
+    /// How many processes of a vassal are alive, survivors of dead masters included.
+    pub(super) fn alive(&self, id: &str) -> usize {
+        self.processes.values().filter(|p| p.vassal == id && (p.alive || p.survivors)).count()
+    }
+
+    pub(super) fn launches_of(&self, id: &str) -> Vec<u64> {
+        self.launches.iter().filter(|(_, vassal)| vassal == id).map(|(at, _)| *at).collect()
+    }
+
+    pub(super) fn asked_to_stop(&self, id: &str) -> usize {
+        self.processes.values().filter(|p| p.vassal == id && p.asked_to_stop).count()
+    }
+
+    fn look(&mut self, id: &str) {
+        let look = match self.files.get(id) {
+            None => Look::Missing,
+            Some(identity) => {
+                Look::Found(Found { id: id.to_owned(), directory: PathBuf::from("/v"), identity: *identity })
+            }
+        };
+        self.tell(Event::Looked { id: id.to_owned(), look, not_started: Vec::new() });
+    }
+
+    fn later(&mut self, ms: u64, event: Event) {
+        self.count += 1;
+        self.coming.insert((Tick::from_ms(self.now.as_ms() + ms), self.count), event);
+    }
+
+    fn news(&mut self, ms: u64, life: LifeId, news: News) {
+        let vassal = self.processes[&life].vassal.clone();
+        self.later(ms, Event::News { vassal, life, news });
+    }
+
+    /// A master ends, now or later; a dead one does not end again.
+    fn end(&mut self, life: LifeId, exit: ExitKind, ms: u64) {
+        let process = self.processes.get_mut(&life).unwrap();
+        if process.alive {
+            process.alive = false;
+            process.survivors = process.manners.leaves_survivors;
+            let survivors = process.survivors;
+            self.news(ms, life, News::Disconnected);
+            self.news(ms, life, News::Exited { exit, survivors });
+        }
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Launch { vassal, life } => self.launch(vassal, life),
+                Effect::Send { life, message, .. } => self.send(life, &message),
+                Effect::Terminate { life } => {
+                    if self.processes[&life].manners.terminates {
+                        self.end(life, ExitKind::Signal(15), 5);
+                    }
+                }
+                Effect::Kill { life } => self.kill_all(life),
+                Effect::Release { life } => {
+                    let process = &self.processes[&life];
+                    assert!(!process.alive && !process.survivors, "released while it runs: {process:?}");
+                }
+                Effect::Forget { vassal } => {
+                    assert_eq!(self.alive(&vassal), 0);
+                    self.look(&vassal);
+                }
+                Effect::Log { message, .. } => self.log.push(message),
+                Effect::Ready => self.ready = true,
+                Effect::Reexec(operation) => self.later(10, Event::Reexecuted(operation)),
+                Effect::Exit => {
+                    assert!(self.processes.values().all(|p| !p.alive && !p.survivors));
+                    self.exited = true;
+                }
+                Effect::Adopt { .. } | Effect::Rescan => {}
+            }
+        }
+    }
+
+    fn launch(&mut self, vassal: String, life: LifeId) {
+        self.launches.push((self.now.as_ms(), vassal.clone()));
+        let manners = self.manners.get(&vassal).cloned().unwrap_or_default();
+        let identity = self.files.get(&vassal).copied().unwrap_or_default();
+        let (load_ms, start) = (manners.load_ms, manners.start);
+        let alive = start != Start::FailsToLaunch;
+        let process =
+            Process { vassal, manners, alive, survivors: false, asked_to_stop: false, exit_told: false };
+        assert!(self.processes.insert(life, process).is_none(), "a life is launched once");
+        if !alive {
+            return self.news(0, life, News::LaunchFailed(Failure::new("cannot start")));
+        }
+        self.news(0, life, News::Launched { pid: u32::try_from(life).unwrap() + 100, identity });
+        let hello = FromInstance::Hello { protocol: PROTOCOL, version: "1".to_owned(), pid: 0 };
+        self.news(1, life, News::Said(hello));
+        match start {
+            Start::Serves | Start::Crashes { .. } => {
+                self.news(load_ms, life, News::Said(FromInstance::State(InstanceState::Ready)));
+                if let Start::Crashes { after_ms } = start {
+                    let exit = News::Exited { exit: ExitKind::Signal(11), survivors: false };
+                    self.news(load_ms + after_ms, life, exit);
+                }
+            }
+            Start::Exits(status) => {
+                let failure = Failure::new("no app");
+                self.news(load_ms, life, News::Said(FromInstance::Failed(failure)));
+                let exit = News::Exited { exit: ExitKind::Status(status), survivors: false };
+                self.news(load_ms, life, exit);
+            }
+            Start::Hangs | Start::FailsToLaunch => {}
+        }
+    }
+
+    fn send(&mut self, life: LifeId, message: &ToInstance) {
+        let manners = self.processes[&life].manners.clone();
+        match message {
+            ToInstance::Stop { .. } => {
+                self.processes.get_mut(&life).unwrap().asked_to_stop = true;
+                if manners.stops {
+                    self.end(life, ExitKind::Status(0), 20);
+                }
+            }
+            ToInstance::Reload { operation } | ToInstance::Reexec { operation, .. } => {
+                let outcome = match manners.reload {
+                    Reload::Swaps => Outcome::Swapped,
+                    Reload::RollsBack => Outcome::RolledBack(Failure::new("SyntaxError")),
+                    Reload::NeedsReplacement => Outcome::NeedsReplace { reason: "uid changed".to_owned() },
+                    Reload::Hangs => return,
+                    Reload::Dies => return self.end(life, ExitKind::Signal(6), manners.load_ms),
+                };
+                let ended = FromInstance::Ended { operation: *operation, outcome };
+                self.news(manners.load_ms, life, News::Said(ended));
+            }
+            ToInstance::Start { .. } => panic!("sent with the launch"),
+        }
+    }
+
+    fn kill_all(&mut self, life: LifeId) {
+        self.end(life, ExitKind::Signal(9), 1);
+        let process = self.processes.get_mut(&life).unwrap();
+        if process.survivors {
+            process.survivors = false;
+            self.news(2, life, News::Emptied);
+        }
+    }
+
+    /// One vassal's events never change another's state, except that a place becomes free.
+    fn check_others(&self, of: &str, before: &BTreeMap<String, State>, said: &str) {
+        for (id, state) in before.iter().filter(|(id, _)| *id != of) {
+            let now = self.state(id);
+            let place = *state == State::Waiting && now == Some(State::Starting)
+                || matches!(now, Some(State::Reloading { .. }))
+                // The virtual clock may reach another vassal's deadline with this event.
+                || matches!(state, State::Resting { until, .. } if *until <= self.now);
+            assert!(now == Some(*state) || place, "{said} changed {id} from {state:?} to {now:?}");
+        }
+    }
+
+    fn check(&mut self, said: &str) {
+        for (id, vassal) in &self.fleet.vassals {
+            let staying = vassal.lives().filter(|life| life.leaving.is_none() && !life.reaped).count();
+            let wanted = usize::from(vassal.current.is_some()) + usize::from(vassal.next.is_some());
+            assert!(staying <= wanted, "{said}: {id} has {staying} lives that stay");
+            assert!(
+                vassal.leaving.iter().all(|life| life.leaving.is_some()),
+                "{said}: {id} leaves without end"
+            );
+            assert!(vassal.next.is_none() || vassal.current.is_some(), "{said}: {id} has only a replacement");
+            let idle = matches!(vassal.state, State::Waiting | State::Resting { .. } | State::Stopped);
+            assert!(!idle || vassal.current.is_none(), "{said}: {id} is {:?} and runs", vassal.state);
+            assert!(
+                idle || vassal.state == State::Stopping || vassal.current.is_some(),
+                "{said}: {id} is {:?} and does not run",
+                vassal.state
+            );
+            assert!(
+                vassal.state != State::Waiting
+                    || self.fleet.queue.contains(id)
+                    || self.fleet.phase == Phase::Stopping,
+                "{said}: {id} waits for ever"
+            );
+        }
+        let mut queue: Vec<&String> = self.fleet.queue.iter().collect();
+        queue.sort();
+        queue.dedup();
+        assert_eq!(queue.len(), self.fleet.queue.len(), "{said}: queued twice");
+    }
+}

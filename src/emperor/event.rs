@@ -1,0 +1,139 @@
+//! What happens to the emperor, and what it does about it.
+
+use super::fleet::{ExitKind, FileIdentity, NotStarted};
+use super::life::LifeId;
+use super::scan::Look;
+use crate::wire::failure::Failure;
+use crate::wire::message::{FromInstance, OperationId, ToInstance};
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A name was looked at, after it settled.
+    Looked {
+        /// The name.
+        id: String,
+        /// What counts.
+        look: Look,
+        /// Everything of that name that is not started.
+        not_started: Vec<NotStarted>,
+    },
+    /// The directories were listed; the names in them that changed follow as [`Event::Looked`].
+    Listed {
+        /// What is not started, in all directories.
+        not_started: Vec<NotStarted>,
+        /// For each directory, why it cannot be listed.
+        problems: Vec<Option<String>>,
+    },
+    /// Every name of the first listing was looked at.
+    FirstScanDone,
+    /// News of a life.
+    News {
+        /// The vassal.
+        vassal: String,
+        /// The life.
+        life: LifeId,
+        /// The news.
+        news: News,
+    },
+    /// `SIGTERM`, `SIGINT` or `SIGQUIT`.
+    StopAll,
+    /// This image was executed by its predecessor, for this operation.
+    Reexecuted(OperationId),
+    /// The re-execution for this operation failed; all is as it was.
+    ReexecFailed(OperationId, Failure),
+    /// Time has passed.
+    Deadline,
+}
+
+/// News of a life.
+#[derive(Debug)]
+pub enum News {
+    /// Its master runs.
+    Launched {
+        /// Its pid.
+        pid: u32,
+        /// The file as it was given to it.
+        identity: FileIdentity,
+    },
+    /// Its master could not be launched.
+    LaunchFailed(Failure),
+    /// Its master said something.
+    Said(FromInstance),
+    /// Its master closed its channel.
+    Disconnected,
+    /// Its master was reaped.
+    Exited {
+        /// How it ended.
+        exit: ExitKind,
+        /// Whether processes that it started are still there.
+        survivors: bool,
+    },
+    /// The last of the processes that the dead master started is gone.
+    Emptied,
+}
+
+/// Something to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// Start a master for this life, with the listeners that are kept for the vassal.
+    Launch {
+        /// The vassal.
+        vassal: String,
+        /// The life.
+        life: LifeId,
+    },
+    /// Say something to a master.
+    Send {
+        /// The life.
+        life: LifeId,
+        /// The message.
+        message: ToInstance,
+        /// The vassal, when its file is to be opened and attached.
+        file_of: Option<String>,
+    },
+    /// Send `SIGTERM` to the master.
+    Terminate {
+        /// The life.
+        life: LifeId,
+    },
+    /// Send `SIGKILL` to all that came of this life.
+    Kill {
+        /// The life.
+        life: LifeId,
+    },
+    /// From now on the listeners and the scoreboard of this life are those of the vassal.
+    Adopt {
+        /// The vassal.
+        vassal: String,
+        /// The life.
+        life: LifeId,
+    },
+    /// Nothing of this life is left: close what belongs to it.
+    Release {
+        /// The life.
+        life: LifeId,
+    },
+    /// The vassal is gone: close what is kept for it, and look whether its name is there again.
+    Forget {
+        /// The vassal.
+        vassal: String,
+    },
+    /// List the directories now.
+    Rescan,
+    /// Write a line to the log.
+    Log {
+        /// The vassal; `None`: the emperor itself.
+        vassal: Option<String>,
+        /// Whether it asks for somebody's attention.
+        warning: bool,
+        /// The line.
+        message: String,
+    },
+    /// The first vassals are up, or have failed: tell the service manager.
+    Ready,
+    /// Re-execute the emperor for this operation.
+    Reexec(OperationId),
+    /// Every vassal is gone: exit.
+    Exit,
+}
