@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, DATE, HeaderMap, HeaderName, HeaderValue};
 use hyper::ext::ReasonPhrase;
 
-use crate::proto::http1::head::{is_token, is_value, read_length};
+use crate::proto::http1::head::{is_text, is_token, read_length};
 use crate::proto::refusal::phrase;
 
 /// What an application did wrong with its head; the answer is a 500.
@@ -77,7 +77,7 @@ impl<F: Form> Head<F> {
             [b' ', reason @ ..] => reason,
             _ => return Err(Fault::Status),
         };
-        if number < 200 || !reason.iter().copied().all(is_value) {
+        if number < 200 || !is_text(reason) {
             return Err(Fault::Status);
         }
         let form = F::start(number, reason);
@@ -258,7 +258,7 @@ fn special(name: &[u8]) -> Option<Special> {
 }
 
 fn check_value(value: &[u8]) -> Result<(), Fault> {
-    if value.iter().copied().all(is_value) { Ok(()) } else { Err(Fault::Value) }
+    if is_text(value) { Ok(()) } else { Err(Fault::Value) }
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ impl HeadReader {
             let rest = bytes.get(self.line..).unwrap_or_default();
             let found = rest
                 .get(self.searched..)
-                .and_then(|unsearched| unsearched.iter().position(|&byte| byte == b'\n'))
+                .and_then(|unsearched| memchr::memchr(b'\n', unsearched))
                 .map(|at| self.searched + at);
             let (line, ended) = match found {
                 Some(at) => (rest.get(..at).unwrap_or_default(), true),
@@ -132,7 +132,7 @@ impl HeadReader {
             None => return Err(Refusal::bad("field without a colon")),
         }
         let value = rest.get(1..).unwrap_or_default();
-        if value.iter().any(|&byte| !is_value(byte)) {
+        if !is_text(value) {
             return Err(Refusal::bad("control byte in a field's value"));
         }
         match name.len() {
@@ -217,7 +217,7 @@ fn read_request_line(line: &[u8], start: usize) -> Result<RequestLine, Refusal> 
         }
         _ => return Err(Refusal::bad("malformed version")),
     };
-    if target.is_empty() || target.iter().any(|&byte| byte <= b' ' || byte == 0x7f || byte == b'#') {
+    if target.is_empty() || !target.iter().fold(true, |all, &byte| all & is_target(byte)) {
         return Err(Refusal::bad("control byte, space or fragment in the target"));
     }
     if method == b"CONNECT" {
@@ -293,6 +293,11 @@ fn is_port(text: &[u8]) -> bool {
         && read_length(text).is_none_or(|port| port <= 65_535)
 }
 
+/// Whether a byte may stand in a target; hyper refuses some more.
+const fn is_target(byte: u8) -> bool {
+    byte > b' ' && byte != 0x7f && byte != b'#'
+}
+
 /// Without the spaces and tabs around it.
 pub(super) fn trim(text: &[u8]) -> &[u8] {
     let start = leading_blanks(text);
@@ -306,37 +311,28 @@ fn leading_blanks(text: &[u8]) -> usize {
 
 /// Whether a byte may stand in a method or a field's name.
 pub(crate) fn is_token(byte: u8) -> bool {
-    class(byte) & TOKEN != 0
+    TOKENS.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 /// Whether a byte may stand in a field's value: not a control byte, except TAB.
-pub(crate) fn is_value(byte: u8) -> bool {
-    class(byte) & VALUE != 0
+pub(crate) const fn is_value(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
-const TOKEN: u8 = 1;
-const VALUE: u8 = 2;
-
-fn class(byte: u8) -> u8 {
-    CLASSES.get(usize::from(byte)).copied().unwrap_or(0)
+/// Whether all bytes may stand in a field's value. Without an early end, so that many are looked at at once.
+pub(crate) fn is_text(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |all, &byte| all & is_value(byte))
 }
 
-static CLASSES: [u8; 256] = classes();
+static TOKENS: [bool; 256] = tokens();
 
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, with indices below 256")]
-const fn classes() -> [u8; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        if byte == 0x09 || (byte >= 0x20 && byte != 0x7f) {
-            table[byte] |= VALUE;
-        }
-        byte += 1;
-    }
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks the indices")]
+const fn tokens() -> [bool; 256] {
+    let mut table = [false; 256];
     let marks = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
     let mut n = 0;
     while n < marks.len() {
-        table[marks[n] as usize] |= TOKEN;
+        table[marks[n] as usize] = true;
         n += 1;
     }
     table
