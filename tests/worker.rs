@@ -53,5 +53,5 @@ fn the_scoreboard_and_the_log_show_each_request() {
     assert_eq!(slot.get(Field::Accepting), 1);
     assert_eq!(slot.get(Field::Connections), 1);
     master.wait_log("GET /a?b=c => generated 8 bytes in ");
-    master.wait_log("(HTTP/1.1 200) 1 headers in 28 bytes");
+    master.wait_log("(HTTP/1.1 200) 1 headers in 45 bytes");
 }

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::feed::{Feed, ReplyBody};
 use super::job::Reply;
 use super::packet::PacketSocket;
+use super::start_response::STATUS_LINE_BYTES;
 use super::waiter::Waiter;
 use crate::gateway::head::{Fault, Head, Http, Wire};
 use crate::gateway::response::{Body, NotStarted, Response, StartFault};
@@ -241,11 +242,13 @@ impl Output {
     }
 
     fn start_error(&mut self) -> Result<(), StartFault> {
-        const TYPE: (&[u8], &[u8]) = (b"Content-Type", b"text/plain");
-        let mut head = AnyHead::new(matches!(self.way, Way::Http(..)), b"500 Internal Server Error")
-            .map_err(|_| StartFault::Twice)?;
-        let _ = head.field(TYPE.0, TYPE.1);
-        self.start(head, true, 1, TYPE.0.len() + TYPE.1.len() + 4)
+        const STATUS: &[u8] = b"500 Internal Server Error";
+        const NAME: &[u8] = b"Content-Type";
+        const VALUE: &[u8] = b"text/plain";
+        let is_http = matches!(self.way, Way::Http(..));
+        let mut head = AnyHead::new(is_http, STATUS).map_err(|_| StartFault::Twice)?;
+        let _ = head.field(NAME, VALUE);
+        self.start(head, true, 1, STATUS_LINE_BYTES + STATUS.len() + NAME.len() + VALUE.len() + 4)
     }
 }
 

@@ -11,6 +11,9 @@ use super::output::AnyHead;
 use crate::gateway::head::Fault;
 use crate::gateway::response::StartFault;
 
+/// What stands around the status in a head: `HTTP/1.1 `, the end of its line, and the empty line.
+pub(super) const STATUS_LINE_BYTES: usize = 13;
+
 /// `start_response` of one request.
 #[pyclass(frozen, module = "uwsgi", name = "_StartResponse")]
 pub(super) struct StartResponse(Arc<Exchange>);
@@ -37,9 +40,9 @@ impl StartResponse {
         exc_info: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Write> {
         let exc_info = exc_info.filter(|info| info.is_truthy().unwrap_or(true));
-        let mut head = AnyHead::new(self.0.is_http, &native("status", status)?)
-            .map_err(|fault| refused(fault, status))?;
-        let (mut fields, mut bytes) = (0, 0);
+        let line = native("status", status)?;
+        let mut head = AnyHead::new(self.0.is_http, &line).map_err(|fault| refused(fault, status))?;
+        let (mut fields, mut bytes) = (0, line.len() + STATUS_LINE_BYTES);
         let headers = headers
             .cast::<PyList>()
             .map_err(|_| PyTypeError::new_err("start_response: headers must be a list of tuples"))?;
