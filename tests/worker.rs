@@ -5,11 +5,15 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "a test says what is wrong by panicking, also in its helpers"
 )]
 
 #[path = "worker/master.rs"]
 mod master;
+#[path = "worker/rules.rs"]
+mod rules;
 
 use liege::stats::scoreboard::Field;
 use liege::sys::process::Exit;
