@@ -5,7 +5,6 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    clippy::indexing_slicing,
     clippy::string_slice,
     reason = "a test says what is wrong by panicking, also in its helpers"
 )]
@@ -15,10 +14,13 @@ mod master;
 #[path = "worker/rules.rs"]
 mod rules;
 
-use liege::stats::scoreboard::Field;
-use liege::sys::process::Exit;
-use master::{Master, interpreter, interpreters, read_response, until};
 use std::io::Write as _;
+
+use liege::stats::scoreboard::Field;
+use liege::sys::process::{Exit, Signal};
+use liege::wire::message::{FromWorker, FromZygote};
+use master::{Master, interpreter, interpreters, read_all, read_response, until};
+use serde_json::{Value, json};
 
 const HELLO: &str = r#"
 def application(environ, start_response):
@@ -59,3 +61,268 @@ fn the_scoreboard_and_the_log_show_each_request() {
     master.wait_log("GET /a?b=c => generated 8 bytes in ");
     master.wait_log("(HTTP/1.1 200) 1 headers in 45 bytes");
 }
+
+#[test]
+fn a_worker_asks_once_to_be_replaced_and_serves_on() {
+    let (master, worker) = Master::with_worker(&interpreter(), HELLO, |spec| {
+        spec["workers"]["max_requests"] = 3.into();
+        spec["workers"]["max_requests_delta"] = 5.into();
+    });
+    for _ in 0..6 {
+        assert!(master.get("/").ends_with("hello /"));
+    }
+    match worker.receive() {
+        Some(FromWorker::Recycle { reason }) => assert_eq!(reason, "max-requests reached (3 >= 3)"),
+        other => panic!("{other:?}"),
+    }
+    worker.drain();
+    assert!(matches!(worker.receive(), Some(FromWorker::Draining)));
+    assert_eq!(worker.wait(), Exit::Status(0));
+}
+
+#[test]
+fn the_end_of_the_master_ends_the_worker_after_its_request() {
+    let (master, mut worker) = Master::with_worker(&interpreter(), SLOW, |_| {});
+    let mut socket = master.connect();
+    socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    master.wait_log("begun");
+    worker.leave();
+    std::fs::write(master.directory.path().join("go"), "").unwrap();
+    assert!(read_response(&mut socket).ends_with("slow"));
+    assert_eq!(worker.wait(), Exit::Status(0));
+}
+
+#[test]
+fn a_drained_worker_finishes_its_request_and_answers_what_a_kept_connection_sends_at_once() {
+    let (master, worker) = Master::with_worker(&interpreter(), SLOW, |_| {});
+    let mut kept = master.connect();
+    kept.write_all(b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert!(read_response(&mut kept).ends_with("slow"));
+    let mut running = master.connect();
+    running.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    master.wait_log("begun");
+    worker.drain();
+    kept.write_all(b"POST /quick HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx").unwrap();
+    std::fs::write(master.directory.path().join("go"), "").unwrap();
+    assert!(read_all(&mut running).ends_with("slow"));
+    let answer = read_all(&mut kept).to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 200 ok") && answer.ends_with("slow"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    assert_eq!(worker.wait(), Exit::Status(0));
+}
+
+#[test]
+fn signals_from_outside_finish_the_worker_gracefully() {
+    for signal in [Signal::Term, Signal::Int] {
+        let (master, worker) = Master::with_worker(&interpreter(), SLOW, |_| {});
+        let mut socket = master.connect();
+        socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        master.wait_log("begun");
+        worker.process.signal(signal).unwrap();
+        std::fs::write(master.directory.path().join("go"), "").unwrap();
+        assert!(read_all(&mut socket).ends_with("slow"));
+        assert_eq!(worker.wait(), Exit::Status(0));
+    }
+}
+
+#[test]
+fn a_crash_is_seen_by_the_master_and_a_new_worker_serves() {
+    let app = format!(
+        "{HELLO}\nimport ctypes\n_hello = application\ndef application(e, s):\n    if e['PATH_INFO'] == '/crash':\n        ctypes.string_at(0)\n    return _hello(e, s)\n"
+    );
+    let (master, worker) = Master::with_worker(&interpreter(), &app, |_| {});
+    assert_eq!(master.get("/crash"), "");
+    assert_eq!(worker.wait(), Exit::Signal(11));
+    let again = master.fork(1, 1, &[]);
+    master.wait_ready(&again);
+    assert!(master.get("/").ends_with("hello /"));
+}
+
+#[test]
+fn threads_run_requests_at_the_same_time() {
+    const BARRIER: &str = r#"
+import threading
+barrier = threading.Barrier(3, timeout=10)
+local = threading.local()
+def application(environ, start_response):
+    local.count = getattr(local, "count", 0) + 1
+    barrier.wait()
+    start_response("200 OK", [])
+    return [f"{environ['wsgi.multithread']} {threading.current_thread() is threading.main_thread()}".encode()]
+"#;
+    for python in interpreters() {
+        let (master, worker) =
+            Master::with_worker(&python, BARRIER, |spec| spec["workers"]["threads"] = 3.into());
+        for _ in 0..3 {
+            std::thread::scope(|scope| {
+                let http: Vec<_> = (0..2).map(|_| scope.spawn(|| master.get("/"))).collect();
+                let packet =
+                    scope.spawn(|| master.uwsgi(&[("REQUEST_METHOD", "GET"), ("PATH_INFO", "/")], b""));
+                for answer in http.into_iter().chain([packet]) {
+                    let answer = answer.join().unwrap();
+                    assert!(answer.ends_with("True False"), "{answer}\n{}", master.log());
+                }
+            });
+        }
+        worker.drain();
+        assert_eq!(worker.wait(), Exit::Status(0), "{}", master.log());
+    }
+}
+
+#[test]
+fn loading_fails_with_the_reason_or_serves_500() {
+    for (app, target, message) in [
+        (
+            "import nothing_like_this",
+            "app",
+            "cannot load module app: ModuleNotFoundError: No module named 'nothing_like_this'",
+        ),
+        ("x = (", "app", "cannot load module app: SyntaxError"),
+        ("raise SystemExit(3)", "app", "it ended the interpreter while it was loaded: SystemExit: 3"),
+        ("", "missing.module", "cannot load module missing.module: ModuleNotFoundError"),
+        ("def app(e, s): pass", "app", "module app has no `application`; its callables are: app"),
+        ("application = 3", "app", "`application` of module app is not callable: it is int"),
+        (
+            "def make():\n    raise KeyError('x')",
+            "app:make()",
+            "cannot get `make()` of module app: KeyError: 'x'",
+        ),
+    ] {
+        let master = Master::start(&interpreter(), app, |spec| {
+            spec["app"]["load"]["Module"] = target.into();
+            spec["app"]["need_app"] = true.into();
+        });
+        match &master.loaded {
+            FromZygote::LoadFailed(failure) => {
+                assert!(failure.message.contains(message), "{failure:?}");
+                let raised = !message.contains("callable");
+                assert_eq!(failure.traceback.is_some(), raised, "{failure:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+        let (master, _worker) = Master::with_worker(&interpreter(), app, |spec| {
+            spec["app"]["load"]["Module"] = target.into();
+        });
+        assert!(matches!(&master.loaded, FromZygote::Loaded { app: false, failure: Some(_), .. }));
+        let answer = master.get("/");
+        assert!(
+            answer.starts_with("HTTP/1.1 500 ") && answer.ends_with("\r\n\r\nInternal Server Error"),
+            "{answer}"
+        );
+        master.wait_log("--- no python application found");
+    }
+}
+
+#[test]
+fn applications_are_found_in_every_form() {
+    let app = "class Apps:\n    @staticmethod\n    def one(e, s):\n        s('200 OK', [])\n        return [__name__.encode()]\ndef make():\n    return Apps.one\nclass Made:\n    def __call__(self, e, s):\n        return Apps.one(e, s)\n";
+    for (load, callable, name) in [
+        (json!({ "Module": "app:Apps.one" }), Value::Null, "app"),
+        (json!({ "Module": "app:make()" }), Value::Null, "app"),
+        (json!({ "Module": "app:Made()" }), Value::Null, "app"),
+        (json!({ "Module": "app" }), json!("Apps.one"), "app"),
+        (json!({ "File": "app.py" }), json!("make()"), "uwsgi_file_app"),
+    ] {
+        let (master, _worker) = Master::with_worker(&interpreter(), app, |spec| {
+            spec["app"]["load"] = load.clone();
+            spec["app"]["callable"] = callable.clone();
+        });
+        assert!(master.get("/").ends_with(&format!("\r\n\r\n{name}")), "{load}\n{}", master.log());
+    }
+}
+
+#[test]
+fn a_lazy_worker_loads_by_itself_after_the_fork() {
+    let app = format!(
+        "import os, uwsgi\npid = os.getpid()\nuwsgi.post_fork_hook = lambda: print('hook of', uwsgi.worker_id())\n{HELLO}\n_hello = application\ndef application(e, s):\n    assert pid == os.getpid()\n    return _hello(e, s)\n"
+    );
+    let (master, _worker) =
+        Master::with_worker(&interpreter(), &app, |spec| spec["workers"]["lazy_apps"] = true.into());
+    assert!(master.get("/").ends_with("hello /"));
+    master.wait_log("hook of 1");
+    let master = Master::start(&interpreter(), "1/0", |spec| {
+        spec["workers"]["lazy_apps"] = true.into();
+        spec["app"]["need_app"] = true.into();
+    });
+    let worker = master.fork(1, 0, &[]);
+    match worker.receive() {
+        Some(FromWorker::LoadFailed(failure)) => {
+            assert!(failure.message.contains("ZeroDivisionError"), "{failure:?}")
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(worker.wait(), Exit::Status(1));
+}
+
+#[test]
+fn threads_started_at_import_are_reported() {
+    for (app, expected) in [
+        ("", false),
+        (
+            "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+            true,
+        ),
+    ] {
+        let master = Master::start(&interpreter(), &format!("{app}\n{HELLO}"), |_| {});
+        assert!(
+            matches!(master.loaded, FromZygote::Loaded { threads, app: true, .. } if threads == expected)
+        );
+    }
+}
+
+#[test]
+fn the_uwsgi_module_knows_the_instance() {
+    let app = r#"
+import os, sys, uwsgi
+at_import = uwsgi.worker_id()
+parent = os.getppid()
+def application(environ, start_response):
+    start_response("200 OK", [])
+    assert sys.argv == ["uwsgi"], sys.argv
+    assert sys.path[:4] == ["/second", "/first", ".", ""], sys.path
+    assert os.environ["FROM_FILE"] == "yes" and "HOME" not in os.environ
+    assert not hasattr(uwsgi, "cache_get")
+    uwsgi.set_user_harakiri(30)
+    uwsgi.log("logged by the app")
+    assert uwsgi.opt == {"module": b"app", "master": True}, uwsgi.opt
+    worker, = uwsgi.workers() or ({},)
+    facts = [at_import, uwsgi.worker_id(), uwsgi.numproc, uwsgi.masterpid() == parent, uwsgi.is_a_reload,
+             uwsgi.version, uwsgi.total_requests(), uwsgi.mem()[0] > 1000000, uwsgi.reload(), uwsgi.listen_queue()]
+    return [repr(facts).encode()]
+"#;
+    let (master, worker) = Master::with_worker(&interpreter(), app, |spec| {
+        spec["env"] = json!([["FROM_FILE", "yes"], ["HOME", null]]);
+        spec["app"]["pythonpath"] = json!(["/first", "/second"]);
+    });
+    let answer = master.get("/");
+    assert!(
+        answer.ends_with("[0, 1, 1, True, False, b'2.0.31', 0, True, True, 0]"),
+        "{answer}\n{}",
+        master.log()
+    );
+    assert!(matches!(worker.receive(), Some(FromWorker::DeadlineSet)));
+    assert!(matches!(worker.receive(), Some(FromWorker::ReloadRequested)));
+    master.wait_log("logged by the app");
+}
+
+#[test]
+fn titles_name_the_worker() {
+    for (prefix, expected) in [("", "liege worker 1 test"), ("blog ", "blog uWSGI worker 1")] {
+        let (_master, worker) =
+            Master::with_worker(&interpreter(), HELLO, |spec| spec["procname_prefix"] = prefix.into());
+        let title = std::fs::read_to_string(format!("/proc/{}/cmdline", worker.pid)).unwrap();
+        assert_eq!(title.trim_end_matches('\0'), expected);
+    }
+}
+
+/// Answers when the file `go` is there, or at once on `/quick`.
+const SLOW: &str = r#"
+import os, sys, time
+def application(environ, start_response):
+    start_response("200 OK", [])
+    if environ["PATH_INFO"] != "/quick":
+        print("begun", flush=True)
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+    return [b"slow"]
+"#;

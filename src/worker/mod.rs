@@ -13,6 +13,7 @@ mod host;
 mod http;
 mod input;
 mod job;
+mod lifetime;
 mod listen;
 mod log;
 mod output;

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::host::Host;
 use super::job::Job;
+use super::lifetime::Lifetime;
 use crate::proto::limits::Limits;
 use crate::stats::scoreboard::Field;
 
@@ -23,6 +24,7 @@ pub(super) struct Server {
     /// The loop, to start tasks in from application threads.
     pub(super) handle: Handle,
     threads: usize,
+    lifetime: Lifetime,
     queue: Mutex<Queue>,
     filled: Condvar,
     /// Requests queued or running.
@@ -48,6 +50,7 @@ impl Server {
             limits,
             handle,
             threads: usize::try_from(host.spec.workers.threads).unwrap_or(1).max(1),
+            lifetime: Lifetime::new(host),
             queue: Mutex::default(),
             filled: Condvar::new(),
             taken: AtomicUsize::new(0),
@@ -105,8 +108,9 @@ impl Server {
         }
     }
 
-    /// A thread is free again.
+    /// A request is over, and its thread is free again.
     pub(super) fn done(&self) {
+        self.lifetime.count();
         self.taken.fetch_sub(1, Ordering::Relaxed);
         self.room.notify_waiters();
     }

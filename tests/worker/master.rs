@@ -69,7 +69,7 @@ pub(crate) struct Master {
 pub(crate) struct Worker {
     pub(crate) process: Child,
     pub(crate) pid: u32,
-    pub(crate) channel: OwnedFd,
+    channel: Option<OwnedFd>,
 }
 
 impl Master {
@@ -135,7 +135,7 @@ impl Master {
         match receive(&self.channel) {
             Some(FromZygote::Forked { pid, .. }) => {
                 let process = Child::adopt(pid).unwrap();
-                Worker { process, pid, channel }
+                Worker { process, pid, channel: Some(channel) }
             }
             other => panic!("{other:?}"),
         }
@@ -143,7 +143,7 @@ impl Master {
 
     /// Waits until it accepts requests.
     pub(crate) fn wait_ready(&self, worker: &Worker) {
-        match receive(&worker.channel) {
+        match worker.receive() {
             Some(FromWorker::Ready { pid, .. }) => assert_eq!(pid, worker.pid),
             other => panic!("{other:?}\n{}", self.log()),
         }
@@ -198,7 +198,17 @@ impl Drop for Master {
 impl Worker {
     /// Tells it to finish.
     pub(crate) fn drain(&self) {
-        channel::send(&self.channel, &ToWorker::Drain, &[]).unwrap();
+        channel::send(self.channel.as_ref().unwrap(), &ToWorker::Drain, &[]).unwrap();
+    }
+
+    /// Its next message; `None` when it is gone.
+    pub(crate) fn receive(&self) -> Option<FromWorker> {
+        receive(self.channel.as_ref().unwrap())
+    }
+
+    /// Disappears, as a master that died.
+    pub(crate) fn leave(&mut self) {
+        self.channel = None;
     }
 
     /// Waits for its end.
@@ -226,7 +236,7 @@ pub(crate) fn packet(variables: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// The next message; `None` when the peer is gone.
-pub(crate) fn receive<T: DeserializeOwned>(channel: &OwnedFd) -> Option<T> {
+fn receive<T: DeserializeOwned>(channel: &OwnedFd) -> Option<T> {
     assert!(wait::readable(channel, Some(LIMIT)).unwrap(), "no message came");
     channel::receive(channel).unwrap().map(|(message, _)| message)
 }
