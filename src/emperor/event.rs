@@ -56,6 +56,8 @@ pub enum News {
         /// The file as it was given to it.
         identity: FileIdentity,
     },
+    /// The file was opened anew for it, as it was then.
+    Opened(FileIdentity),
     /// Its master could not be launched.
     LaunchFailed(Failure),
     /// Its master said something.

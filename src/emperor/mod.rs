@@ -7,9 +7,18 @@ pub mod event;
 pub mod fleet;
 pub mod handle;
 pub mod life;
+pub mod link;
+pub mod logs;
+pub mod masters;
 pub mod notify;
+pub mod reap;
+pub mod record;
+pub mod reexec;
+pub mod run;
 pub mod scan;
 pub mod settle;
+pub mod signals;
+pub mod spawn;
 pub mod watch;
 
 pub use handle::{Command, Handle, Refusal, Request};

@@ -17,6 +17,14 @@ pub fn duplicate_high(fd: impl AsFd) -> io::Result<OwnedFd> {
     Ok(own(number))
 }
 
+/// A pipe: the end to read from, the end to write to, both close-on-exec.
+///
+/// # Errors
+/// `pipe2`.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?)
+}
+
 /// Sets or clears close-on-exec.
 ///
 /// # Errors

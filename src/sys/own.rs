@@ -75,18 +75,32 @@ pub fn started_as() -> io::Result<PathBuf> {
     std::path::absolute(found)
 }
 
-/// Becomes another program, with the environment as it is. Returns only when that fails; close-on-exec descriptors
-/// are still there then.
+/// Becomes another program, with the environment as it is but for these variables. Returns only when that fails;
+/// close-on-exec descriptors are still there then.
 ///
 /// # Errors
-/// An argument with a NUL, or `execv`.
-pub fn execute(program: &Path, arguments: Vec<OsString>) -> io::Result<Infallible> {
+/// An argument with a NUL, or `execve`.
+pub fn execute(
+    program: &Path,
+    arguments: Vec<OsString>,
+    changed: &[(&str, String)],
+) -> io::Result<Infallible> {
     let program = CString::new(program.as_os_str().to_owned().into_vec())?;
     let arguments = arguments
         .into_iter()
         .map(|argument| CString::new(argument.into_vec()))
         .collect::<Result<Vec<CString>, _>>()?;
-    Ok(nix::unistd::execv(&program, &arguments)?)
+    let kept = std::env::vars_os().filter(|(name, _)| changed.iter().all(|(new, _)| name != new));
+    let new = changed.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let environment = kept
+        .chain(new)
+        .map(|(mut entry, value)| {
+            entry.push("=");
+            entry.push(value);
+            CString::new(entry.into_vec())
+        })
+        .collect::<Result<Vec<CString>, _>>()?;
+    Ok(nix::unistd::execve(&program, &arguments, &environment)?)
 }
 
 #[cfg(test)]

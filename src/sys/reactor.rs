@@ -32,3 +32,11 @@ fn register_with(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>
     let registered = unsafe { AsyncFd::register_with_interest(fd, interest) };
     registered.map_err(io::Error::from)
 }
+
+/// Reads what is there into `buffer`, how much it was; 0 is the end.
+///
+/// # Errors
+/// `read`: `WouldBlock` when there is nothing now.
+pub fn read(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(nix::unistd::read(fd, buffer)?)
+}

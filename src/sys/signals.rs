@@ -4,6 +4,9 @@ use std::io;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
 
+/// `SIGURG`, which tokio has no name for.
+pub const URGENT: i32 = Signal::SIGURG as i32;
+
 /// Ignores `SIGPIPE`, so that a peer that hangs up is an error of a write and not a death. The first act of every
 /// process of ours, because a child starts with the default.
 ///

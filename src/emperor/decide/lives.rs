@@ -19,6 +19,11 @@ impl Turn<'_> {
         }
         match news {
             News::Launched { pid, identity } => self.launched(id, life, pid, identity),
+            News::Opened(identity) => {
+                if let Some(vassal) = self.vassal(id) {
+                    vassal.identity = identity;
+                }
+            }
             News::LaunchFailed(failure) => self.launch_failed(id, life, failure),
             News::Said(message) => self.said(id, life, message),
             News::Disconnected => self.disconnected(id, life),

@@ -1,0 +1,186 @@
+//! The output of an instance: read as it comes, cut into lines, tagged with the vassal's name, and the last of it kept.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, sleep_until};
+
+use super::fleet::{LOG_LINES, LogLine, Vassal};
+use super::handle::Handle;
+use crate::sys::{clock, reactor};
+use crate::trace;
+
+/// A longer line is cut into several.
+const LINE_LIMIT_BYTES: usize = 4096;
+/// How much is kept of a vassal's output, in bytes: less than [`LOG_LINES`] lines when they are long.
+const KEPT_BYTES: usize = 64 * 1024;
+/// How much is read of one vassal in each [`WINDOW`]; then its pipe fills, and its master drops lines and counts them.
+const PORTION_BYTES: usize = 4 * 1024 * 1024;
+const WINDOW: Duration = Duration::from_secs(1);
+const READ_BYTES: usize = 16 * 1024;
+
+/// The read end of an instance's output. The reading goes on to the output's end, also when this value is gone.
+#[derive(Debug)]
+pub struct LogPipe {
+    pipe: Rc<AsyncFd<OwnedFd>>,
+    begun: Rc<RefCell<Lines>>,
+}
+
+impl LogPipe {
+    /// Starts reading; `begun` is the start of a line that an earlier image of this process read.
+    ///
+    /// # Errors
+    /// Registering the pipe.
+    pub fn start(pipe: OwnedFd, begun: Vec<u8>, vassal: &str, handle: Handle) -> io::Result<Self> {
+        let pipe = Rc::new(reactor::register_readable(pipe)?);
+        let begun = Rc::new(RefCell::new(Lines { begun }));
+        let reader = Reader { vassal: vassal.to_owned(), handle, lines: begun.clone() };
+        spawn_local(reader.read(pipe.clone()));
+        Ok(Self { pipe, begun })
+    }
+
+    /// The start of a line whose end was not read yet.
+    #[must_use]
+    pub fn begun(&self) -> Vec<u8> {
+        self.begun.borrow().begun.clone()
+    }
+}
+
+impl AsFd for LogPipe {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pipe.get_ref().as_fd()
+    }
+}
+
+struct Reader {
+    vassal: String,
+    handle: Handle,
+    lines: Rc<RefCell<Lines>>,
+}
+
+impl Reader {
+    async fn read(self, pipe: Rc<AsyncFd<OwnedFd>>) {
+        let mut buffer = vec![0; READ_BYTES];
+        let mut window = Instant::now() + WINDOW;
+        let mut left = PORTION_BYTES;
+        loop {
+            if left == 0 {
+                sleep_until(window).await;
+            }
+            if Instant::now() >= window {
+                window = Instant::now() + WINDOW;
+                left = PORTION_BYTES;
+            }
+            let Ok(mut ready) = pipe.readable().await else { return };
+            match reactor::read(pipe.get_ref(), &mut buffer) {
+                Ok(0) => break,
+                Ok(length) => {
+                    left = left.saturating_sub(length);
+                    let lines = self.lines.borrow_mut().take(buffer.get(..length).unwrap_or_default());
+                    self.pass_on(lines);
+                    // Others' turn: this one may have more than it is worth.
+                    tokio::task::yield_now().await;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break,
+            }
+        }
+        let rest = self.lines.borrow_mut().rest();
+        self.pass_on(rest);
+    }
+
+    fn pass_on(&self, lines: Vec<String>) {
+        let at_epoch_ms = clock::epoch_ms();
+        for line in &lines {
+            tracing::info!(target: "liege::vassal", vassal = self.vassal, "{line}");
+        }
+        let mut fleet = self.handle.fleet();
+        if let Some(vassal) = fleet.vassals.get_mut(&self.vassal) {
+            for text in lines {
+                keep(vassal, LogLine { at_epoch_ms, text });
+            }
+        }
+    }
+}
+
+/// Adds a line to the last ones of a vassal.
+fn keep(vassal: &mut Vassal, line: LogLine) {
+    vassal.log.push_back(line);
+    let mut bytes: usize = vassal.log.iter().map(|line| line.text.len()).sum();
+    while vassal.log.len() > LOG_LINES || bytes > KEPT_BYTES {
+        bytes -= vassal.log.pop_front().map_or(bytes, |line| line.text.len());
+    }
+}
+
+/// Cuts bytes into lines.
+#[derive(Debug, Default)]
+struct Lines {
+    begun: Vec<u8>,
+}
+
+impl Lines {
+    fn take(&mut self, bytes: &[u8]) -> Vec<String> {
+        let mut lines = Vec::new();
+        for &byte in bytes {
+            if byte != b'\n' {
+                self.begun.push(byte);
+            }
+            if byte == b'\n' || self.begun.len() >= LINE_LIMIT_BYTES {
+                lines.push(readable(&self.begun));
+                self.begun.clear();
+            }
+        }
+        lines
+    }
+
+    /// What is left at the end.
+    fn rest(&mut self) -> Vec<String> {
+        if self.begun.is_empty() { Vec::new() } else { vec![readable(&std::mem::take(&mut self.begun))] }
+    }
+}
+
+fn readable(line: &[u8]) -> String {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    trace::escaped(&String::from_utf8_lossy(line))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fleet::FileIdentity;
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_wherever_the_reads_were() {
+        let output = b"one\ntwo\r\n\x1b[31mred\xff\nlast";
+        for cut in 0..output.len() {
+            let mut lines = Lines::default();
+            let mut all = lines.take(&output[..cut]);
+            all.extend(lines.take(&output[cut..]));
+            all.extend(lines.rest());
+            assert_eq!(all, ["one", "two", "\\x1b[31mred\u{fffd}", "last"], "{cut}");
+        }
+        let mut lines = Lines::default();
+        assert_eq!(lines.take(&[b'x'; 2 * LINE_LIMIT_BYTES + 1]).len(), 2);
+        assert_eq!(lines.rest(), ["x"]);
+    }
+
+    #[test]
+    fn only_the_last_lines_are_kept() {
+        let mut vassal = Vassal::new("a.ini".into(), "/v".into(), FileIdentity::default());
+        for n in 0..LOG_LINES + 5 {
+            keep(&mut vassal, LogLine { at_epoch_ms: 0, text: n.to_string() });
+        }
+        assert_eq!(vassal.log.len(), LOG_LINES);
+        assert_eq!(vassal.log.front().unwrap().text, "5");
+        for _ in 0..100 {
+            keep(&mut vassal, LogLine { at_epoch_ms: 0, text: "x".repeat(LINE_LIMIT_BYTES) });
+        }
+        assert_eq!(vassal.log.len(), KEPT_BYTES / LINE_LIMIT_BYTES);
+    }
+}

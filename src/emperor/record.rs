@@ -1,0 +1,243 @@
+//! What the emperor hands over to itself when it re-executes its binary: the fleet, and the numbers of the descriptors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::fleet::Fleet;
+use super::life::LifeId;
+use super::masters::{Master, Masters};
+use super::spawn::Listeners;
+use crate::config::address::Listen;
+use crate::stats::scoreboard::Scoreboard;
+use crate::sys::process::Child;
+use crate::sys::{fd, memfd};
+use crate::wire::message::OperationId;
+
+/// Names the descriptor of the record to the next image.
+pub const VARIABLE: &str = "LIEGE_EMPEROR_RECORD";
+/// The first line of a record: what it is, and the version of its form. Fields that a reader does not know are
+/// ignored, those that it misses have defaults, so this changes only when that is not enough.
+const FORM: &str = "liege-emperor-record 1";
+const LIMIT_BYTES: u64 = 512 * 1024 * 1024;
+
+/// The record.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The emperor's pid: a child that was started with the variable by mistake takes nothing over.
+    pub pid: u32,
+    /// The operation that the re-execution is for.
+    pub operation: OperationId,
+    /// The soft limit of open descriptors that children get.
+    pub descriptor_limit: u64,
+    /// The fleet.
+    pub fleet: Fleet,
+    masters: Vec<MasterRecord>,
+    kept: BTreeMap<String, Vec<(Listen, RawFd)>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct MasterRecord {
+    life: LifeId,
+    vassal: String,
+    pid: u32,
+    channel: RawFd,
+    log: RawFd,
+    /// The start of a line that was not complete.
+    begun: Vec<u8>,
+    scoreboard: Option<RawFd>,
+    listeners: Vec<(Listen, RawFd)>,
+    reaped: bool,
+    strays: BTreeSet<u32>,
+}
+
+/// What is written into the record besides the masters.
+#[derive(Debug)]
+pub struct Header {
+    /// As [`Record::operation`].
+    pub operation: OperationId,
+    /// As [`Record::descriptor_limit`].
+    pub descriptor_limit: u64,
+}
+
+/// Writes the record into a sealed memory file.
+///
+/// # Errors
+/// Encoding, or the memory file.
+pub fn write(header: &Header, fleet: &Fleet, masters: &Masters) -> io::Result<OwnedFd> {
+    #[derive(Serialize)]
+    struct Borrowed<'a> {
+        pid: u32,
+        operation: OperationId,
+        descriptor_limit: u64,
+        fleet: &'a Fleet,
+        masters: Vec<MasterRecord>,
+        kept: BTreeMap<&'a String, Vec<(Listen, RawFd)>>,
+    }
+    let record = Borrowed {
+        pid: std::process::id(),
+        operation: header.operation,
+        descriptor_limit: header.descriptor_limit,
+        fleet,
+        masters: masters.by_life.iter().map(|(life, master)| master_record(*life, master)).collect(),
+        kept: masters.kept.iter().map(|(id, listeners)| (id, numbers(listeners))).collect(),
+    };
+    let json = serde_json::to_vec(&record)?;
+    let mut bytes = format!("{FORM}\n{:016x}\n", checksum(&json)).into_bytes();
+    bytes.extend(json);
+    memfd::sealed("liege-emperor-record", &bytes)
+}
+
+/// Lets the record, and every descriptor that is named in it, outlive an exec; see [`hold_back`].
+///
+/// # Errors
+/// A descriptor's flags.
+pub fn hand_over(record: &OwnedFd, masters: &Masters) -> io::Result<()> {
+    for descriptor in descriptors(masters) {
+        fd::set_close_on_exec(descriptor, false)?;
+    }
+    fd::set_close_on_exec(record, false)
+}
+
+/// Whether a record on standard input is one that this version can read.
+///
+/// # Errors
+/// It is not.
+pub fn rehearse() -> io::Result<()> {
+    let file = io::stdin().as_fd().try_clone_to_owned()?;
+    parse(&memfd::read_all(file, LIMIT_BYTES)?).map(drop)
+}
+
+/// The exec failed: no child may inherit what was meant for the next image.
+pub fn hold_back(masters: &Masters) {
+    for descriptor in descriptors(masters) {
+        // F_SETFD on an open descriptor does not fail.
+        let _ = fd::set_close_on_exec(descriptor, true);
+    }
+}
+
+/// The record that this image was started with, if any.
+///
+/// # Errors
+/// There is one that cannot be read: too new, damaged, or of descriptors that are not open.
+pub fn take() -> io::Result<Option<Record>> {
+    let Some(number) = env::var(VARIABLE).ok().and_then(|number| number.parse::<RawFd>().ok()) else {
+        return Ok(None);
+    };
+    // In a process that merely inherited the variable the number may mean anything, or nothing.
+    let Ok(file) = fd::adopt(number) else { return Ok(None) };
+    let record = parse(&memfd::read_all(file, LIMIT_BYTES)?)?;
+    Ok((record.pid == std::process::id()).then_some(record))
+}
+
+impl Record {
+    /// Takes over the masters and what is kept for their vassals.
+    ///
+    /// # Errors
+    /// A descriptor is not open.
+    pub fn restore(self, masters: &mut Masters) -> io::Result<Fleet> {
+        for (id, listeners) in self.kept {
+            masters.kept.insert(id, adopted(listeners)?);
+        }
+        for record in self.masters {
+            let child = Child::adopt(record.pid)?;
+            let (channel, log) = (fd::adopt(record.channel)?, fd::adopt(record.log)?);
+            masters.add(&record.vassal, record.life, child, channel, log, record.begun)?;
+            let Some(master) = masters.by_life.get_mut(&record.life) else { continue };
+            master.listeners = adopted(record.listeners)?;
+            master.reaped = record.reaped;
+            master.strays = record.strays;
+            if let Some(number) = record.scoreboard {
+                master.scoreboard = Some(Arc::new(Scoreboard::open(fd::adopt(number)?, false)?));
+            }
+        }
+        Ok(self.fleet)
+    }
+}
+
+fn master_record(life: LifeId, master: &Master) -> MasterRecord {
+    MasterRecord {
+        life,
+        vassal: master.vassal.clone(),
+        pid: master.child.pid(),
+        channel: master.link.as_fd().as_raw_fd(),
+        log: master.log.as_fd().as_raw_fd(),
+        begun: master.log.begun(),
+        scoreboard: master.scoreboard.as_ref().map(|board| board.fd().as_raw_fd()),
+        listeners: numbers(&master.listeners),
+        reaped: master.reaped,
+        strays: master.strays.clone(),
+    }
+}
+
+fn descriptors(masters: &Masters) -> Vec<BorrowedFd<'_>> {
+    let of_masters = masters.by_life.values().flat_map(|master| {
+        let board = master.scoreboard.as_ref().map(|board| board.fd());
+        let listeners = master.listeners.iter().map(|(_, listener)| listener.as_fd());
+        [master.link.as_fd(), master.log.as_fd()].into_iter().chain(board).chain(listeners)
+    });
+    let kept = masters.kept.values().flatten().map(|(_, listener)| listener.as_fd());
+    of_masters.chain(kept).collect()
+}
+
+fn numbers(listeners: &Listeners) -> Vec<(Listen, RawFd)> {
+    listeners.iter().map(|(listen, listener)| (listen.clone(), listener.as_raw_fd())).collect()
+}
+
+fn adopted(listeners: Vec<(Listen, RawFd)>) -> io::Result<Listeners> {
+    listeners.into_iter().map(|(listen, number)| Ok((listen, fd::adopt(number)?))).collect()
+}
+
+fn parse(bytes: &[u8]) -> io::Result<Record> {
+    let invalid = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason.to_owned());
+    let mut parts = bytes.splitn(3, |byte| *byte == b'\n');
+    let (form, sum, json) = (parts.next(), parts.next(), parts.next().unwrap_or_default());
+    if form != Some(FORM.as_bytes()) {
+        return Err(invalid("not an emperor's record that this version understands"));
+    }
+    if sum != Some(format!("{:016x}", checksum(json)).as_bytes()) {
+        return Err(invalid("the emperor's record is damaged"));
+    }
+    Ok(serde_json::from_slice(json)?)
+}
+
+/// FNV-1a, 64 bits: against accidents, not against enemies.
+fn checksum(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::super::fleet::{FileIdentity, State, Vassal};
+    use super::super::handle::Handle;
+    use super::*;
+
+    #[test]
+    fn a_fleet_comes_back_as_it_was_and_damage_is_noticed() {
+        let mut fleet = Fleet::default();
+        let mut vassal = Vassal::new("a.ini".into(), "/v".into(), FileIdentity::default());
+        vassal.state = State::Up { app: true, loyal: true };
+        fleet.vassals.insert("a.ini".into(), vassal);
+        let (handle, _commands) = Handle::detached(Fleet::default());
+        let masters = Masters::new(mpsc::channel(1).0, handle);
+        let file = write(&Header { operation: 7, descriptor_limit: 1024 }, &fleet, &masters).unwrap();
+        let bytes = memfd::read_all(file, LIMIT_BYTES).unwrap();
+        let record = parse(&bytes).unwrap();
+        assert_eq!((record.operation, record.descriptor_limit), (7, 1024));
+        assert_eq!(format!("{:?}", record.fleet), format!("{fleet:?}"));
+        for place in [0, 25, bytes.len() - 3] {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 1;
+            assert!(parse(&damaged).is_err(), "{place}");
+        }
+        assert!(parse(b"").is_err());
+    }
+}

@@ -1,0 +1,104 @@
+//! The emperor becomes a new image of its binary: rehearsed first, then executed with everything that it holds.
+
+use std::env;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::time::Duration;
+
+use super::fleet::Fleet;
+use super::masters::Masters;
+use super::record::{self, Header};
+use crate::sys::process::{Child, Launch};
+use crate::sys::{own, signals};
+use crate::tick::Tick;
+use crate::wire::failure::Failure;
+use crate::wire::message::OperationId;
+
+/// Set for a rehearsal: the process reads its options and a record, as the next image will, and ends before it does
+/// anything.
+const REHEARSAL: &str = "LIEGE_EMPEROR_REHEARSAL";
+/// A rehearsal gets this long.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A run of the binary that shows whether it starts and understands its options.
+#[derive(Debug)]
+pub struct Rehearsal {
+    /// The operation that it is for.
+    pub operation: OperationId,
+    child: Child,
+    deadline: Tick,
+}
+
+impl Rehearsal {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// The binary cannot be started.
+    pub fn start(
+        binary: &str,
+        header: &Header,
+        fleet: &Fleet,
+        masters: &Masters,
+        now: Tick,
+    ) -> io::Result<Self> {
+        let mut launch = Launch::new(binary)
+            .stdin(record::write(header, fleet, masters)?)
+            .env(REHEARSAL, "1")
+            .unset_env(record::VARIABLE)
+            .unset_env("NOTIFY_SOCKET")
+            .stdout(File::options().write(true).open("/dev/null")?.into());
+        for argument in env::args_os().skip(1) {
+            launch = launch.arg(argument);
+        }
+        Ok(Self { operation: header.operation, child: launch.spawn()?, deadline: now + PATIENCE })
+    }
+
+    /// Its pid.
+    #[must_use]
+    pub const fn pid(&self) -> u32 {
+        self.child.pid()
+    }
+
+    /// Until when it may take.
+    #[must_use]
+    pub const fn deadline(&self) -> Tick {
+        self.deadline
+    }
+
+    /// It took too long: kills it, and says so.
+    #[must_use]
+    pub fn give_up(&self) -> Failure {
+        let _ = self.child.kill();
+        Failure::new(format!("its rehearsal did not end within {} s", PATIENCE.as_secs()))
+    }
+}
+
+/// Whether this process is a rehearsal, and if so, how it went.
+#[must_use]
+pub fn rehearsed() -> Option<io::Result<()>> {
+    env::var_os(REHEARSAL).map(|_| record::rehearse())
+}
+
+/// Executes the binary with the record of everything. Returns only when that fails; all is as it was then, but for
+/// the flags of the descriptors (see [`record::hold_back`]).
+pub fn execute(binary: &str, header: &Header, fleet: &Fleet, masters: &Masters) -> io::Error {
+    let attempt = || {
+        // One that arrived before the next image has its handlers would kill it.
+        signals::block_all()?;
+        let file = record::write(header, fleet, masters)?;
+        record::hand_over(&file, masters)?;
+        let variable = [(record::VARIABLE, file.as_raw_fd().to_string())];
+        own::execute(Path::new(binary), env::args_os().collect(), &variable)
+    };
+    match attempt() {
+        Ok(never) => match never {},
+        Err(error) => {
+            if let Err(error) = signals::unblock_all() {
+                tracing::error!("cannot unblock signals: {error}");
+            }
+            error
+        }
+    }
+}

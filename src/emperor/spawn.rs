@@ -1,0 +1,108 @@
+//! Starting the master of a vassal: its file is opened once, and everything it needs is handed over at birth.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use super::fleet::FileIdentity;
+use super::scan;
+use crate::config::address::Listen;
+use crate::sys::fd;
+use crate::sys::own;
+use crate::sys::process::{Child, Launch};
+use crate::wire::PROTOCOL;
+use crate::wire::channel;
+use crate::wire::failure::Failure;
+use crate::wire::message::{Policy, ToInstance};
+
+/// Variables of the emperor that mean nothing, or the wrong thing, to an instance.
+const REMOVED: [&str; 9] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "UWSGI_RELOADS",
+    "UWSGI_EMPEROR_FD_CONFIG",
+    super::record::VARIABLE,
+];
+
+/// How masters are started.
+#[derive(Debug)]
+pub struct Launcher {
+    /// What the operator decided for all vassals; `binary` is what is started.
+    pub policy: Policy,
+    /// The soft limit of open descriptors that the emperor was started with, which its children get back.
+    pub descriptor_limit: u64,
+}
+
+/// A master that was started.
+#[derive(Debug)]
+pub struct Launched {
+    /// The process.
+    pub child: Child,
+    /// Our end of its channel.
+    pub channel: OwnedFd,
+    /// The read end of its output.
+    pub output: OwnedFd,
+    /// The file as it was given to it.
+    pub identity: FileIdentity,
+}
+
+/// Listeners with their descriptors.
+pub type Listeners = Vec<(Listen, OwnedFd)>;
+
+impl Launcher {
+    /// Starts the master of the vassal `id`, whose file is in `directory`, with the listeners of an earlier life.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or the process cannot be started.
+    pub fn launch(&self, id: &str, directory: &Path, listeners: &Listeners) -> Result<Launched, Failure> {
+        let path = directory.join(id);
+        let opened = scan::open(&path)
+            .map_err(|error| Failure::new(format!("cannot open {}: {error}", path.display())))?;
+        let start = ToInstance::Start {
+            protocol: PROTOCOL,
+            name: id.to_owned(),
+            path: path.to_string_lossy().into_owned(),
+            listeners: listeners.iter().map(|(listen, _)| listen.clone()).collect(),
+            policy: self.policy.clone(),
+        };
+        let fds: Vec<BorrowedFd<'_>> = std::iter::once(opened.file.as_fd())
+            .chain(listeners.iter().map(|(_, listener)| listener.as_fd()))
+            .collect();
+        let started = self.spawn(id, directory).and_then(|(child, channel, output)| {
+            // Without its first message it would wait for ever; dropping the channel ends it.
+            channel::send(&channel, &start, &fds)?;
+            Ok((child, channel, output))
+        });
+        let (child, channel, output) =
+            started.map_err(|error| Failure::new(format!("cannot start {}: {error}", self.policy.binary)))?;
+        Ok(Launched { child, channel, output, identity: opened.identity })
+    }
+
+    fn spawn(&self, id: &str, directory: &Path) -> io::Result<(Child, OwnedFd, OwnedFd)> {
+        let (channel, theirs) = channel::pair()?;
+        let (output, write_end) = fd::pipe()?;
+        let mut launch = Launch::new(&self.policy.binary)
+            .arg("instance")
+            .arg(id)
+            .directory(directory)
+            .stdin(theirs)
+            .stdout(write_end.try_clone()?)
+            .stderr(write_end)
+            // The instance moves its channel there at once; configurations and apps test for this variable.
+            .env("UWSGI_EMPEROR_FD", fd::HIGH.to_string())
+            .env("LIEGE_CHANNEL_FD", "0")
+            .own_group();
+        for name in REMOVED {
+            launch = launch.unset_env(name);
+        }
+        let child = launch.spawn()?;
+        if let Err(error) = own::set_descriptor_limit(child.pid(), self.descriptor_limit) {
+            tracing::debug!(vassal = id, "cannot set its limit of descriptors: {error}");
+        }
+        Ok((child, channel, output))
+    }
+}
