@@ -6,6 +6,7 @@ pub mod fd;
 pub mod file;
 pub mod fork;
 pub mod inotify;
+pub mod host;
 pub mod memfd;
 pub mod own;
 pub mod process;

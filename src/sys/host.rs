@@ -1,0 +1,97 @@
+//! Facts about this machine and the user that runs us, and reading files without ever blocking on one.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use nix::unistd::{Group, SysconfVar, User, getgid, getuid, sysconf};
+
+/// CPUs online (`%k`), at least 1.
+#[must_use]
+pub fn cpus() -> u32 {
+    let online = sysconf(SysconfVar::_NPROCESSORS_ONLN).ok().flatten().unwrap_or(1);
+    u32::try_from(online).unwrap_or(1).max(1)
+}
+
+/// The host's name (`%h`), empty when the system does not tell.
+#[must_use]
+pub fn name() -> String {
+    nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The real uid and gid.
+#[must_use]
+pub fn ids() -> (u32, u32) {
+    (getuid().as_raw(), getgid().as_raw())
+}
+
+/// The name of a user, its number where it has none.
+#[must_use]
+pub fn user_name(uid: u32) -> String {
+    match User::from_uid(uid.into()) {
+        Ok(Some(user)) => user.name,
+        Ok(None) | Err(_) => uid.to_string(),
+    }
+}
+
+/// The name of a group, its number where it has none.
+#[must_use]
+pub fn group_name(gid: u32) -> String {
+    match Group::from_gid(gid.into()) {
+        Ok(Some(group)) => group.name,
+        Ok(None) | Err(_) => gid.to_string(),
+    }
+}
+
+/// Reads a regular file; of a longer one only `limit` + 1 bytes, so that the caller sees that it is too long.
+///
+/// # Errors
+/// Those of opening and reading; `InvalidInput` for what is no regular file (a FIFO or device could block us).
+pub fn read_regular(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_dir() {
+        return Err(io::Error::from_raw_os_error(libc::EISDIR));
+    }
+    if !kind.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    read_up_to(file, limit)
+}
+
+/// Reads standard input or another inherited descriptor (`/dev/fd/N`), which may be a pipe, up to `limit` + 1 bytes.
+///
+/// # Errors
+/// Those of opening and reading.
+pub fn read_inherited(descriptor: u32, limit: usize) -> io::Result<Vec<u8>> {
+    read_up_to(File::open(format!("/dev/fd/{descriptor}"))?, limit)
+}
+
+fn read_up_to(file: File, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_or_device_is_refused_and_a_long_file_is_cut() {
+        assert!(read_regular(Path::new("/"), 10).is_err());
+        assert!(read_regular(Path::new("/dev/null"), 10).is_err());
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("long");
+        std::fs::write(&path, "0123456789").unwrap();
+        assert_eq!(read_regular(&path, 4).unwrap(), b"01234");
+        assert_eq!(read_regular(&path, 10).unwrap(), b"0123456789");
+    }
+
+    #[test]
+    fn the_machine_is_known() {
+        assert!(cpus() >= 1);
+        assert!(!user_name(ids().0).is_empty());
+    }
+}
