@@ -1,7 +1,7 @@
 //! Socket addresses as uWSGI writes them, and what is spoken there.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -51,4 +51,106 @@ pub struct Listen {
     pub address: Address,
     /// What is spoken there.
     pub protocol: Protocol,
+}
+
+/// The longest path of a unix socket that the kernel takes.
+const UNIX_PATH_MAX: usize = 107;
+
+impl Address {
+    /// Reads an address as uWSGI writes it; relative paths start from `directory`. The second part is a doubt.
+    ///
+    /// # Errors
+    /// What is wrong with it, for people.
+    pub fn parse(text: &str, directory: &Path) -> Result<(Self, Option<&'static str>), String> {
+        if text.is_empty() {
+            return Err("invalid/empty uwsgi socket name".to_owned());
+        }
+        if let Some(name) = text.strip_prefix('@').or_else(|| text.strip_prefix("\\0")) {
+            return match name.len() {
+                1..=UNIX_PATH_MAX => Ok((Self::Abstract(name.to_owned()), None)),
+                _ => Err(format!("invalid socket name `{text}`: 1 to {UNIX_PATH_MAX} bytes")),
+            };
+        }
+        if let Some(number) = text.strip_prefix('=') {
+            return Err(format!("unable to use shared socket {number}: shared sockets do not exist yet"));
+        }
+        if let Some((host, port)) = text.rsplit_once(':') {
+            return Self::tcp(text, host, port);
+        }
+        let path = directory.join(text);
+        if path.as_os_str().len() > UNIX_PATH_MAX {
+            return Err(format!("invalid socket name `{}`: more than {UNIX_PATH_MAX} bytes", path.display()));
+        }
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        Ok((
+            Self::Unix(path),
+            digits.then_some("this is a unix socket of that name; for a port write a colon before it"),
+        ))
+    }
+
+    fn tcp(text: &str, host: &str, port: &str) -> Result<(Self, Option<&'static str>), String> {
+        if text.starts_with("fd://") {
+            return Err(format!("`{text}` is no address; inherited sockets are not supported"));
+        }
+        if host.ends_with('*') {
+            return Err(format!("`{host}`: addresses by prefix are not supported, name the address"));
+        }
+        // A port is read like a number: `9998  # x` is 9998.
+        let (number, whole) = super::value::integer(port);
+        if !port.trim_start().starts_with(|first: char| first.is_ascii_digit()) {
+            return Err(format!("`{port}` is not a port"));
+        }
+        let number = u16::try_from(number).map_err(|_| format!("port {port} is not between 0 and 65535"))?;
+        let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = match inner {
+            Some(inner) if inner.parse::<std::net::Ipv6Addr>().is_ok() => inner,
+            Some(inner) => return Err(format!("`{inner}` is not an IPv6 address")),
+            None if host.contains(':') => {
+                return Err(format!("`{host}`: an IPv6 address is written in brackets"));
+            }
+            None => host,
+        };
+        let doubt = (!whole).then_some("what follows the port is ignored");
+        Ok((Self::Tcp { host: host.to_owned(), port: number }, doubt))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read() {
+        let tcp = |host: &str, port| Ok(Address::Tcp { host: host.to_owned(), port });
+        let unix = |path: &str| Ok(Address::Unix(PathBuf::from(path)));
+        let rows: &[(&str, Result<Address, ()>)] = &[
+            (":8000", tcp("", 8000)),
+            ("127.0.0.1:8000", tcp("127.0.0.1", 8000)),
+            ("localhost:0", tcp("localhost", 0)),
+            ("[::1]:8000", tcp("::1", 8000)),
+            ("127.0.0.1:9998  # x", tcp("127.0.0.1", 9998)),
+            ("/tmp/a.sock", unix("/tmp/a.sock")),
+            ("a.sock", unix("/srv/a.sock")),
+            ("8000", unix("/srv/8000")),
+            ("@name", Ok(Address::Abstract("name".to_owned()))),
+            ("\\0name", Ok(Address::Abstract("name".to_owned()))),
+            ("", Err(())),
+            ("@", Err(())),
+            ("=0", Err(())),
+            ("fd://3", Err(())),
+            ("host:abc", Err(())),
+            ("host:", Err(())),
+            ("host:99999", Err(())),
+            ("host:-1", Err(())),
+            ("::1:80", Err(())),
+            ("[::x]:80", Err(())),
+            ("192.168.1.*:80", Err(())),
+        ];
+        for (text, expected) in rows {
+            let read = Address::parse(text, Path::new("/srv")).map(|(address, _)| address).map_err(|_| ());
+            assert_eq!(&read, expected, "{text}");
+        }
+        assert!(Address::parse(&"x".repeat(108), Path::new("/")).is_err());
+        assert!(Address::parse("8000", Path::new("/")).unwrap().1.is_some());
+    }
 }

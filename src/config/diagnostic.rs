@@ -31,6 +31,17 @@ pub struct Diagnostic {
     pub suggestion: Option<String>,
 }
 
+/// How many warnings are worth telling at once, and how many errors on top of them.
+const TOLD_MAX: usize = 200;
+
+/// Whether one more of that severity is worth telling: thousands of mistakes are one mistake, but warnings leave
+/// room for errors, so that an error is never lost.
+#[must_use]
+pub fn has_room(diagnostics: &[Diagnostic], severity: Severity) -> bool {
+    let most = if severity == Severity::Error { 2 * TOLD_MAX } else { TOLD_MAX };
+    diagnostics.len() < most
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.file)?;

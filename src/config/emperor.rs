@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::instance::IdentitySpec;
+
 /// What `liege --emperor DIR …` was told, as meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmperorSpec {
@@ -35,4 +37,30 @@ pub struct EmperorSpec {
     pub logto: Option<PathBuf>,
     /// Whether to go to the background (`daemonize`).
     pub daemonize: bool,
+    /// Who the emperor, and so every vassal, runs as (`uid`, `gid`, `add-gid`, `no-initgroups`, `umask`).
+    #[serde(default)]
+    pub identity: IdentitySpec,
+}
+
+impl Default for EmperorSpec {
+    /// An emperor of which nothing was said.
+    fn default() -> Self {
+        Self {
+            directories: Vec::new(),
+            api_socket: None,
+            api_http: None,
+            api_token_file: None,
+            api_hosts: Vec::new(),
+            deny_root_apps: false,
+            rescan_ms: 60_000,
+            throttle_ms: 1000,
+            max_throttle_ms: 180_000,
+            mercy_ms: 30_000,
+            concurrency: 0,
+            pidfile: None,
+            logto: None,
+            daemonize: false,
+            identity: IdentitySpec::default(),
+        }
+    }
 }

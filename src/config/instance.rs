@@ -47,12 +47,15 @@ pub struct InstanceSpec {
     pub procname_prefix: String,
     /// `emperor = DIR` inside the file: the instance is an emperor.
     pub emperor: Vec<PathBuf>,
+    /// The router of `http`.
+    #[serde(default)]
+    pub router: RouterSpec,
     /// Every option as said, for `uwsgi.opt`: name and text, in order.
     pub said: Vec<(String, String)>,
 }
 
 /// The application.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppSpec {
     /// What to load; `None`: nothing was named.
     pub load: Option<AppSource>,
@@ -100,6 +103,15 @@ pub struct WorkerSpec {
     pub reload_mercy_s: u32,
     /// `reload-mercy`, in seconds; 0: as `worker-reload-mercy`.
     pub instance_mercy_s: u32,
+}
+
+/// The router of `http`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RouterSpec {
+    /// `http-timeout`, in seconds: inactivity between the router and a worker or client.
+    pub timeout_s: u32,
+    /// `http-keepalive`, in seconds: how long an idle connection is kept; 0: closed after each answer.
+    pub keepalive_s: u32,
 }
 
 /// Who the instance runs as.
@@ -161,4 +173,57 @@ pub struct LogSpec {
     pub daemonize: bool,
     /// `disable-logging` is off: a line for each request.
     pub requests: bool,
+}
+
+impl Default for InstanceSpec {
+    /// An instance of which nothing was said.
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            listen: Vec::new(),
+            backlog: 100,
+            chmod_socket: None,
+            chown_socket: None,
+            app: AppSpec::default(),
+            workers: WorkerSpec::default(),
+            identity: IdentitySpec::default(),
+            interpreter: InterpreterSpec::default(),
+            env: Vec::new(),
+            stats: Vec::new(),
+            files: FilesSpec::default(),
+            log: LogSpec { requests: true, ..LogSpec::default() },
+            touch_reload: Vec::new(),
+            vacuum: false,
+            die_on_term: true,
+            auto_procname: false,
+            procname_prefix: String::new(),
+            emperor: Vec::new(),
+            router: RouterSpec::default(),
+            said: Vec::new(),
+        }
+    }
+}
+
+impl Default for WorkerSpec {
+    fn default() -> Self {
+        Self {
+            processes: 1,
+            threads: 1,
+            lazy_apps: false,
+            harakiri_s: 0,
+            max_requests: 0,
+            max_requests_delta: 0,
+            min_lifetime_s: 10,
+            buffer_size_bytes: 65_536,
+            socket_timeout_s: 4,
+            reload_mercy_s: 60,
+            instance_mercy_s: 0,
+        }
+    }
+}
+
+impl Default for RouterSpec {
+    fn default() -> Self {
+        Self { timeout_s: 60, keepalive_s: 5 }
+    }
 }

@@ -1,6 +1,31 @@
-//! Text becomes typed, comparable specs. Pure: files and environment come in through a closure.
+//! Text becomes typed, comparable specs. Pure: files, environment and machine come in through [`surroundings`].
+//!
+//! * A vassal, read from the descriptor that the emperor passed:
+//!   `load::vassal(path, &bytes, &World::here())` → `Loaded<InstanceSpec>`.
+//! * A command line: `command_line::read(&arguments, &World::here())` → what to do, and a [`raw::Raw`]; then
+//!   `raw.is_emperor()` decides between `load::emperor(raw, …)` and `load::instance(raw, …)`.
+//! * What changed: `diff::diff(&old, &new)`.
+//!
+//! The stages: [`ini`] cuts lines, `assembly` collects entries (includes, logic, magic variables), `expand` replaces
+//! what they stand for, [`load`] gives them a meaning by the one [`table`] of options. All mistakes are reported at
+//! once, each with file and line.
 
 pub mod address;
+mod assembly;
+pub mod command_line;
 pub mod diagnostic;
+pub mod diff;
 pub mod emperor;
+mod expand;
+pub mod ini;
 pub mod instance;
+pub mod load;
+mod logic;
+mod magic;
+mod pipeline;
+pub mod raw;
+pub mod suggest;
+pub mod surroundings;
+pub mod table;
+mod text;
+pub mod value;

@@ -1,0 +1,210 @@
+//! What it takes to get from one configuration of an instance to another.
+
+use super::address::{Address, Listen};
+use super::instance::{
+    AppSpec, FilesSpec, IdentitySpec, InstanceSpec, InterpreterSpec, LogSpec, RouterSpec, WorkerSpec,
+};
+
+/// What a change needs; the greatest need of all changed options counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Need {
+    /// The master takes the new values over by itself (and tells its router).
+    #[default]
+    Nothing,
+    /// More or fewer workers of the same generation.
+    Workers,
+    /// A new generation: a new zygote with the new configuration, its workers beside the old ones.
+    Generation,
+    /// The master re-executes itself, then a new generation.
+    Reexec,
+    /// What a master that gave up its privileges cannot do: another instance takes this one's place.
+    Replace,
+}
+
+/// What changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// What it needs.
+    pub needs: Need,
+    /// The options that differ, by their canonical names.
+    pub options: Vec<&'static str>,
+}
+
+impl Change {
+    fn note(&mut self, differs: bool, option: &'static str, need: Need) {
+        if differs {
+            self.needs = self.needs.max(need);
+            self.options.push(option);
+        }
+    }
+}
+
+/// What differs between two configurations of one instance. Every field is treated: a new one does not compile
+/// until it is.
+#[must_use]
+pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
+    let InstanceSpec {
+        name,
+        listen,
+        backlog,
+        chmod_socket,
+        chown_socket,
+        app,
+        workers,
+        identity,
+        interpreter,
+        env,
+        stats,
+        files,
+        log,
+        touch_reload,
+        vacuum,
+        die_on_term,
+        auto_procname,
+        procname_prefix,
+        emperor,
+        router,
+        said,
+    } = new;
+    let mut change = Change::default();
+    // What is done before privileges drop cannot be done after it.
+    let before_drop = if old.identity.uid.is_some() { Need::Replace } else { Need::Reexec };
+    change.note(old.name != *name, "name", Need::Nothing);
+    listeners(&mut change, old, listen);
+    change.note(old.backlog != *backlog, "listen", Need::Generation);
+    change.note(old.chmod_socket != *chmod_socket, "chmod-socket", Need::Generation);
+    change.note(old.chown_socket != *chown_socket, "chown-socket", before_drop);
+    diff_app(&mut change, &old.app, app);
+    diff_workers(&mut change, &old.workers, workers);
+    diff_identity(&mut change, &old.identity, identity);
+    let InterpreterSpec { python, virtualenv, extension } = interpreter;
+    change.note(old.interpreter.python != *python, "python", Need::Generation);
+    change.note(old.interpreter.virtualenv != *virtualenv, "virtualenv", Need::Generation);
+    change.note(old.interpreter.extension != *extension, "extension", Need::Generation);
+    change.note(old.env != *env, "env", Need::Generation);
+    change.note(old.stats != *stats, "stats", Need::Nothing);
+    let FilesSpec { pidfile, pidfile2, safe_pidfile } = files;
+    change.note(old.files.pidfile != *pidfile, "pidfile", before_drop);
+    change.note(old.files.pidfile2 != *pidfile2, "pidfile2", Need::Reexec);
+    change.note(old.files.safe_pidfile != *safe_pidfile, "safe-pidfile", Need::Reexec);
+    let LogSpec { logto, logto2, daemonize, requests } = log;
+    change.note(old.log.logto != *logto, "logto", before_drop);
+    change.note(old.log.logto2 != *logto2, "logto2", Need::Reexec);
+    change.note(old.log.daemonize != *daemonize, "daemonize", Need::Reexec);
+    change.note(old.log.requests != *requests, "disable-logging", Need::Generation);
+    change.note(old.touch_reload != *touch_reload, "touch-reload", Need::Nothing);
+    change.note(old.vacuum != *vacuum, "vacuum", Need::Nothing);
+    change.note(old.die_on_term != *die_on_term, "die-on-term", Need::Nothing);
+    change.note(old.auto_procname != *auto_procname, "auto-procname", Need::Generation);
+    change.note(old.procname_prefix != *procname_prefix, "procname-prefix", Need::Generation);
+    change.note(old.emperor != *emperor, "emperor", Need::Replace);
+    let RouterSpec { timeout_s, keepalive_s } = router;
+    change.note(old.router.timeout_s != *timeout_s, "http-timeout", Need::Nothing);
+    change.note(old.router.keepalive_s != *keepalive_s, "http-keepalive", Need::Nothing);
+    // A placeholder that nothing refers to is still seen by the application, in `uwsgi.opt`.
+    if change.options.is_empty() {
+        change.note(old.said != *said, "opt", Need::Generation);
+    }
+    change
+}
+
+/// Sockets are the same if their address is: kept, added, removed.
+fn listeners(change: &mut Change, old: &InstanceSpec, new: &[Listen]) {
+    if old.listen == new {
+        return;
+    }
+    let is_known = |address: &Address| old.listen.iter().any(|listen| listen.address == *address);
+    let dropped = old.identity.uid.is_some();
+    let out_of_reach = new.iter().any(|listen| {
+        let privileged = matches!(listen.address, Address::Tcp { port: 1..1024, .. });
+        privileged && dropped && !is_known(&listen.address)
+    });
+    change.note(true, "socket", if out_of_reach { Need::Replace } else { Need::Generation });
+}
+
+fn diff_app(change: &mut Change, old: &AppSpec, new: &AppSpec) {
+    let AppSpec { load, callable, need_app, chdir, pythonpath } = new;
+    change.note(old.load != *load, "module", Need::Generation);
+    change.note(old.callable != *callable, "callable", Need::Generation);
+    change.note(old.need_app != *need_app, "need-app", Need::Generation);
+    change.note(old.chdir != *chdir, "chdir", Need::Generation);
+    change.note(old.pythonpath != *pythonpath, "pythonpath", Need::Generation);
+}
+
+fn diff_workers(change: &mut Change, old: &WorkerSpec, new: &WorkerSpec) {
+    let WorkerSpec {
+        processes,
+        threads,
+        lazy_apps,
+        harakiri_s,
+        max_requests,
+        max_requests_delta,
+        min_lifetime_s,
+        buffer_size_bytes,
+        socket_timeout_s,
+        reload_mercy_s,
+        instance_mercy_s,
+    } = new;
+    change.note(old.processes != *processes, "processes", Need::Workers);
+    // What workers go by reaches them through their zygote.
+    change.note(old.threads != *threads, "threads", Need::Generation);
+    change.note(old.lazy_apps != *lazy_apps, "lazy-apps", Need::Generation);
+    change.note(old.harakiri_s != *harakiri_s, "harakiri", Need::Generation);
+    change.note(old.max_requests != *max_requests, "max-requests", Need::Generation);
+    change.note(old.max_requests_delta != *max_requests_delta, "max-requests-delta", Need::Generation);
+    change.note(old.min_lifetime_s != *min_lifetime_s, "min-worker-lifetime", Need::Generation);
+    change.note(old.buffer_size_bytes != *buffer_size_bytes, "buffer-size", Need::Generation);
+    change.note(old.socket_timeout_s != *socket_timeout_s, "socket-timeout", Need::Generation);
+    change.note(old.reload_mercy_s != *reload_mercy_s, "worker-reload-mercy", Need::Nothing);
+    change.note(old.instance_mercy_s != *instance_mercy_s, "reload-mercy", Need::Nothing);
+}
+
+fn diff_identity(change: &mut Change, old: &IdentitySpec, new: &IdentitySpec) {
+    let IdentitySpec { uid, gid, add_gid, no_initgroups, umask, deny_root_apps } = new;
+    change.note(old.uid != *uid, "uid", Need::Replace);
+    change.note(old.gid != *gid, "gid", Need::Replace);
+    change.note(old.add_gid != *add_gid, "add-gid", Need::Replace);
+    change.note(old.no_initgroups != *no_initgroups, "no-initgroups", Need::Replace);
+    change.note(old.umask != *umask, "umask", Need::Generation);
+    change.note(old.deny_root_apps != *deny_root_apps, "root-apps", Need::Generation);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load::fake::Imagined;
+    use super::super::load::vassal;
+    use super::*;
+
+    fn spec(text: &str) -> InstanceSpec {
+        let lines = text.replace(", ", "\n");
+        let file = format!("[uwsgi]\nhttp-socket = :8080\nmodule = app\n{lines}\n");
+        let loaded = vassal("/srv/app.ini", file.as_bytes(), &Imagined::new(&[]));
+        loaded.spec.unwrap_or_else(|| panic!("{text}: {:?}", loaded.diagnostics))
+    }
+
+    #[test]
+    fn every_change_has_its_need() {
+        for (old, new, needs, options) in [
+            ("", "", Need::Nothing, &[][..]),
+            ("", "touch-reload = x, vacuum = true", Need::Nothing, &["touch-reload", "vacuum"]),
+            ("", "http-timeout = 5", Need::Nothing, &["http-timeout"]),
+            ("", "processes = 2", Need::Workers, &["processes"]),
+            ("", "processes = 2, threads = 4", Need::Generation, &["processes", "threads"]),
+            ("", "module = other", Need::Generation, &["module"]),
+            ("", "env = A=b", Need::Generation, &["env"]),
+            ("", "name = value", Need::Generation, &["opt"]),
+            ("", "socket = :3031", Need::Generation, &["socket"]),
+            ("", "socket = :80", Need::Generation, &["socket"]),
+            ("uid = app", "uid = app, socket = :80", Need::Replace, &["socket"]),
+            ("uid = app, socket = :80", "uid = app, uwsgi-socket = :80", Need::Generation, &["opt"]),
+            ("uid = app, socket = :80", "uid = app, http-socket = :80", Need::Generation, &["socket"]),
+            ("", "uid = app", Need::Replace, &["uid"]),
+            ("", "logto = x.log", Need::Reexec, &["logto"]),
+            ("uid = app", "uid = app, logto = x.log", Need::Replace, &["logto"]),
+        ] {
+            let change = diff(&spec(old), &spec(new));
+            assert_eq!((change.needs, change.options.as_slice()), (needs, options), "{old:?} to {new:?}");
+        }
+        assert!(Need::Nothing < Need::Workers && Need::Reexec < Need::Replace);
+    }
+}

@@ -1,0 +1,286 @@
+//! The three passes over all entries: `$(ENVIRONMENT)`, then `@(file)`, then `%(placeholder)`.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use super::diagnostic::{Diagnostic, Severity, has_room};
+use super::ini::VALUE_MAX;
+use super::pipeline;
+use super::raw::{Entry, Role};
+use super::surroundings::Surroundings;
+use super::text::reveal;
+
+/// How many placeholders may stand for each other in a row.
+pub(super) const DEPTH_MAX: usize = 64;
+/// How many bytes all expanded values may have together.
+pub(super) const TOTAL_MAX: usize = 16 * 1024 * 1024;
+
+/// Expands the entries that are to be expanded, and reveals all. Gives the names that some `%(…)` refers to.
+pub(super) fn expand(
+    entries: &mut [Entry],
+    around: &dyn Surroundings,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> HashSet<String> {
+    for entry in entries.iter_mut().filter(|entry| expands(entry)) {
+        let Some(value) = entry.value.take() else { continue };
+        let value = environment(&value, around);
+        let (value, error) = match contents(&value, around) {
+            Ok(value) => (value, None),
+            Err(error) => (value, Some(error)),
+        };
+        if let Some(error) = error.filter(|_| has_room(diagnostics, Severity::Error)) {
+            diagnostics.push(entry.origin.diagnose(Severity::Error, Some(&entry.key), error, None));
+        }
+        entry.value = Some(value);
+    }
+    let (values, used) = Placeholders::new(entries, diagnostics).resolve();
+    for (entry, value) in entries.iter_mut().zip(values) {
+        entry.key = reveal(&entry.key);
+        entry.value = value.map(|value| reveal(&value));
+    }
+    used
+}
+
+fn expands(entry: &Entry) -> bool {
+    matches!(entry.role, Role::Ordinary | Role::Placeholder)
+}
+
+/// `$(NAME)`: the environment's value, or what follows `:-` (unset or empty) or `-` (unset); an unset name without
+/// such a default stays as it is.
+pub(super) fn environment(value: &str, around: &dyn Surroundings) -> String {
+    replace(value, "$(", |name| {
+        if let Some(value) = around.variable(name) {
+            return Some(value);
+        }
+        if let Some((name, default)) = name.split_once(":-") {
+            return Some(
+                around.variable(name).filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned()),
+            );
+        }
+        let (name, default) = name.split_once('-')?;
+        Some(around.variable(name).unwrap_or_else(|| default.to_owned()))
+    })
+}
+
+/// `@(path)`: the content of the file, without one line end.
+fn contents(value: &str, around: &dyn Surroundings) -> Result<String, String> {
+    let mut failure = None;
+    let replaced = replace(value, "@(", |source| match content(&reveal(source), around) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            failure.get_or_insert(error);
+            None
+        }
+    });
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(replaced),
+    }
+}
+
+fn content(source: &str, around: &dyn Surroundings) -> Result<String, String> {
+    let read = match source.split_once("://") {
+        Some(("fd", number)) => match number.parse() {
+            Ok(descriptor) => around.read_inherited(descriptor, VALUE_MAX),
+            Err(_) => return Err(format!("`{source}` is not a descriptor")),
+        },
+        Some((scheme, _)) => return Err(format!("@({scheme}://…) is not supported, only files and fd://N")),
+        None => around.read(Path::new(source), VALUE_MAX),
+    };
+    let bytes = read.map_err(|error| format!("open(\"{source}\"): {error}"))?;
+    if bytes.len() > VALUE_MAX {
+        return Err(format!("\"{source}\" is longer than {VALUE_MAX} bytes"));
+    }
+    let mut text = super::text::decode(&bytes);
+    if text.ends_with(['\n', '\r']) {
+        text.pop();
+    }
+    Ok(text)
+}
+
+/// Replaces each `open … )` for whose inside `value_of` knows a value.
+fn replace(value: &str, open: &str, mut value_of: impl FnMut(&str) -> Option<String>) -> String {
+    let mut replaced = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once(open) {
+        replaced.push_str(before);
+        let Some((name, behind)) = after.split_once(')') else {
+            replaced.push_str(open);
+            rest = after;
+            break;
+        };
+        // One value in the text may be long, but not each of thousands.
+        match value_of(name) {
+            Some(value) if replaced.len().saturating_add(value.len()) <= VALUE_MAX => {
+                replaced.push_str(&value);
+                rest = behind;
+            }
+            _ => {
+                replaced.push_str(open);
+                rest = after;
+            }
+        }
+    }
+    replaced.push_str(rest);
+    replaced
+}
+
+struct Placeholders<'a> {
+    entries: &'a [Entry],
+    first: HashMap<&'a str, usize>,
+    states: Vec<State>,
+    /// The keys being resolved, for naming a cycle.
+    chain: Vec<usize>,
+    used: HashSet<String>,
+    total: usize,
+    diagnostics: &'a mut Vec<Diagnostic>,
+}
+
+#[derive(Clone)]
+enum State {
+    Untouched,
+    Busy,
+    Done(Option<String>),
+}
+
+impl<'a> Placeholders<'a> {
+    fn new(entries: &'a [Entry], diagnostics: &'a mut Vec<Diagnostic>) -> Self {
+        let mut first = HashMap::with_capacity(entries.len());
+        for (index, entry) in entries.iter().enumerate() {
+            first.entry(entry.key.as_str()).or_insert(index);
+        }
+        let states = vec![State::Untouched; entries.len()];
+        Self { entries, first, states, chain: Vec::new(), used: HashSet::new(), total: 0, diagnostics }
+    }
+
+    fn resolve(mut self) -> (Vec<Option<String>>, HashSet<String>) {
+        ((0..self.entries.len()).map(|index| self.value(index)).collect(), self.used)
+    }
+
+    /// The value of an entry with its placeholders replaced.
+    fn value(&mut self, index: usize) -> Option<String> {
+        let entries = self.entries;
+        let entry = entries.get(index)?;
+        match self.states.get(index)? {
+            State::Done(value) => return value.clone(),
+            State::Busy => {
+                self.report_cycle(index);
+                return None;
+            }
+            State::Untouched => {}
+        }
+        let value = match &entry.value {
+            Some(value) if expands(entry) && value.contains("%(") => {
+                if self.chain.len() >= DEPTH_MAX {
+                    let error = format!("more than {DEPTH_MAX} placeholders stand for each other");
+                    self.report(index, error);
+                    return None;
+                }
+                self.set(index, State::Busy);
+                self.chain.push(index);
+                let value = self.replace(value, index);
+                self.chain.pop();
+                Some(value)
+            }
+            value => value.clone(),
+        };
+        self.set(index, State::Done(value.clone()));
+        value
+    }
+
+    fn replace(&mut self, value: &str, index: usize) -> String {
+        let mut replaced = String::with_capacity(value.len());
+        let mut rest = value;
+        while let Some((before, after)) = rest.split_once("%(") {
+            replaced.push_str(before);
+            let Some((inside, behind)) = balanced(after) else {
+                replaced.push_str("%(");
+                rest = after;
+                break;
+            };
+            rest = behind;
+            match self.inside(inside) {
+                Some(value) => replaced.push_str(&value),
+                None => {
+                    replaced.push_str("%(");
+                    replaced.push_str(inside);
+                    replaced.push(')');
+                }
+            }
+            if replaced.len() > VALUE_MAX {
+                self.report(index, format!("expands to more than {VALUE_MAX} bytes"));
+                return String::new();
+            }
+        }
+        replaced.push_str(rest);
+        self.total = self.total.saturating_add(replaced.len());
+        if self.total > TOTAL_MAX {
+            self.report(index, format!("all values together expand to more than {TOTAL_MAX} bytes"));
+            return String::new();
+        }
+        replaced
+    }
+
+    fn inside(&mut self, inside: &str) -> Option<String> {
+        if inside.contains(' ') {
+            return Some(pipeline::evaluate(inside, &mut |name| self.named(name)));
+        }
+        self.named(inside)
+    }
+
+    /// The first entry of that name counts.
+    fn named(&mut self, name: &str) -> Option<String> {
+        let index = *self.first.get(name)?;
+        if !self.used.contains(name) {
+            self.used.insert(name.to_owned());
+        }
+        self.value(index)
+    }
+
+    fn set(&mut self, index: usize, state: State) {
+        if let Some(slot) = self.states.get_mut(index) {
+            *slot = state;
+        }
+    }
+
+    fn report_cycle(&mut self, index: usize) {
+        let start = self.chain.iter().position(|busy| *busy == index).unwrap_or(0);
+        let keys: Vec<_> = self
+            .chain
+            .iter()
+            .skip(start)
+            .chain([&index])
+            .filter_map(|index| self.entries.get(*index))
+            .map(|entry| format!("%({})", entry.key))
+            .collect();
+        self.report(index, format!("stands for itself: {}", keys.join(" → ")));
+    }
+
+    /// One report is enough: what follows from it would only repeat it.
+    fn report(&mut self, index: usize, message: String) {
+        let Some(entry) = self.entries.get(index) else { return };
+        let diagnostic = entry.origin.diagnose(Severity::Error, Some(&entry.key), message, None);
+        let reported = self.diagnostics.iter().any(|known| {
+            known.option == diagnostic.option
+                && known.line == diagnostic.line
+                && known.file == diagnostic.file
+        });
+        if !reported && has_room(self.diagnostics, Severity::Error) {
+            self.diagnostics.push(diagnostic);
+        }
+    }
+}
+
+/// The text up to the parenthesis that closes the one before it, and what follows.
+fn balanced(text: &str) -> Option<(&str, &str)> {
+    let mut depth = 0usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '(' => depth = depth.saturating_add(1),
+            ')' if depth == 0 => return Some((text.get(..at)?, text.get(at.saturating_add(1)..)?)),
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}

@@ -1,0 +1,256 @@
+//! The ini grammar: lines become keys and values with their line numbers.
+//!
+//! Lines are normalised first (bare keys get their `=`, whatever the `rust-ini` crate would read differently is
+//! disguised), then the crate reads them. Our index of line numbers runs beside it, and the two are held to each
+//! other: when they disagree the file is refused.
+
+use ini::{Ini, ParseOption};
+
+use super::text::{disguise, reveal};
+
+/// One `key = value` line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Before the first `=`.
+    pub key: String,
+    /// After it; empty for a bare key.
+    pub value: String,
+    /// From 1.
+    pub line: u32,
+}
+
+/// The most lines with content that a file may have.
+pub const LINES_MAX: usize = 50_000;
+/// The most bytes that a value may have.
+pub const VALUE_MAX: usize = 64 * 1024;
+
+/// Why a file cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IniError {
+    /// More than [`LINES_MAX`].
+    #[error("more than {LINES_MAX} lines")]
+    TooManyLines,
+    /// A line longer than [`VALUE_MAX`].
+    #[error("line {0} is longer than {VALUE_MAX} bytes")]
+    LongLine(u32),
+    /// A line that begins with `=`.
+    #[error("line {0} has no name before the `=`")]
+    Nameless(u32),
+    /// The two readings disagree.
+    #[error("cannot be read as ini: {0}")]
+    Unreadable(String),
+}
+
+/// The items of one section of a file, in order. `magic` replaces the magic variables of a line, given its number.
+///
+/// # Errors
+/// When a limit is passed or a line has no meaning.
+pub fn read(
+    text: &str,
+    section: &str,
+    mut magic: impl FnMut(&str, u32) -> String,
+) -> Result<Vec<Item>, IniError> {
+    let (normal, lines) = normalise(text, &mut magic)?;
+    let options = ParseOption { enabled_quote: false, enabled_escape: false, ..ParseOption::default() };
+    let ini = Ini::load_from_str_opt(&normal, options)
+        .map_err(|error| IniError::Unreadable(reveal(&error.to_string())))?;
+    let read: Vec<_> = ini
+        .iter()
+        .flat_map(|(name, properties)| properties.iter().map(move |(key, value)| (name, key, value)))
+        .collect();
+    if read.len() != lines.len() {
+        return Err(IniError::Unreadable(format!("{} entries in {} lines", read.len(), lines.len())));
+    }
+    let section = escape(section);
+    Ok(read
+        .into_iter()
+        .zip(lines)
+        .filter(|((name, ..), _)| *name == Some(&section))
+        .map(|((_, key, value), line)| Item { key: unescape(key), value: unescape(value), line })
+        .collect())
+}
+
+/// The text that the crate reads, and the line of each of its entries.
+fn normalise(
+    text: &str,
+    magic: &mut impl FnMut(&str, u32) -> String,
+) -> Result<(String, Vec<u32>), IniError> {
+    let mut normal = String::with_capacity(text.len().min(VALUE_MAX));
+    let mut lines = Vec::new();
+    let mut headers = 0usize;
+    for (line, number) in text.split('\n').zip(1u32..) {
+        let line = trim(line.split('\0').next().unwrap_or_default());
+        if line.is_empty() || line.starts_with([';', '#']) {
+            continue;
+        }
+        if lines.len().saturating_add(headers) >= LINES_MAX {
+            return Err(IniError::TooManyLines);
+        }
+        let line = if line.len() > VALUE_MAX { line.to_owned() } else { magic(line, number) };
+        if line.len() > VALUE_MAX {
+            return Err(IniError::LongLine(number));
+        }
+        let line = trim(&line);
+        if let Some(name) = line.strip_prefix('[') {
+            headers = headers.saturating_add(1);
+            let mut name = name.chars();
+            // The last character goes, whatever it is: that is how uWSGI reads a header.
+            name.next_back();
+            normal.push('[');
+            normal.push_str(&escape(name.as_str()));
+            normal.push_str("]\n");
+            continue;
+        }
+        let (key, value) = line.split_once('=').map_or((line, ""), |(key, value)| (trim(key), trim(value)));
+        if key.is_empty() {
+            // Magic variables without a value can leave nothing at all.
+            if value.is_empty() {
+                continue;
+            }
+            return Err(IniError::Nameless(number));
+        }
+        if headers == 0 {
+            continue;
+        }
+        normal.push_str(&escape(key));
+        normal.push('=');
+        normal.push_str(&escape(value));
+        normal.push('\n');
+        lines.push(number);
+    }
+    Ok((normal, lines))
+}
+
+fn trim(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\r'])
+}
+
+/// What a stage of ours already disguised must not be revealed by [`unescape`]: a second level of disguise would
+/// be needed. A mark in front of every character of ours says whose it is.
+const OURS: char = '\u{10fffd}';
+
+fn escape(text: &str) -> String {
+    let acts = |c: char| c.is_whitespace() || "\\:=[];#\"'".contains(c);
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if acts(c) {
+            escaped.push(OURS);
+            escaped.push_str(&disguise(c.encode_utf8(&mut [0; 4]), |_| true));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+fn unescape(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            OURS => plain.extend(rest.next().map(|c| reveal(c.encode_utf8(&mut [0; 4])))),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn plain(text: &str, section: &str) -> Vec<(String, String, u32)> {
+        read(text, section, |line, _| line.to_owned())
+            .unwrap()
+            .into_iter()
+            .map(|item| (item.key, item.value, item.line))
+            .collect()
+    }
+
+    #[test]
+    fn lines_are_read_as_uwsgi_reads_them() {
+        type Items<'a> = &'a [(&'a str, &'a str, u32)];
+        let rows: &[(&str, Items<'_>)] = &[
+            ("[uwsgi]\na = b\n", &[("a", "b", 2)]),
+            ("[uwsgi]\r\n\r\n a\t=\tb \r\nmaster\r\nc=d", &[("a", "b", 3), ("master", "", 4), ("c", "d", 5)]),
+            ("x = 1\n[uwsgi]\na = 1", &[("a", "1", 3)]),
+            ("[uwsgi]\nenv = A=b=c", &[("env", "A=b=c", 2)]),
+            ("[uwsgi]\nkey: value\na : b = c", &[("key: value", "", 2), ("a : b", "c", 3)]),
+            (
+                "[uwsgi]\n; no\n# no\na = 1 # part\nb = x ; part",
+                &[("a", "1 # part", 4), ("b", "x ; part", 5)],
+            ),
+            ("[uwsgi]\na = 1\n[other]\nb = 2\n[uwsgi]\na = 3", &[("a", "1", 2), ("a", "3", 6)]),
+            ("[uwsgi] ; x\na = 1", &[]),
+            ("  [uwsgi]\na = 1", &[("a", "1", 2)]),
+            ("[ uwsgi ]\na = 1", &[]),
+            ("[uwsgi)\na = 1", &[("a", "1", 2)]),
+            (
+                "[uwsgi]\na = \"b\"\nc = 'd'\ne = \\n\\",
+                &[("a", "\"b\"", 2), ("c", "'d'", 3), ("e", "\\n\\", 4)],
+            ),
+            ("[uwsgi]\na = 1\0b = 2\nc = 3", &[("a", "1", 2), ("c", "3", 3)]),
+            ("[uwsgi]\na = 1\rb = 2", &[("a", "1\rb = 2", 2)]),
+            ("[uwsgi]\n\u{a0}a = \u{a0}", &[("\u{a0}a", "\u{a0}", 2)]),
+            ("[uwsgi]\na = [b]\nenv X = y", &[("a", "[b]", 2), ("env X", "y", 3)]),
+        ];
+        for (text, expected) in rows {
+            let read = plain(text, "uwsgi");
+            let read: Vec<_> = read.iter().map(|(k, v, line)| (k.as_str(), v.as_str(), *line)).collect();
+            assert_eq!(&read, expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_meaning_is_refused() {
+        let long = format!("[uwsgi]\na = {}", "x".repeat(VALUE_MAX));
+        let many = format!("[uwsgi]\n{}", "a\n".repeat(LINES_MAX));
+        for (text, error) in [
+            ("[uwsgi]\n= x", IniError::Nameless(2)),
+            (long.as_str(), IniError::LongLine(2)),
+            (many.as_str(), IniError::TooManyLines),
+        ] {
+            assert_eq!(read(text, "uwsgi", |line, _| line.to_owned()), Err(error));
+        }
+    }
+
+    /// The grammar once more, without the crate.
+    fn by_hand(text: &str) -> Vec<(String, String, u32)> {
+        let mut section = None;
+        let mut items = Vec::new();
+        for (line, number) in text.split('\n').zip(1..) {
+            let line = trim(line.split('\0').next().unwrap());
+            match line.chars().next() {
+                None | Some(';' | '#') => {}
+                Some('[') => {
+                    let mut name = line.chars().skip(1).collect::<String>();
+                    name.pop();
+                    section = Some(name);
+                }
+                Some(_) if section.as_deref() != Some("uwsgi") => {}
+                Some(_) => {
+                    let (key, value) = line.split_once('=').unwrap_or((line, ""));
+                    // A line of nothing but `=` says nothing.
+                    if trim(key).is_empty() {
+                        continue;
+                    }
+                    items.push((trim(key).to_owned(), trim(value).to_owned(), number));
+                }
+            }
+        }
+        items
+    }
+
+    proptest! {
+        #[test]
+        fn the_crate_and_our_index_agree(lines in prop::collection::vec("[ -~\t\r\u{a0}\u{85}é:=\\[\\]#;\"'\\\\]{0,12}", 0..12)) {
+            let text = format!("[uwsgi]\n{}", lines.join("\n"));
+            if let Ok(read) = read(&text, "uwsgi", |line, _| line.to_owned()) {
+                let read: Vec<_> = read.into_iter().map(|item| (item.key, item.value, item.line)).collect();
+                prop_assert_eq!(read, by_hand(&text));
+            }
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! The options of an instance.
+
+use std::path::PathBuf;
+
+use super::sift::{Said, Sift};
+use crate::config::address::{Address, Listen, Protocol};
+use crate::config::diagnostic::Severity;
+use crate::config::instance::{AppSource, InstanceSpec};
+use crate::config::table::{self, By};
+use crate::config::value;
+
+/// What the entries mean for an instance.
+pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
+    let obeyed = sift.obeyed();
+    let start = sift.raw.directory.clone();
+    let last = |name: &str| obeyed.iter().rfind(|said| said.name() == name).copied();
+    let mut reading = Reading {
+        chdir: last("chdir").map_or_else(|| start.clone(), |said| start.join(said.text())),
+        protocol: protocol(sift, last("protocol")),
+        is_abstract: last("abstract-socket").is_some_and(|said| said.flag()),
+        has_emperor: last("emperor").is_some(),
+        start,
+        spec: InstanceSpec { said: sift.raw.said(), ..InstanceSpec::default() },
+    };
+    for said in obeyed {
+        reading.obey(sift, said);
+    }
+    reading.finish(sift)
+}
+
+struct Reading {
+    spec: InstanceSpec,
+    /// Where relative names start that are used before `chdir`.
+    start: PathBuf,
+    /// Where those start that are used after it.
+    chdir: PathBuf,
+    protocol: Protocol,
+    is_abstract: bool,
+    has_emperor: bool,
+}
+
+impl Reading {
+    fn obey(&mut self, sift: &mut Sift<'_>, said: Said<'_>) {
+        if sift.identity(said, &mut self.spec.identity)
+            || self.workers(sift, said)
+            || self.sockets(sift, said)
+        {
+            return;
+        }
+        if self.app(sift, said) || self.files(sift, said) {
+            return;
+        }
+        match said.name() {
+            "strict" => {}
+            "print" => tracing::info!("{}", said.text()),
+            "plugins" | "need-plugins" => plugins(sift, said),
+            "emperor" => self.spec.emperor.extend(sift.path(said, &self.start)),
+            _ if said.by() == By::Emperor => {
+                if !self.has_emperor {
+                    sift.warn(said, "has no effect without an emperor", None);
+                }
+            }
+            name => sift.error(said, format!("liege forgot to obey {name}: please report this"), None),
+        }
+    }
+
+    fn workers(&mut self, sift: &mut Sift<'_>, said: Said<'_>) -> bool {
+        let workers = &mut self.spec.workers;
+        match said.name() {
+            "processes" => workers.processes = sift.count(said),
+            "threads" => workers.threads = sift.count(said).max(1),
+            "lazy-apps" | "lazy" => workers.lazy_apps = said.flag(),
+            "harakiri" => workers.harakiri_s = sift.count(said),
+            "max-requests" => workers.max_requests = large(sift, said),
+            "max-requests-delta" => workers.max_requests_delta = large(sift, said),
+            "min-worker-lifetime" => workers.min_lifetime_s = sift.count(said),
+            "worker-reload-mercy" => workers.reload_mercy_s = sift.count(said),
+            "reload-mercy" => workers.instance_mercy_s = sift.count(said),
+            "socket-timeout" => workers.socket_timeout_s = sift.count(said),
+            "buffer-size" => {
+                let bytes = sift.count(said);
+                if bytes < 1024 {
+                    let message = format!("a request's head may have only {bytes} bytes: hardly any fits");
+                    sift.warn(said, message, Some("the value is in bytes".to_owned()));
+                }
+                workers.buffer_size_bytes = bytes.min(65_535);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn sockets(&mut self, sift: &mut Sift<'_>, said: Said<'_>) -> bool {
+        match said.name() {
+            "socket" if said.entry.key == "uwsgi-socket" => self.listen(sift, said, Protocol::Uwsgi),
+            "socket" => self.listen(sift, said, self.protocol),
+            "http-socket" => self.listen(sift, said, Protocol::Http),
+            "http" => self.listen(sift, said, Protocol::Router),
+            "protocol" | "abstract-socket" => {}
+            "http-timeout" => self.spec.router.timeout_s = sift.count(said),
+            "http-keepalive" => self.spec.router.keepalive_s = keepalive(sift, said),
+            "listen" => self.spec.backlog = backlog(sift, said),
+            "chmod-socket" => match value::mode(said.entry.value.as_deref().unwrap_or("1")) {
+                Some(mode) => self.spec.chmod_socket = Some(mode),
+                None => {
+                    let suggestion = "three octal digits, such as 660";
+                    sift.error(
+                        said,
+                        format!("invalid chmod value: {}", said.text()),
+                        Some(suggestion.to_owned()),
+                    );
+                }
+            },
+            "chown-socket" => self.spec.chown_socket = sift.ownership(said),
+            "stats" => self.spec.stats.extend(sift.address(said, &self.chdir)),
+            _ => return false,
+        }
+        true
+    }
+
+    fn app(&mut self, sift: &mut Sift<'_>, said: Said<'_>) -> bool {
+        let app = &mut self.spec.app;
+        let interpreter = &mut self.spec.interpreter;
+        match said.name() {
+            "chdir" => {
+                app.chdir = sift.path(said, &self.start);
+            }
+            "wsgi-file" => {
+                let file = sift.path(said, &self.chdir).map(AppSource::File);
+                // A module wins over a file, wherever it stands: both name the same application in real files.
+                if !matches!(app.load, Some(AppSource::Module(_))) {
+                    app.load = file;
+                }
+            }
+            "module" if said.text().is_empty() => sift.error(said, "no module is named", None),
+            "module" => app.load = Some(AppSource::Module(said.text().to_owned())),
+            "callable" => app.callable = Some(said.text().to_owned()).filter(|name| !name.is_empty()),
+            "need-app" => app.need_app = said.flag(),
+            "pythonpath" => {
+                let pattern = self.start.join(said.text());
+                let found = match said.text().contains(['*', '?', '[']) {
+                    true => sift.around.matches(&pattern.to_string_lossy()),
+                    false => Vec::new(),
+                };
+                match found.is_empty() {
+                    true => app.pythonpath.push(pattern),
+                    false => app.pythonpath.extend(found.into_iter().map(PathBuf::from)),
+                }
+            }
+            "virtualenv" => interpreter.virtualenv = sift.path(said, &self.chdir),
+            // A bare name is looked up on the PATH.
+            "python" if !said.text().contains('/') => interpreter.python = Some(PathBuf::from(said.text())),
+            "python" => interpreter.python = sift.path(said, &self.start),
+            "extension" => interpreter.extension = sift.path(said, &self.start),
+            "env" => self.spec.env.extend(variable(sift, said)),
+            "unenv" => self.spec.env.push((said.text().to_owned(), None)),
+            _ => return false,
+        }
+        true
+    }
+
+    fn files(&mut self, sift: &mut Sift<'_>, said: Said<'_>) -> bool {
+        let (files, log) = (&mut self.spec.files, &mut self.spec.log);
+        match said.name() {
+            "pidfile" => files.pidfile = sift.path(said, &self.start),
+            "pidfile2" => files.pidfile2 = sift.path(said, &self.chdir),
+            "safe-pidfile" => files.safe_pidfile = sift.path(said, &self.chdir),
+            "logto" => log.logto = sift.path(said, &self.start),
+            "logto2" => log.logto2 = sift.path(said, &self.start),
+            "daemonize" => {
+                log.logto = sift.path(said, &self.start);
+                log.daemonize = true;
+            }
+            "disable-logging" => log.requests = !said.flag(),
+            "touch-reload" => self.spec.touch_reload.extend(sift.path(said, &self.start)),
+            "vacuum" => self.spec.vacuum = said.flag(),
+            "die-on-term" => self.spec.die_on_term = said.flag(),
+            "auto-procname" => self.spec.auto_procname = said.flag(),
+            "procname-prefix" => said.text().clone_into(&mut self.spec.procname_prefix),
+            "procname-prefix-spaced" => self.spec.procname_prefix = format!("{} ", said.text()),
+            _ => return false,
+        }
+        true
+    }
+
+    fn listen(&mut self, sift: &mut Sift<'_>, said: Said<'_>, protocol: Protocol) {
+        let directory = if protocol == Protocol::Router { &self.start } else { &self.chdir };
+        let address = match sift.address(said, directory) {
+            Some(Address::Unix(_)) if self.is_abstract && !said.text().starts_with('/') => {
+                Address::Abstract(said.text().to_owned())
+            }
+            Some(address) => address,
+            None => return,
+        };
+        let chosen_by_kernel = matches!(address, Address::Tcp { port: 0, .. });
+        if !chosen_by_kernel && self.spec.listen.iter().any(|listen| listen.address == address) {
+            sift.error(said, format!("{address} is there twice"), Some("remove one".to_owned()));
+        } else {
+            self.spec.listen.push(Listen { address, protocol });
+        }
+    }
+
+    fn finish(mut self, sift: &mut Sift<'_>) -> InstanceSpec {
+        let spec = &mut self.spec;
+        if !spec.procname_prefix.is_empty() {
+            spec.auto_procname = true;
+        }
+        spec.name = name(sift, spec);
+        if spec.emperor.is_empty() {
+            if spec.listen.is_empty() {
+                let message = "the -s/--socket option is missing: there is nothing to listen on";
+                sift.report_whole(
+                    Severity::Error,
+                    message,
+                    Some("say http-socket = :8080, or socket = app.sock"),
+                );
+            }
+            if spec.workers.processes == 0 {
+                let message = "processes is 0: nobody would serve";
+                sift.report_whole(Severity::Error, message, Some("say processes = 1 or more"));
+            }
+            if spec.app.load.is_none() {
+                let message = "no application is named: every request will be answered with 500";
+                sift.report_whole(
+                    Severity::Warning,
+                    message,
+                    Some("say module = pkg.mod:app, or wsgi-file = app.py"),
+                );
+            }
+        }
+        self.spec
+    }
+}
+
+/// The file's name, or the application's.
+fn name(sift: &Sift<'_>, spec: &InstanceSpec) -> String {
+    match (&sift.raw.file, &spec.app.load) {
+        (Some(file), _) => file.rsplit('/').next().unwrap_or(file).to_owned(),
+        (None, Some(AppSource::Module(module))) => module.clone(),
+        (None, Some(AppSource::File(path))) => {
+            path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+        }
+        (None, None) => "instance".to_owned(),
+    }
+}
+
+fn protocol(sift: &mut Sift<'_>, said: Option<Said<'_>>) -> Protocol {
+    let Some(said) = said else { return Protocol::Uwsgi };
+    match said.text() {
+        "uwsgi" => Protocol::Uwsgi,
+        "http" | "http11" => Protocol::Http,
+        other => {
+            let suggestion = "uwsgi or http".to_owned();
+            sift.error(said, format!("unable to find protocol {other}"), Some(suggestion));
+            Protocol::Uwsgi
+        }
+    }
+}
+
+fn plugins(sift: &mut Sift<'_>, said: Said<'_>) {
+    for plugin in said.text().split(',').map(str::trim).filter(|plugin| !plugin.is_empty()) {
+        if table::is_built_in(plugin) {
+            continue;
+        }
+        if said.name() == "need-plugins" {
+            sift.error(said, format!("unable to load plugin \"{plugin}\""), None);
+        } else {
+            sift.warn(said, format!("there is no plugin {plugin}"), None);
+        }
+    }
+}
+
+/// uWSGI reads anything but a number as off, which nobody means: here only what switches off does.
+fn keepalive(sift: &mut Sift<'_>, said: Said<'_>) -> u32 {
+    let default = crate::config::instance::RouterSpec::default().keepalive_s;
+    if value::integer(said.text()).1 {
+        return match sift.count(said) {
+            1 => default,
+            seconds => seconds,
+        };
+    }
+    if said.flag() { default } else { 0 }
+}
+
+fn backlog(sift: &mut Sift<'_>, said: Said<'_>) -> u32 {
+    const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
+    let wanted = sift.count(said);
+    let read = sift.around.read(std::path::Path::new(SOMAXCONN), 64).unwrap_or_default();
+    let most = value::integer(&String::from_utf8_lossy(&read)).0;
+    if most > 0 && i64::from(wanted) > most {
+        let message = format!("listen queue size is greater than the system max net.core.somaxconn ({most})");
+        sift.warn(said, message, Some("the kernel clips it".to_owned()));
+    }
+    wanted
+}
+
+/// Numbers that may be negative in uWSGI, and then are so large that they mean never.
+fn large(sift: &mut Sift<'_>, said: Said<'_>) -> u64 {
+    let number = sift.number(said);
+    u64::try_from(number).unwrap_or_else(|_| {
+        sift.warn(said, format!("{number} is read as 0"), None);
+        0
+    })
+}
+
+fn variable(sift: &mut Sift<'_>, said: Said<'_>) -> Option<(String, Option<String>)> {
+    let Some((name, value)) = said.text().split_once('=') else {
+        sift.warn(said, "has no `=`: nothing is set", None);
+        return None;
+    };
+    let (stripped, text) = (name.trim(), value.trim());
+    if (stripped, text) != (name, value) {
+        sift.warn(said, "spaces around the `=` are dropped", None);
+    }
+    if stripped.is_empty() || stripped.contains('\0') || text.contains('\0') {
+        sift.error(said, "this is no name of a variable", None);
+        return None;
+    }
+    Some((stripped.to_owned(), Some(text.to_owned())))
+}

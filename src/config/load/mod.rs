@@ -1,0 +1,81 @@
+//! What was said becomes what was meant: specs, with every mistake reported at once.
+
+mod emperor;
+#[cfg(test)]
+pub(super) mod fake;
+mod instance;
+mod sift;
+
+use super::assembly::Assembly;
+use super::diagnostic::{Diagnostic, Severity};
+use super::emperor::EmperorSpec;
+use super::instance::InstanceSpec;
+use super::raw::{ENVIRONMENT, Origin, Raw};
+use super::surroundings::Surroundings;
+use sift::Sift;
+
+/// A spec, or why there is none.
+#[derive(Clone, Debug)]
+pub struct Loaded<T> {
+    /// `None` if and only if there is an error among the diagnostics.
+    pub spec: Option<T>,
+    /// Everything that is wrong or doubtful, in the order of the configuration.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl<T> Loaded<T> {
+    fn new(spec: T, diagnostics: Vec<Diagnostic>) -> Self {
+        let refused = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+        Self { spec: (!refused).then_some(spec), diagnostics }
+    }
+
+    /// Only what refuses the configuration.
+    pub fn errors(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+}
+
+/// Reads a vassal's file, whose content is at hand: the file may be gone by now. `path` is the one by which the
+/// emperor found it.
+#[must_use]
+pub fn vassal(path: &str, bytes: &[u8], around: &dyn Surroundings) -> Loaded<InstanceSpec> {
+    let mut assembly = Assembly::new(around);
+    // The emperor's own options are not for vassals; those meant for them are marked.
+    for (name, value) in around.variables() {
+        if let Some(key) = name.strip_prefix("UWSGI_VASSAL_") {
+            assembly.say(&option_of(key), Some(&value), &Origin::of(ENVIRONMENT));
+        }
+    }
+    assembly.vassal(path, bytes);
+    let mut loaded = instance(assembly.finish(), around);
+    if let (Some(spec), Some((_, name))) = (&mut loaded.spec, path.rsplit_once('/')) {
+        name.clone_into(&mut spec.name);
+    }
+    loaded
+}
+
+/// What an instance was told.
+#[must_use]
+pub fn instance(raw: Raw, around: &dyn Surroundings) -> Loaded<InstanceSpec> {
+    let mut sift = Sift::new(&raw, around);
+    let spec = instance::read(&mut sift);
+    let diagnostics = sift.finish();
+    Loaded::new(spec, diagnostics)
+}
+
+/// What an emperor was told.
+#[must_use]
+pub fn emperor(raw: Raw, around: &dyn Surroundings) -> Loaded<EmperorSpec> {
+    let mut sift = Sift::new(&raw, around);
+    let spec = emperor::read(&mut sift);
+    let diagnostics = sift.finish();
+    Loaded::new(spec, diagnostics)
+}
+
+/// The option that an environment variable names, without its prefix.
+pub(super) fn option_of(variable: &str) -> String {
+    variable.to_ascii_lowercase().replace('_', "-")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,302 @@
+//! Goes through the entries: what is unknown, has no effect or is refused is dealt with here, alike for instances
+//! and emperors; what is left is to be obeyed.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use crate::config::address::Address;
+use crate::config::diagnostic::{Diagnostic, Severity, has_room};
+use crate::config::instance::{IdentitySpec, Ownership};
+use crate::config::raw::{COMMAND_LINE, ENVIRONMENT, Entry, Raw, Role};
+use crate::config::suggest;
+use crate::config::surroundings::Surroundings;
+use crate::config::table::{self, By, Kind, Row, Standing};
+use crate::config::value;
+
+/// One option to be obeyed.
+#[derive(Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub(super) row: &'static Row,
+    pub(super) entry: &'a Entry,
+}
+
+impl<'a> Said<'a> {
+    /// The canonical name.
+    pub(super) fn name(&self) -> &'static str {
+        self.row.name()
+    }
+
+    /// The value; a flag of the command line has `true`.
+    pub(super) fn text(&self) -> &'a str {
+        self.entry.value.as_deref().unwrap_or("true")
+    }
+
+    pub(super) fn flag(&self) -> bool {
+        value::flag(self.text())
+    }
+
+    pub(super) fn by(&self) -> By {
+        match self.row.standing {
+            Standing::Obeyed(by) => by,
+            _ => By::Config,
+        }
+    }
+}
+
+/// The entries of a configuration, and what is wrong with them.
+pub(super) struct Sift<'a> {
+    pub(super) raw: &'a Raw,
+    pub(super) around: &'a dyn Surroundings,
+    diagnostics: Vec<Diagnostic>,
+    warned: HashSet<&'a str>,
+}
+
+impl<'a> Sift<'a> {
+    pub(super) fn new(raw: &'a Raw, around: &'a dyn Surroundings) -> Self {
+        Self { raw, around, diagnostics: raw.diagnostics.clone(), warned: HashSet::new() }
+    }
+
+    /// All diagnostics, file by file in the order of their lines.
+    pub(super) fn finish(mut self) -> Vec<Diagnostic> {
+        let mut files: Vec<String> = Vec::new();
+        for diagnostic in &self.diagnostics {
+            if !files.contains(&diagnostic.file) {
+                files.push(diagnostic.file.clone());
+            }
+        }
+        self.diagnostics.sort_by_key(|diagnostic| {
+            let file = files.iter().position(|file| *file == diagnostic.file);
+            (file, diagnostic.line.unwrap_or(u32::MAX))
+        });
+        self.diagnostics
+    }
+
+    /// The options to be obeyed, in order; everything else is reported.
+    pub(super) fn obeyed(&mut self) -> Vec<Said<'a>> {
+        let strict = self.raw.is_strict();
+        let mut obeyed = Vec::new();
+        for entry in &self.raw.entries {
+            if entry.role == Role::Acted {
+                continue;
+            }
+            let Some(row) = table::find(&entry.key) else {
+                self.unknown(entry, strict);
+                continue;
+            };
+            let said = Said { row, entry };
+            self.doubt_comment(said);
+            match row.standing {
+                Standing::Obeyed(_) if row.kind == Kind::Language => {}
+                Standing::Obeyed(_) if said.text().contains('\u{fffd}') => {
+                    self.error(said, "the value is not UTF-8", None);
+                }
+                Standing::Obeyed(_) => obeyed.push(said),
+                Standing::Always => {
+                    if !said.flag() {
+                        self.warn_once(entry, &format!("cannot be switched off: {}", uncapitalised(row.doc)));
+                    }
+                }
+                Standing::NoEffect => self.no_effect(said, "has no effect"),
+                Standing::Later => self.no_effect(said, "has no effect yet"),
+                Standing::NotYet if is_harmless(said) => self.no_effect(said, "has no effect"),
+                Standing::NotYet => self.refuse(said, "liege cannot do this yet"),
+                Standing::Refused => self.refuse(said, "liege does not do this"),
+            }
+        }
+        obeyed
+    }
+
+    pub(super) fn error(&mut self, said: Said<'_>, message: impl Into<String>, suggestion: Option<String>) {
+        self.report(said.entry, Severity::Error, message.into(), suggestion);
+    }
+
+    pub(super) fn warn(&mut self, said: Said<'_>, message: impl Into<String>, suggestion: Option<String>) {
+        self.report(said.entry, Severity::Warning, message.into(), suggestion);
+    }
+
+    /// Reports what belongs to no single entry.
+    pub(super) fn report_whole(&mut self, severity: Severity, message: &str, suggestion: Option<&str>) {
+        let file = self.raw.file.clone().unwrap_or_else(|| COMMAND_LINE.to_owned());
+        self.diagnostics.push(Diagnostic {
+            severity,
+            file,
+            line: None,
+            option: None,
+            message: message.to_owned(),
+            suggestion: suggestion.map(str::to_owned),
+        });
+    }
+
+    /// A number as C reads it, with a warning when that is not all of the text.
+    pub(super) fn number(&mut self, said: Said<'_>) -> i64 {
+        let text = said.entry.value.as_deref().unwrap_or("1");
+        let (number, whole) = value::integer(text);
+        if !whole {
+            self.warn(said, format!("`{text}` is read as the number {number}"), None);
+        }
+        number
+    }
+
+    /// A number of at least 0.
+    pub(super) fn count(&mut self, said: Said<'_>) -> u32 {
+        let number = self.number(said);
+        match u32::try_from(number) {
+            Ok(count) if count <= i32::MAX as u32 => count,
+            Ok(_) => i32::MAX as u32,
+            Err(_) if number < 0 => {
+                self.error(
+                    said,
+                    format!("invalid value for option \"{}\": must be > 0", said.entry.key),
+                    None,
+                );
+                0
+            }
+            Err(_) => i32::MAX as u32,
+        }
+    }
+
+    /// A path, relative ones from `directory`.
+    pub(super) fn path(&mut self, said: Said<'_>, directory: &Path) -> Option<PathBuf> {
+        if said.text().is_empty() {
+            self.error(said, "the path is empty", None);
+            return None;
+        }
+        Some(directory.join(said.text()))
+    }
+
+    /// An address, relative paths from `directory`.
+    pub(super) fn address(&mut self, said: Said<'_>, directory: &Path) -> Option<Address> {
+        match Address::parse(said.text(), directory) {
+            Ok((address, doubt)) => {
+                if let Some(doubt) = doubt {
+                    self.warn(said, format!("`{}`: {doubt}", said.text()), None);
+                }
+                Some(address)
+            }
+            Err(error) => {
+                self.error(said, error, None);
+                None
+            }
+        }
+    }
+
+    /// Obeys the options about who a process runs as; whether it was one.
+    pub(super) fn identity(&mut self, said: Said<'_>, identity: &mut IdentitySpec) -> bool {
+        match said.name() {
+            "uid" => identity.uid = self.user(said, "user", "root"),
+            "gid" => identity.gid = self.user(said, "group", "root"),
+            "add-gid" => identity.add_gid.extend(self.user(said, "group", "root")),
+            "no-initgroups" => identity.no_initgroups = said.flag(),
+            "umask" => match value::octal(said.text()) {
+                Some(umask) => identity.umask = Some(umask),
+                None => self.error(said, format!("`{}` is not an octal number", said.text()), None),
+            },
+            "root-apps" => match said.text() {
+                "deny" => identity.deny_root_apps = true,
+                "allow" => identity.deny_root_apps = false,
+                other => self.error(said, format!("`{other}` is neither allow nor deny"), None),
+            },
+            _ => return false,
+        }
+        true
+    }
+
+    /// `user[:group]`.
+    pub(super) fn ownership(&mut self, said: Said<'_>) -> Option<Ownership> {
+        let (user, group) = match said.text().split_once([':', '.']) {
+            Some((user, group)) => (user, (!group.is_empty()).then(|| group.to_owned())),
+            None => (said.text(), None),
+        };
+        if user.is_empty() {
+            self.error(said, "unable to find user ", Some("write user:group".to_owned()));
+            return None;
+        }
+        Some(Ownership { user: user.to_owned(), group })
+    }
+
+    fn user(&mut self, said: Said<'_>, kind: &str, zero: &str) -> Option<String> {
+        let text = said.text();
+        if text.is_empty() || text.bytes().all(|byte| byte == b'0') {
+            let name = if text.is_empty() { "(empty)" } else { text };
+            self.error(said, format!("{kind} {name} not found."), Some(format!("for number 0 write {zero}")));
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    fn unknown(&mut self, entry: &'a Entry, strict: bool) {
+        if entry.role == Role::Placeholder {
+            return;
+        }
+        // Variables such as UWSGI_VERSION are common, and names are there to be referred to.
+        let is_used = self.raw.used.contains(&entry.key) || &*entry.origin.file == ENVIRONMENT;
+        if !strict && is_used || !self.warned.insert(&entry.key) {
+            return;
+        }
+        let severity = if strict { Severity::Error } else { Severity::Warning };
+        if !has_room(&self.diagnostics, severity) {
+            return;
+        }
+        let near = suggest::nearest(&entry.key, table::names());
+        let suggestion = near.map(|near| format!("did you mean {near}?"));
+        let message = match strict {
+            true => format!("[strict-mode] unknown config directive: {}", entry.key),
+            false => "unknown option".to_owned(),
+        };
+        self.report(entry, severity, message, suggestion);
+    }
+
+    fn no_effect(&mut self, said: Said<'a>, verdict: &str) {
+        let off = said.entry.value.as_deref().is_some_and(value::is_off);
+        // A bare flag in a file is on.
+        if !off || (said.row.kind == Kind::Flag && said.flag()) {
+            self.warn_once(said.entry, &format!("{verdict}: {}", said.row.doc));
+        }
+    }
+
+    fn refuse(&mut self, said: Said<'_>, verdict: &str) {
+        let off = said.entry.value.as_deref().is_some_and(value::is_off);
+        if !off || (said.row.kind == Kind::Flag && said.flag()) {
+            self.error(said, verdict, Some(said.row.doc.to_owned()));
+        }
+    }
+
+    fn doubt_comment(&mut self, said: Said<'_>) {
+        let free = matches!(said.row.kind, Kind::FreeText | Kind::Language);
+        if !free && value::has_trailing_comment(said.text()) {
+            let message = format!("`{}`: what looks like a comment is part of the value", said.text());
+            self.warn(said, message, Some("put comments on lines of their own".to_owned()));
+        }
+    }
+
+    fn warn_once(&mut self, entry: &'a Entry, message: &str) {
+        if self.warned.insert(&entry.key) {
+            self.report(entry, Severity::Warning, message.to_owned(), None);
+        }
+    }
+
+    fn report(&mut self, entry: &Entry, severity: Severity, message: String, suggestion: Option<String>) {
+        if has_room(&self.diagnostics, severity) {
+            self.diagnostics.push(entry.origin.diagnose(severity, Some(&entry.key), message, suggestion));
+        }
+    }
+}
+
+/// Uses of a refused option that ask for nothing more than what is done anyway.
+fn is_harmless(said: Said<'_>) -> bool {
+    let words: Vec<_> = said.text().split_whitespace().collect();
+    match (said.row.name(), words.as_slice()) {
+        // A stop is always graceful.
+        ("hook-master-start", ["unix_signal:15", "gracefully_kill_them_all"]) => true,
+        // Only silences the log of some requests.
+        ("route", [_, action]) => action.starts_with("donotlog:"),
+        // One request at a time is what happens.
+        ("async", ["1"]) => true,
+        _ => false,
+    }
+}
+
+fn uncapitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+}

@@ -1,0 +1,376 @@
+//! Rules of whole configurations, as rows.
+
+use std::path::PathBuf;
+
+use super::fake::Imagined;
+use super::*;
+use crate::config::address::{Address, Listen, Protocol};
+use crate::config::command_line;
+use crate::config::instance::AppSource;
+use crate::config::table::{self, By, Standing};
+
+const BASE: &str = "[uwsgi]\nhttp-socket = :8080\nmodule = app\n";
+
+fn load(lines: &str, world: &Imagined) -> Loaded<InstanceSpec> {
+    vassal("/srv/app.ini", format!("{BASE}{lines}\n").as_bytes(), world)
+}
+
+fn told(loaded: &Loaded<InstanceSpec>) -> Vec<String> {
+    loaded.diagnostics.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn options_reach_the_spec() {
+    type Check = fn(&InstanceSpec) -> bool;
+    let rows: &[(&str, Check)] = &[
+        ("", |s| {
+            s.name == "app.ini"
+                && s.workers.processes == 1
+                && s.app.load == Some(AppSource::Module("app".into()))
+        }),
+        ("processes = 4\nworkers = 3", |s| s.workers.processes == 3),
+        ("processes = 4 # four", |s| s.workers.processes == 4),
+        ("processes = %(%k + 1)", |s| s.workers.processes == 3),
+        ("threads = true", |s| s.workers.threads == 1),
+        ("lazy-apps", |s| s.workers.lazy_apps),
+        ("vacuum = false ; no", |s| s.vacuum),
+        ("vacuum = false", |s| !s.vacuum),
+        ("buffer-size = 65536", |s| s.workers.buffer_size_bytes == 65_535),
+        ("buffer-size = 400000", |s| s.workers.buffer_size_bytes == 65_535),
+        ("max-requests = -5", |s| s.workers.max_requests == 0),
+        ("harakiri = 30s", |s| s.workers.harakiri_s == 30),
+        ("chmod-socket = 660", |s| s.chmod_socket == Some(0o660)),
+        ("chmod-socket = 1", |s| s.chmod_socket == Some(0o666)),
+        ("chown-socket = nginx:www", |s| {
+            s.chown_socket.as_ref().is_some_and(|o| o.user == "nginx" && o.group.as_deref() == Some("www"))
+        }),
+        ("umask = 022", |s| s.identity.umask == Some(0o22)),
+        ("uid = www-data\nadd-gid = a\nadd-gid = b", |s| {
+            s.identity.add_gid.len() == 2 && s.identity.uid.is_some()
+        }),
+        ("root-apps = deny", |s| s.identity.deny_root_apps),
+        ("env = A=b=c\nunenv = D", |s| s.env == [("A".into(), Some("b=c".into())), ("D".into(), None)]),
+        ("env = B = 2", |s| s.env == [("B".into(), Some("2".into()))]),
+        ("chdir = proj\nsocket = a.sock\nvirtualenv = venv", |s| {
+            s.app.chdir == Some(PathBuf::from("/srv/proj"))
+                && s.listen.iter().any(|l| l.address == Address::Unix("/srv/proj/a.sock".into()))
+                && s.interpreter.virtualenv == Some(PathBuf::from("/srv/proj/venv"))
+        }),
+        ("chdir = /p\npidfile = a.pid\npidfile2 = b.pid\nlogto = l", |s| {
+            s.files.pidfile == Some(PathBuf::from("/srv/a.pid"))
+                && s.files.pidfile2 == Some(PathBuf::from("/p/b.pid"))
+                && s.log.logto == Some(PathBuf::from("/srv/l"))
+        }),
+        ("socket = @x\nprotocol = http", |s| {
+            s.listen.contains(&Listen { address: Address::Abstract("x".into()), protocol: Protocol::Http })
+        }),
+        ("uwsgi-socket = :1\nprotocol = http", |s| s.listen.iter().any(|l| l.protocol == Protocol::Uwsgi)),
+        ("http = :9090\nhttp-keepalive = true\nhttp-timeout = 7", |s| {
+            s.router.timeout_s == 7 && s.router.keepalive_s == 5 && s.listen.len() == 2
+        }),
+        ("http-keepalive = 30", |s| s.router.keepalive_s == 30),
+        ("http-keepalive = 0", |s| s.router.keepalive_s == 0),
+        ("procname-prefix-spaced = blog", |s| s.auto_procname && s.procname_prefix == "blog "),
+        ("disable-logging = true", |s| !s.log.requests),
+        ("wsgi-file = x.py", |s| s.app.load == Some(AppSource::Module("app".into()))),
+        ("python = python3.12", |s| s.interpreter.python == Some(PathBuf::from("python3.12"))),
+        ("python = bin/python", |s| s.interpreter.python == Some(PathBuf::from("/srv/bin/python"))),
+        ("touch-reload = %p", |s| s.touch_reload == [PathBuf::from("/srv/app.ini")]),
+        ("socket = :$(PORT)\npidfile = /run/%n.pid", |s| {
+            s.files.pidfile == Some(PathBuf::from("/run/app.pid"))
+        }),
+        ("stats = :1717\nstats = st.sock", |s| s.stats.len() == 2),
+        ("emperor = vassals", |s| s.emperor == [PathBuf::from("/srv/vassals")]),
+        ("static-map =\nspooler = false\nvhost = false", |s| s.listen.len() == 1),
+        ("hook-master-start = unix_signal:15 gracefully_kill_them_all", |s| s.listen.len() == 1),
+        ("base = /x\nlogto = %(base)/log", |s| s.log.logto == Some(PathBuf::from("/x/log"))),
+    ];
+    let world = Imagined::new(&[]).with("PORT", "8123");
+    for (lines, check) in rows {
+        let loaded = load(lines, &world);
+        let spec = loaded.spec.as_ref().unwrap_or_else(|| panic!("{lines}: {:?}", told(&loaded)));
+        assert!(check(spec), "{lines}: {spec:?}");
+    }
+}
+
+#[test]
+fn mistakes_are_told_with_their_line() {
+    for (lines, expected) in [
+        ("chmod-socket = 0666", "app.ini:4: error: chmod-socket: invalid chmod value: 0666"),
+        ("chmod-socket =", "app.ini:4: error: chmod-socket: invalid chmod value: "),
+        ("processes =", "error: processes is 0: nobody would serve"),
+        ("uid = 0", "app.ini:4: error: uid: user 0 not found. (for number 0 write root)"),
+        ("processes = -1", "invalid value for option \"processes\": must be > 0"),
+        (
+            "strict = tue\nprocess = 3",
+            "[strict-mode] unknown config directive: process (did you mean processes?)",
+        ),
+        ("static-map = /static=/x", "error: static-map: liege cannot do this yet (let the web server"),
+        ("php-docroot = /x", "error: php-docroot: liege does not do this (PHP is another language"),
+        ("gevent = 100", "error: gevent: liege cannot do this yet"),
+        ("hook-master-start = exec:rm -rf /", "error: hook-master-start: "),
+        ("route = ^/ basicauth:x,y:z", "error: route: "),
+        ("socket = host:abc", "error: socket: `abc` is not a port"),
+        ("socket = :8080", "app.ini:4: error: socket: :8080 is there twice"),
+        ("x = %(y)\ny = a%(x)", "stands for itself: %(x) → %(y) → %(x)"),
+        ("ini = gone.ini", "app.ini:4: error: realpath() of gone.ini failed"),
+        ("ini = app.ini", "files include each other more than 16 deep: app.ini → app.ini"),
+        ("set-placeholder = processes=3", "you cannot use processes as a placeholder"),
+        ("set = x", "invalid placeholder/--set value `x`"),
+        ("a = @(/gone)", "open(\"/gone\"): "),
+        ("else", "app.ini:4: error: else: no block is open here"),
+        ("need-plugin = sentry", "unable to load plugin \"sentry\""),
+        ("include = x.yaml", "unable to load configuration from x.yaml (YAML files are not read"),
+        ("yaml = x.yml", "error: yaml: liege does not do this (YAML"),
+        ("root-apps = no", "`no` is neither allow nor deny"),
+        ("inherit = base.ini", "realpath() of base.ini failed"),
+        ("logto =", "error: logto: the path is empty"),
+    ] {
+        let loaded = load(lines, &Imagined::new(&[]));
+        let told = told(&loaded);
+        assert!(told.iter().any(|line| line.contains(expected)), "{lines}: {told:#?}");
+        assert!(loaded.spec.is_none(), "{lines}");
+        assert!(loaded.errors().count() > 0);
+    }
+}
+
+#[test]
+fn doubts_do_not_refuse() {
+    for (lines, expected) in [
+        ("process = 10", "app.ini:4: warning: process: unknown option (did you mean processes?)"),
+        ("buffer-size = 64k", "warning: buffer-size: `64k` is read as the number 64"),
+        ("thunder-lock = true", "warning: thunder-lock: has no effect: "),
+        ("cheaper = 2", "warning: cheaper: has no effect yet: all `processes` run"),
+        ("log-4xx = true", "has no effect yet"),
+        ("master = false", "warning: master: cannot be switched off: there is always a master"),
+        ("logto = /x ; y", "what looks like a comment is part of the value"),
+        ("plugins = python3, sentry", "there is no plugin sentry"),
+        ("socket = 8000", "for a port write a colon before it"),
+        ("listen = 5000", "greater than the system max net.core.somaxconn (4096)"),
+        ("a = 100%", "app.ini:4: warning: `%` at the end of a line stands for nothing"),
+        ("a = %Y", "`%Y` is not a magic variable"),
+        ("if-env = X", "if-env: this block is never closed"),
+        ("emperor-freq = 3", "has no effect without an emperor"),
+        ("route = ^/healthz$ donotlog:", "warning: route: has no effect"),
+    ] {
+        let world = Imagined::new(&[("/proc/sys/net/core/somaxconn", "4096\n")]);
+        let loaded = load(lines, &world);
+        let told = told(&loaded);
+        assert!(told.iter().any(|line| line.contains(expected)), "{lines}: {told:#?}");
+        assert!(loaded.spec.is_some(), "{lines}: {told:#?}");
+    }
+}
+
+#[test]
+fn what_is_right_is_not_warned_of() {
+    let lines = "master = true\nenable-threads = true\nvacuum = true\nprocesses = 4\nthreads = 2\nbase = /x\n\
+        chdir = %(base)\nplugins = python3\nuid = www-data\nharakiri = 30\nset-placeholder = a=b\nstrict = false\n\
+        env = DJANGO_SETTINGS_MODULE=a.b\nlog-4xx = false\nmodule = a:b()";
+    assert_eq!(told(&load(lines, &Imagined::new(&[]))), Vec::<String>::new());
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let loaded = load("chmod-socket = 9\nuid = 0\nsocket = x:y\nstatic-map = a=b", &Imagined::new(&[]));
+    let lines: Vec<_> = loaded.errors().filter_map(|error| error.line).collect();
+    assert_eq!(lines, [4, 5, 6, 7]);
+}
+
+#[test]
+fn a_file_without_the_section_is_refused() {
+    for bytes in [&b""[..], b"\x00\xff\xfe", b"[other]\na = b\n", b"processes = 4\n"] {
+        let loaded = vassal("/srv/app.ini", bytes, &Imagined::new(&[]));
+        assert!(told(&loaded).iter().any(|line| line.contains("has no section [uwsgi]")), "{bytes:?}");
+    }
+}
+
+#[test]
+fn logic_includes_and_expansion_meet() {
+    let rows = [
+        ("if-env = A\nx = %(_)\nelse\nx = no\nendif", "x=1"),
+        ("if-env = B\nx = yes\nelse\nx = no\nendif", "x=no"),
+        ("if-env = A=2\nx = yes\nendif\ny = 3", "y=3"),
+        ("if-not-env = B\nx = yes\nend", "x=yes"),
+        ("for = a b\nk1 = %(_)\nk2 = %(_)\nendfor", "k1=a k1=b k2=a k2=b"),
+        ("for-times = 2\nk = %(_)\nend-for", "k=1 k=2"),
+        ("for = a b\nif-file = /srv/%(_).ini\nk = %(_)\nendif\nl = %(_)\nendfor", "k=/srv/a.ini l=a l=b"),
+        ("for-glob = /srv/*.ini\nk = %(_)\nend", "k=/srv/a.ini"),
+        ("for-glob = /no/*\nk = %(_)\nend", "k=/no/*"),
+        ("for-readline = lines\nk = %(_)\nend", "k=one k=two"),
+        ("if-opt = module=app\nx = 1\nendif", "x=1"),
+        ("if-dir = /srv\nx = %(_)\nend", "x=/srv"),
+        ("if-exists = $(HERE)/a.ini\nx = %(_)\nend", "x=/srv/a.ini"),
+        ("if-hostname = host\nx = 1\nend\nif-reload\ny = 1\nend", "x=1"),
+        ("if-plugin = python3\nx = 1\nend\nif-plugin = php\ny = 1\nend", "x=1"),
+        ("ini = a.ini", "in=a z=a"),
+        ("ini = :base\n[base]\nb = 1", "b=1"),
+        ("for = 1 2\nini = a.ini\nend", "in=a z=a in=a z=a"),
+        ("inherit = a.ini\nx = 1", "x=1 in=a z=%(in)"),
+        ("x = $(A)$(NONE)", "x=1$(NONE)"),
+        ("x = $(NONE:-d)$(A:-d)$(NONE-e)", "x=d1e"),
+        ("x = @(lines)", "x=one\ntwo"),
+        ("w1 = %(w2)\nw2 = %(w3)\nw3 = end", "w1=end w2=end w3=end"),
+        ("x = 1\nx = 2\ny = %(x)", "x=1 x=2 y=1"),
+        ("x = %(nope)%(also nope)", "x=%(nope)"),
+        ("set = x=%(A)\nA = v", "x=v A=v"),
+        ("x = %%(y)", "x=%(y)"),
+    ];
+    for (lines, expected) in rows {
+        let world =
+            Imagined::new(&[("/srv/a.ini", "[uwsgi]\nin = %n\nz = %(in)\n"), ("/srv/lines", "one\ntwo\n")]);
+        let world = world.with("A", "1").with("HERE", "/srv");
+        let mut assembly = Assembly::new(&world);
+        let file = format!("[uwsgi]\nmodule = app\n{lines}");
+        assembly.vassal("/srv/app.ini", file.as_bytes());
+        let raw = assembly.finish();
+        let acted = |key: &str| crate::config::logic::Word::of(key).is_some();
+        let said: Vec<_> = raw
+            .said()
+            .into_iter()
+            .skip(2)
+            .filter(|(key, _)| !acted(key) && !["ini", "inherit", "set"].contains(&key.as_str()))
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect();
+        assert_eq!(said.join(" "), expected, "{lines}: {:?}", raw.diagnostics);
+    }
+}
+
+#[test]
+fn a_vassals_name_is_data() {
+    for name in
+        ["$(HOME).ini", "@(passwd).ini", "%(module).ini", "a\nuid = root.ini", "100%.ini", "-x y;z#.ini"]
+    {
+        let path = format!("/srv/{name}");
+        let world = Imagined::new(&[("/srv/passwd", "root")]).with("HOME", "/root");
+        let loaded = vassal(&path, format!("{BASE}logto = /log/%s\n").as_bytes(), &world);
+        let spec = loaded.spec.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
+        assert_eq!(spec.log.logto, Some(PathBuf::from(format!("/log/{name}"))));
+        assert_eq!((spec.name.as_str(), spec.identity.uid), (name, None));
+    }
+}
+
+#[test]
+fn a_vassal_takes_only_what_is_meant_for_it_from_the_environment() {
+    let world = Imagined::new(&[]).with("UWSGI_EMPEROR", "/etc").with("UWSGI_VASSAL_THREADS", "3");
+    let spec = load("", &world).spec.unwrap();
+    assert_eq!((spec.workers.threads, spec.emperor.len()), (3, 0));
+}
+
+#[test]
+fn every_option_that_takes_effect_is_obeyed() {
+    for row in table::rows() {
+        let Standing::Obeyed(by) = row.standing else { continue };
+        for name in row.names {
+            let line = format!("{name} = 1");
+            let mut tellings = told(&load(&line, &Imagined::new(&[])));
+            if matches!(by, By::Emperor | By::Both) {
+                let world = Imagined::new(&[("/srv/e.ini", &format!("[uwsgi]\nemperor = /v\n{line}\n"))]);
+                let raw = command_line::read(&["--ini".into(), "e.ini".into()], &world).raw;
+                tellings.extend(emperor(raw, &world).diagnostics.iter().map(ToString::to_string));
+            }
+            assert!(!tellings.iter().any(|line| line.contains("forgot")), "{name}: {tellings:?}");
+        }
+    }
+}
+
+#[test]
+fn emperors_are_read() {
+    let world = Imagined::new(&[
+        ("/srv/e.ini", "[uwsgi]\nemperor = vassals\nuid = www-data\nmaster = true\n"),
+        ("/srv/x.ini", "x"),
+    ]);
+    let read = |arguments: &str| {
+        let arguments: Vec<_> = arguments.split(' ').map(str::to_owned).collect();
+        let raw = command_line::read(&arguments, &world).raw;
+        assert!(raw.is_emperor(), "{arguments:?}");
+        emperor(raw, &world)
+    };
+    let spec = read("e.ini").spec.unwrap();
+    assert_eq!(spec.directories, [PathBuf::from("/srv/vassals")]);
+    assert_eq!(spec.identity.uid.as_deref(), Some("www-data"));
+    let spec =
+        read("--emperor /a --emperor /b/*.ini --emperor dir:///c --api-http 127.0.0.1:90 --emperor-freq 5");
+    let spec = spec.spec.unwrap();
+    assert_eq!(spec.directories, ["/a", "/b", "/c"].map(PathBuf::from));
+    assert_eq!((spec.api_http, spec.rescan_ms), (Some(("127.0.0.1".into(), 90)), 5000));
+    for (arguments, expected) in [
+        ("--emperor /a/*/x.ini", "cannot watch the pattern"),
+        ("--emperor x.ini", "is not a directory"),
+        ("--emperor pg://x", "no pg:// monitor"),
+        ("--emperor /a --http-socket :80", "an emperor serves no application itself"),
+        ("--emperor /a --api-http 0.0.0.0:90", "not a loopback address"),
+        ("--emperor /a --vassal-set a=b", "liege cannot do this yet"),
+        ("--emperor /a --emperor-tyrant", "liege cannot do this yet"),
+    ] {
+        let loaded = read(arguments);
+        let told: Vec<_> = loaded.diagnostics.iter().map(ToString::to_string).collect();
+        assert!(
+            loaded.spec.is_none() && told.iter().any(|line| line.contains(expected)),
+            "{arguments}: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn command_lines_serve() {
+    let world = Imagined::new(&[]);
+    let line = "--http :9090 --wsgi-file foobar.py --master --processes 4 --threads 2 --stats 127.0.0.1:9191";
+    let arguments: Vec<_> = line.split(' ').map(str::to_owned).collect();
+    let raw = command_line::read(&arguments, &world).raw;
+    assert!(!raw.is_emperor());
+    let loaded = instance(raw, &world);
+    assert_eq!(told(&loaded), Vec::<String>::new());
+    let spec = loaded.spec.unwrap();
+    assert_eq!(spec.app.load, Some(AppSource::File("/srv/foobar.py".into())));
+    assert_eq!((spec.workers.processes, spec.workers.threads, spec.name.as_str()), (4, 2, "foobar.py"));
+    assert_eq!(spec.said.first(), Some(&("http".to_owned(), ":9090".to_owned())));
+}
+
+#[test]
+fn hostile_files_cost_a_bounded_amount() {
+    let bomb: String = (0..60).map(|n| format!("x{n} = %(x{0})%(x{0})%(x{0})\n", n + 1)).collect();
+    let chain: String = (0..5000).map(|n| format!("x{n} = a%(x{})\n", n + 1)).collect();
+    let loops = "for-times = 9999\n".repeat(6) + "k = %(_)%(_)\n";
+    let nested = "x = ".to_owned() + &"%(".repeat(30_000);
+    let twice = "ini = :uwsgi\n".repeat(3000);
+    let sets = format!("{}a=b", "set=".repeat(15_000));
+    let keys = "k = v\n".repeat(60_000);
+    let long = format!("x = {}", "y".repeat(1 << 20));
+    let items = format!("for = {}\n{}", "a ".repeat(30_000), "k = %(_)\n".repeat(2000));
+    let unknown: String = (0..20_000).map(|n| format!("unknown-option-{n} = 1\n")).collect();
+    let started = std::time::Instant::now();
+    for lines in [&bomb, &chain, &loops, &nested, &twice, &sets, &keys, &long, &items] {
+        let loaded = load(lines, &Imagined::new(&[]));
+        assert!(loaded.diagnostics.len() < 500);
+        assert!(loaded.spec.is_none() || lines == &nested, "{:.60}", lines);
+    }
+    assert!(load(&unknown, &Imagined::new(&[])).diagnostics.len() < 500);
+    // A generous bound, for a loaded machine without optimisation.
+    assert!(started.elapsed().as_secs() < 30, "{:?}", started.elapsed());
+}
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let mut file = b"[uwsgi]\n".to_vec();
+            file.extend(bytes);
+            let loaded = vassal("/srv/app.ini", &file, &Imagined::new(&[]));
+            prop_assert_eq!(loaded.spec.is_none(), loaded.errors().count() > 0);
+        }
+
+        #[test]
+        fn no_lines_panic(lines in prop::collection::vec(
+            "(processes|socket|x|y|for|if-env|endif|else|ini|set|env|chdir|listen|umask|%n) = (%\\(x\\)|%\\(y \\+ 1\\)|\\$\\(A\\)|@\\(b\\)|:80|:uwsgi|a=b|%\\(_\\)|é|[0-9]{1,30}|[ -~]{0,8})",
+            0..20,
+        )) {
+            let world = Imagined::new(&[("/srv/b", "%(x)")]).with("A", "%(y)");
+            let loaded = load(&lines.join("\n"), &world);
+            prop_assert_eq!(loaded.spec.is_none(), loaded.errors().count() > 0);
+        }
+    }
+}

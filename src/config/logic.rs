@@ -1,0 +1,193 @@
+//! `if-…`, `for…`, `else` and `end…`: which entries count, how often, and what `%(_)` is in each.
+//!
+//! A block is the list of contexts in which its entries count: none where a condition does not hold, one for each
+//! item of a loop. Blocks nest: an inner one is made of the contexts of the outer.
+
+use super::ini::VALUE_MAX;
+
+/// One way in which an entry counts: the value of `%(_)` there.
+pub(super) type Context = Option<String>;
+
+/// The contexts that a block may have at most.
+pub(super) const CONTEXTS_MAX: usize = 10_000;
+
+/// The blocks that are open.
+#[derive(Debug)]
+pub(super) struct Logic {
+    blocks: Vec<Block>,
+    outermost: Vec<Context>,
+}
+
+#[derive(Debug)]
+struct Block {
+    opened_by: String,
+    holds: Vec<Context>,
+    otherwise: Vec<Context>,
+    has_else: bool,
+}
+
+impl Default for Logic {
+    fn default() -> Self {
+        Self { blocks: Vec::new(), outermost: vec![None] }
+    }
+}
+
+/// What a key means to the blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// `for`, `for-glob`, `for-times`, `for-readline`.
+    Loop(Loop),
+    /// `if-…`, and whether it is negated.
+    If(Condition, bool),
+    /// `else`.
+    Else,
+    /// `end`, `endif`, `end-for` ….
+    End,
+}
+
+/// The kinds of loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Loop {
+    Items,
+    Glob,
+    Times,
+    Lines,
+}
+
+/// The kinds of condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condition {
+    Env,
+    Opt,
+    Exists,
+    File,
+    Directory,
+    Reload,
+    Hostname,
+    Plugin,
+}
+
+impl Word {
+    /// The meaning of a key, if it has one.
+    pub(super) fn of(key: &str) -> Option<Self> {
+        Some(match key {
+            "for" => Self::Loop(Loop::Items),
+            "for-glob" => Self::Loop(Loop::Glob),
+            "for-times" => Self::Loop(Loop::Times),
+            "for-readline" => Self::Loop(Loop::Lines),
+            "else" => Self::Else,
+            "end" | "endif" | "end-if" | "endfor" | "end-for" => Self::End,
+            _ => {
+                let condition = key.strip_prefix("if-").or_else(|| key.strip_prefix("if"))?;
+                let (negated, condition) = match condition.strip_prefix("not-") {
+                    Some(condition) => (true, condition),
+                    None => (false, condition),
+                };
+                let condition = match condition {
+                    "env" => Condition::Env,
+                    "opt" => Condition::Opt,
+                    "exists" => Condition::Exists,
+                    "file" => Condition::File,
+                    "dir" | "directory" => Condition::Directory,
+                    "reload" => Condition::Reload,
+                    "hostname" => Condition::Hostname,
+                    "plugin" => Condition::Plugin,
+                    _ => return None,
+                };
+                Self::If(condition, negated)
+            }
+        })
+    }
+}
+
+impl Logic {
+    /// The contexts in which the next entry counts.
+    pub(super) fn contexts(&self) -> &[Context] {
+        self.blocks.last().map_or(&self.outermost, |block| &block.holds)
+    }
+
+    /// Whether a block is open.
+    pub(super) fn is_open(&self) -> bool {
+        !self.blocks.is_empty()
+    }
+
+    /// The words that opened the blocks which are still open.
+    pub(super) fn unclosed(&self) -> impl Iterator<Item = &str> {
+        self.blocks.iter().map(|block| block.opened_by.as_str())
+    }
+
+    /// Opens a block: `holds` are the contexts of the enclosing one in which it counts (or a loop's items), and
+    /// `otherwise` those in which it does not.
+    pub(super) fn open(&mut self, opened_by: &str, holds: Vec<Context>, otherwise: Vec<Context>) {
+        self.blocks.push(Block { opened_by: opened_by.to_owned(), holds, otherwise, has_else: false });
+    }
+
+    /// From here on the entries count where those before did not.
+    ///
+    /// # Errors
+    /// Outside of a block, and a second time in the same one.
+    pub(super) fn turn(&mut self) -> Result<(), &'static str> {
+        match self.blocks.last_mut() {
+            None => Err("no block is open here"),
+            Some(block) if block.has_else => Err("this block had its else already"),
+            Some(block) => {
+                block.has_else = true;
+                std::mem::swap(&mut block.holds, &mut block.otherwise);
+                Ok(())
+            }
+        }
+    }
+
+    /// Closes the innermost block; a stray end does nothing.
+    pub(super) fn close(&mut self) {
+        self.blocks.pop();
+    }
+}
+
+/// Puts the context's value where `%(_)` stands; a value that would grow beyond [`VALUE_MAX`] stays as it is.
+pub(super) fn fill(value: &str, context: &Context) -> String {
+    let Some(item) = context else { return value.to_owned() };
+    let grown = value.matches("%(_)").count().saturating_mul(item.len()).saturating_add(value.len());
+    if grown > VALUE_MAX { value.to_owned() } else { value.replace("%(_)", item) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_recognised() {
+        for (key, word) in [
+            ("if-env", Some(Word::If(Condition::Env, false))),
+            ("ifenv", Some(Word::If(Condition::Env, false))),
+            ("if-not-dir", Some(Word::If(Condition::Directory, true))),
+            ("ifdir", Some(Word::If(Condition::Directory, false))),
+            ("if-hostname-match", None),
+            ("for-glob", Some(Word::Loop(Loop::Glob))),
+            ("endfor", Some(Word::End)),
+            ("else", Some(Word::Else)),
+            ("ifconfig", None),
+            ("format", None),
+        ] {
+            assert_eq!(Word::of(key), word, "{key}");
+        }
+    }
+
+    #[test]
+    fn blocks_nest_and_turn() {
+        let mut logic = Logic::default();
+        assert_eq!(logic.contexts(), [None]);
+        logic.open("if-env", vec![], vec![None]);
+        assert!(logic.contexts().is_empty());
+        logic.turn().unwrap();
+        assert_eq!(logic.contexts(), [None]);
+        assert!(logic.turn().is_err());
+        logic.open("for", vec![Some("a".into()), Some("b".into())], vec![]);
+        assert_eq!(logic.contexts().len(), 2);
+        logic.close();
+        logic.close();
+        logic.close();
+        assert!(!logic.is_open());
+        assert!(logic.turn().is_err());
+    }
+}

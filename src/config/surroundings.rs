@@ -1,0 +1,183 @@
+//! What a configuration depends on besides its text: files, the environment, the machine.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::sys::host;
+
+/// Everything outside of the text that its meaning depends on. Tests imagine one.
+pub trait Surroundings {
+    /// The environment.
+    fn variables(&self) -> Vec<(String, String)>;
+    /// One variable of the environment.
+    fn variable(&self, name: &str) -> Option<String>;
+    /// The directory that relative names start from.
+    fn directory(&self) -> PathBuf;
+    /// The content of a regular file, at most `limit` + 1 bytes of it.
+    ///
+    /// # Errors
+    /// When it cannot be read or is no regular file.
+    fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>>;
+    /// What an inherited descriptor yields, at most `limit` + 1 bytes of it.
+    ///
+    /// # Errors
+    /// When it is not open or cannot be read.
+    fn read_inherited(&self, descriptor: u32, limit: usize) -> io::Result<Vec<u8>>;
+    /// What lies at a path, links followed; `None`: nothing.
+    fn kind(&self, path: &Path) -> Option<Kind>;
+    /// The absolute path of a file: with links resolved, but the name itself kept if it is a link.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    fn locate(&self, path: &Path) -> io::Result<PathBuf>;
+    /// The inode number of a file.
+    fn inode(&self, path: &Path) -> Option<u64>;
+    /// The paths that match a shell pattern, sorted.
+    fn matches(&self, pattern: &str) -> Vec<String>;
+    /// The machine, the user and the time.
+    fn facts(&self) -> Facts;
+}
+
+/// What lies at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A socket, a device, a FIFO.
+    Other,
+}
+
+/// The machine, the user and the time: what the magic variables tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// CPUs online (`%k`).
+    pub cpus: u32,
+    /// The host's name (`%h`).
+    pub hostname: String,
+    /// The path of our binary (`%b`).
+    pub binary: String,
+    /// The real uid (`%u`).
+    pub uid: u32,
+    /// The real gid (`%g`).
+    pub gid: u32,
+    /// The user's name (`%U`).
+    pub user: String,
+    /// The group's name (`%G`).
+    pub group: String,
+    /// Microseconds since 1970 (`%T`).
+    pub unix_us: u64,
+    /// `UWSGI_RELOADS` is set: the instance runs after a reload (`if-reload`).
+    pub reloaded: bool,
+}
+
+/// The real world, as it was when this was made.
+#[derive(Clone, Debug)]
+pub struct World {
+    variables: BTreeMap<String, String>,
+    directory: PathBuf,
+}
+
+impl World {
+    /// The environment and the current directory of this process.
+    #[must_use]
+    pub fn here() -> Self {
+        Self::at(std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")))
+    }
+
+    /// The environment of this process, but another directory for relative names.
+    #[must_use]
+    pub fn at(directory: PathBuf) -> Self {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self { variables, directory }
+    }
+
+    fn resolve(&self, path: &Path) -> PathBuf {
+        self.directory.join(path)
+    }
+}
+
+/// More matches than this no pattern of a configuration needs.
+const MATCHES_MAX: usize = 10_000;
+
+impl Surroundings for World {
+    fn variables(&self) -> Vec<(String, String)> {
+        self.variables.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.directory.clone()
+    }
+
+    fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+        host::read_regular(&self.resolve(path), limit)
+    }
+
+    fn read_inherited(&self, descriptor: u32, limit: usize) -> io::Result<Vec<u8>> {
+        host::read_inherited(descriptor, limit)
+    }
+
+    fn kind(&self, path: &Path) -> Option<Kind> {
+        let kind = std::fs::metadata(self.resolve(path)).ok()?.file_type();
+        Some(match kind {
+            kind if kind.is_file() => Kind::File,
+            kind if kind.is_dir() => Kind::Directory,
+            _ => Kind::Other,
+        })
+    }
+
+    fn locate(&self, path: &Path) -> io::Result<PathBuf> {
+        let path = self.resolve(path);
+        if std::fs::symlink_metadata(&path)?.is_symlink() {
+            return Ok(path);
+        }
+        path.canonicalize()
+    }
+
+    fn inode(&self, path: &Path) -> Option<u64> {
+        use std::os::unix::fs::MetadataExt;
+        std::fs::metadata(self.resolve(path)).ok().map(|metadata| metadata.ino())
+    }
+
+    fn matches(&self, pattern: &str) -> Vec<String> {
+        // Relative patterns are matched from our directory, but yield relative paths, as glob(3) does.
+        let prefix = if pattern.starts_with('/') {
+            String::new()
+        } else {
+            format!("{}/", glob::Pattern::escape(&self.directory.to_string_lossy()))
+        };
+        let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
+        let Ok(found) = glob::glob_with(&format!("{prefix}{pattern}"), options) else { return Vec::new() };
+        let base = if prefix.is_empty() { Path::new("") } else { self.directory.as_path() };
+        found
+            .flatten()
+            .take(MATCHES_MAX)
+            .map(|path| path.strip_prefix(base).unwrap_or(&path).to_string_lossy().into_owned())
+            .collect()
+    }
+
+    fn facts(&self) -> Facts {
+        let (uid, gid) = host::ids();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Facts {
+            cpus: host::cpus(),
+            hostname: host::name(),
+            binary: std::env::args().next().unwrap_or_default(),
+            uid,
+            gid,
+            user: host::user_name(uid),
+            group: host::group_name(gid),
+            unix_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
+            reloaded: self.variables.contains_key("UWSGI_RELOADS"),
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Every option once: its names, its kind, its default, what it means, who obeys it — or why nobody does.
+
+mod harmless;
+mod not_yet;
+mod obeyed;
+mod refused;
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::sync::LazyLock;
+
+/// One option, or a family of options that are treated alike.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Row {
+    /// The name, then its aliases; in a family that has no effect or is refused, its members.
+    pub names: &'static [&'static str],
+    /// The short option of the command line.
+    pub short: Option<char>,
+    /// What its value is.
+    pub kind: Kind,
+    /// Whether its value may be left out on the command line, and then must be attached.
+    pub optional: bool,
+    /// What becomes of it.
+    pub standing: Standing,
+    /// The value without it, for people.
+    pub default: &'static str,
+    /// What it does; for an option without effect, why that is safe; for a refused one, what to do instead.
+    pub doc: &'static str,
+}
+
+/// What the value of an option is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// On unless `false`, `off`, `no` or `0`; no argument on the command line.
+    Flag,
+    /// Leading digits, as C reads them.
+    Number,
+    /// Anything.
+    Text,
+    /// Anything, and a `#` or `;` in it is no mistaken comment.
+    FreeText,
+    /// A path.
+    Path,
+    /// A socket address.
+    Address,
+    /// Three octal digits.
+    Mode,
+    /// A user or group.
+    Identity,
+    /// `name=value`.
+    Pair,
+    /// Acts while the configuration is read.
+    Language,
+}
+
+/// Who obeys an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Reading the configuration.
+    Config,
+    /// The master of an instance.
+    Master,
+    /// The workers.
+    Worker,
+    /// The router of `http`.
+    Router,
+    /// The emperor.
+    Emperor,
+    /// The emperor and an instance, each for itself.
+    Both,
+}
+
+/// What becomes of an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It takes effect.
+    Obeyed(By),
+    /// It is always so: saying it changes nothing, switching it off is worth a warning.
+    Always,
+    /// Accepted with a warning: for good, it does not matter here.
+    NoEffect,
+    /// Accepted with a warning: it will have its effect one day, and is not missed for serving.
+    Later,
+    /// Refused until it exists: without it something else would be served, or something unsafe done.
+    NotYet,
+    /// Refused for good.
+    Refused,
+}
+
+/// All options, by what becomes of them.
+pub static OPTIONS: [&[Row]; 4] = [obeyed::ROWS, harmless::ROWS, not_yet::ROWS, refused::ROWS];
+
+/// All options.
+pub fn rows() -> impl Iterator<Item = &'static Row> {
+    OPTIONS.iter().flat_map(|rows| rows.iter())
+}
+
+/// The option of that name or alias.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Row> {
+    static INDEX: LazyLock<HashMap<&str, &Row>> =
+        LazyLock::new(|| rows().flat_map(|row| row.names.iter().map(move |name| (*name, row))).collect());
+    INDEX.get(name).copied()
+}
+
+/// The option of that letter.
+#[must_use]
+pub fn find_short(letter: char) -> Option<&'static Row> {
+    rows().find(|row| row.short == Some(letter))
+}
+
+/// All names and aliases.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    rows().flat_map(|row| row.names.iter().copied())
+}
+
+/// Whether a plugin of uWSGI of that name is part of liege, or needs to be none.
+#[must_use]
+pub fn is_built_in(plugin: &str) -> bool {
+    // Paths occur: /usr/lib/uwsgi/plugins/python3_plugin.so.
+    let name =
+        plugin.rsplit('/').next().unwrap_or_default().trim_end_matches(".so").trim_end_matches("_plugin");
+    let version = name.strip_prefix("python").map(|version| version.strip_prefix('-').unwrap_or(version));
+    version.is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
+        || ["http", "corerouter", "logfile", "ping", "signal", "stats_pusher_file"].contains(&name)
+}
+
+impl Row {
+    /// The first name: the one that the code and the documentation use.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.names.first().copied().unwrap_or_default()
+    }
+
+    const fn new(
+        names: &'static [&'static str],
+        kind: Kind,
+        standing: Standing,
+        default: &'static str,
+        doc: &'static str,
+    ) -> Self {
+        Self { names, short: None, kind, optional: false, standing, default, doc }
+    }
+
+    const fn short(mut self, letter: char) -> Self {
+        self.short = Some(letter);
+        self
+    }
+
+    const fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+}
+
+/// The option part of `docs/configuration.md`.
+#[must_use]
+pub fn markdown() -> String {
+    let mut text = String::new();
+    for (title, wanted) in [
+        ("Options that take effect", &obeyed::ROWS),
+        ("Options that are accepted", &harmless::ROWS),
+        ("Options that are refused until they exist", &not_yet::ROWS),
+        ("Options that are refused", &refused::ROWS),
+    ] {
+        let _ = writeln!(text, "### {title}\n");
+        text.push_str("| option | value | default | obeyed by | meaning |\n|---|---|---|---|---|\n");
+        for row in *wanted {
+            let names: Vec<_> = row.names.iter().map(|name| format!("`{name}`")).collect();
+            let short = row.short.map(|letter| format!(", `-{letter}`")).unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "| {}{short} | {} | {} | {} | {} |",
+                names.join(", "),
+                row.kind.label(),
+                row.default,
+                row.standing.label(),
+                row.doc.replace('|', "\\|"),
+            );
+        }
+        text.push('\n');
+    }
+    text
+}
+
+impl Kind {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Flag => "flag",
+            Self::Number => "number",
+            Self::Text | Self::FreeText => "text",
+            Self::Path => "path",
+            Self::Address => "address",
+            Self::Mode => "mode",
+            Self::Identity => "name or number",
+            Self::Pair => "name=value",
+            Self::Language => "–",
+        }
+    }
+}
+
+impl Standing {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Obeyed(By::Config) => "the reader",
+            Self::Obeyed(By::Master) => "the master",
+            Self::Obeyed(By::Worker) => "the workers",
+            Self::Obeyed(By::Router) => "the router",
+            Self::Obeyed(By::Emperor) => "the emperor",
+            Self::Obeyed(By::Both) => "the emperor, the master",
+            Self::Always => "always so",
+            Self::NoEffect => "no effect",
+            Self::Later => "no effect yet",
+            Self::NotYet => "refused: not yet",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_and_letter_is_there_once() {
+        let mut seen = HashSet::new();
+        for name in names() {
+            assert!(seen.insert(name.to_owned()), "{name} is there twice");
+            assert_eq!(name.trim(), name);
+        }
+        for row in rows() {
+            assert!(!row.doc.is_empty() && !row.doc.ends_with('.'), "{}", row.name());
+            if let Some(letter) = row.short {
+                assert!(seen.insert(format!("-{letter}")), "-{letter} is there twice");
+            }
+        }
+        assert!(seen.len() > 500, "{}", seen.len());
+    }
+
+    #[test]
+    fn plugins_of_python_are_built_in() {
+        for (plugin, built_in) in [
+            ("python3", true),
+            ("python", true),
+            ("python35", true),
+            ("python-3.11", true),
+            ("/usr/lib/uwsgi/plugins/python3_plugin.so", true),
+            ("http", true),
+            ("sentry", false),
+            ("php", false),
+            ("pythonish", false),
+        ] {
+            assert_eq!(is_built_in(plugin), built_in, "{plugin}");
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_every_option() {
+        let text = markdown();
+        for name in names() {
+            assert!(text.contains(&format!("`{name}`")), "{name}");
+        }
+    }
+}
