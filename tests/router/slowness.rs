@@ -1,0 +1,93 @@
+//! Slow clients delay nobody, and hold no worker.
+
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+use crate::master::Master;
+
+#[test]
+fn clients_that_send_slowly_or_nothing_delay_nobody() {
+    let master = Master::start();
+    let mut worker = master.worker(0);
+    let mut slow: Vec<Client> = Vec::new();
+    for n in 0..60 {
+        let mut client = Client::connect(master.address);
+        client.send(["", "GET / HT", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nab"][n % 3]);
+        slow.push(client);
+    }
+    master.settle();
+    let start = Instant::now();
+    let mut client = Client::get(master.address, "/quick");
+    assert_eq!(worker.answer("quick"), "/quick");
+    assert_eq!(client.answer().body, "quick");
+    assert!(start.elapsed() < Duration::from_secs(1));
+    // A slow body gets its worker when it is complete.
+    slow[2].send("cdefghi");
+    assert_eq!(worker.receive().body, b"abcdefghi");
+    worker.reply("slow");
+    assert_eq!(slow[2].answer().body, "slow");
+}
+
+#[test]
+fn a_client_that_does_not_read_frees_its_worker_at_once() {
+    let master = Master::start();
+    let mut worker = master.worker(0);
+    let mut lazy: Vec<Client> = (0..4).map(|n| Client::get(master.address, &format!("/big{n}"))).collect();
+    let big = "x".repeat(1_000_000);
+    for _ in &lazy {
+        worker.answer(&big);
+    }
+    let mut client = Client::get(master.address, "/quick");
+    assert_eq!(worker.answer("quick"), "/quick");
+    assert_eq!(client.answer().body, "quick");
+    for client in &mut lazy {
+        assert_eq!(client.answer().body.len(), big.len());
+    }
+}
+
+#[test]
+fn a_long_answer_is_held_back_until_its_client_reads() {
+    let master = Master::start();
+    let mut worker = master.worker(0);
+    let mut client = Client::get(master.address, "/endless");
+    worker.receive();
+    let length = 200 * 1024 * 1024;
+    worker.write(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").as_bytes());
+    let taken = worker.write_until_held_back(length);
+    // The router's buffer, and those of the kernel on both sides of it.
+    assert!(taken < 32 * 1024 * 1024, "{taken}");
+    assert_eq!(client.head().status, 200);
+    let reading = std::thread::spawn(move || client.rest().len());
+    worker.write(&vec![b'x'; 8 * 1024 * 1024]);
+    worker.die();
+    assert_eq!(reading.join().unwrap(), taken + 8 * 1024 * 1024);
+}
+
+#[test]
+fn a_client_that_leaves_an_answer_leaves_the_worker_useful() {
+    let master = Master::start();
+    let mut worker = master.worker(0);
+    let mut client = Client::get(master.address, "/left");
+    worker.receive();
+    worker.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n");
+    assert_eq!(client.head().status, 200);
+    drop(client);
+    // The rest has an end within reason: it is thrown away.
+    worker.write(format!("{:x}\r\n{}\r\n0\r\n\r\n", 3_000_000, "x".repeat(3_000_000)).as_bytes());
+    let mut client = Client::get(master.address, "/next");
+    assert_eq!(worker.answer("next"), "/next");
+    assert_eq!(client.answer().body, "next");
+}
+
+#[test]
+fn an_endless_answer_is_cut_off_when_its_client_is_gone() {
+    let master = Master::start();
+    let mut worker = master.worker(0);
+    let mut client = Client::get(master.address, "/stream");
+    worker.receive();
+    worker.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffff\r\n");
+    assert_eq!(client.head().status, 200);
+    drop(client);
+    assert!(worker.is_cut_off());
+    master.assert_lost(0);
+}
