@@ -18,6 +18,7 @@ use command::{Command, Role};
 use exit::Exit;
 use paper::{complain, print};
 
+use crate::router;
 use crate::sys::signals;
 
 /// Runs what the command line asks for.
@@ -60,8 +61,11 @@ fn run(command: Command) -> ExitCode {
     }
 }
 
-fn play(_role: Role) -> ExitCode {
-    ExitCode::FAILURE
+fn play(role: Role) -> ExitCode {
+    match role {
+        Role::Router => router::run::main(),
+        Role::Instance | Role::Rehearse => ExitCode::FAILURE,
+    }
 }
 
 /// Runs a command that asks the API.

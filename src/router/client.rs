@@ -68,7 +68,7 @@ pub(super) async fn serve(held: Held, socket: Socket, facts: Facts) {
     if let Some(refusal) = client.watch.refusal()
         && front.may_log()
     {
-        tracing::info!(peer = ?client.facts.peer.1, "refused a request: {refusal}");
+        tracing::info!("refused a request of {}: {refusal}", client.facts);
     }
 }
 
@@ -86,7 +86,7 @@ async fn answer(
                 let refusal = client.watch.refusal();
                 let status = error.status().or(refusal.map(|refusal| refusal.status)).ok_or(ClientGone)?;
                 if refusal.is_none() && front.may_log() {
-                    tracing::warn!(peer = ?client.facts.peer.1, "{status}: {error}");
+                    tracing::warn!("{status} for {}: {error}", client.facts);
                 }
                 let mut response = page(status);
                 close(response.headers_mut());

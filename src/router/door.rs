@@ -130,6 +130,7 @@ impl Listener {
                 // A response leaves in whole writes; what streams must not wait for an acknowledgement.
                 stream.set_nodelay(true)?;
                 let facts = Facts {
+                    remote: Some(remote),
                     peer: Connection::new(Some(remote), Some(local.port())).to_field(),
                     host: HeaderValue::from_str(&local.to_string())
                         .unwrap_or_else(|_| HeaderValue::from_static("localhost")),
@@ -139,6 +140,7 @@ impl Listener {
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
                 let facts = Facts {
+                    remote: None,
                     peer: Connection::new(None, None).to_field(),
                     host: HeaderValue::from_static("localhost"),
                 };

@@ -1,5 +1,8 @@
 //! Which fields pass from a client to a worker, and back.
 
+use std::fmt;
+use std::net::SocketAddr;
+
 use http::header::{
     self, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
@@ -17,10 +20,21 @@ static HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// What every request of a connection gets.
 #[derive(Debug)]
 pub(super) struct Facts {
+    /// The client, for the log; `None` on a unix socket.
+    pub(super) remote: Option<SocketAddr>,
     /// The field that tells the worker who the client is.
     pub(super) peer: (HeaderName, HeaderValue),
     /// `Host` of a request without one, as HTTP/1.0 allows.
     pub(super) host: HeaderValue,
+}
+
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.remote {
+            Some(remote) => remote.fmt(f),
+            None => f.write_str("a unix socket"),
+        }
+    }
 }
 
 /// Makes a client's head the one that a worker gets. `length` is that of the body, which is complete; `None` when
@@ -110,6 +124,7 @@ mod tests {
     fn facts() -> Facts {
         let remote = "192.0.2.7:4711".parse().unwrap();
         Facts {
+            remote: None,
             peer: Connection::new(Some(remote), Some(9090)).to_field(),
             host: HeaderValue::from_static("127.0.0.1:9090"),
         }

@@ -61,6 +61,8 @@ pub(super) struct Trace {
     pub(super) read: u64,
     /// The connection was reset: on a unix socket this means that the peer closed it with bytes in it unread.
     pub(super) reset: bool,
+    /// A write failed: the request did not get through whole.
+    pub(super) cut: bool,
 }
 
 /// How far a request got at a worker that is gone.
@@ -85,7 +87,7 @@ impl Trace {
             Self { read: 1.., .. } => Reached::Answered,
             Self { written: 0, .. } => Reached::Nothing,
             Self { written: ..=FIRST_READ_BYTES, writes: 1, reset: true, .. } => Reached::Nothing,
-            Self { reset: true, .. } => Reached::Part,
+            Self { reset, cut, .. } if reset || cut => Reached::Part,
             Self { .. } => Reached::All,
         }
     }
@@ -113,7 +115,7 @@ mod tests {
 
     #[test]
     fn how_far_a_request_got() {
-        let trace = |written, writes, read, reset| Trace { written, writes, read, reset };
+        let trace = |written, writes, read, reset| Trace { written, writes, read, reset, cut: false };
         for (trace, expected) in [
             (trace(0, 0, 0, false), Reached::Nothing),
             (trace(0, 0, 0, true), Reached::Nothing),
@@ -123,6 +125,8 @@ mod tests {
             (trace(300, 2, 0, true), Reached::Part),
             (trace(300, 1, 0, false), Reached::All),
             (trace(300, 1, 1, true), Reached::Answered),
+            (Trace { cut: true, ..trace(0, 0, 0, false) }, Reached::Nothing),
+            (Trace { cut: true, ..trace(300, 1, 0, false) }, Reached::Part),
         ] {
             assert_eq!(trace.reached(), expected, "{trace:?}");
         }

@@ -106,6 +106,12 @@ impl Link<'_> {
 
     async fn pass_on(&mut self, job: Job, response: Response<Incoming>) {
         let (mut head, mut body) = response.into_parts();
+        if head.status.is_informational() {
+            // A change of protocol that nobody asked for.
+            self.connection = None;
+            job.answer(Err(Trouble::BadAnswer));
+            return;
+        }
         fields::to_client(&mut head.headers);
         match poll_fn(|cx| Poll::Ready(beginning(&mut body, cx))).await {
             Beginning::Whole(bytes) => {
@@ -220,11 +226,13 @@ impl Line {
     }
 
     fn wrote(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(Ok(length)) = &written {
-            self.note(|trace| {
+        match &written {
+            Poll::Ready(Ok(length)) => self.note(|trace| {
                 trace.written = trace.written.saturating_add(u64::try_from(*length).unwrap_or(u64::MAX));
                 trace.writes = trace.writes.saturating_add(1);
-            });
+            }),
+            Poll::Ready(Err(_)) => self.note(|trace| trace.cut = true),
+            Poll::Pending => {}
         }
         written
     }

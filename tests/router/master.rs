@@ -46,7 +46,10 @@ impl Master {
     /// Names the listeners, and waits until they are used.
     pub(crate) fn serve(&self, listeners: Vec<(Listen, OwnedFd)>) {
         let (listeners, fds): (Vec<_>, Vec<_>) = listeners.into_iter().unzip();
-        self.send(&ToRouter::Serve { listeners, spec: Box::new(serde_json::from_value(spec()).unwrap()) }, &fds);
+        self.send(
+            &ToRouter::Serve { listeners, spec: Box::new(serde_json::from_value(spec()).unwrap()) },
+            &fds,
+        );
         assert!(matches!(self.receive(), FromRouter::Ready));
     }
 

@@ -26,17 +26,22 @@ impl Worker {
 
     /// The next request, whole.
     pub(crate) fn receive(&mut self) -> Got {
+        let head = self.receive_head();
+        let length = field(&head, "content-length").map_or(0, |text| text.parse().unwrap());
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).unwrap();
+        Got { head, body }
+    }
+
+    /// The next request's head.
+    pub(crate) fn receive_head(&mut self) -> String {
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") {
             assert_eq!(self.0.read(&mut byte).expect("a request"), 1, "a request, not the end");
             head.extend(byte);
         }
-        let head = String::from_utf8(head).unwrap();
-        let length = field(&head, "content-length").map_or(0, |text| text.parse().unwrap());
-        let mut body = vec![0; length];
-        self.0.read_exact(&mut body).unwrap();
-        Got { head, body }
+        String::from_utf8(head).unwrap()
     }
 
     /// The next request, answered with this text; its target.
