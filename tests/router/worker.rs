@@ -77,11 +77,9 @@ impl Worker {
 
     /// Whether writing fails because the router closed the connection.
     pub(crate) fn is_cut_off(&mut self) -> bool {
-        let piece = [b'x'; 1024];
         loop {
-            match self.0.write(&piece) {
-                Ok(_) => {}
-                Err(error) => return error.kind() == ErrorKind::BrokenPipe,
+            if let Err(error) = self.0.write_all(&[b'x'; 1024]) {
+                return error.kind() == ErrorKind::BrokenPipe;
             }
         }
     }
