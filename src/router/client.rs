@@ -47,16 +47,17 @@ pub(super) async fn serve(held: Held, socket: Socket, facts: Facts) {
     let front = &client.front;
     let over = {
         let mut closing = pin!(front.after(Phase::Draining));
-        let mut waits = false;
-        // A new phase wakes this task once; at its other wake-ups a look at the phase is enough.
+        let mut seen = None;
+        // Every new phase wakes this task; at its other wake-ups a look at the phase is enough.
         poll_fn(|cx| {
             if connection.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(true);
             }
-            if waits && front.phase() < Phase::Closing {
+            let phase = Some(front.phase());
+            if seen == phase {
                 return Poll::Pending;
             }
-            waits = true;
+            seen = phase;
             closing.as_mut().poll(cx).map(|()| false)
         })
         .await
