@@ -2,13 +2,17 @@
 
 pub mod background;
 pub mod clock;
+pub mod exec;
 pub mod fd;
 pub mod file;
 pub mod fork;
 pub mod host;
 pub mod inotify;
+pub mod limits;
 pub mod memfd;
+pub mod output;
 pub mod own;
+pub mod pipe;
 pub mod process;
 pub mod reactor;
 pub mod seqpacket;

@@ -3,6 +3,7 @@
 use std::io;
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use tokio::signal::unix::{self, SignalKind};
 
 /// `SIGURG`, which tokio has no name for.
 pub const URGENT: i32 = Signal::SIGURG as i32;
@@ -56,6 +57,64 @@ pub fn block_all() -> io::Result<()> {
 /// `sigprocmask`.
 pub fn unblock_all() -> io::Result<()> {
     set_mask(&SigSet::empty())
+}
+
+/// A signal that a supervising loop acts on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// `SIGHUP`.
+    Hup,
+    /// `SIGINT`.
+    Int,
+    /// `SIGQUIT`.
+    Quit,
+    /// `SIGTERM`.
+    Term,
+    /// `SIGUSR1`.
+    Usr1,
+    /// `SIGCHLD`: one child or many ended.
+    Child,
+}
+
+/// The signals that a supervising loop acts on, as they come. Make it before [`unblock_all`], so that those which came
+/// during the start are not lost.
+#[derive(Debug)]
+pub struct Signals {
+    hup: unix::Signal,
+    int: unix::Signal,
+    quit: unix::Signal,
+    term: unix::Signal,
+    usr1: unix::Signal,
+    child: unix::Signal,
+}
+
+impl Signals {
+    /// Installs the handlers.
+    ///
+    /// # Errors
+    /// `sigaction`, or there is no runtime.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            hup: unix::signal(SignalKind::hangup())?,
+            int: unix::signal(SignalKind::interrupt())?,
+            quit: unix::signal(SignalKind::quit())?,
+            term: unix::signal(SignalKind::terminate())?,
+            usr1: unix::signal(SignalKind::user_defined1())?,
+            child: unix::signal(SignalKind::child())?,
+        })
+    }
+
+    /// The next signal. Cancel-safe.
+    pub async fn next(&mut self) -> Received {
+        tokio::select! {
+            _ = self.int.recv() => Received::Int,
+            _ = self.quit.recv() => Received::Quit,
+            _ = self.term.recv() => Received::Term,
+            _ = self.hup.recv() => Received::Hup,
+            _ = self.usr1.recv() => Received::Usr1,
+            _ = self.child.recv() => Received::Child,
+        }
+    }
 }
 
 /// Runs `spawn` with no signal blocked, and restores the mask after it. Costs no system call beyond one when nothing

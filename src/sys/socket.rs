@@ -115,6 +115,14 @@ pub fn remove_unix(path: &Path, made: FileIdentity) -> io::Result<()> {
     }
 }
 
+/// Tells the peer that nothing more will come, while what it still says can be heard.
+///
+/// # Errors
+/// `shutdown`.
+pub fn end_sending(fd: impl AsFd) -> io::Result<()> {
+    Ok(nix::sys::socket::shutdown(fd.as_fd().as_raw_fd(), nix::sys::socket::Shutdown::Write)?)
+}
+
 /// Whether a descriptor is a listening socket.
 #[must_use]
 pub fn is_listening(fd: impl AsFd) -> bool {

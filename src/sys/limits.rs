@@ -1,0 +1,27 @@
+//! What this process may use, and how it makes files.
+
+use std::io;
+
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::stat::{Mode, umask};
+
+/// Ends this process by a signal after so many seconds of CPU time.
+///
+/// # Errors
+/// `setrlimit`.
+pub fn limit_cpu_seconds(seconds: u64) -> io::Result<()> {
+    Ok(setrlimit(Resource::RLIMIT_CPU, seconds, seconds.saturating_add(1))?)
+}
+
+/// Refuses this process more than so many bytes of address space.
+///
+/// # Errors
+/// `setrlimit`.
+pub fn limit_memory_bytes(bytes: u64) -> io::Result<()> {
+    Ok(setrlimit(Resource::RLIMIT_AS, bytes, bytes)?)
+}
+
+/// Sets which permissions new files never get, and answers what it was.
+pub fn set_umask(mode: u32) -> u32 {
+    umask(Mode::from_bits_truncate(mode)).bits()
+}
