@@ -125,6 +125,13 @@ pub enum Event {
         /// Its generation.
         generation: u64,
     },
+    /// The router lost a connection to a worker.
+    Lost {
+        /// Its slot.
+        slot: usize,
+        /// Its generation.
+        generation: u64,
+    },
     /// A worker has answered its first request.
     Answered,
     /// Stop when the running requests are done.
@@ -320,6 +327,14 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
             {
                 place.routed = false;
                 out.push(Effect::Drain { slot });
+            }
+        }
+        Event::Lost { slot, generation } => {
+            if let Some(place) = roster.slots.get_mut(slot)
+                && place.generation == generation
+                && place.state == SlotState::Serving
+            {
+                place.recycle = true;
             }
         }
         Event::Answered => {

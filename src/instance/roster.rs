@@ -83,6 +83,8 @@ pub struct Generation {
     pub fork_after: Option<Tick>,
     /// How many workers died at once, one after the other.
     pub quick_deaths: u32,
+    /// How many slots its zygote knows.
+    pub reach: usize,
     /// How many zygotes ended in failure, one after the other.
     pub failed_zygotes: u32,
 }
@@ -320,7 +322,18 @@ impl Roster {
         generation.stage != Stage::Retired && (!generation.lazy || !self.missing(generation).is_empty())
     }
 
+    /// A free slot among the first `reach`: the last one, so that a generation whose zygote knows fewer finds some.
+    pub(super) fn free_slot(&self, reach: usize) -> Option<usize> {
+        self.slots
+            .iter()
+            .take(reach)
+            .enumerate()
+            .filter(|(_, s)| s.state == SlotState::Empty)
+            .map(|(n, _)| n)
+            .next_back()
+    }
+
     fn has_room_for(&self, generation: &Generation) -> bool {
-        !self.missing(generation).is_empty() && self.slots.iter().any(|s| s.state == SlotState::Empty)
+        !self.missing(generation).is_empty() && self.free_slot(generation.reach).is_some()
     }
 }

@@ -61,14 +61,20 @@ pub(super) fn add_generation(
         operation,
         fork_after: None,
         quick_deaths: 0,
+        reach: 0,
         failed_zygotes: 0,
     });
     out.push(Effect::Adopt { generation: number });
     let workers = roster.generations.iter().map(|g| g.settings.processes).max().unwrap_or(1);
-    let slots = usize::try_from(workers.saturating_mul(2).saturating_add(SPARE_SLOTS)).unwrap_or(usize::MAX);
+    let slots = slots_for(workers);
     let cores = roster.generations.iter().map(|g| g.settings.threads).max().unwrap_or(1);
     roster.slots.resize(slots.max(roster.slots.len()), Slot::default());
     out.push(Effect::Grow { slots: roster.slots.len(), cores });
+}
+
+/// How many slots an instance with so many workers has.
+pub(super) fn slots_for(workers: u32) -> usize {
+    usize::try_from(workers.saturating_mul(2).saturating_add(SPARE_SLOTS)).unwrap_or(usize::MAX)
 }
 
 /// Ends the candidate: its workers that already accept finish, all else is killed.
@@ -276,9 +282,10 @@ fn keep_zygotes(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
         roster.generations.iter().filter(|g| due(g) && roster.wants_zygote(g)).map(|g| g.number).collect();
     for number in wanted {
         roster.newest_zygote += 1;
-        let zygote = roster.newest_zygote;
+        let (zygote, reach) = (roster.newest_zygote, roster.slots.len());
         let Some(generation) = roster.generation_mut(number) else { continue };
         generation.zygote = Zygote::Loading { id: zygote };
+        generation.reach = reach;
         out.push(Effect::StartZygote { zygote, generation: number, lazy: generation.lazy });
     }
 }
@@ -294,11 +301,12 @@ fn fork_missing(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
         roster.generations.iter().filter(|g| g.stage != Stage::Retired && g.fork_after.is_none())
     {
         if let Zygote::Ready { id, .. } = generation.zygote {
-            wanted.extend(roster.missing(generation).into_iter().map(|(w, r)| (id, generation.number, w, r)));
+            let (number, reach) = (generation.number, generation.reach);
+            wanted.extend(roster.missing(generation).into_iter().map(|(w, r)| (id, number, reach, w, r)));
         }
     }
-    for (zygote, generation, worker, replaces) in wanted {
-        let Some(slot) = roster.slots.iter().position(|s| s.state == SlotState::Empty) else { return };
+    for (zygote, generation, reach, worker, replaces) in wanted {
+        let Some(slot) = roster.free_slot(reach) else { continue };
         if let Some(place) = roster.slots.get_mut(slot) {
             *place = Slot {
                 state: SlotState::Forking,

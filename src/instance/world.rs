@@ -403,7 +403,7 @@ fn a_burst_of_reloads_collapses_into_the_last() {
 fn a_dead_worker_is_replaced_at_once_and_a_crash_loop_is_slowed() {
     let mut world = World::new(settings(2), Nature::default());
     world.pass(100);
-    world.kill(0);
+    world.kill(*world.workers.keys().next().unwrap());
     world.pass(10);
     assert_eq!(world.accepting(), 2);
     let before = world.lives;
@@ -426,13 +426,14 @@ fn a_recycled_worker_ends_after_its_replacement_accepts() {
             Nature { ready_ms: 500, request_ms: 5, ..Nature::default() },
         );
         world.pass(1000);
-        world.event(Event::Recycle { slot: 0 });
+        let old = *world.workers.keys().next().unwrap();
+        world.event(Event::Recycle { slot: old });
         for _ in 0..1000 {
             world.pass(1);
             assert!(world.accepting() >= 2);
         }
         assert_eq!(world.accepting(), 2);
-        assert!(!world.workers.contains_key(&0));
+        assert!(!world.workers.contains_key(&old));
         assert_eq!(world.lives, 3);
     }
 }
@@ -475,7 +476,7 @@ fn a_dead_zygote_is_replaced_and_the_workers_serve_on() {
     world.zygote(zygote, 0, gone(zygote));
     world.pass(1000);
     assert_eq!((world.accepting(), world.zygotes.len(), world.lives), (2, 1, 2));
-    world.kill(0);
+    world.kill(*world.workers.keys().next().unwrap());
     world.pass(10);
     assert_eq!(world.accepting(), 2);
 }

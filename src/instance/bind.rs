@@ -1,0 +1,179 @@
+//! The sockets of a configuration: taken over where they exist, bound where not.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use crate::config::address::{Address, Listen, Protocol};
+use crate::config::instance::InstanceSpec;
+use crate::sys::socket::{self, FileIdentity, UnixOptions};
+use crate::sys::user;
+use crate::wire::failure::Failure;
+
+/// A listener in use. The last generation that uses it closes it.
+#[derive(Debug)]
+pub(super) struct Listener {
+    /// Where, and what is spoken.
+    pub(super) listen: Listen,
+    socket: OwnedFd,
+    file: Option<FileIdentity>,
+}
+
+impl Listener {
+    /// One that another process, or an earlier life, has bound.
+    pub(super) fn inherited(listen: Listen, socket: OwnedFd) -> Self {
+        let file = match &listen.address {
+            Address::Unix(path) => socket::identity(path),
+            _ => None,
+        };
+        Self { listen, socket, file }
+    }
+
+    /// The address for people, with the port that the kernel chose.
+    pub(super) fn name(&self) -> String {
+        match (&self.listen.address, socket::local_port(self.as_fd())) {
+            (Address::Tcp { host, .. }, Some(port)) => Address::Tcp { host: host.clone(), port }.to_string(),
+            (address, _) => address.to_string(),
+        }
+    }
+
+    /// Removes a unix socket's file.
+    pub(super) fn remove_file(&self) {
+        if let (Address::Unix(path), Some(file)) = (&self.listen.address, self.file)
+            && let Err(error) = socket::remove_unix(path, file)
+        {
+            tracing::warn!("VACUUM WARNING: unix socket {} was not removed: {error}", path.display());
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The sockets of one configuration.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sockets {
+    /// For requests, in the order of the configuration.
+    pub(super) listeners: Vec<Rc<Listener>>,
+    /// For statistics.
+    pub(super) stats: Vec<Rc<Listener>>,
+}
+
+/// The sockets of `spec`, in its order; those of `have` with the same address are used again.
+///
+/// # Errors
+/// A socket that cannot be bound, or a queue longer than the system allows.
+pub(super) fn bind_all(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Failure> {
+    if let Some(longest) = socket::longest_backlog()
+        && spec.backlog > longest
+    {
+        return Err(Failure::new(format!(
+            "Listen queue size is greater than the system max net.core.somaxconn ({longest})."
+        ))
+        .with_hint(format!("lower `listen` to {longest}, or raise net.core.somaxconn")));
+    }
+    let stats = spec.stats.iter().map(|a| Listen { address: a.clone(), protocol: Protocol::Http });
+    let stats: Vec<Listen> = stats.collect();
+    Ok(Sockets {
+        listeners: bind_each(&spec.listen, spec, &have.listeners, Use::Requests)?,
+        stats: bind_each(&stats, spec, &have.stats, Use::Statistics)?,
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    Requests,
+    Statistics,
+}
+
+fn bind_each(
+    wanted: &[Listen],
+    spec: &InstanceSpec,
+    have: &[Rc<Listener>],
+    purpose: Use,
+) -> Result<Vec<Rc<Listener>>, Failure> {
+    let bind_one = |listen: &Listen| {
+        if let Some(found) = have.iter().find(|l| l.listen.address == listen.address) {
+            return reuse(found, listen, spec.backlog);
+        }
+        let bound = bind(listen, spec, purpose);
+        bound.map(Rc::new).map_err(|error| {
+            Failure::new(format!("cannot listen on {}: {error}", listen.address)).with_hint(advice(&error))
+        })
+    };
+    wanted.iter().map(bind_one).collect()
+}
+
+fn reuse(found: &Rc<Listener>, listen: &Listen, backlog: u32) -> Result<Rc<Listener>, Failure> {
+    let failed = |error| Failure::new(format!("cannot listen on {}: {error}", listen.address));
+    socket::set_backlog(found.as_fd(), backlog).map_err(failed)?;
+    if found.listen == *listen {
+        return Ok(Rc::clone(found));
+    }
+    let socket = found.as_fd().try_clone_to_owned().map_err(failed)?;
+    Ok(Rc::new(Listener { listen: listen.clone(), socket, file: found.file }))
+}
+
+fn bind(listen: &Listen, spec: &InstanceSpec, purpose: Use) -> io::Result<Listener> {
+    let socket = match &listen.address {
+        Address::Tcp { host, port } => socket::listen_tcp(socket::resolve(host, *port)?, spec.backlog)?,
+        Address::Abstract(name) => socket::listen_abstract(name, spec.backlog)?,
+        Address::Unix(path) => socket::listen_unix(path, unix_options(spec)?, spec.backlog)?,
+    };
+    let listener = Listener::inherited(listen.clone(), socket);
+    let name = listener.name();
+    let open = matches!(&listen.address, Address::Tcp { host, .. } if !is_loopback(host));
+    let kind = if matches!(listen.address, Address::Tcp { .. }) { "TCP" } else { "UNIX" };
+    match (purpose, listen.protocol) {
+        (Use::Statistics, _) => {
+            tracing::info!("*** Stats server enabled on {name} ***");
+            if open {
+                tracing::warn!("the stats server {name} can be read from other hosts");
+            }
+        }
+        (Use::Requests, protocol) => {
+            tracing::info!("uwsgi socket bound to {kind} address {name} ({protocol:?})");
+            if open && protocol == Protocol::Uwsgi {
+                tracing::warn!(
+                    "the uwsgi socket {name} can be reached from other hosts: who reaches it sets request variables"
+                );
+            }
+        }
+    }
+    Ok(listener)
+}
+
+fn unix_options(spec: &InstanceSpec) -> io::Result<UnixOptions> {
+    let owner = spec.chown_socket.as_ref();
+    let runs_as = spec.identity.uid.as_deref().map(user::uid_of).transpose()?;
+    Ok(UnixOptions {
+        mode: spec.chmod_socket.unwrap_or_else(default_mode),
+        user: owner.map(|o| user::uid_of(&o.user)).transpose()?,
+        group: owner.and_then(|o| o.group.as_deref()).map(user::gid_of).transpose()?,
+        runs_as,
+    })
+}
+
+/// What the umask leaves, never writable for the world.
+fn default_mode() -> u32 {
+    let umask = crate::sys::limits::set_umask(0o077);
+    crate::sys::limits::set_umask(umask);
+    0o664 & !umask
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "another process listens there: stop it, or choose another address",
+        io::ErrorKind::PermissionDenied => "the user whom the instance runs as may not bind it",
+        io::ErrorKind::NotFound => "the directory or the host does not exist",
+        io::ErrorKind::AddrNotAvailable => "this host does not have that address",
+        _ => "the address cannot be used",
+    }
+}

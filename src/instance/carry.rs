@@ -1,0 +1,268 @@
+//! Executing the binary again: what the master is goes into the record, and comes out of it in the next image.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::rc::Rc;
+
+use super::bind::{Listener, Sockets};
+use super::children::{Children, Owner, Process, WorkerProcess};
+use super::decide::Event;
+use super::launch::{Interpreter, RESUME_VARIABLE};
+use super::link::Link;
+use super::logs::Output;
+use super::master::{Config, Master, Report, board};
+use super::reexec::{self, ConfigRecord, Luggage, ProcessRecord, Record, WorkerRecord};
+use crate::config::address::Listen;
+use crate::stats::scoreboard::Scoreboard;
+use crate::sys::process::Child;
+use crate::sys::{exec, fd, signals};
+use crate::wire::PROTOCOL;
+use crate::wire::failure::Failure;
+use crate::wire::message::FromInstance;
+
+impl Master {
+    /// Becomes the binary at the path that this one was started by. Comes back only when that fails.
+    pub(super) fn execute_again(&mut self) {
+        let Some((_, reload)) = self.reexec.take() else { return };
+        tracing::info!("binary reloading uWSGI... ({}, reload: {reload})", self.binary.display());
+        self.output.flush(&self.scoreboard());
+        let mut luggage = Luggage::default();
+        let Err(error) = self.pack(&mut luggage).and_then(|record| {
+            let mut environment: Vec<(OsString, OsString)> =
+                env::vars_os().filter(|(name, _)| name != RESUME_VARIABLE).collect();
+            environment.push((RESUME_VARIABLE.into(), record.to_string().into()));
+            // A signal in the gap would meet the default, which ends the process.
+            signals::block_all()?;
+            exec::execute(&self.binary, &self.arguments, environment)
+        });
+        drop(luggage);
+        if let Err(error) = signals::unblock_all() {
+            tracing::error!("signals stay blocked: {error}");
+        }
+        let failure = Failure::new(format!("{} cannot be executed: {error}", self.binary.display()));
+        self.handle(Event::ReexecFailed(failure));
+    }
+
+    /// Writes the record; answers its descriptor's number.
+    fn pack(&self, luggage: &mut Luggage) -> io::Result<RawFd> {
+        let mut listeners: Vec<Rc<Listener>> = Vec::new();
+        let mut stats: Vec<Rc<Listener>> = Vec::new();
+        let mut pack_config = |generation: u64, config: &Config| ConfigRecord {
+            generation,
+            said: config.said.clone(),
+            python: config.interpreter.python.clone(),
+            extension: config.interpreter.extension.clone(),
+            listeners: indices(&mut listeners, &config.sockets.listeners),
+            stats: indices(&mut stats, &config.sockets.stats),
+        };
+        let mut configs: Vec<ConfigRecord> =
+            self.configs.iter().map(|(number, config)| pack_config(*number, config)).collect();
+        if !self.configs.contains_key(&self.current_generation) {
+            configs.push(pack_config(self.current_generation, &self.current));
+        }
+        let prepared = pack_config(0, self.prepared.as_ref().unwrap_or(&self.current));
+        let mut workers = Vec::new();
+        for (slot, worker) in &self.children.workers {
+            let ends = worker.router_ends.iter().map(|end| luggage.take(end)).collect::<io::Result<_>>()?;
+            workers.push(WorkerRecord {
+                slot: *slot,
+                number: worker.number,
+                generation: worker.generation,
+                pid: worker.process.pid(),
+                channel: luggage.take_owned(worker.process.link.duplicate()?)?,
+                router_ends: ends,
+                ready: worker.ready,
+            });
+        }
+        let mut zygotes = Vec::new();
+        for (id, zygote) in &self.children.zygotes {
+            if let Some(pid) = zygote.pid() {
+                let channel = luggage.take_owned(zygote.link.duplicate()?)?;
+                zygotes.push(ProcessRecord { id: *id, pid, channel });
+            }
+        }
+        let router = match self.children.router.as_ref().and_then(|r| Some((r.pid()?, &r.link))) {
+            Some((pid, link)) => {
+                Some(ProcessRecord { id: 0, pid, channel: luggage.take_owned(link.duplicate()?)? })
+            }
+            None => None,
+        };
+        let [reader, writer] = self.output.parts();
+        let mut take_all = |all: &[Rc<Listener>]| -> io::Result<Vec<(Listen, RawFd)>> {
+            all.iter()
+                .map(|l| Ok((l.listen.clone(), luggage.take_owned(fd::duplicate_high(l.as_fd())?)?)))
+                .collect()
+        };
+        let (listeners, stats) = (take_all(&listeners)?, take_all(&stats)?);
+        let emperor = match &self.emperor {
+            Some(link) => Some(luggage.take_owned(link.duplicate()?)?),
+            None => None,
+        };
+        let record = Record {
+            source: self.source.clone(),
+            policy: self.policy.clone(),
+            binary: self.binary.clone(),
+            directory: self.directory.clone(),
+            supervised: self.supervised,
+            roster: self.roster.clone(),
+            tallies: self.tallies.clone(),
+            own_operations: self.own_operations,
+            lives: self.children.lives,
+            replaced: self.replaced,
+            board: luggage.take_owned(self.scoreboard().fd().try_clone_to_owned()?)?,
+            file: self.file.as_ref().map(|file| luggage.take(file)).transpose()?,
+            emperor,
+            output: [luggage.take(reader)?, luggage.take(writer)?],
+            listeners,
+            stats,
+            configs,
+            current: self.current_generation,
+            prepared,
+            zygotes,
+            workers,
+            router,
+        };
+        let file = reexec::write(&record)?;
+        luggage.take(&file)
+    }
+}
+
+/// Makes the master of the next image from the record.
+///
+/// # Errors
+/// A descriptor that is not there, or a configuration that is missing.
+pub(super) fn unpack(
+    record: Record,
+    reports: tokio::sync::mpsc::Sender<Report>,
+    asks: tokio::sync::mpsc::Sender<super::stats_socket::Ask>,
+) -> io::Result<Master> {
+    let adopt_all = |all: Vec<(Listen, RawFd)>| -> io::Result<Vec<Rc<Listener>>> {
+        all.into_iter().map(|(l, n)| Ok(Rc::new(Listener::inherited(l, fd::adopt(n)?)))).collect()
+    };
+    let (listeners, stats) = (adopt_all(record.listeners)?, adopt_all(record.stats)?);
+    let unpack_config = |c: ConfigRecord| {
+        let pick = |all: &[Rc<Listener>], at: &[usize]| -> Vec<Rc<Listener>> {
+            at.iter().filter_map(|n| all.get(*n).cloned()).collect()
+        };
+        let sockets = Sockets { listeners: pick(&listeners, &c.listeners), stats: pick(&stats, &c.stats) };
+        let interpreter = Interpreter { python: c.python, extension: c.extension };
+        (c.generation, Rc::new(Config { said: c.said, interpreter, sockets }))
+    };
+    let configs: BTreeMap<u64, Rc<Config>> = record.configs.into_iter().map(unpack_config).collect();
+    let (_, prepared) = unpack_config(record.prepared);
+    let current = configs
+        .get(&record.current)
+        .cloned()
+        .ok_or_else(|| io::Error::other("the record lacks the configuration in force"))?;
+    let board = board(Scoreboard::open(fd::adopt(record.board)?, true)?);
+    let [reader, writer] = record.output;
+    let output = Output::from_parts(fd::adopt(reader)?, fd::adopt(writer)?);
+    let mut children = Children::default();
+    children.lives = record.lives;
+    for zygote in record.zygotes {
+        let id = zygote.id;
+        let wrap = move |message| Report::Zygote(id, message);
+        let link = Link::start(fd::adopt(zygote.channel)?, reports.clone(), wrap)?;
+        children.know(zygote.pid, Owner::Zygote(id));
+        // A process that has ended since is still there to be reaped: the pid is its own.
+        children.zygotes.insert(id, Process::new(Some(Child::adopt(zygote.pid)?), link));
+        children.boards.insert(id, Rc::clone(&board.borrow()));
+    }
+    for worker in record.workers {
+        let (slot, life) = (worker.slot, children.next_life());
+        let wrap = move |message| Report::Worker(slot, life, message);
+        let link = Link::start(fd::adopt(worker.channel)?, reports.clone(), wrap)?;
+        let child = worker.pid.map(Child::adopt).transpose()?;
+        if let Some(pid) = worker.pid {
+            children.know(pid, Owner::Worker(slot));
+        }
+        let ends: io::Result<Vec<OwnedFd>> = worker.router_ends.into_iter().map(fd::adopt).collect();
+        let process = WorkerProcess {
+            process: Process::new(child, link),
+            life,
+            number: worker.number,
+            generation: worker.generation,
+            router_ends: ends?,
+            overran: false,
+            ready: worker.ready,
+            board: Rc::clone(&board.borrow()),
+        };
+        children.workers.insert(slot, process);
+    }
+    if let Some(router) = record.router {
+        let life = children.next_life();
+        let wrap = move |message| Report::Router(life, message);
+        let link = Link::start(fd::adopt(router.channel)?, reports.clone(), wrap)?;
+        children.know(router.pid, Owner::Router);
+        children.router_life = life;
+        children.router = Some(Process::new(Some(Child::adopt(router.pid)?), link));
+    }
+    let emperor = match record.emperor {
+        Some(number) => Some(Link::start(fd::adopt(number)?, reports.clone(), Report::Emperor)?),
+        None => None,
+    };
+    let settings = prepared.settings();
+    let arguments = env::args_os().collect();
+    let mut master = Master {
+        source: record.source,
+        policy: record.policy,
+        binary: record.binary,
+        arguments,
+        directory: record.directory,
+        supervised: record.supervised,
+        roster: record.roster,
+        board,
+        output,
+        configs,
+        current,
+        current_generation: record.current,
+        prepared: Some(prepared),
+        emperor,
+        file: record.file.map(fd::adopt).transpose()?,
+        children,
+        rehearsal: None,
+        tallies: record.tallies,
+        stats: Vec::new(),
+        touched: None,
+        own_operations: record.own_operations,
+        replaced: record.replaced,
+        events: std::collections::VecDeque::new(),
+        reports,
+        asks,
+        reexec: None,
+        exit: None,
+        interrupted: false,
+    };
+    master.touched = super::touch::Touched::watch(&master.current.said.spec.touch_reload);
+    master.serve_statistics();
+    master.show_title();
+    let hello = FromInstance::Hello {
+        protocol: PROTOCOL,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+    };
+    master.tell_emperor(&hello, &[master.scoreboard().fd()]);
+    master.tell_configured();
+    if let Some(state) = master.roster.announced {
+        master.tell_emperor(&FromInstance::State(state), &[]);
+    }
+    tracing::info!("gracefully (RE)spawned uWSGI master process (pid: {})", std::process::id());
+    master.handle(Event::Reexecuted(settings));
+    Ok(master)
+}
+
+/// The places of `wanted` in `all`, which gets what it lacks.
+fn indices(all: &mut Vec<Rc<Listener>>, wanted: &[Rc<Listener>]) -> Vec<usize> {
+    wanted
+        .iter()
+        .map(|listener| {
+            all.iter().position(|l| Rc::ptr_eq(l, listener)).unwrap_or_else(|| {
+                all.push(Rc::clone(listener));
+                all.len() - 1
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,146 @@
+//! The processes of an instance as handles: pid, channel, and what is known of their end.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use super::link::Link;
+use crate::stats::scoreboard::Scoreboard;
+use crate::sys::process::{Child, Exit};
+use crate::wire::message::{FromRouter, FromWorker, FromZygote, OperationId, ToRouter, ToWorker, ToZygote};
+
+/// How many ends of processes that we did not know yet are remembered.
+const STRAYS: usize = 64;
+
+/// Which process a pid is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    Zygote(u64),
+    Worker(usize),
+    Router,
+    Rehearsal(OperationId),
+}
+
+/// A process with a channel. It is over when it was reaped and everything that it said was heard.
+#[derive(Debug)]
+pub(super) struct Process<Out, In> {
+    /// `None`: its pid was not told yet.
+    pub(super) child: Option<Child>,
+    pub(super) link: Link<Out, In>,
+    pub(super) exit: Option<Exit>,
+    pub(super) silent: bool,
+}
+
+impl<Out, In> Process<Out, In> {
+    pub(super) const fn new(child: Option<Child>, link: Link<Out, In>) -> Self {
+        Self { child, link, exit: None, silent: false }
+    }
+
+    /// How it ended, once it is over.
+    pub(super) fn over(&self) -> Option<Exit> {
+        self.exit.filter(|_| self.silent)
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::pid)
+    }
+
+    pub(super) fn kill(&self) {
+        if let Some(child) = self.child.as_ref().filter(|_| self.exit.is_none())
+            && let Err(error) = child.kill()
+        {
+            tracing::warn!("cannot kill process {}: {error}", child.pid());
+        }
+    }
+}
+
+/// A zygote.
+pub(super) type ZygoteProcess = Process<ToZygote, FromZygote>;
+/// The router.
+pub(super) type RouterProcess = Process<ToRouter, FromRouter>;
+
+/// A worker.
+#[derive(Debug)]
+pub(super) struct WorkerProcess {
+    pub(super) process: Process<ToWorker, FromWorker>,
+    /// Which of the workers that ever had its slot.
+    pub(super) life: u64,
+    pub(super) number: u32,
+    pub(super) generation: u64,
+    /// The router's ends of its connections, until the router has them.
+    pub(super) router_ends: Vec<OwnedFd>,
+    /// Harakiri was done.
+    pub(super) overran: bool,
+    pub(super) ready: bool,
+    /// The scoreboard that it writes.
+    pub(super) board: Rc<Scoreboard>,
+}
+
+/// A rehearsal that runs.
+#[derive(Debug)]
+pub(super) struct Rehearsal {
+    pub(super) operation: OperationId,
+    pub(super) process: Process<super::rehearse::Request, super::rehearse::Answer>,
+    pub(super) deadline: crate::tick::Tick,
+    pub(super) answered: bool,
+}
+
+/// All processes of an instance.
+#[derive(Debug, Default)]
+pub(super) struct Children {
+    pub(super) zygotes: BTreeMap<u64, ZygoteProcess>,
+    pub(super) workers: BTreeMap<usize, WorkerProcess>,
+    /// The scoreboard that each zygote gives its workers.
+    pub(super) boards: BTreeMap<u64, Rc<Scoreboard>>,
+    pub(super) router: Option<RouterProcess>,
+    /// The newest life of a worker, router or rehearsal.
+    pub(super) lives: u64,
+    pub(super) router_life: u64,
+    pids: HashMap<u32, Owner>,
+    strays: VecDeque<(u32, Exit)>,
+}
+
+impl Children {
+    /// The next life's number.
+    pub(super) fn next_life(&mut self) -> u64 {
+        self.lives += 1;
+        self.lives
+    }
+
+    /// Remembers whose a pid is.
+    pub(super) fn know(&mut self, pid: u32, owner: Owner) {
+        self.pids.insert(pid, owner);
+    }
+
+    /// A pid was reaped: whose was it? One that is not known yet may be a worker whose zygote has not told.
+    pub(super) fn reaped(&mut self, pid: u32, exit: Exit) -> Option<Owner> {
+        let owner = self.pids.remove(&pid);
+        if owner.is_none() {
+            if self.strays.len() >= STRAYS {
+                self.strays.pop_front();
+            }
+            self.strays.push_back((pid, exit));
+        }
+        owner
+    }
+
+    /// A handle for a process that a zygote says it forked; or how it ended already.
+    pub(super) fn adopt(&mut self, pid: u32, owner: Owner) -> io::Result<Result<Child, Exit>> {
+        if let Some(at) = self.strays.iter().position(|s| s.0 == pid)
+            && let Some((_, exit)) = self.strays.remove(at)
+        {
+            return Ok(Err(exit));
+        }
+        let child = Child::adopt(pid)?;
+        self.know(pid, owner);
+        Ok(Ok(child))
+    }
+
+    /// Kills every process.
+    pub(super) fn kill_all(&self) {
+        self.zygotes.values().for_each(Process::kill);
+        self.workers.values().for_each(|w| w.process.kill());
+        self.router.iter().for_each(Process::kill);
+    }
+}

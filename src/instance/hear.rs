@@ -1,0 +1,264 @@
+//! What the other processes say, as events.
+
+use super::children::Owner;
+use super::decide::Event;
+use super::master::Master;
+use super::stats_document::{self, Facts};
+use crate::stats::scoreboard::{CoreField, Field};
+use crate::sys::clock;
+use crate::tick::Tick;
+use crate::wire::PROTOCOL;
+use crate::wire::channel::Received;
+use crate::wire::failure::Failure;
+use crate::wire::message::{FromRouter, FromWorker, FromZygote, ToInstance};
+
+impl Master {
+    pub(super) fn hear_emperor(&mut self, message: Option<Received<ToInstance>>) {
+        let Some((message, mut fds)) = message else {
+            tracing::warn!("the emperor is gone: finishing");
+            self.emperor = None;
+            self.handle(Event::Stop { mercy: None });
+            return;
+        };
+        if let Some(file) = fds.pop() {
+            self.file = Some(file);
+        }
+        match message {
+            ToInstance::Start { .. } => tracing::warn!("a second start is ignored"),
+            ToInstance::Reload { operation } => self.handle(Event::Reload(operation)),
+            ToInstance::Reexec { operation, reload } => self.handle(Event::Reexec { operation, reload }),
+            ToInstance::Stop { mercy_ms, keep_files } => {
+                self.replaced |= keep_files;
+                self.handle(Event::Stop { mercy: mercy_ms.map(std::time::Duration::from_millis) });
+            }
+        }
+    }
+
+    pub(super) fn hear_zygote(&mut self, id: u64, message: Option<Received<FromZygote>>) {
+        let Some(zygote) = self.children.zygotes.get_mut(&id) else { return };
+        match message.map(|(message, _)| message) {
+            None => {
+                zygote.silent = true;
+                // One that can no longer be spoken to is of no use.
+                zygote.kill();
+            }
+            Some(FromZygote::Hello { protocol, version, python, executable }) => {
+                let ours = env!("CARGO_PKG_VERSION");
+                if protocol == PROTOCOL {
+                    tracing::info!("Python version: {python} ({executable})");
+                } else {
+                    let failure = Failure::new(format!(
+                        "the extension is of liege {version} (protocol {protocol}), the master of {ours} ({PROTOCOL})"
+                    ));
+                    self.handle(Event::ZygoteLoadFailed { zygote: id, failure });
+                }
+            }
+            Some(FromZygote::Loaded { startup_ms, app, threads, failure }) => {
+                if app && !self.lazy(id) {
+                    let seconds = startup_ms / 1000;
+                    let pid = zygote_pid(self, id);
+                    tracing::info!(
+                        "WSGI app 0 (mountpoint='') ready in {seconds} seconds on interpreter 0x0 pid: {pid} (default app)"
+                    );
+                }
+                if let Some(failure) = &failure {
+                    self.log_failure(failure);
+                }
+                self.handle(Event::ZygoteLoaded { zygote: id, app, threads, failure });
+            }
+            Some(FromZygote::LoadFailed(failure)) => {
+                self.handle(Event::ZygoteLoadFailed { zygote: id, failure });
+            }
+            Some(FromZygote::Forked { slot, pid }) => self.worker_born(as_usize(slot), pid),
+            Some(FromZygote::ForkFailed { slot, failure }) => {
+                self.handle(Event::ForkFailed { slot: as_usize(slot), failure });
+            }
+        }
+    }
+
+    /// A worker's pid became known, from its zygote or from itself.
+    fn worker_born(&mut self, slot: usize, pid: u32) {
+        let unknown = self
+            .children
+            .workers
+            .get(&slot)
+            .is_some_and(|w| w.process.child.is_none() && w.process.exit.is_none());
+        if !unknown {
+            return;
+        }
+        match self.children.adopt(pid, Owner::Worker(slot)) {
+            Ok(Ok(child)) => {
+                if let Some(worker) = self.children.workers.get_mut(&slot) {
+                    worker.process.child = Some(child);
+                }
+                self.note_birth(slot, pid);
+                self.handle(Event::Forked { slot });
+            }
+            Ok(Err(exit)) => {
+                self.handle(Event::Forked { slot });
+                self.worker_reaped(slot, exit);
+            }
+            Err(error) => {
+                // Without a handle it could never be killed for sure; its channel's end stops it.
+                self.handle(Event::ForkFailed { slot, failure: error.into() });
+            }
+        }
+    }
+
+    pub(super) fn hear_worker(&mut self, slot: usize, message: Option<Received<FromWorker>>) {
+        match message.map(|(message, _)| message) {
+            None => {
+                if let Some(worker) = self.children.workers.get_mut(&slot) {
+                    worker.process.silent = true;
+                }
+            }
+            Some(FromWorker::Ready { pid, app }) => {
+                self.worker_born(slot, pid);
+                if let Some(worker) = self.children.workers.get_mut(&slot) {
+                    worker.ready = true;
+                }
+                self.handle(Event::WorkerReady { slot, app });
+            }
+            Some(FromWorker::LoadFailed(failure)) => {
+                self.log_failure(&failure);
+                self.handle(Event::WorkerLoadFailed { slot, failure });
+            }
+            Some(FromWorker::Recycle { reason }) => {
+                if let Some(worker) = self.children.workers.get(&slot) {
+                    let pid = worker.process.pid().unwrap_or(0);
+                    tracing::info!("...The work of process {pid} is done. Seeya! ({reason})");
+                }
+                self.handle(Event::Recycle { slot });
+            }
+            Some(FromWorker::ReloadRequested) => {
+                let operation = self.begin_own("uwsgi.reload()".to_owned());
+                self.handle(Event::Reload(operation));
+            }
+            Some(FromWorker::StopRequested) => {
+                tracing::info!("the application asked to stop");
+                self.handle(Event::Stop { mercy: None });
+            }
+            // The loop looks at the scoreboard after every message.
+            Some(FromWorker::DeadlineSet | FromWorker::Draining) => {}
+        }
+    }
+
+    pub(super) fn hear_router(&mut self, message: Option<Received<FromRouter>>) {
+        let Some(router) = &mut self.children.router else { return };
+        match message.map(|(message, _)| message) {
+            None => {
+                router.silent = true;
+                router.kill();
+            }
+            Some(FromRouter::Ready) => {
+                if let Some(pid) = router.pid() {
+                    tracing::info!("spawned uWSGI http 1 (pid: {pid})");
+                }
+                self.handle(Event::RouterReady);
+            }
+            Some(FromRouter::Released { slot, generation }) => {
+                self.handle(Event::Released { slot: as_usize(slot), generation });
+            }
+            Some(FromRouter::Lost { slot, generation }) => {
+                self.handle(Event::Lost { slot: as_usize(slot), generation });
+            }
+        }
+    }
+
+    /// When the scoreboard has to be looked at for requests that run too long.
+    pub(super) fn next_harakiri(&self) -> Option<Tick> {
+        let now = clock::now();
+        let watched = self.children.workers.iter().filter(|(_, w)| !w.overran && w.process.exit.is_none());
+        watched
+            .filter_map(|(slot, worker)| {
+                let limit = self.configs.get(&worker.generation)?.said.spec.workers.harakiri_s;
+                // A request that starts now cannot be overdue before that.
+                let whole = (limit > 0).then(|| now + std::time::Duration::from_secs(limit.into()));
+                let deadline = worker.board.slot(*slot)?.deadline_ms().map(Tick::from_ms);
+                whole.into_iter().chain(deadline).min()
+            })
+            .min()
+    }
+
+    /// Kills the workers whose request runs too long.
+    pub(super) fn harakiri(&mut self, now: Tick) {
+        let mut overdue = Vec::new();
+        for (slot, worker) in &mut self.children.workers {
+            let Some(entry) = worker.board.slot(*slot).filter(|_| !worker.overran) else { continue };
+            let Some(deadline) = entry.deadline_ms().filter(|d| Tick::from_ms(*d) <= now) else { continue };
+            worker.overran = true;
+            let (number, pid) = (worker.number, worker.process.pid().unwrap_or(0));
+            tracing::warn!("*** HARAKIRI ON WORKER {number} (pid: {pid}, try: 1, graceful: no) ***");
+            tracing::warn!("HARAKIRI !!! worker {number} status !!!");
+            let mut guilty = 0;
+            for (core, n) in entry.iter_cores().zip(0_u32..).filter(|(c, _)| c.get(CoreField::InRequest) == 1)
+            {
+                let text = String::from_utf8_lossy(&core.text().unwrap_or_default()).into_owned();
+                let since = core.get(CoreField::StartedEpochS);
+                tracing::warn!("HARAKIRI [core {n}] {text} since {since}");
+                if core.get(CoreField::DeadlineMs) == deadline {
+                    guilty = n;
+                }
+            }
+            tracing::warn!("HARAKIRI !!! end of worker {number} status !!!");
+            tracing::warn!("HARAKIRI triggered by worker {number} core {guilty} !!!");
+            let tally = self.tallies.entry(number).or_default();
+            tally.harakiri += 1;
+            entry.set(Field::HarakiriCount, tally.harakiri);
+            overdue.push((*slot, format!("harakiri on worker {number} (pid: {pid})")));
+        }
+        for (slot, message) in overdue {
+            self.tell(message);
+            self.handle(Event::Overran { slot });
+        }
+    }
+
+    /// uWSGI's statistics, as JSON.
+    pub(super) fn stats_document(&self) -> Vec<u8> {
+        let place = |slot: usize| self.children.workers.get(&slot).and_then(|w| w.board.slot(slot));
+        let slots = self.slots_by_number().into_iter();
+        let facts = Facts {
+            workers: slots.map(|(number, slot)| (number, slot.and_then(place))).collect(),
+            tallies: &self.tallies,
+            listeners: &self.current.sockets.listeners,
+            threads: self.current.settings().threads,
+        };
+        stats_document::document(&facts).unwrap_or_default()
+    }
+
+    /// `SIGUSR1`: a line for each worker.
+    pub(super) fn log_statistics(&self) {
+        for (slot, worker) in &self.children.workers {
+            let Some(entry) = worker.board.slot(*slot) else { continue };
+            tracing::info!(
+                "worker {} (pid: {}) generation {}: {} requests, {} exceptions, {} bytes sent, {}",
+                worker.number,
+                worker.process.pid().unwrap_or(0),
+                worker.generation,
+                entry.get(Field::Requests),
+                entry.get(Field::Exceptions),
+                entry.get(Field::TxBytes),
+                if entry.is_busy() { "busy" } else { "idle" },
+            );
+        }
+    }
+
+    fn log_failure(&self, failure: &Failure) {
+        tracing::error!("{failure}");
+        for line in failure.traceback.iter().flat_map(|t| t.lines()) {
+            tracing::error!("{line}");
+        }
+    }
+
+    fn lazy(&self, zygote: u64) -> bool {
+        self.roster.generations.iter().any(|g| g.zygote.id() == Some(zygote) && g.lazy)
+    }
+}
+
+fn zygote_pid(master: &Master, id: u64) -> u32 {
+    master.children.zygotes.get(&id).and_then(super::children::Process::pid).unwrap_or(0)
+}
+
+fn as_usize(n: u32) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}

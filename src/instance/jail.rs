@@ -1,0 +1,117 @@
+//! From whoever starts an instance to whoever it runs as: log, pid files, sockets and identity, in uWSGI's order,
+//! on which relative paths and permissions depend.
+
+use std::env;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::bind::{self, Sockets};
+use crate::config::instance::InstanceSpec;
+use crate::sys::user::{self, Identity};
+use crate::sys::{fd, limits, output};
+use crate::wire::failure::Failure;
+
+/// Takes on the identity of `spec` and binds its sockets. Nothing of the vassal's choosing has run before.
+///
+/// # Errors
+/// A step that failed; the process must not go on.
+pub(super) fn enter(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Failure> {
+    if let Some(log) = &spec.log.logto {
+        log_to(log)?;
+    }
+    let identity = look_up(spec)?;
+    refuse_root(spec, &identity)?;
+    set_umask(spec);
+    if let Some(path) = &spec.files.pidfile {
+        write_pid(path)?;
+    }
+    // A socket that is given to another owner is made before the right to do so is given up.
+    let early = if spec.chown_socket.is_some() { Some(bind::bind_all(spec, have)?) } else { None };
+    drop_privileges(&identity)?;
+    if let Some(log) = &spec.log.logto2 {
+        log_to(log)?;
+    }
+    if let Some(directory) = &spec.app.chdir {
+        env::set_current_dir(directory)
+            .map_err(|e| Failure::new(format!("cannot chdir to {}: {e}", directory.display())))?;
+    }
+    if let Some(path) = &spec.files.pidfile2 {
+        write_pid(path)?;
+    }
+    early.map_or_else(|| bind::bind_all(spec, have), Ok)
+}
+
+/// Sends descriptors 1 and 2 to the end of a file.
+///
+/// # Errors
+/// The file cannot be opened.
+pub(super) fn log_to(path: &Path) -> Result<(), Failure> {
+    let open = || {
+        let file = output::append(path)?;
+        fd::replace(&file, 1)?;
+        fd::replace(&file, 2)
+    };
+    open().map_err(|error: io::Error| Failure::new(format!("cannot log to {}: {error}", path.display())))
+}
+
+/// Writes this process's pid and a newline.
+///
+/// # Errors
+/// The file cannot be written.
+pub(super) fn write_pid(path: &Path) -> Result<(), Failure> {
+    let pid = format!("{}\n", std::process::id());
+    output::replace(path, pid.as_bytes())
+        .map_err(|error| Failure::new(format!("cannot write the pid file {}: {error}", path.display())))
+}
+
+/// Removes a pid file that still holds our pid.
+pub(super) fn remove_pid(path: &Path) {
+    if fs::read_to_string(path).is_ok_and(|text| text.trim() == std::process::id().to_string())
+        && let Err(error) = fs::remove_file(path)
+    {
+        tracing::warn!("VACUUM WARNING: pid file {} was not removed: {error}", path.display());
+    }
+}
+
+/// Whether the instance may run as whom it would run as.
+fn refuse_root(spec: &InstanceSpec, identity: &Identity) -> Result<(), Failure> {
+    if identity.uid() != 0 {
+        return Ok(());
+    }
+    if spec.identity.deny_root_apps {
+        return Err(Failure::new("the application would run as root, which root-apps = deny refuses")
+            .with_hint("name its user with `uid` and `gid`"));
+    }
+    tracing::warn!("*** WARNING: the application runs as root! *** (name its user with `uid` and `gid`)");
+    Ok(())
+}
+
+fn look_up(spec: &InstanceSpec) -> Result<Identity, Failure> {
+    let wanted = &spec.identity;
+    Identity::look_up(wanted.uid.as_deref(), wanted.gid.as_deref(), &wanted.add_gid, wanted.no_initgroups)
+        .map_err(|error| Failure::new(format!("cannot look up whom to run as: {error}")))
+}
+
+fn drop_privileges(identity: &Identity) -> Result<(), Failure> {
+    if user::current_uid() == 0 {
+        identity.take_on().map_err(|error| Failure::new(format!("cannot drop privileges: {error}")))?;
+        if identity.uid() != 0 {
+            user::set_no_new_privileges()
+                .map_err(|error| Failure::new(format!("cannot set no_new_privs: {error}")))?;
+        }
+    } else if !identity.is_current() {
+        return Err(Failure::new(format!(
+            "cannot run as uid {}: not started as root, but as uid {}",
+            identity.uid(),
+            user::current_uid()
+        )));
+    }
+    Ok(())
+}
+
+/// As configured, or as inherited, but new files are never writable for the world by default.
+fn set_umask(spec: &InstanceSpec) {
+    let inherited = limits::set_umask(0o077);
+    limits::set_umask(spec.identity.umask.unwrap_or(inherited | 0o002));
+}

@@ -1,0 +1,117 @@
+//! Starting what belongs to an instance: zygotes in the vassal's interpreter, and our own binary in other roles.
+
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use super::logs::Output;
+use crate::config::instance::InstanceSpec;
+use crate::sys::process::{Child, Launch};
+use crate::wire::{boot, channel, inherited};
+
+/// Names the descriptor of the record of the image before.
+pub(super) const RESUME_VARIABLE: &str = "LIEGE_RESUME_FD";
+
+/// What the service manager says to us and to nobody else, and what we say to ourselves.
+const OURS: [&str; 8] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "UWSGI_RELOADS",
+    "LIEGE_RESUME_FD",
+];
+
+/// The binary that this process runs, even if another one has its path by now.
+const THIS_BINARY: &str = "/proc/self/exe";
+
+/// What a zygote is started with.
+#[derive(Clone, Debug)]
+pub(super) struct Interpreter {
+    /// The interpreter.
+    pub(super) python: PathBuf,
+    /// The extension.
+    pub(super) extension: PathBuf,
+}
+
+/// Starts a zygote; answers our end of its channel.
+///
+/// # Errors
+/// The interpreter cannot be started, or no descriptor is left.
+pub(super) fn zygote(
+    interpreter: &Interpreter,
+    spec: &InstanceSpec,
+    supervised: bool,
+    output: &Output,
+) -> io::Result<(Child, OwnedFd)> {
+    let (ours, theirs) = channel::pair()?;
+    let mut launch = Launch::new(&interpreter.python)
+        .arg("-c")
+        .arg(boot::BOOT)
+        .stdin(theirs)
+        .stdout(output.for_child()?)
+        .stderr(output.for_child()?);
+    for name in OURS {
+        launch = launch.unset_env(name);
+    }
+    if let Some(directory) = &spec.app.chdir {
+        launch = launch.directory(directory);
+    }
+    if supervised {
+        // What the administrator's shell loads into every program is not for vassals.
+        for (name, _) in env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"LD_")) {
+            launch = launch.unset_env(name);
+        }
+    }
+    if spec.interpreter.virtualenv.is_some() {
+        launch = launch.unset_env("PYTHONHOME");
+    }
+    for (name, value) in &spec.env {
+        launch = match value {
+            Some(value) => launch.env(name, value),
+            None => launch.unset_env(name),
+        };
+    }
+    launch = launch.env(boot::EXTENSION_VARIABLE, &interpreter.extension).env(boot::CHANNEL_VARIABLE, "0");
+    Ok((launch.spawn()?, ours))
+}
+
+/// Starts our binary in another role; answers our end of its channel. `binary` is another one than this process runs.
+///
+/// # Errors
+/// It cannot be started, or no descriptor is left.
+pub(super) fn role(
+    role: &str,
+    name: &str,
+    binary: Option<&Path>,
+    directory: Option<&Path>,
+    output: Option<&Output>,
+) -> io::Result<(Child, OwnedFd)> {
+    let (ours, theirs) = channel::pair()?;
+    let mut launch = Launch::new(binary.unwrap_or(Path::new(THIS_BINARY)))
+        .arg0("liege")
+        .arg(role)
+        .arg(name)
+        .stdin(theirs)
+        .env(inherited::VARIABLE, "0")
+        .unset_env(RESUME_VARIABLE);
+    if let Some(directory) = directory {
+        launch = launch.directory(directory);
+    }
+    if let Some(output) = output {
+        launch = launch.stdout(output.for_child()?).stderr(output.for_child()?);
+    }
+    Ok((launch.spawn()?, ours))
+}
+
+/// The path by which this process's binary was started: after an upgrade it leads to the new one.
+pub(super) fn own_path() -> PathBuf {
+    let said = env::args_os().next().unwrap_or_else(|| OsString::from("liege"));
+    let found = crate::sys::process::find_program(&said, env::var_os("PATH").as_deref());
+    let path = found.or_else(|| env::current_exe().ok()).unwrap_or_else(|| PathBuf::from(said));
+    if path.is_absolute() { path } else { env::current_dir().map_or(path.clone(), |d| d.join(&path)) }
+}

@@ -1,0 +1,383 @@
+//! The master's loop: hears everybody, decides, does.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::bind::Sockets;
+use super::children::{Children, Owner, Rehearsal};
+use super::decide::{self, Event};
+use super::launch::Interpreter;
+use super::link::{INBOX, Link};
+use super::logs::{Board, Output};
+use super::rehearse::Answer;
+use super::roster::{Phase, Roster, Settings, SlotState};
+use super::source::{Said, Source};
+use super::stats_document::Tally;
+use super::stats_socket::{Ask, StatsServer};
+use super::touch::{self, Touched};
+use crate::config::address::Protocol;
+use crate::stats::scoreboard::Scoreboard;
+use crate::sys::process::{self, Exit};
+use crate::sys::signals::{Received as Signal, Signals};
+use crate::sys::{clock, title};
+use crate::tick::Tick;
+use crate::wire::channel::Received;
+use crate::wire::message::{
+    FromInstance, FromRouter, FromWorker, FromZygote, OperationId, Policy, ToInstance,
+};
+
+/// The top bit marks operations that the instance began by itself.
+pub(super) const OWN_OPERATION: OperationId = 1 << 63;
+
+/// The configuration of a generation, ready to be used.
+#[derive(Debug)]
+pub(super) struct Config {
+    pub(super) said: Said,
+    pub(super) interpreter: Interpreter,
+    pub(super) sockets: Sockets,
+}
+
+impl Config {
+    /// What decisions need of it.
+    pub(super) fn settings(&self) -> Settings {
+        let spec = &self.said.spec;
+        Settings {
+            processes: spec.workers.processes.max(1),
+            threads: spec.workers.threads.max(1),
+            lazy: spec.workers.lazy_apps,
+            names_app: spec.app.load.is_some(),
+            router: spec.listen.iter().any(|l| l.protocol == Protocol::Router),
+            mercy: Duration::from_secs(u64::from(spec.workers.reload_mercy_s)),
+        }
+    }
+}
+
+/// What comes in from other processes.
+#[derive(Debug)]
+pub(super) enum Report {
+    Emperor(Option<Received<ToInstance>>),
+    Zygote(u64, Option<Received<FromZygote>>),
+    Worker(usize, u64, Option<Received<FromWorker>>),
+    Router(u64, Option<Received<FromRouter>>),
+    Rehearsal(OperationId, Option<Box<Received<Answer>>>),
+}
+
+/// The master of an instance.
+pub(super) struct Master {
+    pub(super) source: Source,
+    pub(super) policy: Policy,
+    pub(super) binary: PathBuf,
+    /// What it was started with: the title may overwrite the original.
+    pub(super) arguments: Vec<OsString>,
+    /// Where the process was started: where relative names of the configuration start.
+    pub(super) directory: PathBuf,
+    /// An emperor started it.
+    pub(super) supervised: bool,
+    pub(super) roster: Roster,
+    pub(super) board: Board,
+    pub(super) output: Output,
+    pub(super) configs: BTreeMap<u64, Rc<Config>>,
+    /// The configuration in force.
+    pub(super) current: Rc<Config>,
+    pub(super) current_generation: u64,
+    /// What the last rehearsal found, until a generation adopts it.
+    pub(super) prepared: Option<Rc<Config>>,
+    pub(super) emperor: Option<Link<FromInstance, ToInstance>>,
+    /// The vassal file, as the emperor opened it last.
+    pub(super) file: Option<OwnedFd>,
+    pub(super) children: Children,
+    pub(super) rehearsal: Option<Rehearsal>,
+    pub(super) tallies: BTreeMap<u32, Tally>,
+    pub(super) stats: Vec<StatsServer>,
+    pub(super) touched: Option<Touched>,
+    pub(super) own_operations: u64,
+    /// A replacement takes over: files and sockets are its own now.
+    pub(super) replaced: bool,
+    pub(super) events: VecDeque<Event>,
+    pub(super) reports: mpsc::Sender<Report>,
+    pub(super) asks: mpsc::Sender<Ask>,
+    pub(super) reexec: Option<(OperationId, bool)>,
+    pub(super) exit: Option<(u8, Option<crate::wire::failure::Failure>)>,
+    pub(super) interrupted: bool,
+}
+
+/// Where reports and questions arrive.
+pub(super) struct Inbox {
+    pub(super) reports: mpsc::Receiver<Report>,
+    pub(super) asks: mpsc::Receiver<Ask>,
+}
+
+/// The inbox, with the ends that fill it.
+pub(super) fn inbox() -> (mpsc::Sender<Report>, mpsc::Sender<Ask>, Inbox) {
+    let (reports, reports_in) = mpsc::channel(INBOX);
+    let (asks, asks_in) = mpsc::channel(INBOX);
+    (reports, asks, Inbox { reports: reports_in, asks: asks_in })
+}
+
+impl Master {
+    /// Serves until everything is over; answers the exit status.
+    pub(super) async fn serve(mut self, mut signals: Signals, mut inbox: Inbox) -> u8 {
+        let mut touch_timer = tokio::time::interval(touch::INTERVAL);
+        touch_timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.reap();
+        loop {
+            self.work_off();
+            if self.reexec.is_some() {
+                self.hear_what_waits(&mut inbox).await;
+                self.execute_again();
+                self.work_off();
+            }
+            if self.exit.is_some() {
+                return self.finish();
+            }
+            let deadline = self.next_deadline();
+            tokio::select! {
+                signal = signals.next() => self.signal(signal),
+                Some(report) = inbox.reports.recv() => self.report(report),
+                Some(ask) = inbox.asks.recv() => {
+                    let _ = ask.send(self.stats_document());
+                }
+                () = sleep_until(deadline) => {}
+                _ = touch_timer.tick(), if self.touched.is_some() => self.look_at_touched(),
+            }
+            self.overdue();
+        }
+    }
+
+    /// Feeds an event and everything that follows from it.
+    pub(super) fn handle(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    fn work_off(&mut self) {
+        let mut effects = Vec::new();
+        self.events.push_back(Event::Timer);
+        while let Some(event) = self.events.pop_front() {
+            decide::decide(&mut self.roster, event, clock::now(), &mut effects);
+            for effect in effects.drain(..) {
+                self.perform(effect);
+            }
+        }
+    }
+
+    async fn hear_what_waits(&mut self, inbox: &mut Inbox) {
+        for _ in 0..3 {
+            while let Ok(report) = inbox.reports.try_recv() {
+                self.report(report);
+            }
+            tokio::task::yield_now().await;
+        }
+        self.work_off();
+    }
+
+    /// The next thing that only time brings.
+    fn next_deadline(&self) -> Option<Tick> {
+        let rehearsal = self.rehearsal.as_ref().map(|r| r.deadline);
+        [self.roster.next_deadline(), self.next_harakiri(), rehearsal].into_iter().flatten().min()
+    }
+
+    /// Looks at what time has brought.
+    fn overdue(&mut self) {
+        let now = clock::now();
+        self.harakiri(now);
+        if self.rehearsal.as_ref().is_some_and(|r| r.deadline <= now) {
+            self.rehearsal_timed_out();
+        }
+        if self.board.borrow().requests() > 0 {
+            self.handle(Event::Answered);
+        }
+    }
+
+    fn signal(&mut self, signal: Signal) {
+        match signal {
+            Signal::Child => self.reap(),
+            Signal::Hup => {
+                tracing::info!("...gracefully killing workers...");
+                let operation = self.begin_own("SIGHUP".to_owned());
+                self.handle(Event::Reexec { operation, reload: true });
+            }
+            Signal::Term => self.handle(Event::Stop { mercy: None }),
+            Signal::Int | Signal::Quit => {
+                tracing::info!("SIGINT/SIGTERM received...killing workers...");
+                let again = std::mem::replace(&mut self.interrupted, true);
+                self.handle(if again { Event::StopNow } else { Event::Stop { mercy: None } });
+            }
+            Signal::Usr1 => self.log_statistics(),
+        }
+    }
+
+    /// An operation that nobody asked the master for.
+    pub(super) fn begin_own(&mut self, reason: String) -> OperationId {
+        self.own_operations += 1;
+        let operation = OWN_OPERATION | self.own_operations;
+        tracing::info!("reloading: {reason}");
+        self.tell_emperor(&FromInstance::Began { operation, reason }, &[]);
+        operation
+    }
+
+    fn look_at_touched(&mut self) {
+        if let Some(path) = self.touched.as_mut().and_then(Touched::changed) {
+            tracing::info!("*** {} has been touched... grace them all !!! ***", path.display());
+            let operation = self.begin_own(format!("touch-reload of {}", path.display()));
+            self.handle(Event::Reload(operation));
+        }
+    }
+
+    fn reap(&mut self) {
+        loop {
+            match process::reap_any() {
+                Ok(Some((pid, exit))) => self.reaped(pid, exit),
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::warn!("cannot reap: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn reaped(&mut self, pid: u32, exit: Exit) {
+        let Some(owner) = self.children.reaped(pid, exit) else { return };
+        match owner {
+            Owner::Zygote(id) => {
+                if let Some(zygote) = self.children.zygotes.get_mut(&id) {
+                    zygote.exit = Some(exit);
+                    zygote.link.end();
+                }
+            }
+            Owner::Worker(slot) => self.worker_reaped(slot, exit),
+            Owner::Router => {
+                if let Some(router) = &mut self.children.router {
+                    router.exit = Some(exit);
+                    router.link.end();
+                }
+            }
+            Owner::Rehearsal(operation) => {
+                if let Some(rehearsal) = self.rehearsal.as_mut().filter(|r| r.operation == operation) {
+                    rehearsal.process.exit = Some(exit);
+                    rehearsal.process.link.end();
+                }
+            }
+        }
+        self.bury();
+    }
+
+    /// A worker was reaped.
+    pub(super) fn worker_reaped(&mut self, slot: usize, exit: Exit) {
+        if let Some(worker) = self.children.workers.get_mut(&slot) {
+            worker.process.exit = Some(exit);
+            worker.process.link.end();
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::Emperor(message) => self.hear_emperor(message),
+            Report::Zygote(id, message) => self.hear_zygote(id, message),
+            Report::Worker(slot, life, message) => {
+                if self.children.workers.get(&slot).is_some_and(|w| w.life == life) {
+                    self.hear_worker(slot, message);
+                }
+            }
+            Report::Router(life, message) => {
+                if self.children.router_life == life {
+                    self.hear_router(message);
+                }
+            }
+            Report::Rehearsal(operation, message) => {
+                if self.rehearsal.as_ref().is_some_and(|r| r.operation == operation) {
+                    self.hear_rehearsal(message);
+                }
+            }
+        }
+        self.bury();
+    }
+
+    /// Tells of those who are over: reaped, and heard to the end.
+    fn bury(&mut self) {
+        let zygotes: Vec<(u64, Exit)> =
+            self.children.zygotes.iter().filter_map(|(id, z)| Some((*id, z.over()?))).collect();
+        for (zygote, exit) in zygotes {
+            self.children.zygotes.remove(&zygote);
+            self.handle(Event::ZygoteGone { zygote, how: exit.to_string() });
+        }
+        let workers: Vec<(usize, Exit)> =
+            self.children.workers.iter().filter_map(|(slot, w)| Some((*slot, w.process.over()?))).collect();
+        for (slot, exit) in workers {
+            self.worker_over(slot, exit);
+        }
+        if let Some(exit) = self.children.router.as_ref().and_then(super::children::Process::over) {
+            self.children.router = None;
+            if self.roster.phase == Phase::Running {
+                self.tell(format!("the router ended: {exit}"));
+            }
+            self.handle(Event::RouterGone);
+        }
+        if let Some(exit) = self.rehearsal.as_ref().and_then(|r| r.process.over()) {
+            self.rehearsal_over(exit);
+        }
+    }
+
+    fn worker_over(&mut self, slot: usize, exit: Exit) {
+        let Some(worker) = self.children.workers.remove(&slot) else { return };
+        let pid = worker.process.pid().unwrap_or(0);
+        let state = self.roster.slots.get(slot).map_or(SlotState::Empty, |s| s.state);
+        let number = worker.number;
+        if state == SlotState::Draining {
+            tracing::info!("worker {number} buried (pid: {pid})");
+        } else {
+            let how = match exit {
+                Exit::Signal(signal) => format!("died, killed by signal {signal}"),
+                Exit::Status(_) => "died".to_owned(),
+            };
+            self.tell(format!("DAMN ! worker {number} (pid: {pid}) {how} :( trying respawn ... ({exit})"));
+        }
+        self.handle(Event::WorkerGone { slot, how: exit.to_string() });
+    }
+
+    /// A line for the log and for the emperor's operator.
+    pub(super) fn tell(&self, message: String) {
+        tracing::warn!("{message}");
+        self.tell_emperor(&FromInstance::Event { message }, &[]);
+    }
+
+    /// Sends the emperor a message, if there is one.
+    pub(super) fn tell_emperor(&self, message: &FromInstance, fds: &[std::os::fd::BorrowedFd<'_>]) {
+        if let Some(emperor) = &self.emperor {
+            emperor.send(message, fds);
+        }
+    }
+
+    /// Calls the process as uWSGI would, if that is wanted.
+    pub(super) fn show_title(&self) {
+        let spec = &self.current.said.spec;
+        if spec.auto_procname {
+            title::set(&format!("{}uWSGI master", spec.procname_prefix));
+        }
+    }
+
+    /// The scoreboard in use.
+    pub(super) fn scoreboard(&self) -> Rc<Scoreboard> {
+        Rc::clone(&self.board.borrow())
+    }
+}
+
+/// Sleeps until a tick, or for ever.
+async fn sleep_until(deadline: Option<Tick>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep(deadline.since(clock::now())).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A scoreboard that can be replaced.
+pub(super) fn board(board: Scoreboard) -> Board {
+    Rc::new(RefCell::new(Rc::new(board)))
+}

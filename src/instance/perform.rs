@@ -1,0 +1,426 @@
+//! Doing what was decided.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+
+use super::bind::Listener;
+use super::children::{Owner, Process, WorkerProcess};
+use super::decide::{Effect, Event};
+use super::launch;
+use super::link::Link;
+use super::master::{Config, Master, Report};
+use super::stats_socket::StatsServer;
+use super::touch::Touched;
+use crate::config::address::{Listen, Protocol};
+use crate::config::instance::InstanceSpec;
+use crate::stats::scoreboard::{Field, Scoreboard, Total};
+use crate::sys::clock;
+use crate::wire::PROTOCOL;
+use crate::wire::channel;
+use crate::wire::failure::Failure;
+use crate::wire::message::{FromInstance, InstanceState, OperationId, Outcome, ToRouter, ToWorker, ToZygote};
+
+impl Master {
+    /// Does one thing.
+    pub(super) fn perform(&mut self, effect: Effect) {
+        tracing::debug!("{effect:?}");
+        match effect {
+            Effect::Rehearse(pending) => self.rehearse(pending),
+            Effect::Reexec { operation, reload } => self.reexec = Some((operation, reload)),
+            Effect::Adopt { generation } => {
+                if let Some(config) = self.prepared.take() {
+                    self.configs.insert(generation, config);
+                }
+            }
+            Effect::Discard { generation } => self.discard(generation),
+            Effect::Swap { generation } => self.put_in_force(generation),
+            Effect::Grow { slots, cores } => self.grow(slots, usize::try_from(cores).unwrap_or(1)),
+            Effect::StartZygote { zygote, generation, lazy } => {
+                if let Err(error) = self.start_zygote(zygote, generation, lazy) {
+                    let how = format!("the interpreter cannot be started: {error}");
+                    self.handle(Event::ZygoteGone { zygote, how });
+                }
+            }
+            Effect::CloseZygote { zygote } => {
+                if let Some(zygote) = self.children.zygotes.get(&zygote) {
+                    zygote.link.close();
+                }
+            }
+            Effect::KillZygote { zygote } => {
+                if let Some(zygote) = self.children.zygotes.get(&zygote) {
+                    zygote.kill();
+                }
+            }
+            Effect::Fork { zygote, slot } => {
+                if let Err(error) = self.fork(zygote, slot) {
+                    self.handle(Event::ForkFailed { slot, failure: error.into() });
+                }
+            }
+            Effect::Drain { slot } => {
+                if let Some(worker) = self.children.workers.get(&slot) {
+                    worker.process.link.send(&ToWorker::Drain, &[]);
+                }
+            }
+            Effect::Kill { slot } => {
+                if let Some(worker) = self.children.workers.get(&slot) {
+                    worker.process.kill();
+                }
+            }
+            Effect::Clear { slot } => self.clear(slot),
+            Effect::StartRouter { generation } => {
+                if let Err(error) = self.start_router(generation) {
+                    self.tell(format!("the router cannot be started: {error}"));
+                    self.handle(Event::RouterGone);
+                }
+            }
+            Effect::DrainRouter => {
+                if let Some(router) = &self.children.router {
+                    router.link.send(&ToRouter::Drain, &[]);
+                }
+            }
+            Effect::KillRouter => match &self.children.router {
+                Some(router) => router.kill(),
+                None => self.handle(Event::RouterGone),
+            },
+            Effect::AddToRouter { slot } => self.add_to_router(slot),
+            Effect::ReleaseFromRouter { slot } => {
+                if let (Some(router), Some(worker)) =
+                    (&self.children.router, self.children.workers.get(&slot))
+                {
+                    let slot = as_u32(slot);
+                    let generation = worker.generation;
+                    router.link.send(&ToRouter::ReleaseWorker { slot, generation }, &[]);
+                }
+            }
+            Effect::State(state) => self.announce(state),
+            Effect::Ended { operation, outcome } => self.ended(operation, outcome),
+            Effect::Tell(message) => self.tell(message),
+            Effect::Exit { code, failure } => self.exit = Some((code, failure)),
+        }
+    }
+
+    fn start_zygote(&mut self, zygote: u64, generation: u64, lazy: bool) -> io::Result<()> {
+        let config = self.config(generation)?;
+        let spec = &config.said.spec;
+        let (child, socket) = launch::zygote(&config.interpreter, spec, self.supervised, &self.output)?;
+        let wrap = move |message| Report::Zygote(zygote, message);
+        let link = Link::start(socket, self.reports.clone(), wrap)?;
+        let own: Vec<&Rc<Listener>> = served_by_workers(&config.sockets.listeners).collect();
+        let board = self.scoreboard();
+        let fds: Vec<BorrowedFd<'_>> =
+            std::iter::once(board.fd()).chain(own.iter().map(|l| l.as_fd())).collect();
+        let mut spec = Box::new(spec.clone());
+        spec.workers.lazy_apps = lazy;
+        let listeners = own.iter().map(|l| l.listen.clone()).collect();
+        link.send(&ToZygote::Load { protocol: PROTOCOL, generation, spec, listeners }, &fds);
+        self.children.know(child.pid(), Owner::Zygote(zygote));
+        self.children.zygotes.insert(zygote, Process::new(Some(child), link));
+        self.children.boards.insert(zygote, board);
+        Ok(())
+    }
+
+    fn fork(&mut self, zygote: u64, slot: usize) -> io::Result<()> {
+        let Some(place) = self.roster.slots.get(slot).copied() else { return Ok(()) };
+        let config = self.config(place.generation)?;
+        let settings = config.settings();
+        let (ours, theirs) = channel::pair()?;
+        let mut router_ends = Vec::new();
+        let mut fds: Vec<OwnedFd> = vec![theirs];
+        for _ in 0..if settings.router { settings.threads } else { 0 } {
+            let (router, worker) = UnixStream::pair()?;
+            router_ends.push(router.into());
+            fds.push(worker.into());
+        }
+        let life = self.children.next_life();
+        let wrap = move |message| Report::Worker(slot, life, message);
+        let link = Link::start(ours, self.reports.clone(), wrap)?;
+        let routed = as_u32(router_ends.len());
+        let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        let board = self.children.boards.get(&zygote).cloned().unwrap_or_else(|| self.scoreboard());
+        if let Some(entry) = board.slot(slot) {
+            entry.set(Field::WorkerId, place.worker.into());
+            entry.set(Field::Generation, place.generation);
+        }
+        let message = ToZygote::Fork { worker: place.worker, slot: as_u32(slot), routed };
+        let Some(zygote) = self.children.zygotes.get(&zygote) else {
+            return Err(io::Error::other("the interpreter is gone"));
+        };
+        zygote.link.send(&message, &borrowed);
+        let worker = WorkerProcess {
+            process: Process::new(None, link),
+            life,
+            number: place.worker,
+            generation: place.generation,
+            router_ends,
+            overran: false,
+            ready: false,
+            board,
+        };
+        self.children.workers.insert(slot, worker);
+        Ok(())
+    }
+
+    fn start_router(&mut self, generation: u64) -> io::Result<()> {
+        let config = self.config(generation)?;
+        let name = &config.said.spec.name;
+        let (child, socket) = launch::role("router", name, None, None, Some(&self.output))?;
+        let life = self.children.next_life();
+        let wrap = move |message| Report::Router(life, message);
+        let link = Link::start(socket, self.reports.clone(), wrap)?;
+        self.children.know(child.pid(), Owner::Router);
+        self.children.router_life = life;
+        self.children.router = Some(Process::new(Some(child), link));
+        self.serve_by_router(&config);
+        Ok(())
+    }
+
+    fn serve_by_router(&self, config: &Config) {
+        let Some(router) = &self.children.router else { return };
+        let own: Vec<&Rc<Listener>> =
+            config.sockets.listeners.iter().filter(|l| l.listen.protocol == Protocol::Router).collect();
+        let fds: Vec<BorrowedFd<'_>> = own.iter().map(|l| l.as_fd()).collect();
+        let listeners = own.iter().map(|l| l.listen.clone()).collect();
+        router.link.send(&ToRouter::Serve { listeners, spec: Box::new(config.said.spec.clone()) }, &fds);
+    }
+
+    fn add_to_router(&mut self, slot: usize) {
+        let Some(worker) = self.children.workers.get_mut(&slot) else { return };
+        let Some(router) = &self.children.router else { return };
+        let ends = std::mem::take(&mut worker.router_ends);
+        let fds: Vec<BorrowedFd<'_>> = ends.iter().map(AsFd::as_fd).collect();
+        let message = ToRouter::AddWorker { slot: as_u32(slot), generation: worker.generation };
+        router.link.send(&message, &fds);
+    }
+
+    /// The generation's configuration is in force from now on.
+    fn put_in_force(&mut self, generation: u64) {
+        let Ok(config) = self.config(generation) else { return };
+        let old = std::mem::replace(&mut self.current, Rc::clone(&config));
+        let first = std::mem::replace(&mut self.current_generation, generation) == 0;
+        let serving = generation.max(1);
+        self.configs.retain(|number, _| *number >= serving || self.roster.generation(*number).is_some());
+        self.scoreboard().set_total(Total::Generation, generation);
+        let spec = &config.said.spec;
+        if !first {
+            self.serve_by_router(&config);
+            self.tell_configured();
+            self.take_over_files(&old.said.spec, spec);
+        }
+        self.serve_statistics();
+        self.touched = Touched::watch(&spec.touch_reload);
+        let kept = |listener: &Rc<Listener>, all: &[Rc<Listener>]| {
+            all.iter().any(|l| l.listen.address == listener.listen.address)
+        };
+        for gone in old.sockets.listeners.iter().filter(|l| !kept(l, &config.sockets.listeners)) {
+            gone.remove_file();
+        }
+        for gone in old.sockets.stats.iter().filter(|l| !kept(l, &config.sockets.stats)) {
+            gone.remove_file();
+        }
+    }
+
+    /// Begins to answer on the stats sockets of the configuration in force, and ends on others.
+    pub(super) fn serve_statistics(&mut self) {
+        let wanted = self.current.sockets.stats.clone();
+        self.stats.retain(|server| wanted.iter().any(|l| server.serves(l)));
+        for listener in &wanted {
+            if self.stats.iter().any(|server| server.serves(listener)) {
+                continue;
+            }
+            match StatsServer::start(listener, self.asks.clone()) {
+                Ok(server) => self.stats.push(server),
+                Err(error) => self.tell(format!("no statistics on {}: {error}", listener.name())),
+            }
+        }
+    }
+
+    /// Applies what a new configuration says about files that the master writes itself.
+    fn take_over_files(&self, old: &InstanceSpec, new: &InstanceSpec) {
+        let mut done = Ok(());
+        if let Some(path) = new.log.logto2.as_ref().or(new.log.logto.as_ref()).filter(|_| old.log != new.log)
+        {
+            done = super::jail::log_to(path);
+        }
+        for (before, now) in
+            [(&old.files.pidfile, &new.files.pidfile), (&old.files.pidfile2, &new.files.pidfile2)]
+        {
+            if before != now {
+                before.iter().for_each(|path| super::jail::remove_pid(path));
+                done = done.and(now.as_ref().map_or(Ok(()), |path| super::jail::write_pid(path)));
+            }
+        }
+        if let Err(failure) = done {
+            self.tell(failure.to_string());
+        }
+    }
+
+    fn discard(&mut self, generation: u64) {
+        let Some(config) = self.configs.get(&generation).cloned() else { return };
+        let used = |listener: &Rc<Listener>| {
+            let current = &self.current.sockets;
+            current
+                .listeners
+                .iter()
+                .chain(&current.stats)
+                .any(|l| l.listen.address == listener.listen.address)
+        };
+        for listener in config.sockets.listeners.iter().chain(&config.sockets.stats).filter(|l| !used(l)) {
+            listener.remove_file();
+        }
+    }
+
+    /// A larger scoreboard takes the place of one that is too small.
+    fn grow(&mut self, slots: usize, cores: usize) {
+        let old = self.scoreboard();
+        if old.slots() >= slots && old.cores() >= cores {
+            return;
+        }
+        let new = match Scoreboard::create(slots.max(old.slots()), cores.max(old.cores())) {
+            Ok(new) => Rc::new(new),
+            Err(error) => {
+                self.tell(format!("no scoreboard of {slots} slots and {cores} cores: {error}"));
+                return;
+            }
+        };
+        for total in [
+            Total::Requests,
+            Total::TxBytes,
+            Total::Exceptions,
+            Total::RunningUs,
+            Total::Generation,
+            Total::StartedEpochS,
+            Total::LogLinesDropped,
+        ] {
+            new.set_total(total, old.total(total));
+        }
+        *self.board.borrow_mut() = Rc::clone(&new);
+        self.tell_emperor(&FromInstance::Scoreboard, &[new.fd()]);
+    }
+
+    fn clear(&mut self, slot: usize) {
+        let board = self.scoreboard();
+        // Without a process known by now there is none, or its channel's end stops it.
+        let Some(worker) = self.children.workers.remove(&slot) else { return };
+        let Some(entry) = worker.board.slot(slot) else { return };
+        self.tallies.entry(worker.number).or_default().add(entry);
+        if !Rc::ptr_eq(&worker.board, &board) {
+            board.add_total(Total::Requests, entry.get(Field::Requests));
+            board.add_total(Total::TxBytes, entry.get(Field::TxBytes));
+            board.add_total(Total::Exceptions, entry.get(Field::Exceptions));
+            board.add_total(Total::RunningUs, entry.get(Field::RunningUs));
+        }
+        worker.board.retire(slot);
+    }
+
+    fn announce(&mut self, state: InstanceState) {
+        match state {
+            InstanceState::Ready | InstanceState::ReadyWithoutApp => {
+                if state == InstanceState::ReadyWithoutApp {
+                    self.tell("*** no app loaded: every request is answered with 500 ***".to_owned());
+                }
+                if let Some(path) = &self.current.said.spec.files.safe_pidfile
+                    && let Err(failure) = super::jail::write_pid(path)
+                {
+                    self.tell(failure.to_string());
+                }
+            }
+            InstanceState::Stopping => tracing::info!("graceful shutdown triggered..."),
+            InstanceState::Starting | InstanceState::Loyal => {}
+        }
+        self.tell_emperor(&FromInstance::State(state), &[]);
+    }
+
+    fn ended(&mut self, operation: OperationId, outcome: Outcome) {
+        let outcome = match outcome {
+            Outcome::NeedsReplace { reason } if !self.supervised => Outcome::RolledBack(
+                Failure::new(format!("a running instance cannot change {reason}"))
+                    .with_hint("stop it and start it again"),
+            ),
+            other => other,
+        };
+        match &outcome {
+            Outcome::Swapped => tracing::info!("reload done: generation {} serves", self.current_generation),
+            Outcome::RolledBack(failure) => {
+                tracing::error!("reload failed, the old generation serves on: {failure}");
+                if let Some(traceback) = &failure.traceback {
+                    tracing::error!("{traceback}");
+                }
+            }
+            Outcome::TimedOut => tracing::error!("reload timed out, the old generation serves on"),
+            Outcome::NeedsReplace { reason } => {
+                self.replaced = true;
+                tracing::info!("a new instance has to take over: {reason} changed");
+            }
+            Outcome::Superseded => tracing::info!("a later reload takes this one's place"),
+        }
+        self.tell_emperor(&FromInstance::Ended { operation, outcome }, &[]);
+    }
+
+    /// Tells the emperor the configuration in force, and its listeners.
+    pub(super) fn tell_configured(&self) {
+        let said = &self.current.said;
+        let spec = Box::new(said.spec.clone());
+        self.tell_emperor(&FromInstance::Configured { spec, warnings: said.warnings.clone() }, &[]);
+        let listeners = &self.current.sockets.listeners;
+        let fds: Vec<BorrowedFd<'_>> = listeners.iter().map(|l| l.as_fd()).collect();
+        let listeners: Vec<Listen> = listeners.iter().map(|l| l.listen.clone()).collect();
+        self.tell_emperor(&FromInstance::Listeners { listeners }, &fds);
+    }
+
+    /// The slot that stands for each worker's number: the one that accepts, of the newest generation.
+    pub(super) fn slots_by_number(&self) -> BTreeMap<u32, Option<usize>> {
+        let processes = self.current.settings().processes;
+        let mut slots: BTreeMap<u32, Option<usize>> = (1..=processes).map(|n| (n, None)).collect();
+        for (slot, worker) in &self.children.workers {
+            if worker.process.child.is_none() || !slots.contains_key(&worker.number) {
+                continue;
+            }
+            let better = slots.get(&worker.number).copied().flatten().is_none_or(|other| {
+                let other = self.children.workers.get(&other);
+                other.is_none_or(|o| (o.ready, o.generation) < (worker.ready, worker.generation))
+            });
+            if better {
+                slots.insert(worker.number, Some(*slot));
+            }
+        }
+        slots
+    }
+
+    /// A generation's configuration.
+    fn config(&self, generation: u64) -> io::Result<Rc<Config>> {
+        let missing = || io::Error::other(format!("generation {generation} has no configuration"));
+        self.configs.get(&generation).cloned().ok_or_else(missing)
+    }
+
+    /// Notes on the scoreboard that a worker's process exists.
+    pub(super) fn note_birth(&mut self, slot: usize, pid: u32) {
+        let Some(worker) = self.children.workers.get(&slot) else { return };
+        let tally = self.tallies.entry(worker.number).or_default();
+        tally.spawns += 1;
+        let (spawns, harakiri) = (tally.spawns, tally.harakiri);
+        let threads = self.current.settings().threads;
+        let line = if spawns == 1 {
+            format!("spawned uWSGI worker {} (pid: {pid}, cores: {threads})", worker.number)
+        } else {
+            format!("Respawned uWSGI worker {} (new pid: {pid})", worker.number)
+        };
+        tracing::info!("{line}");
+        if let Some(entry) = worker.board.slot(slot) {
+            entry.set(Field::Pid, pid.into());
+            entry.set(Field::LastSpawnEpochS, clock::epoch_seconds());
+            entry.set(Field::RespawnCount, spawns);
+            entry.set(Field::HarakiriCount, harakiri);
+        }
+    }
+}
+
+fn served_by_workers(listeners: &[Rc<Listener>]) -> impl Iterator<Item = &Rc<Listener>> {
+    listeners.iter().filter(|l| l.listen.protocol != Protocol::Router)
+}
+
+fn as_u32(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

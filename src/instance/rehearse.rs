@@ -1,0 +1,83 @@
+//! The trial run: reads a configuration in a child with limits, so that a bad one costs nobody anything. Run with a new
+//! binary it also shows that the binary works.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+
+use super::interpreter;
+use super::launch::Interpreter;
+use super::source::{FILE_LIMIT_BYTES, Said, Source};
+use crate::sys::{limits, memfd, signals, wait};
+use crate::wire::failure::Failure;
+use crate::wire::{channel, inherited};
+
+/// What parsing may cost.
+const CPU_SECONDS: u64 = 10;
+const MEMORY_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// What is to be read. Descriptor: the vassal file, if there is one.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Request {
+    /// Where the configuration comes from.
+    pub(super) source: Source,
+    /// Where relative names start.
+    pub(super) directory: PathBuf,
+    /// The extension that the operator named for all vassals.
+    pub(super) extension: Option<PathBuf>,
+}
+
+/// What was found.
+pub(super) type Answer = Result<Rehearsed, Failure>;
+
+/// A configuration that can be used, and what it needs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Rehearsed {
+    pub(super) said: Said,
+    pub(super) python: PathBuf,
+    pub(super) extension: PathBuf,
+}
+
+impl Rehearsed {
+    /// What zygotes are started with.
+    pub(super) fn interpreter(&self) -> Interpreter {
+        Interpreter { python: self.python.clone(), extension: self.extension.clone() }
+    }
+}
+
+/// The role `liege rehearse NAME`: one request, one answer.
+#[must_use]
+pub fn main() -> ExitCode {
+    crate::trace::start(true);
+    match rehearse() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("the rehearsal failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn rehearse() -> io::Result<()> {
+    signals::ignore_sigpipe()?;
+    let channel = inherited::take()?;
+    limits::limit_cpu_seconds(CPU_SECONDS)?;
+    limits::limit_memory_bytes(MEMORY_BYTES)?;
+    wait::readable(&channel, None)?;
+    let Some((request, mut fds)) = channel::receive::<Request>(&channel)? else { return Ok(()) };
+    let answer: Answer = match fds.pop().map(|file| memfd::read_all(file, FILE_LIMIT_BYTES)).transpose() {
+        Ok(bytes) => read(&request, &bytes.unwrap_or_default()),
+        Err(error) => Err(Failure::new(format!("the file cannot be read: {error}"))),
+    };
+    channel::send(&channel, &answer, &[])
+}
+
+/// Reads the configuration and finds its interpreter.
+pub(super) fn read(request: &Request, bytes: &[u8]) -> Answer {
+    let said = request.source.load(bytes, request.directory.clone())?;
+    let python = interpreter::find(&said.spec)?;
+    let extension = interpreter::find_extension(&said.spec, request.extension.as_deref())?;
+    Ok(Rehearsed { said, python, extension })
+}

@@ -1,0 +1,148 @@
+//! Reading the configuration again: a rehearsal in a child, then the sockets it asks for.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::bind::{self, Sockets};
+use super::children::{Owner, Process, Rehearsal};
+use super::decide::{Event, Plan};
+use super::launch;
+use super::link::Link;
+use super::master::{Config, Master, OWN_OPERATION, Report};
+use super::rehearse::{Answer, Rehearsed, Request};
+use super::roster::Pending;
+use crate::config::diff::{self, Need};
+use crate::sys::clock;
+use crate::sys::file;
+use crate::sys::process::Exit;
+use crate::wire::channel::Received;
+use crate::wire::failure::Failure;
+use crate::wire::message::OperationId;
+
+/// A rehearsal reads files and may ask a script for its interpreter; nothing that takes long.
+const LONGEST: Duration = Duration::from_secs(30);
+
+impl Master {
+    /// Begins to read the configuration again; an earlier rehearsal is given up.
+    pub(super) fn rehearse(&mut self, pending: Pending) {
+        self.give_up_rehearsal();
+        let operation = pending.operation;
+        if let Err(error) = self.start_rehearsal(pending) {
+            let failure = Failure::new(format!("the configuration cannot be read again: {error}"));
+            self.handle(Event::Rehearsed { operation, plan: Err(failure) });
+        }
+    }
+
+    fn start_rehearsal(&mut self, pending: Pending) -> io::Result<()> {
+        let operation = pending.operation;
+        let file = self.file_for(operation)?;
+        let binary = pending.reexec.is_some().then_some(self.binary.as_path());
+        let name = &self.current.said.spec.name;
+        let started = launch::role("rehearse", name, binary, Some(&self.directory), Some(&self.output));
+        let (child, socket) = started.map_err(|error| {
+            io::Error::new(error.kind(), format!("{} cannot be executed: {error}", self.binary.display()))
+        })?;
+        let wrap = move |message: Option<_>| Report::Rehearsal(operation, message.map(Box::new));
+        let link = Link::start(socket, self.reports.clone(), wrap)?;
+        let request = Request {
+            source: self.source.clone(),
+            directory: self.directory.clone(),
+            extension: self.policy.extension.clone().map(Into::into),
+        };
+        link.send(&request, &file.iter().map(AsFd::as_fd).collect::<Vec<_>>());
+        self.children.know(child.pid(), Owner::Rehearsal(operation));
+        self.rehearsal = Some(Rehearsal {
+            operation,
+            process: Process::new(Some(child), link),
+            deadline: clock::now() + LONGEST,
+            answered: false,
+        });
+        Ok(())
+    }
+
+    /// The vassal file: the one that came with the request, else the one that is at its path now. Where the path may
+    /// not be opened any more, privileges having dropped, it is the one that was opened last.
+    fn file_for(&self, operation: OperationId) -> io::Result<Option<OwnedFd>> {
+        let Some(path) = self.source.file() else { return Ok(None) };
+        let held = || self.file.as_ref().map(OwnedFd::try_clone).transpose();
+        if operation & OWN_OPERATION == 0 && self.file.is_some() {
+            return held();
+        }
+        match file::open_untrusted(Path::new(path)) {
+            Ok(file) if file.metadata()?.is_file() => Ok(Some(file.into())),
+            Ok(_) => Err(io::Error::other(format!("{path} is not a regular file"))),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => held(),
+            Err(error) => Err(io::Error::new(error.kind(), format!("{path}: {error}"))),
+        }
+    }
+
+    pub(super) fn hear_rehearsal(&mut self, message: Option<Box<Received<Answer>>>) {
+        let Some(rehearsal) = &mut self.rehearsal else { return };
+        let operation = rehearsal.operation;
+        match message.map(|boxed| *boxed) {
+            None => {
+                rehearsal.process.silent = true;
+                rehearsal.process.kill();
+            }
+            Some((answer, _)) if !rehearsal.answered => {
+                rehearsal.answered = true;
+                let plan = answer.and_then(|rehearsed| self.plan(rehearsed));
+                self.handle(Event::Rehearsed { operation, plan });
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// The rehearsal's process is over.
+    pub(super) fn rehearsal_over(&mut self, exit: Exit) {
+        let Some(rehearsal) = self.rehearsal.take().filter(|r| !r.answered) else { return };
+        let failure = Failure::new(format!("reading the configuration ended without an answer: {exit}"));
+        self.handle(Event::Rehearsed { operation: rehearsal.operation, plan: Err(failure) });
+    }
+
+    pub(super) fn rehearsal_timed_out(&mut self) {
+        let Some(rehearsal) = self.rehearsal.take() else { return };
+        rehearsal.process.kill();
+        if !rehearsal.answered {
+            let failure = Failure::new(format!("reading the configuration took more than {LONGEST:?}"));
+            self.handle(Event::Rehearsed { operation: rehearsal.operation, plan: Err(failure) });
+        }
+    }
+
+    fn give_up_rehearsal(&mut self) {
+        if let Some(rehearsal) = self.rehearsal.take() {
+            rehearsal.process.kill();
+        }
+    }
+
+    /// What the configuration that was found needs; binds the sockets that are new in it.
+    fn plan(&mut self, rehearsed: Rehearsed) -> Result<Plan, Failure> {
+        for warning in &rehearsed.said.warnings {
+            tracing::warn!("{warning}");
+        }
+        let spec = &rehearsed.said.spec;
+        let change = diff::diff(&self.current.said.spec, spec);
+        if change.needs == Need::Replace {
+            return Ok(Plan::Replace { reason: change.options.join(", ") });
+        }
+        let sockets = bind::bind_all(spec, &self.sockets_at_hand())?;
+        let interpreter = rehearsed.interpreter();
+        let config = Config { said: rehearsed.said, interpreter, sockets };
+        let settings = config.settings();
+        self.prepared = Some(Rc::new(config));
+        Ok(Plan::Generation(settings))
+    }
+
+    /// The sockets of all generations, those in force first.
+    fn sockets_at_hand(&self) -> Sockets {
+        let mut all = self.current.sockets.clone();
+        for config in self.configs.values().chain(&self.prepared) {
+            all.listeners.extend(config.sockets.listeners.iter().cloned());
+            all.stats.extend(config.sockets.stats.iter().cloned());
+        }
+        all
+    }
+}

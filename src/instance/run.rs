@@ -1,0 +1,345 @@
+//! An instance from its first act to its exit status.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::env;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::bind::{Listener, Sockets};
+use super::children::Children;
+use super::decide::Event;
+use super::link::Link;
+use super::logs::Output;
+use super::master::{self, Config, Inbox, Master, Report};
+use super::rehearse::{self, Request};
+use super::roster::Roster;
+use super::source::{FILE_LIMIT_BYTES, Source};
+use super::{carry, jail, launch, reexec, settle};
+use crate::stats::scoreboard::{Scoreboard, Total};
+use crate::sys::background::{self, SingleThreaded};
+use crate::sys::process::{self, Child};
+use crate::sys::signals::{self, Signals};
+use crate::sys::{clock, fd, memfd, own, wait};
+use crate::trace;
+use crate::wire::failure::Failure;
+use crate::wire::message::{FromInstance, Policy, ToInstance};
+use crate::wire::{PROTOCOL, channel, inherited};
+
+/// How long a child that was killed may take to be gone.
+const KILL_WAIT: Duration = Duration::from_millis(500);
+
+/// The role `liege instance NAME`: the master of a vassal, with the emperor's channel.
+#[must_use]
+pub fn vassal() -> ExitCode {
+    trace::start(true);
+    if let Some(number) = carried() {
+        return resume(number);
+    }
+    let start = prepare().and_then(|()| receive_start());
+    match start {
+        Ok(Some(start)) => begin(start),
+        // Stopped, or left, before it began.
+        Ok(None) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("the instance cannot begin: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `liege app.ini`, `liege --http-socket …`: an instance without an emperor.
+#[must_use]
+pub fn standalone(arguments: &[String]) -> ExitCode {
+    trace::start(false);
+    if let Some(number) = carried() {
+        return resume(number);
+    }
+    if let Err(error) = prepare() {
+        tracing::error!("the instance cannot begin: {error}");
+        return ExitCode::FAILURE;
+    }
+    begin(Start {
+        source: Source::CommandLine { arguments: arguments.to_vec() },
+        policy: Policy::default(),
+        have: Sockets::default(),
+        file: None,
+        channel: None,
+    })
+}
+
+/// What an instance begins with.
+struct Start {
+    source: Source,
+    policy: Policy,
+    have: Sockets,
+    file: Option<OwnedFd>,
+    channel: Option<OwnedFd>,
+}
+
+/// What is known once the sockets are bound.
+struct Bound {
+    config: Config,
+    directory: PathBuf,
+    binary: PathBuf,
+}
+
+fn carried() -> Option<i32> {
+    env::var(launch::RESUME_VARIABLE).ok()?.parse().ok()
+}
+
+/// The first acts: from here on no signal is lost, and none ends the process before its loop runs.
+fn prepare() -> io::Result<()> {
+    signals::block_all()?;
+    signals::ignore_harmless()?;
+    process::set_child_subreaper()
+}
+
+fn receive_start() -> io::Result<Option<Start>> {
+    let channel = inherited::take()?;
+    wait::readable(&channel, None)?;
+    let Some((message, mut fds)) = channel::receive::<ToInstance>(&channel)? else { return Ok(None) };
+    let ToInstance::Start { protocol, name, path, listeners, policy } = message else { return Ok(None) };
+    if protocol != PROTOCOL {
+        let message = format!("the emperor speaks protocol {protocol}, this instance {PROTOCOL}");
+        channel::send(&channel, &FromInstance::Failed(Failure::new(&message)), &[])?;
+        return Err(io::Error::other(message));
+    }
+    if fds.len() != listeners.len() + 1 {
+        return Err(io::Error::other("the start came without its descriptors"));
+    }
+    let file = fd::duplicate_high(fds.remove(0))?;
+    let inherited = listeners.into_iter().zip(fds).filter(|(_, fd)| crate::sys::socket::is_listening(fd));
+    let listeners = inherited.map(|(listen, fd)| Rc::new(Listener::inherited(listen, fd))).collect();
+    let deny_root_apps = policy.deny_root_apps;
+    Ok(Some(Start {
+        source: Source::Vassal { name, path, deny_root_apps },
+        policy,
+        have: Sockets { listeners, stats: Vec::new() },
+        file: Some(file),
+        channel: Some(channel),
+    }))
+}
+
+fn begin(mut start: Start) -> ExitCode {
+    match bind(&mut start) {
+        Ok(bound) => run(|reports, asks| master(start, bound, reports, asks)),
+        Err(failure) => {
+            tracing::error!("{failure}");
+            if let Some(channel) = &start.channel {
+                let _ = channel::send(channel, &FromInstance::Failed(failure), &[]);
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads the configuration, takes on the identity, binds the sockets.
+fn bind(start: &mut Start) -> Result<Bound, Failure> {
+    let directory = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let binary = match start.policy.binary.as_str() {
+        "" => launch::own_path(),
+        named => PathBuf::from(named),
+    };
+    let bytes = match &start.file {
+        Some(file) => file
+            .try_clone()
+            .and_then(|file| memfd::read_all(file, FILE_LIMIT_BYTES))
+            .map_err(|error| Failure::new(format!("the file cannot be read: {error}")))?,
+        None => Vec::new(),
+    };
+    let request = Request {
+        source: start.source.clone(),
+        directory: directory.clone(),
+        extension: start.policy.extension.clone().map(Into::into),
+    };
+    let rehearsed = rehearse::read(&request, &bytes)?;
+    let supervised = start.channel.is_some();
+    for warning in &rehearsed.said.warnings {
+        tracing::warn!("{warning}");
+    }
+    if rehearsed.said.spec.log.daemonize && !supervised {
+        SingleThreaded::prove()
+            .and_then(background::go_to_background)
+            .map_err(|error| Failure::new(format!("cannot go to the background: {error}")))?;
+    }
+    let sockets = jail::enter(&rehearsed.said.spec, &start.have)?;
+    start.have = Sockets::default();
+    let interpreter = rehearsed.interpreter();
+    let config = Config { said: rehearsed.said, interpreter, sockets };
+    let spec = &config.said.spec;
+    tracing::info!("*** Operational MODE: {} ***", mode(spec.workers.processes, spec.workers.threads));
+    tracing::info!(
+        "your mercy for graceful operations on workers is {} seconds",
+        spec.workers.reload_mercy_s
+    );
+    tracing::info!("spawned uWSGI master process (pid: {})", std::process::id());
+    Ok(Bound { config, directory, binary })
+}
+
+fn master(
+    start: Start,
+    bound: Bound,
+    reports: tokio::sync::mpsc::Sender<Report>,
+    asks: tokio::sync::mpsc::Sender<super::stats_socket::Ask>,
+) -> io::Result<Master> {
+    let supervised = start.channel.is_some();
+    let settings = bound.config.settings();
+    let cores = usize::try_from(settings.threads).unwrap_or(1);
+    let board = Scoreboard::create(settle::slots_for(settings.processes), cores)?;
+    board.set_total(Total::StartedEpochS, clock::epoch_seconds());
+    let emperor = match start.channel {
+        Some(channel) => Some(Link::start(channel, reports.clone(), Report::Emperor)?),
+        None => None,
+    };
+    let config = Rc::new(bound.config);
+    let mut master = Master {
+        source: start.source,
+        policy: start.policy,
+        binary: bound.binary,
+        arguments: env::args_os().collect(),
+        directory: bound.directory,
+        supervised,
+        roster: Roster::default(),
+        board: master::board(board),
+        output: Output::new()?,
+        configs: BTreeMap::new(),
+        current: Rc::clone(&config),
+        current_generation: 0,
+        prepared: Some(config),
+        emperor,
+        file: start.file,
+        children: Children::default(),
+        rehearsal: None,
+        tallies: BTreeMap::new(),
+        stats: Vec::new(),
+        touched: None,
+        own_operations: 0,
+        replaced: false,
+        events: VecDeque::new(),
+        reports,
+        asks,
+        reexec: None,
+        exit: None,
+        interrupted: false,
+    };
+    let hello = FromInstance::Hello {
+        protocol: PROTOCOL,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+    };
+    master.tell_emperor(&hello, &[master.scoreboard().fd()]);
+    master.tell_configured();
+    master.serve_statistics();
+    master.show_title();
+    master.touched = super::touch::Touched::watch(&master.current.said.spec.touch_reload);
+    master.handle(Event::Begin(settings));
+    Ok(master)
+}
+
+fn resume(number: i32) -> ExitCode {
+    // The mask is the image's before: everything is blocked already.
+    let record = prepare().and_then(|()| fd::adopt(number)).and_then(reexec::read);
+    match record {
+        Ok(record) => run(|reports, asks| carry::unpack(record, reports, asks)),
+        Err(error) => {
+            tracing::error!("the instance cannot go on after executing its binary again: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(
+    make: impl FnOnce(
+        tokio::sync::mpsc::Sender<Report>,
+        tokio::sync::mpsc::Sender<super::stats_socket::Ask>,
+    ) -> io::Result<Master>,
+) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let local = tokio::task::LocalSet::new();
+    let status = local.block_on(&runtime, async {
+        let (reports, asks, inbox): (_, _, Inbox) = master::inbox();
+        let signals = Signals::new()?;
+        let master = make(reports, asks)?;
+        master.output.start(Rc::clone(&master.board))?;
+        signals::unblock_all()?;
+        io::Result::Ok(master.serve(signals, inbox).await)
+    });
+    match status {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            tracing::error!("the instance cannot run: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Master {
+    /// The last acts; answers the exit status.
+    pub(super) fn finish(&mut self) -> u8 {
+        let (status, failure) = self.exit.take().unwrap_or_default();
+        if let Some(failure) = failure {
+            tracing::error!("{failure}");
+            for line in failure.traceback.iter().flat_map(|t| t.lines()) {
+                tracing::error!("{line}");
+            }
+            self.tell_emperor(&FromInstance::Failed(failure), &[]);
+        }
+        self.children.kill_all();
+        end_children();
+        self.stats.clear();
+        // After a failure somebody starts the instance again, on the same sockets.
+        if status == 0 && !self.replaced {
+            self.vacuum();
+        }
+        self.output.finish(&self.scoreboard());
+        tracing::info!("goodbye to uWSGI.");
+        status
+    }
+
+    fn vacuum(&self) {
+        let spec = &self.current.said.spec;
+        if !spec.vacuum {
+            return;
+        }
+        let sockets = &self.current.sockets;
+        sockets.listeners.iter().chain(&sockets.stats).for_each(|listener| listener.remove_file());
+        let files = &spec.files;
+        [&files.pidfile, &files.pidfile2, &files.safe_pidfile].into_iter().flatten().for_each(|p| {
+            jail::remove_pid(p);
+        });
+    }
+}
+
+/// Ends every process that the application left behind: they became our children when their parents ended.
+fn end_children() {
+    for _ in 0..1000 {
+        while let Ok(Some(_)) = process::reap_any() {}
+        let children = own::children().unwrap_or_default();
+        let Some(pid) = children.first() else { return };
+        // A child that was not reaped keeps its pid.
+        let Ok(child) = Child::adopt(*pid) else { return };
+        if child.kill().is_err() || !wait::readable(&child, Some(KILL_WAIT)).unwrap_or(false) {
+            tracing::warn!("process {pid} does not end");
+            return;
+        }
+    }
+}
+
+fn mode(processes: u32, threads: u32) -> &'static str {
+    match (processes, threads) {
+        (0..=1, 0..=1) => "single process",
+        (_, 0..=1) => "preforking",
+        (0..=1, _) => "threaded",
+        _ => "preforking+threaded",
+    }
+}

@@ -1,0 +1,75 @@
+//! Where an instance's configuration comes from, so that it can be read again, here or in a rehearsal.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::command_line;
+use crate::config::diagnostic::Diagnostic;
+use crate::config::instance::InstanceSpec;
+use crate::config::load::{self, Loaded};
+use crate::config::surroundings::World;
+use crate::wire::failure::Failure;
+
+/// The longest configuration file that is read.
+pub(super) const FILE_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Where an instance's configuration comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Source {
+    /// A file that an emperor found.
+    Vassal {
+        /// The vassal's id.
+        name: String,
+        /// The path by which the emperor found it.
+        path: String,
+        /// `root-apps = deny` of the emperor.
+        deny_root_apps: bool,
+    },
+    /// The command line, and the files that it names.
+    CommandLine {
+        /// The arguments, without the program's name.
+        arguments: Vec<String>,
+    },
+}
+
+/// A configuration that can be used, with what it warned about.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Said {
+    pub(super) spec: InstanceSpec,
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+impl Source {
+    /// The file that an emperor found.
+    pub(super) const fn file(&self) -> Option<&String> {
+        match self {
+            Self::Vassal { path, .. } => Some(path),
+            Self::CommandLine { .. } => None,
+        }
+    }
+
+    /// Reads the configuration; relative names start from `directory`, and `bytes` are the vassal file's.
+    pub(super) fn load(&self, bytes: &[u8], directory: PathBuf) -> Result<Said, Failure> {
+        let around = World::at(directory);
+        let (loaded, what): (Loaded<InstanceSpec>, &str) = match self {
+            Self::Vassal { path, .. } => (load::vassal(path, bytes, &around), path),
+            Self::CommandLine { arguments } => {
+                (load::instance(command_line::read(arguments, &around).raw, &around), "the command line")
+            }
+        };
+        let Some(mut spec) = loaded.spec else {
+            let errors: Vec<Diagnostic> = loaded.diagnostics.into_iter().collect();
+            return Err(Failure {
+                message: format!("the configuration of {what} is refused"),
+                diagnostics: errors,
+                ..Failure::default()
+            });
+        };
+        if let Self::Vassal { name, deny_root_apps, .. } = self {
+            spec.name.clone_from(name);
+            spec.identity.deny_root_apps |= deny_root_apps;
+        }
+        Ok(Said { spec, warnings: loaded.diagnostics })
+    }
+}

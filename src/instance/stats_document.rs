@@ -1,0 +1,323 @@
+//! uWSGI's stats document: its keys in its order, so that its tools work unchanged. Variables of requests stay empty.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+
+use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
+
+use super::bind::Listener;
+use crate::config::address::Protocol;
+use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
+use crate::sys::{socket, user};
+
+/// The locks that uWSGI lists; there are none here, and their keys stay for the tools.
+const LOCKS: [&str; 7] = ["user 0", "signal", "filemon", "timer", "rbtimer", "cron", "rpc"];
+
+/// What is counted for a worker's number over all its lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub(super) struct Tally {
+    /// How often it was forked.
+    pub(super) spawns: u64,
+    /// How often harakiri ended it.
+    pub(super) harakiri: u64,
+    /// Requests of earlier lives.
+    pub(super) requests: u64,
+    /// Exceptions of earlier lives.
+    pub(super) exceptions: u64,
+    /// Bytes sent by earlier lives.
+    pub(super) tx: u64,
+    /// Microseconds in requests of earlier lives.
+    pub(super) running_us: u64,
+}
+
+impl Tally {
+    /// Adds what a life that ended has counted.
+    pub(super) fn add(&mut self, slot: Slot<'_>) {
+        self.requests = self.requests.saturating_add(slot.get(Field::Requests));
+        self.exceptions = self.exceptions.saturating_add(slot.get(Field::Exceptions));
+        self.tx = self.tx.saturating_add(slot.get(Field::TxBytes));
+        self.running_us = self.running_us.saturating_add(slot.get(Field::RunningUs));
+    }
+}
+
+/// What the document is made from.
+pub(super) struct Facts<'a> {
+    /// The place of each worker's number on the scoreboard; `None`: it has no process now.
+    pub(super) workers: Vec<(u32, Option<Slot<'a>>)>,
+    /// What earlier lives have counted.
+    pub(super) tallies: &'a BTreeMap<u32, Tally>,
+    /// The sockets.
+    pub(super) listeners: &'a [Rc<Listener>],
+    /// Requests that each worker runs at the same time.
+    pub(super) threads: u32,
+}
+
+/// The document, as uWSGI writes it.
+///
+/// # Errors
+/// None in practice: everything can be written as JSON.
+pub(super) fn document(facts: &Facts<'_>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(4096);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Tabs::default());
+    Document::of(facts).serialize(&mut serializer)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+#[derive(Serialize)]
+struct Document {
+    version: &'static str,
+    listen_queue: u32,
+    listen_queue_errors: u32,
+    signal_queue: u32,
+    load: u32,
+    pid: u32,
+    uid: u32,
+    gid: u32,
+    cwd: String,
+    locks: Vec<BTreeMap<&'static str, u32>>,
+    sockets: Vec<Socket>,
+    workers: Vec<Worker>,
+}
+
+impl Document {
+    fn of(facts: &Facts<'_>) -> Self {
+        let sockets: Vec<Socket> = facts.listeners.iter().map(|l| Socket::of(l)).collect();
+        let queue = sockets.iter().map(|s| s.queue).max().unwrap_or(0);
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            listen_queue: queue,
+            listen_queue_errors: 0,
+            signal_queue: 0,
+            load: queue,
+            pid: std::process::id(),
+            uid: user::current_uid(),
+            gid: user::current_gid(),
+            cwd: std::env::current_dir().map_or_else(|_| String::new(), |d| d.to_string_lossy().into_owned()),
+            locks: LOCKS.iter().map(|name| BTreeMap::from([(*name, 0)])).collect(),
+            sockets,
+            workers: facts.workers.iter().map(|(id, slot)| Worker::of(facts, *id, *slot)).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Socket {
+    name: String,
+    proto: &'static str,
+    queue: u32,
+    max_queue: u32,
+    shared: u8,
+    can_offload: u8,
+}
+
+impl Socket {
+    fn of(listener: &Listener) -> Self {
+        let (queue, max_queue) = socket::tcp_queue(listener.as_fd()).unwrap_or((0, 0));
+        let proto = if listener.listen.protocol == Protocol::Uwsgi { "uwsgi" } else { "http" };
+        Self { name: listener.name(), proto, queue, max_queue, shared: 0, can_offload: 0 }
+    }
+}
+
+#[derive(Serialize)]
+struct Worker {
+    id: u32,
+    pid: u64,
+    accepting: u64,
+    requests: u64,
+    delta_requests: u64,
+    exceptions: u64,
+    harakiri_count: u64,
+    signals: u64,
+    signal_queue: u64,
+    status: &'static str,
+    rss: u64,
+    vsz: u64,
+    running_time: u64,
+    last_spawn: u64,
+    respawn_count: u64,
+    tx: u64,
+    avg_rt: u64,
+    apps: Vec<App>,
+    cores: Vec<CoreEntry>,
+}
+
+impl Worker {
+    fn of(facts: &Facts<'_>, id: u32, slot: Option<Slot<'_>>) -> Self {
+        let get = |field| slot.map_or(0, |s| s.get(field));
+        let tally = facts.tallies.get(&id).copied().unwrap_or_default();
+        let pid = get(Field::Pid);
+        let (vsz, rss) = sizes(pid).unwrap_or((0, 0));
+        let threads = usize::try_from(facts.threads).unwrap_or(1);
+        let cores = slot.map(|s| s.iter_cores().take(threads).collect::<Vec<_>>()).unwrap_or_default();
+        Self {
+            id,
+            pid,
+            accepting: get(Field::Accepting),
+            requests: tally.requests.saturating_add(get(Field::Requests)),
+            delta_requests: get(Field::Requests),
+            exceptions: tally.exceptions.saturating_add(get(Field::Exceptions)),
+            harakiri_count: tally.harakiri,
+            signals: 0,
+            signal_queue: 0,
+            status: match slot {
+                None => "cheap",
+                Some(slot) if slot.is_busy() => "busy",
+                Some(_) => "idle",
+            },
+            rss,
+            vsz,
+            running_time: tally.running_us.saturating_add(get(Field::RunningUs)),
+            last_spawn: get(Field::LastSpawnEpochS),
+            respawn_count: tally.spawns,
+            tx: tally.tx.saturating_add(get(Field::TxBytes)),
+            avg_rt: get(Field::AverageUs),
+            apps: vec![App {
+                id: 0,
+                modifier1: 0,
+                mountpoint: "",
+                startup_time: get(Field::StartupMs) / 1000,
+                requests: get(Field::Requests),
+                exceptions: get(Field::Exceptions),
+                chdir: "",
+            }],
+            cores: cores.iter().zip(0..).map(|(core, id)| CoreEntry::of(*core, id)).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct App {
+    id: u32,
+    modifier1: u32,
+    mountpoint: &'static str,
+    startup_time: u64,
+    requests: u64,
+    exceptions: u64,
+    chdir: &'static str,
+}
+
+#[derive(Serialize)]
+struct CoreEntry {
+    id: u32,
+    requests: u64,
+    static_requests: u64,
+    routed_requests: u64,
+    offloaded_requests: u64,
+    write_errors: u64,
+    read_errors: u64,
+    in_request: u64,
+    vars: [&'static str; 0],
+    req_info: RequestInfo,
+}
+
+#[derive(Serialize)]
+struct RequestInfo {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_start: Option<u64>,
+}
+
+impl CoreEntry {
+    fn of(core: Core<'_>, id: u32) -> Self {
+        let busy = core.get(CoreField::InRequest) == 1;
+        Self {
+            id,
+            requests: core.get(CoreField::Requests),
+            static_requests: 0,
+            routed_requests: 0,
+            offloaded_requests: 0,
+            write_errors: core.get(CoreField::WriteErrors),
+            read_errors: core.get(CoreField::ReadErrors),
+            in_request: u64::from(busy),
+            vars: [],
+            req_info: RequestInfo { request_start: busy.then(|| core.get(CoreField::StartedEpochS)) },
+        }
+    }
+}
+
+/// Virtual and resident size in bytes.
+fn sizes(pid: u64) -> Option<(u64, u64)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kilobytes = |name: &str| -> Option<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().trim_end_matches(" kB").parse::<u64>().ok()?.checked_mul(1024)
+    };
+    Some((kilobytes("VmSize:")?, kilobytes("VmRSS:")?))
+}
+
+/// Tabs, a key to each line, and no space after the colon.
+struct Tabs(PrettyFormatter<'static>);
+
+impl Default for Tabs {
+    fn default() -> Self {
+        Self(PrettyFormatter::with_indent(b"\t"))
+    }
+}
+
+impl Formatter for Tabs {
+    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_array(writer)
+    }
+    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array(writer)
+    }
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_array_value(writer, first)
+    }
+    fn end_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_array_value(writer)
+    }
+    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.begin_object(writer)
+    }
+    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object(writer)
+    }
+    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
+        self.0.begin_object_key(writer, first)
+    }
+    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        CompactFormatter.begin_object_value(writer)
+    }
+    fn end_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.0.end_object_value(writer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::scoreboard::Scoreboard;
+
+    #[test]
+    fn the_document_has_uwsgis_keys_in_its_form() {
+        let board = Scoreboard::create(4, 2).unwrap();
+        let slot = board.slot(1).unwrap();
+        slot.set(Field::WorkerId, 1);
+        slot.set(Field::Pid, u64::from(std::process::id()));
+        slot.set(Field::Requests, 3);
+        slot.core(1).unwrap().set(CoreField::InRequest, 1);
+        slot.core(1).unwrap().set(CoreField::StartedEpochS, 1_795_184_390);
+        let tallies = BTreeMap::from([(1, Tally { requests: 4, spawns: 2, ..Tally::default() })]);
+        let workers = vec![(1, Some(slot)), (2, None)];
+        let facts = Facts { workers, tallies: &tallies, listeners: &[], threads: 2 };
+        let text = String::from_utf8(document(&facts).unwrap()).unwrap();
+        assert!(text.starts_with("{\n\t\"version\":\""), "{text}");
+        assert!(text.contains("\n\t\"locks\":[\n\t\t{\n\t\t\t\"user 0\":0\n\t\t},"), "{text}");
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let worker = &value["workers"][0];
+        assert_eq!(worker["requests"], 7);
+        assert_eq!(worker["delta_requests"], 3);
+        assert_eq!(worker["status"], "busy");
+        assert_eq!(worker["respawn_count"], 2);
+        assert!(worker["rss"].as_u64().unwrap() > 0);
+        assert_eq!(worker["cores"][1]["req_info"]["request_start"], 1_795_184_390);
+        assert_eq!(worker["cores"].as_array().unwrap().len(), 2);
+        assert_eq!(value["workers"][1]["status"], "cheap");
+        assert_eq!(value["workers"][1]["pid"], 0);
+    }
+}

@@ -1,0 +1,101 @@
+//! The stats server: uWSGI's JSON document to whoever connects. A slow client holds up nobody.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::bind::Listener;
+use crate::config::address::Address;
+
+/// A client that does not read for so long is left.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many clients are served at the same time; more wait in the kernel's queue.
+const CLIENTS: usize = 16;
+/// How long nothing is accepted after accepting failed: no descriptor is left, most likely.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A client asks for the document.
+pub(super) type Ask = oneshot::Sender<Vec<u8>>;
+
+/// A running stats server; it ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct StatsServer {
+    listener: Rc<Listener>,
+    task: JoinHandle<()>,
+}
+
+impl StatsServer {
+    /// Begins to answer on `listener`. Each client's question goes to `asks`.
+    ///
+    /// # Errors
+    /// Registering the listener.
+    pub(super) fn start(listener: &Rc<Listener>, asks: mpsc::Sender<Ask>) -> io::Result<Self> {
+        let socket = listener.as_fd().try_clone_to_owned()?;
+        let socket = if matches!(listener.listen.address, Address::Tcp { .. }) {
+            Socket::Tcp(TcpListener::from_std(socket.into())?)
+        } else {
+            Socket::Unix(UnixListener::from_std(socket.into())?)
+        };
+        let task = tokio::task::spawn_local(serve(socket, asks));
+        Ok(Self { listener: Rc::clone(listener), task })
+    }
+
+    /// Whether it serves this very listener.
+    pub(super) fn serves(&self, listener: &Rc<Listener>) -> bool {
+        Rc::ptr_eq(&self.listener, listener)
+    }
+}
+
+impl Drop for StatsServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Socket {
+    async fn accept(&self) -> io::Result<Box<dyn AsyncWrite + Unpin>> {
+        Ok(match self {
+            Self::Tcp(socket) => Box::new(socket.accept().await?.0),
+            Self::Unix(socket) => Box::new(socket.accept().await?.0),
+        })
+    }
+}
+
+async fn serve(socket: Socket, asks: mpsc::Sender<Ask>) {
+    let clients = Arc::new(Semaphore::new(CLIENTS));
+    loop {
+        let Ok(place) = Arc::clone(&clients).acquire_owned().await else { return };
+        match socket.accept().await {
+            Ok(client) => {
+                let asks = asks.clone();
+                tokio::task::spawn_local(async move {
+                    let _ = tokio::time::timeout(WRITE_TIMEOUT, answer(client, asks)).await;
+                    drop(place);
+                });
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+async fn answer(mut client: Box<dyn AsyncWrite + Unpin>, asks: mpsc::Sender<Ask>) {
+    let (ask, document) = oneshot::channel();
+    if asks.send(ask).await.is_ok()
+        && let Ok(document) = document.await
+        && client.write_all(&document).await.is_ok()
+    {
+        let _ = client.shutdown().await;
+    }
+}
