@@ -10,13 +10,16 @@ pub(crate) struct Source {
     pub(crate) text: String,
     /// Without comments, without what stands in quotes, and without the tests at the end.
     pub(crate) code: String,
+    /// How long it is without the tests at the end.
+    pub(crate) lines: usize,
 }
 
 impl Source {
     /// Takes a file apart.
     pub(crate) fn new(path: &str, text: &str) -> Self {
         let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
-        Self { path: path.to_owned(), text: text.to_owned(), code: strip(&text[..end]) }
+        let lines = text[..end].lines().count();
+        Self { path: path.to_owned(), text: text.to_owned(), code: strip(&text[..end]), lines }
     }
 
     /// Every Rust file of the clone's `src` and `tests`, except the rules themselves, which name what they forbid.
