@@ -297,7 +297,8 @@ impl Desk {
             tracing::warn!("{peer}: {asked}: refused: {refusal}");
             self.explain(refusal, &wish)
         })?;
-        tracing::info!("{peer}: {asked}: operation {id}");
+        // Who asked for what is logged by the emperor itself.
+        tracing::debug!("{peer}: {asked}: operation {id}");
         let Some(operation) = self.wait_for(id, wait).await else {
             return Err(Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,

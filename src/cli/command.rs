@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
-use crate::sys::process::Signal;
-
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -36,13 +34,6 @@ pub enum Command {
         json: bool,
         /// Where the API is.
         api: Option<PathBuf>,
-    },
-    /// To send a signal to the process in a pid file.
-    Signal {
-        /// The pid file.
-        file: PathBuf,
-        /// Which.
-        signal: Signal,
     },
     /// To print the version.
     Version,
@@ -107,42 +98,14 @@ pub fn parse(program: &OsStr, arguments: Vec<OsString>, supervised: bool) -> Res
     match first {
         "--version" => Ok(Command::Version),
         "--help" | "-h" => Ok(Command::Help),
-        _ if called_uwsgi => serve(arguments),
+        _ if called_uwsgi => Ok(Command::Serve(arguments)),
         "" | "help" => Ok(Command::Help),
         "emperor" => Ok(Command::Serve(emperor(rest()))),
         "check" => check(rest()),
         "status" => status(rest()),
         "reload" | "stop" | "start" | "upgrade" => act(first, rest()),
-        _ => serve(arguments),
+        _ => Ok(Command::Serve(arguments)),
     }
-}
-
-/// uWSGI's command line, in which `--reload FILE` and `--stop FILE` are commands.
-fn serve(arguments: Vec<OsString>) -> Result<Command, Usage> {
-    let mut all = arguments.iter();
-    while let Some(argument) = all.next() {
-        let Some(text) = argument.to_str() else { continue };
-        let (name, attached) = match text.split_once('=') {
-            Some((name, value)) => (name, Some(OsString::from(value))),
-            None => (text, None),
-        };
-        let signal = match name {
-            "--" => break,
-            "--reload" => Signal::Hup,
-            "--stop" => Signal::Int,
-            "--pause" | "--suspend" | "--resume" => {
-                return Err(Usage(format!(
-                    "{name} is not supported; `liege stop NAME` stops a vassal of an emperor"
-                )));
-            }
-            _ => continue,
-        };
-        let file = attached.or_else(|| all.next().cloned());
-        let file = file.filter(|file| !file.is_empty());
-        let file = file.ok_or_else(|| Usage(format!("{name} needs a pid file")))?.into();
-        return Ok(Command::Signal { file, signal });
-    }
-    Ok(Command::Serve(arguments))
 }
 
 /// `emperor DIR… OPTIONS` is `--emperor DIR … OPTIONS`.
@@ -239,8 +202,6 @@ mod tests {
 
     #[test]
     fn a_line_is_a_command() {
-        let hup = Command::Signal { file: "/run/x.pid".into(), signal: Signal::Hup };
-        let int = Command::Signal { file: "/run/x.pid".into(), signal: Signal::Int };
         let status = |n: &str, json| Command::Status { names: names(n), json, api: None };
         for (text, expected) in [
             ("", Command::Help),
@@ -254,10 +215,7 @@ mod tests {
             ("--http :9090 --wsgi-file f.py", Command::Serve(args("--http :9090 --wsgi-file f.py"))),
             ("--ini x.ini:sec -p 4", Command::Serve(args("--ini x.ini:sec -p 4"))),
             ("instance blog", Command::Serve(args("instance blog"))),
-            ("--reload /run/x.pid", hup.clone()),
-            ("--reload=/run/x.pid", hup.clone()),
-            ("--master --stop /run/x.pid", int),
-            ("-- --reload /run/x.pid", Command::Serve(args("-- --reload /run/x.pid"))),
+            ("--reload /run/x.pid", Command::Serve(args("--reload /run/x.pid"))),
             ("status", status("", false)),
             ("status blog --json", status("blog", true)),
             ("reload blog shop.ini", act(Action::Reload(names("blog shop.ini")), false)),
@@ -273,7 +231,6 @@ mod tests {
         }
         let api = Command::Status { names: vec![], json: false, api: Some("/x.sock".into()) };
         assert_eq!(line("liege", "status --api /x.sock"), Ok(api));
-        assert_eq!(line("/usr/bin/uwsgi", "--reload /run/x.pid"), Ok(hup));
         assert_eq!(line("/usr/bin/uwsgi", "status"), Ok(Command::Serve(args("status"))));
         assert_eq!(line("uwsgi", ""), Ok(Command::Serve(vec![])));
     }
@@ -281,9 +238,6 @@ mod tests {
     #[test]
     fn a_line_without_meaning_says_why() {
         for (text, part) in [
-            ("--reload", "pid file"),
-            ("--stop=", "pid file"),
-            ("--pause x.pid", "not supported"),
             ("reload", "needs a vassal's name"),
             ("reload a --all", "not both"),
             ("stop --all", "--all"),

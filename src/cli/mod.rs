@@ -1,12 +1,15 @@
 //! The command line: which role this process plays, and the only printer for people.
 
 pub mod act;
+pub mod check;
 pub mod client;
 pub mod command;
+pub mod emperor;
 pub mod exit;
 pub mod failure;
 pub mod paper;
 pub mod pidfile;
+pub mod serve;
 pub mod status;
 
 use std::future::Future;
@@ -20,6 +23,11 @@ use paper::{complain, print};
 
 use crate::router;
 use crate::sys::signals;
+
+/// How liege is used.
+pub const HELP: &str = include_str!("help.txt");
+/// The answer to `--version`.
+pub const VERSION: &str = concat!("liege ", env!("CARGO_PKG_VERSION"), "\n");
 
 /// Runs what the command line asks for.
 #[must_use]
@@ -41,30 +49,30 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> ExitCode {
     match command {
         Command::Role(role) => play(role),
-        Command::Serve(_arguments) => ExitCode::FAILURE,
-        Command::Check(_files) => ExitCode::FAILURE,
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Check(files) => check::run(&files).into(),
         Command::Status { names, json, api } => {
             ask(api.as_deref(), async |client| status::run(&client, &names, json).await.map(|()| Exit::Done))
         }
         Command::Act { action, wait, json, api } => {
             ask(api.as_deref(), async |client| act::run(&client, &action, wait, json).await)
         }
-        Command::Signal { file, signal } => pidfile::run(&file, signal).into(),
         Command::Version => {
-            print(concat!("liege ", env!("CARGO_PKG_VERSION"), "\n"));
+            print(VERSION);
             Exit::Done.into()
         }
         Command::Help => {
-            print(include_str!("help.txt"));
+            print(HELP);
             Exit::Done.into()
         }
     }
 }
 
+/// A process that our emperor or a master started. Nothing may be opened before it has taken its channel over.
 fn play(role: Role) -> ExitCode {
     match role {
         Role::Router => router::run::main(),
-        Role::Instance | Role::Rehearse => ExitCode::FAILURE,
+        Role::Instance | Role::Rehearse => serve::without_instances(),
     }
 }
 

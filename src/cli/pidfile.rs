@@ -5,11 +5,20 @@ use std::path::Path;
 
 use super::exit::Exit;
 use super::paper::complain;
+use crate::config::command_line::Signal as Asked;
 use crate::sys::process::{Signal, signal_process};
 
 /// Sends the signal to the process that the file names.
 #[must_use]
-pub fn run(file: &Path, signal: Signal) -> Exit {
+pub fn run(file: &Path, asked: Asked) -> Exit {
+    let signal = match asked {
+        Asked::Reload => Signal::Hup,
+        Asked::Stop => Signal::Int,
+        Asked::Pause => {
+            complain("pausing is not supported; liege stop NAME stops a vassal of an emperor");
+            return Exit::Usage;
+        }
+    };
     match fs::read_to_string(file).map_err(|error| error.to_string()).and_then(|text| pid(&text)) {
         Err(reason) => {
             complain(&format!("{}: {reason}", file.display()));

@@ -39,10 +39,10 @@ const RESCANS_APART: Duration = Duration::from_secs(1);
 /// How many things that instances said wait for the loop.
 const HEARD: usize = 256;
 
-/// Runs an emperor to its end. `serve` gets the handle for the API, and runs beside the loop.
+/// Runs an emperor to its end. `serve` gets the handle for the API; what it returns runs beside the loop.
 pub fn main<S, F>(spec: EmperorSpec, policy: Policy, serve: S) -> ExitCode
 where
-    S: FnOnce(Handle) -> F,
+    S: FnOnce(Handle) -> io::Result<F>,
     F: Future<Output = ()> + 'static,
 {
     let ended = match reexec::rehearsed() {
@@ -61,7 +61,7 @@ where
 
 fn run<S, F>(spec: EmperorSpec, policy: Policy, serve: S) -> Result<(), Failure>
 where
-    S: FnOnce(Handle) -> F,
+    S: FnOnce(Handle) -> io::Result<F>,
     F: Future<Output = ()> + 'static,
 {
     let step = |what: &'static str| move |error: io::Error| Failure::new(format!("cannot {what}: {error}"));
@@ -85,7 +85,12 @@ where
     let local = LocalSet::new();
     let ended = local.block_on(&runtime, async move {
         let (mut emperor, operation) = Emperor::new(spec, launcher, record)?;
-        tokio::task::spawn_local(serve(emperor.handle.clone()));
+        match (serve(emperor.handle.clone()), operation) {
+            (Ok(beside), _) => drop(tokio::task::spawn_local(beside)),
+            (Err(error), None) => return Err(Failure::new(error.to_string())),
+            // The vassals that were carried over count for more.
+            (Err(error), Some(_)) => tracing::error!("{error}"),
+        }
         emperor.run(operation).await;
         Ok(())
     });

@@ -1,0 +1,56 @@
+//! An emperor with its API: put together, and announced when the first vassals are up.
+
+use std::process::ExitCode;
+
+use super::exit::Exit;
+use super::paper::complain;
+use crate::api;
+use crate::config::emperor::EmperorSpec;
+use crate::emperor::Handle;
+use crate::emperor::fleet::{Fleet, Phase};
+use crate::emperor::run;
+use crate::sys::own;
+use crate::trace;
+use crate::wire::message::Policy;
+
+/// Runs an emperor until it is told to stop.
+#[must_use]
+pub fn main(spec: EmperorSpec) -> ExitCode {
+    let binary = match own::started_as() {
+        Ok(path) => path.to_string_lossy().into_owned(),
+        Err(error) => {
+            complain(&error.to_string());
+            return Exit::Failed.into();
+        }
+    };
+    let policy = Policy { deny_root_apps: spec.deny_root_apps, binary, extension: None };
+    trace::start(false);
+    run::main(spec.clone(), policy, move |handle| {
+        let doors = api::open(&spec, &handle)?;
+        Ok(announce(handle, doors))
+    })
+}
+
+/// Logs what is served and where the API is, once the first vassals have been brought up or have failed.
+async fn announce(handle: Handle, doors: Vec<String>) {
+    handle.until(|fleet| fleet.phase != Phase::Starting).await;
+    let serves = summary(&handle.fleet());
+    for (vassal, addresses) in serves {
+        tracing::info!(vassal, "serves {addresses}");
+    }
+    match doors.as_slice() {
+        [] => {}
+        doors => tracing::info!("the API is at {}", doors.join(" and ")),
+    }
+}
+
+fn summary(fleet: &Fleet) -> Vec<(String, String)> {
+    let serving = fleet.vassals.values().filter(|vassal| vassal.serves());
+    serving
+        .map(|vassal| {
+            let listen = vassal.spec.iter().flat_map(|spec| &spec.listen);
+            let addresses: Vec<_> = listen.map(|listen| listen.address.to_string()).collect();
+            (vassal.id.clone(), addresses.join(", "))
+        })
+        .collect()
+}

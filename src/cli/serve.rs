@@ -1,0 +1,66 @@
+//! Serving: uWSGI's command line becomes an emperor, an instance, or something to do at once.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use super::exit::Exit;
+use super::paper::{complain, print};
+use super::{emperor, failure, pidfile};
+use crate::config::command_line::{self, Action};
+use crate::config::load::{self, Loaded};
+use crate::config::raw::Raw;
+use crate::config::surroundings::World;
+
+/// Does what the arguments say.
+#[must_use]
+pub fn run(arguments: Vec<OsString>) -> ExitCode {
+    let arguments: Result<Vec<String>, OsString> = arguments.into_iter().map(OsString::into_string).collect();
+    let arguments = match arguments {
+        Ok(arguments) => arguments,
+        Err(argument) => {
+            complain(&format!("an argument is not UTF-8: {}", argument.to_string_lossy()));
+            return Exit::Usage.into();
+        }
+    };
+    let world = World::here();
+    let line = command_line::read(&arguments, &world);
+    match line.action {
+        Some(action) => act(action, &line.raw),
+        None if line.raw.is_emperor() => {
+            accepted(load::emperor(line.raw, &world)).map_or_else(ExitCode::from, emperor::main)
+        }
+        None => {
+            accepted(load::instance(line.raw, &world)).map_or_else(ExitCode::from, |_| without_instances())
+        }
+    }
+}
+
+fn act(action: Action, raw: &Raw) -> ExitCode {
+    match action {
+        Action::Help => print(super::HELP),
+        Action::Version => print(super::VERSION),
+        Action::Exit(status) => return status.into(),
+        Action::Get(keys) => {
+            let value = |key: &String| raw.entries.iter().find(|entry| entry.key == *key);
+            for entry in keys.iter().filter_map(value) {
+                print(&format!("{}\n", entry.value.as_deref().unwrap_or("true")));
+            }
+        }
+        Action::Signal(signal, file) => return pidfile::run(&file, signal).into(),
+    }
+    Exit::Done.into()
+}
+
+/// The spec, with what is doubtful told; or all that is wrong, told.
+fn accepted<T>(loaded: Loaded<T>) -> Result<T, Exit> {
+    for diagnostic in &loaded.diagnostics {
+        complain(failure::diagnostic(diagnostic, "").trim_end());
+    }
+    loaded.spec.ok_or(Exit::Failed)
+}
+
+/// The master of an instance is not part of this build.
+pub(super) fn without_instances() -> ExitCode {
+    complain("this build cannot run instances");
+    Exit::Failed.into()
+}
