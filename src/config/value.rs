@@ -52,6 +52,12 @@ pub fn has_trailing_comment(text: &str) -> bool {
     text.as_bytes().windows(2).any(|pair| matches!(pair, [b' ' | b'\t', b'#' | b';']))
 }
 
+/// Whether the value stands in quotes: uWSGI takes them as part of it.
+#[must_use]
+pub fn is_quoted(text: &str) -> bool {
+    text.len() > 1 && ['"', '\''].iter().any(|quote| text.starts_with(*quote) && text.ends_with(*quote))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,7 +109,8 @@ mod tests {
     }
 
     #[test]
-    fn comments_behind_values_are_seen() {
+    fn comments_behind_values_and_quotes_are_seen() {
+        assert!(is_quoted("\"a\"") && is_quoted("'a'") && !is_quoted("\"") && !is_quoted("\"a\", \"b"));
         assert!(has_trailing_comment("4 # four") && has_trailing_comment("x\t; y"));
         assert!(!has_trailing_comment("a#b") && !has_trailing_comment("# x"));
     }

@@ -41,9 +41,9 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
         }
         "emperor-concurrency" => spec.concurrency = sift.count(said),
         "emperor-pidfile" | "pidfile" => spec.pidfile = sift.path(said, &start),
-        "logto" => spec.logto = sift.path(said, &start),
+        "logto" => spec.logto = sift.log(said),
         "daemonize" => {
-            spec.logto = sift.path(said, &start);
+            spec.logto = sift.log(said);
             spec.daemonize = true;
         }
         "api" => spec.api_socket = sift.path(said, &start),
@@ -52,7 +52,7 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
         "api-host" => spec.api_hosts.push(said.text().to_owned()),
         "strict" | "plugins" | "need-plugins" | "die-on-term" | "auto-procname" => {}
         "print" => tracing::info!("{}", said.text()),
-        "socket" | "http-socket" | "http" | "module" | "wsgi-file" => {
+        "module" | "wsgi-file" => {
             let suggestion = "put the application into a file of its own in the watched directory";
             sift.error(said, "an emperor serves no application itself", Some(suggestion.to_owned()));
         }

@@ -67,8 +67,8 @@ impl Reading {
     fn workers(&mut self, sift: &mut Sift<'_>, said: Said<'_>) -> bool {
         let workers = &mut self.spec.workers;
         match said.name() {
-            "processes" => workers.processes = sift.count(said),
-            "threads" => workers.threads = sift.count(said).max(1),
+            "processes" => workers.processes = some(sift, said),
+            "threads" => workers.threads = some(sift, said).max(1),
             "lazy-apps" | "lazy" => workers.lazy_apps = said.flag(),
             "harakiri" => workers.harakiri_s = sift.count(said),
             "max-requests" => workers.max_requests = large(sift, said),
@@ -165,10 +165,10 @@ impl Reading {
             "pidfile" => files.pidfile = sift.path(said, &self.start),
             "pidfile2" => files.pidfile2 = sift.path(said, &self.chdir),
             "safe-pidfile" => files.safe_pidfile = sift.path(said, &self.chdir),
-            "logto" => log.logto = sift.path(said, &self.start),
-            "logto2" => log.logto2 = sift.path(said, &self.start),
+            "logto" => log.logto = sift.log(said),
+            "logto2" => log.logto2 = sift.log(said),
             "daemonize" => {
-                log.logto = sift.path(said, &self.start);
+                log.logto = sift.log(said);
                 log.daemonize = true;
             }
             "disable-logging" => log.requests = !said.flag(),
@@ -268,6 +268,16 @@ fn plugins(sift: &mut Sift<'_>, said: Said<'_>) {
             sift.warn(said, format!("there is no plugin {plugin}"), None);
         }
     }
+}
+
+/// A number of processes or threads: each has its place in shared memory.
+fn some(sift: &mut Sift<'_>, said: Said<'_>) -> u32 {
+    const MOST: u32 = 4096;
+    let count = sift.count(said);
+    if count > MOST {
+        sift.error(said, format!("{count}: more than {MOST} are not supported"), None);
+    }
+    count.min(MOST)
 }
 
 /// uWSGI reads anything but a number as off, which nobody means: here only what switches off does.

@@ -84,7 +84,7 @@ impl<'a> Sift<'a> {
                 continue;
             };
             let said = Said { row, entry };
-            self.doubt_comment(said);
+            self.doubt(said);
             match row.standing {
                 Standing::Obeyed(_) if row.kind == Kind::Language => {}
                 Standing::Obeyed(_) if said.text().contains('\u{fffd}') => {
@@ -162,6 +162,19 @@ impl<'a> Sift<'a> {
             return None;
         }
         Some(directory.join(said.text()))
+    }
+
+    /// Where a log goes: a path.
+    pub(super) fn log(&mut self, said: Said<'_>) -> Option<PathBuf> {
+        let is_network = said.text().rsplit_once(':').is_some_and(|(host, port)| {
+            !host.contains('/') && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+        });
+        if is_network {
+            let suggestion = Some("log to standard error, and let the journal forward it".to_owned());
+            self.error(said, "liege cannot log to a network address yet", suggestion);
+            return None;
+        }
+        self.path(said, &self.raw.directory)
     }
 
     /// An address, relative paths from `directory`.
@@ -261,9 +274,14 @@ impl<'a> Sift<'a> {
         }
     }
 
-    fn doubt_comment(&mut self, said: Said<'_>) {
-        let free = matches!(said.row.kind, Kind::FreeText | Kind::Language);
-        if !free && value::has_trailing_comment(said.text()) {
+    fn doubt(&mut self, said: Said<'_>) {
+        if matches!(said.row.kind, Kind::FreeText | Kind::Language) {
+            return;
+        }
+        if value::is_quoted(said.text()) {
+            self.warn(said, "the quotes are part of the value", Some("leave them out".to_owned()));
+        }
+        if value::has_trailing_comment(said.text()) {
             let message = format!("`{}`: what looks like a comment is part of the value", said.text());
             self.warn(said, message, Some("put comments on lines of their own".to_owned()));
         }

@@ -124,6 +124,8 @@ fn mistakes_are_told_with_their_line() {
         ("yaml = x.yml", "error: yaml: liege does not do this (YAML"),
         ("root-apps = no", "`no` is neither allow nor deny"),
         ("inherit = base.ini", "realpath() of base.ini failed"),
+        ("processes = 5000", "more than 4096 are not supported"),
+        ("logto = 127.0.0.1:514", "liege cannot log to a network address yet"),
         ("logto =", "error: logto: the path is empty"),
     ] {
         let loaded = load(lines, &Imagined::new(&[]));
@@ -150,6 +152,7 @@ fn doubts_do_not_refuse() {
         ("a = 100%", "app.ini:4: warning: `%` at the end of a line stands for nothing"),
         ("a = %Y", "`%Y` is not a magic variable"),
         ("if-env = X", "if-env: this block is never closed"),
+        ("procname-prefix = \"blog\"", "the quotes are part of the value"),
         ("emperor-freq = 3", "has no effect without an emperor"),
         ("route = ^/healthz$ donotlog:", "warning: route: has no effect"),
     ] {
@@ -297,7 +300,7 @@ fn emperors_are_read() {
         ("--emperor /a/*/x.ini", "cannot watch the pattern"),
         ("--emperor x.ini", "is not a directory"),
         ("--emperor pg://x", "no pg:// monitor"),
-        ("--emperor /a --http-socket :80", "an emperor serves no application itself"),
+        ("--emperor /a --module app", "an emperor serves no application itself"),
         ("--emperor /a --api-http 0.0.0.0:90", "not a loopback address"),
         ("--emperor /a --vassal-set a=b", "liege cannot do this yet"),
         ("--emperor /a --emperor-tyrant", "liege cannot do this yet"),

@@ -1,0 +1,90 @@
+//! Blocks: what opens them, for which contexts.
+
+use std::path::Path;
+
+use super::Assembly;
+use crate::config::diagnostic::Severity;
+use crate::config::expand;
+use crate::config::logic::{self, CONTEXTS_MAX, Condition, Context, Loop};
+use crate::config::raw::Origin;
+use crate::config::surroundings::Kind;
+use crate::config::text::{decode, reveal, tame};
+use crate::config::{table, value};
+
+impl Assembly<'_> {
+    /// Opens a block for the contexts in which the condition holds.
+    pub(super) fn branch(&mut self, key: &str, text: &str, condition: Condition, negated: bool) {
+        let mut holds = Vec::new();
+        let mut otherwise = Vec::new();
+        for context in self.logic.contexts().to_vec() {
+            let argument = reveal(&expand::environment(&logic::fill(text, &context), self.around));
+            let (is_so, subject) = self.check(condition, &argument);
+            let context = subject.map_or(context, |subject| Some(tame(&subject)));
+            if is_so == negated { otherwise.push(context) } else { holds.push(context) }
+        }
+        self.logic.open(key, holds, otherwise);
+    }
+
+    /// Whether a condition holds, and what `%(_)` is in its block.
+    fn check(&self, condition: Condition, argument: &str) -> (bool, Option<String>) {
+        let (name, wanted) =
+            argument.split_once('=').map_or((argument, None), |(name, value)| (name, Some(value)));
+        let path = || Some(argument.to_owned());
+        let kind = || self.around.kind(Path::new(argument));
+        match condition {
+            Condition::Env => {
+                let value = self.around.variable(name);
+                (value.as_deref().is_some_and(|value| wanted.is_none_or(|wanted| wanted == value)), value)
+            }
+            Condition::Opt => {
+                let value = self.entries.iter().find(|entry| entry.key == name);
+                let value = value.map(|entry| reveal(entry.value.as_deref().unwrap_or_default()));
+                (value.as_deref().is_some_and(|value| wanted.is_none_or(|wanted| wanted == value)), value)
+            }
+            Condition::Exists => (kind().is_some(), path()),
+            Condition::File => (kind() == Some(Kind::File), path()),
+            Condition::Directory => (kind() == Some(Kind::Directory), path()),
+            Condition::Reload => (self.facts.reloaded, None),
+            Condition::Hostname => (self.facts.hostname == argument, path()),
+            Condition::Plugin => (table::is_built_in(argument), path()),
+        }
+    }
+
+    /// Opens a block for each item of a loop.
+    pub(super) fn repeat(&mut self, key: &str, text: &str, kind: Loop, origin: &Origin) {
+        let mut items: Vec<Context> = Vec::new();
+        for context in self.logic.contexts().to_vec() {
+            let argument = reveal(&expand::environment(&logic::fill(text, &context), self.around));
+            let room = CONTEXTS_MAX.saturating_sub(items.len()).saturating_add(1);
+            match kind {
+                Loop::Items => items.extend(words(&argument).take(room).map(|word| Some(tame(word)))),
+                Loop::Times => {
+                    let times = value::integer(&argument).0;
+                    items.extend((1..=times).take(room).map(|number| Some(number.to_string())));
+                }
+                Loop::Glob => {
+                    let matches = self.around.matches(&argument);
+                    if matches.is_empty() {
+                        items.push(Some(argument));
+                    } else {
+                        items.extend(matches.into_iter().take(room).map(|path| Some(tame(&path))));
+                    }
+                }
+                Loop::Lines => match self.read_bytes(&argument) {
+                    Ok(bytes) => {
+                        items.extend(decode(&bytes).lines().take(room).map(|line| Some(tame(line))));
+                    }
+                    Err(error) => self.report(Severity::Error, origin, Some(key), &error, None),
+                },
+            }
+        }
+        if items.len() > CONTEXTS_MAX {
+            self.overflow(origin, &format!("{key} repeats more than {CONTEXTS_MAX} times"));
+        }
+        self.logic.open(key, items, Vec::new());
+    }
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(' ').filter(|word| !word.is_empty())
+}
