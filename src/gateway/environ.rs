@@ -45,23 +45,18 @@ pub fn of_http<E>(
         set(variable::HTTPS, b"on")?;
     }
     let mut scratch = String::new();
-    let fields = &request.headers;
-    let repeats = fields.len() != fields.keys_len();
-    for name in fields.keys() {
-        let Some(variable) = Variable::of_field(name.as_str(), &mut scratch) else { continue };
-        let mut values = fields.get_all(name).iter();
-        let first = values.next().map_or(&b""[..], |value| value.as_bytes());
-        if !repeats {
-            set(variable, first)?;
-            continue;
+    // The values of one name follow each other.
+    let mut fields = request.headers.iter().peekable();
+    while let Some((name, first)) = fields.next() {
+        let mut value = Cow::Borrowed(first.as_bytes());
+        while let Some((_, more)) = fields.next_if(|(next, _)| *next == name) {
+            let separator: &[u8] = if name == COOKIE { b"; " } else { b"," };
+            value.to_mut().extend_from_slice(separator);
+            value.to_mut().extend_from_slice(more.as_bytes());
         }
-        let separator: &[u8] = if name == COOKIE { b"; " } else { b"," };
-        let mut joined = Cow::Borrowed(first);
-        for value in values {
-            joined.to_mut().extend_from_slice(separator);
-            joined.to_mut().extend_from_slice(value.as_bytes());
+        if let Some(variable) = Variable::of_field(name.as_str(), &mut scratch) {
+            set(variable, &value)?;
         }
-        set(variable, &joined)?;
     }
     Ok(())
 }
