@@ -100,6 +100,11 @@ impl<S> Guard<S> {
         }
     }
 
+    /// Whether a head has begun and is incomplete; empty lines are none.
+    fn is_in_head(&self) -> bool {
+        self.held.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+    }
+
     fn wait_limit(&self) -> Duration {
         if self.reader.is_in_body() {
             self.limits.body_idle
@@ -114,10 +119,10 @@ impl<S> Guard<S> {
     fn time_out(&mut self) {
         if self.reader.is_in_body() {
             self.reader.refuse(Refusal::new(408, "body not sent in time"));
-        } else if self.held.is_empty() {
-            self.reader.end();
-        } else {
+        } else if self.is_in_head() {
             self.reader.refuse(Refusal::new(408, "head not sent in time"));
+        } else {
+            self.reader.end();
         }
         self.publish();
     }
@@ -166,7 +171,8 @@ impl<S: AsyncRead + Unpin> Guard<S> {
         out.put_slice(ready);
         self.given += ready.len();
         if self.given == self.accepted {
-            self.held.drain(..self.given);
+            // A new one, small again: the connection may stay idle.
+            self.held = self.held.split_off(self.given);
             self.given = 0;
             self.accepted = 0;
         }
@@ -192,7 +198,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
                 Poll::Ready(Ok(0)) => {
                     // The client's own end. Of an incomplete head it is an answerable mistake as long as the client
                     // still reads; of a body hyper makes an error.
-                    if !this.held.is_empty() {
+                    if this.is_in_head() {
                         this.reader.refuse(Refusal::bad("connection ends inside a head"));
                         this.publish();
                     } else if !this.reader.is_in_body() {

@@ -125,6 +125,17 @@ async fn every_request_gets_one_answer_and_every_mistake_ends_it() {
             &["200 /close"],
         ),
         ("only hyper objects", "GET /< HTTP/1.1\r\nHost: x\r\n\r\n".into(), &["400 "]),
+        (
+            "an upgrade is ignored",
+            ["GET /u HTTP/1.1\r\nHost: x\r\nConnection: upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAM\r\n\r\n", LAST].concat(),
+            &["200 /u", "200 /z"],
+        ),
+        (
+            "HTTP/1.0 kept alive",
+            "GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /b HTTP/1.0\r\n\r\nGET /c HTTP/1.0\r\n\r\n".into(),
+            &["200 /a", "200 /b"],
+        ),
+        ("empty lines at the end", [GET, "\r\n\r\n"].concat(), &["200 /a"]),
         ("HTTP/2 preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".into(), &["505 HTTP Version Not Supported"]),
         ("chunked", [CHUNKED, "3\r\nabc\r\n0\r\n\r\n", LAST].concat(), &["200 /cabc", "200 /z"]),
         ("malformed chunk", [CHUNKED, "3\r\nabcd\r\n0\r\n\r\n", LAST].concat(), &["400 "]),
