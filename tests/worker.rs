@@ -13,6 +13,8 @@
 mod master;
 #[path = "worker/rules.rs"]
 mod rules;
+#[path = "worker/streams.rs"]
+mod streams;
 
 use std::io::Write as _;
 

@@ -67,8 +67,7 @@ impl Caller {
         let exchange = Arc::new(Exchange::new(is_http, body, output));
         let mut course = Course::default();
         let called = self.call(py, &head, &exchange, &mut course.weight);
-        let ended = called
-            .and_then(|()| exchange.with_output(py, Output::end).unwrap_or(Ok(())).map_err(Trouble::from));
+        let ended = called.and_then(|()| Ok(exchange.end(py)?));
         if let Err(trouble) = ended {
             course.has_raised = matches!(trouble, Trouble::Raised(_));
             report(py, trouble);
@@ -81,7 +80,6 @@ impl Caller {
             record.end(py, &head, &course);
         }
         uwsgi_module::after_request(py);
-        self.server.done();
     }
 
     fn call(
@@ -114,22 +112,22 @@ impl Caller {
 fn send(py: Python<'_>, response: &Bound<'_, PyAny>, exchange: &Exchange) -> Result<(), Trouble> {
     if let Ok(list) = response.cast_exact::<PyList>() {
         if list.len() == 1 {
-            return item(py, &list.get_item(0)?, exchange, true).map(drop);
+            return Ok(exchange.only(py, file::item(&list.get_item(0)?)?)?);
         }
     } else if let Ok(tuple) = response.cast_exact::<PyTuple>() {
         if tuple.len() == 1 {
-            return item(py, &tuple.get_item(0)?, exchange, true).map(drop);
+            return Ok(exchange.only(py, file::item(&tuple.get_item(0)?)?)?);
         }
     } else if response.is_exact_instance_of::<PyBytes>() {
         // Its items would be numbers; uWSGI sends it whole, and so do we.
-        return item(py, response, exchange, true).map(drop);
+        return Ok(exchange.only(py, file::item(response)?)?);
     } else if let Ok(wrapper) = response.cast_exact::<FileWrapper>()
         && let Some(plain) = wrapper.get().plain(py)
     {
         return Ok(plain.send(py, exchange)?);
     }
     for next in response.try_iter()? {
-        if !item(py, &next?, exchange, false)? {
+        if !item(py, &next?, exchange)? {
             break;
         }
     }
@@ -137,15 +135,10 @@ fn send(py: Python<'_>, response: &Bound<'_, PyAny>, exchange: &Exchange) -> Res
 }
 
 /// Sends one item; whether another one makes sense.
-fn item(
-    py: Python<'_>,
-    item: &Bound<'_, PyAny>,
-    exchange: &Exchange,
-    is_only: bool,
-) -> Result<bool, Trouble> {
+fn item(py: Python<'_>, item: &Bound<'_, PyAny>, exchange: &Exchange) -> Result<bool, Trouble> {
     let bytes = file::item(item)?;
     let sent = exchange.with_output(py, |output| {
-        output.item(bytes, is_only)?;
+        output.item(bytes, false)?;
         Ok::<_, ItemError>(!output.is_bodiless())
     });
     Ok(sent.unwrap_or(Ok(false))?)

@@ -28,8 +28,7 @@ pub(super) fn run(
         Ok::<_, PyErr>(Caller { server: Arc::clone(server), app, environs, waiter, core })
     };
     if server.threads() == 1 {
-        let caller = caller(0, app, Waiter::Loop(Arc::clone(&runtime)))?;
-        run_inline(py, &caller, &runtime);
+        run_inline(py, &caller(0, app, Waiter::inside(runtime))?);
         return Ok(());
     }
     let mut threads = Vec::new();
@@ -49,9 +48,17 @@ pub(super) fn run(
 
 /// One thread for everything: requests that hyper completed wait in the queue, the loop is left to call the
 /// application, and entered again whenever the application reads or writes.
-fn run_inline(py: Python<'_>, caller: &Caller, runtime: &Runtime) {
-    while let Some(job) = py.detach(|| runtime.block_on(caller.server.next())) {
+fn run_inline(py: Python<'_>, caller: &Caller) {
+    let server = &caller.server;
+    let mut next = py.detach(|| caller.waiter.wait(server.next()));
+    while let Some(job) = next {
         caller.answer(py, job);
+        next = py.detach(|| {
+            caller.waiter.wait(async {
+                server.done();
+                server.next().await
+            })
+        });
     }
 }
 
@@ -63,6 +70,7 @@ fn spawn(caller: Caller) -> io::Result<JoinHandle<()>> {
         Python::attach(|py| {
             while let Some(job) = py.detach(|| caller.server.take()) {
                 caller.answer(py, job);
+                caller.server.done();
             }
             drop(caller);
         });

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::prelude::*;
 
 use super::input::Body;
-use super::output::Output;
+use super::output::{ItemError, Output, PIECE_BYTES};
 
 /// One request and its response. Both are gone when the request is over, so that what the application keeps of it
 /// reaches nothing of another.
@@ -54,12 +54,33 @@ impl Exchange {
         }
     }
 
+    /// Ends the response. Handing it to hyper neither waits nor calls the system, so that the interpreter can be
+    /// kept; a socket may have to be waited for.
+    pub(super) fn end(&self, py: Python<'_>) -> Result<(), ItemError> {
+        let end = if self.is_http { self.look(py, Output::end) } else { self.with_output(py, Output::end) };
+        end.unwrap_or(Ok(()))
+    }
+
+    /// Sends the only item of a response.
+    pub(super) fn only(&self, py: Python<'_>, bytes: &[u8]) -> Result<(), ItemError> {
+        let send = |output: &mut Output| output.item(bytes, true);
+        let is_at_once = self.is_http && bytes.len() <= PIECE_BYTES;
+        let sent = if is_at_once { self.look(py, send) } else { self.with_output(py, send) };
+        sent.unwrap_or(Ok(()))
+    }
+
     /// The request is over.
     pub(super) fn close(&self, py: Python<'_>) -> Option<Output> {
-        py.detach(|| {
-            drop(lock(&self.input).take());
-            lock(&self.output).take()
-        })
+        match (self.input.try_lock(), self.output.try_lock()) {
+            (Ok(mut input), Ok(mut output)) => {
+                drop(input.take());
+                output.take()
+            }
+            _ => py.detach(|| {
+                drop(lock(&self.input).take());
+                lock(&self.output).take()
+            }),
+        }
     }
 }
 

@@ -77,20 +77,18 @@ impl Feed {
         .await
     }
 
-    /// Says that nothing follows. An incomplete body breaks the connection.
-    pub(super) fn end(&self, is_complete: bool) {
-        let reader = {
-            let mut state = lock(&self.0);
-            state.end.get_or_insert(is_complete);
-            state.reader.take()
-        };
-        wake(reader);
+    /// Says that nothing follows; whoever waits for it is to be woken by the caller. An incomplete body breaks the
+    /// connection.
+    pub(super) fn end(&self, is_complete: bool) -> Option<Waker> {
+        let mut state = lock(&self.0);
+        state.end.get_or_insert(is_complete);
+        state.reader.take()
     }
 }
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        self.end(false);
+        wake(self.end(false));
     }
 }
 
@@ -194,7 +192,7 @@ mod tests {
             let (feed, taker) = Feed::new();
             let mut body = ReplyBody::Fed(taker);
             if let Some(is_complete) = is_complete {
-                feed.end(is_complete);
+                assert!(feed.end(is_complete).is_none());
             }
             drop(feed);
             assert_eq!(poll(&mut body), Poll::Ready(end));

@@ -19,10 +19,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::oneshot;
 
 use super::feed::ReplyBody;
 use super::job::{Head, Job, Reply, RequestBody};
+use super::reply;
 use super::server::{Held, Server};
 use crate::gateway::peer::{Connection, Peer};
 use crate::proto::http1::{self, Guard, Watch};
@@ -132,10 +132,10 @@ async fn answer(
         }
         _ => RequestBody::Streamed(incoming),
     };
-    let (sender, receiver) = oneshot::channel();
+    let (sender, receiver) = reply::channel();
     let head = Head::Http(Box::new(parts), origin);
     server.push(Job { head, body, reply: Reply::Http(sender) });
-    let mut response = receiver.await.map_err(|_| NoAnswer)?;
+    let mut response = receiver.await.ok_or(NoAnswer)?;
     if server.is_draining() || server.is_overtaken() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use hyper::Response;
 use hyper::body::Incoming;
-use tokio::sync::oneshot;
 
-use super::feed::ReplyBody;
 use super::http::Origin;
 use super::packet::PacketSocket;
+use super::reply::ReplySender;
 
 /// A request with the way to answer it.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ pub(super) enum RequestBody {
 #[derive(Debug)]
 pub(super) enum Reply {
     /// To hyper.
-    Http(oneshot::Sender<Response<ReplyBody>>),
+    Http(ReplySender),
     /// Straight to the socket.
     Socket(Arc<PacketSocket>),
 }

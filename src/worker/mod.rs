@@ -19,6 +19,7 @@ mod log;
 mod output;
 mod packet;
 mod record;
+mod reply;
 mod serve;
 mod server;
 mod start_response;

@@ -4,19 +4,18 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hyper::Response as HttpResponse;
-use tokio::sync::oneshot;
 
 use super::feed::{Feed, ReplyBody};
 use super::job::Reply;
 use super::packet::PacketSocket;
+use super::reply::ReplySender;
 use super::start_response::STATUS_LINE_BYTES;
 use super::waiter::Waiter;
 use crate::gateway::head::{Fault, Head, Http, Wire};
 use crate::gateway::response::{Body, NotStarted, Response, StartFault};
 
 /// A longer item goes out in pieces of this size, so that what is buffered for a slow client stays bounded.
-const PIECE_BYTES: usize = 256 * 1024;
+pub(super) const PIECE_BYTES: usize = 256 * 1024;
 
 /// The page for everything that goes wrong in the application.
 const ERROR_PAGE: &[u8] = b"Internal Server Error";
@@ -44,7 +43,7 @@ pub(super) struct Sent {
 
 #[derive(Debug)]
 enum Way {
-    Http(Response<Http>, Option<oneshot::Sender<HttpResponse<ReplyBody>>>, Option<Feed>),
+    Http(Response<Http>, Option<ReplySender>, Option<Feed>),
     Socket(Response<Wire>, Arc<PacketSocket>),
 }
 
@@ -150,7 +149,7 @@ impl Output {
                         *feed = Some(own);
                         ReplyBody::Fed(taker)
                     };
-                    give(sender, head, reply)?;
+                    give(&self.waiter, sender, head, reply)?;
                 }
                 if let Some(feed) = feed {
                     for piece in item.chunks(PIECE_BYTES) {
@@ -183,12 +182,12 @@ impl Output {
                 if let Some((head, _)) = end.head
                     && end.complete
                 {
-                    give(sender, head, ReplyBody::Whole(None))?;
+                    give(&self.waiter, sender, head, ReplyBody::Whole(None))?;
                 }
                 // Without an answer the connection ends.
                 *sender = None;
                 if let Some(feed) = feed {
-                    feed.end(end.complete);
+                    self.waiter.wake(feed.end(end.complete));
                 }
             }
             Way::Socket(response, socket) => {
@@ -213,7 +212,7 @@ impl Output {
             Way::Http(_, sender, feed) => {
                 *sender = None;
                 if let Some(feed) = feed {
-                    feed.end(false);
+                    self.waiter.wake(feed.end(false));
                 }
             }
             Way::Socket(_, socket) => Arc::clone(socket).end(),
@@ -253,12 +252,15 @@ impl Output {
 }
 
 fn give(
-    sender: &mut Option<oneshot::Sender<HttpResponse<ReplyBody>>>,
+    waiter: &Waiter,
+    sender: &mut Option<ReplySender>,
     head: Head<Http>,
     body: ReplyBody,
 ) -> io::Result<()> {
     let sender = sender.take().ok_or(io::ErrorKind::BrokenPipe)?;
-    sender.send(head.into_response(body)).map_err(|_| io::ErrorKind::BrokenPipe.into())
+    let waker = sender.send(head.into_response(body)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+    waiter.wake(waker);
+    Ok(())
 }
 
 fn as_u64(length: usize) -> u64 {

@@ -39,7 +39,10 @@ pub(super) struct Server {
 struct Queue {
     jobs: VecDeque<Job>,
     is_closed: bool,
+    /// The loop that calls the application itself, while it waits.
     waiter: Option<Waker>,
+    /// Threads that sleep until there is a request.
+    sleepers: usize,
 }
 
 impl Server {
@@ -69,14 +72,17 @@ impl Server {
     /// Queues a request for the next free thread.
     pub(super) fn push(&self, job: Job) {
         self.taken.fetch_add(1, Ordering::Relaxed);
-        let waiter = {
+        let (waiter, sleepers) = {
             let mut queue = self.lock();
             queue.jobs.push_back(job);
-            queue.waiter.take()
+            (queue.waiter.take(), queue.sleepers)
         };
-        match waiter {
-            Some(waiter) => waiter.wake(),
-            None => self.filled.notify_one(),
+        if let Some(waiter) = waiter {
+            waiter.wake();
+        }
+        // Notifying is a system call even where nobody listens.
+        if sleepers > 0 {
+            self.filled.notify_one();
         }
     }
 
@@ -103,7 +109,11 @@ impl Server {
             match queue.jobs.pop_front() {
                 Some(job) => return Some(job),
                 None if queue.is_closed => return None,
-                None => queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                None => {
+                    queue.sleepers += 1;
+                    queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                    queue.sleepers -= 1;
+                }
             }
         }
     }

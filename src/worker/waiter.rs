@@ -1,29 +1,62 @@
 //! How an application thread waits for the network.
 
 use std::future::Future;
+use std::mem;
 use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use tokio::runtime::Runtime;
 
-/// How an application thread waits for the network. Call it detached from the interpreter only.
+/// How an application thread waits for the network. Wait detached from the interpreter only.
 #[derive(Clone, Debug)]
 pub(super) enum Waiter {
     /// The application runs in the I/O thread: the loop runs on while it waits.
-    Loop(Arc<Runtime>),
+    Loop(Arc<Inside>),
     /// Another thread runs the loop: this one sleeps.
     Sleep,
 }
 
+/// The loop, entered now and then by the thread that calls the application.
+#[derive(Debug)]
+pub(super) struct Inside {
+    runtime: Arc<Runtime>,
+    /// Tasks to be woken at the next entrance: from outside each would cost a system call.
+    woken: Mutex<Vec<Waker>>,
+}
+
 impl Waiter {
+    /// For the thread that runs the loop as well.
+    pub(super) fn inside(runtime: Arc<Runtime>) -> Self {
+        Self::Loop(Arc::new(Inside { runtime, woken: Mutex::default() }))
+    }
+
     /// Waits for `future`.
     pub(super) fn wait<F: Future>(&self, future: F) -> F::Output {
         match self {
-            Self::Loop(runtime) => runtime.block_on(future),
+            Self::Loop(inside) => inside.runtime.block_on(async {
+                let woken = mem::take(&mut *inside.lock());
+                woken.into_iter().for_each(Waker::wake);
+                future.await
+            }),
             Self::Sleep => sleep_until(future),
         }
+    }
+
+    /// Wakes a task of the loop, at the latest when this thread waits.
+    pub(super) fn wake(&self, waker: Option<Waker>) {
+        match (self, waker) {
+            (Self::Loop(inside), Some(waker)) => inside.lock().push(waker),
+            (Self::Sleep, Some(waker)) => waker.wake(),
+            (_, None) => {}
+        }
+    }
+}
+
+impl Inside {
+    fn lock(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
