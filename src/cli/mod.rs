@@ -21,8 +21,8 @@ use command::{Command, Role};
 use exit::Exit;
 use paper::{complain, print};
 
-use crate::router;
 use crate::sys::signals;
+use crate::{instance, router};
 
 /// How liege is used.
 pub const HELP: &str = include_str!("help.txt");
@@ -72,7 +72,8 @@ fn run(command: Command) -> ExitCode {
 fn play(role: Role) -> ExitCode {
     match role {
         Role::Router => router::run::main(),
-        Role::Instance | Role::Rehearse => serve::without_instances(),
+        Role::Instance => instance::run::vassal(),
+        Role::Rehearse => instance::rehearse::main(),
     }
 }
 

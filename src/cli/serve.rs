@@ -10,6 +10,7 @@ use crate::config::command_line::{self, Action};
 use crate::config::load::{self, Loaded};
 use crate::config::raw::Raw;
 use crate::config::surroundings::World;
+use crate::instance;
 
 /// Does what the arguments say.
 #[must_use]
@@ -22,6 +23,10 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             return Exit::Usage.into();
         }
     };
+    // The image before this one read the configuration already; its workers serve meanwhile.
+    if instance::run::is_carried() {
+        return instance::run::standalone(&arguments);
+    }
     let world = World::here();
     let line = command_line::read(&arguments, &world);
     match line.action {
@@ -29,9 +34,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         None if line.raw.is_emperor() => {
             accepted(load::emperor(line.raw, &world)).map_or_else(ExitCode::from, emperor::main)
         }
-        None => {
-            accepted(load::instance(line.raw, &world)).map_or_else(ExitCode::from, |_| without_instances())
-        }
+        None => instance::run::standalone(&arguments),
     }
 }
 
@@ -57,10 +60,4 @@ fn accepted<T>(loaded: Loaded<T>) -> Result<T, Exit> {
         complain(failure::diagnostic(diagnostic, "").trim_end());
     }
     loaded.spec.ok_or(Exit::Failed)
-}
-
-/// The master of an instance is not part of this build.
-pub(super) fn without_instances() -> ExitCode {
-    complain("this build cannot run instances");
-    Exit::Failed.into()
 }

@@ -3,6 +3,7 @@
 use super::children::Owner;
 use super::decide::Event;
 use super::master::Master;
+use super::run::log_failure;
 use super::stats_document::{self, Facts};
 use crate::stats::scoreboard::{CoreField, Field};
 use crate::sys::clock;
@@ -62,7 +63,7 @@ impl Master {
                     );
                 }
                 if let Some(failure) = &failure {
-                    self.log_failure(failure);
+                    log_failure(failure);
                 }
                 self.handle(Event::ZygoteLoaded { zygote: id, app, threads, failure });
             }
@@ -120,7 +121,7 @@ impl Master {
                 self.handle(Event::WorkerReady { slot, app });
             }
             Some(FromWorker::LoadFailed(failure)) => {
-                self.log_failure(&failure);
+                log_failure(&failure);
                 self.handle(Event::WorkerLoadFailed { slot, failure });
             }
             Some(FromWorker::Recycle { reason }) => {
@@ -240,13 +241,6 @@ impl Master {
                 entry.get(Field::TxBytes),
                 if entry.is_busy() { "busy" } else { "idle" },
             );
-        }
-    }
-
-    fn log_failure(&self, failure: &Failure) {
-        tracing::error!("{failure}");
-        for line in failure.traceback.iter().flat_map(|t| t.lines()) {
-            tracing::error!("{line}");
         }
     }
 

@@ -344,10 +344,8 @@ impl Master {
         match &outcome {
             Outcome::Swapped => tracing::info!("reload done: generation {} serves", self.current_generation),
             Outcome::RolledBack(failure) => {
-                tracing::error!("reload failed, the old generation serves on: {failure}");
-                if let Some(traceback) = &failure.traceback {
-                    tracing::error!("{traceback}");
-                }
+                tracing::error!("reload failed, the old generation serves on:");
+                super::run::log_failure(failure);
             }
             Outcome::TimedOut => tracing::error!("reload timed out, the old generation serves on"),
             Outcome::NeedsReplace { reason } => {

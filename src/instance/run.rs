@@ -71,6 +71,12 @@ pub fn standalone(arguments: &[String]) -> ExitCode {
     })
 }
 
+/// Whether this process is a later image of a master, which carried everything over an `execve`.
+#[must_use]
+pub fn is_carried() -> bool {
+    carried().is_some()
+}
+
 /// What an instance begins with.
 struct Start {
     source: Source,
@@ -128,7 +134,7 @@ fn begin(mut start: Start) -> ExitCode {
     match bind(&mut start) {
         Ok(bound) => run(|reports, asks| master(start, bound, reports, asks)),
         Err(failure) => {
-            tracing::error!("{failure}");
+            log_failure(&failure);
             if let Some(channel) = &start.channel {
                 let _ = channel::send(channel, &FromInstance::Failed(failure), &[]);
             }
@@ -157,6 +163,10 @@ fn bind(start: &mut Start) -> Result<Bound, Failure> {
         extension: start.policy.extension.clone().map(Into::into),
     };
     let rehearsed = rehearse::read(&request, &bytes)?;
+    if !rehearsed.said.spec.emperor.is_empty() {
+        return Err(Failure::new("an emperor inside of a vassal is not supported")
+            .with_hint("start it on its own: liege --emperor DIR"));
+    }
     let supervised = start.channel.is_some();
     for warning in &rehearsed.said.warnings {
         tracing::warn!("{warning}");
@@ -288,10 +298,7 @@ impl Master {
     pub(super) fn finish(&mut self) -> u8 {
         let (status, failure) = self.exit.take().unwrap_or_default();
         if let Some(failure) = failure {
-            tracing::error!("{failure}");
-            for line in failure.traceback.iter().flat_map(|t| t.lines()) {
-                tracing::error!("{line}");
-            }
+            log_failure(&failure);
             self.tell_emperor(&FromInstance::Failed(failure), &[]);
         }
         self.children.kill_all();
@@ -317,6 +324,18 @@ impl Master {
         [&files.pidfile, &files.pidfile2, &files.safe_pidfile].into_iter().flatten().for_each(|p| {
             jail::remove_pid(p);
         });
+    }
+}
+
+/// A line for each thing that is known.
+pub(super) fn log_failure(failure: &Failure) {
+    let hint = failure.hint.iter().map(|hint| format!(" ({hint})")).collect::<String>();
+    tracing::error!("{}{hint}", failure.message);
+    for diagnostic in &failure.diagnostics {
+        tracing::error!("{diagnostic}");
+    }
+    for line in failure.traceback.iter().flat_map(|traceback| traceback.lines()) {
+        tracing::error!("{line}");
     }
 }
 
