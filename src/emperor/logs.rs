@@ -20,7 +20,7 @@ const LINE_LIMIT_BYTES: usize = 4096;
 /// How much is kept of a vassal's output, in bytes: less than [`LOG_LINES`] lines when they are long.
 const KEPT_BYTES: usize = 64 * 1024;
 /// How much is read of one vassal in each [`WINDOW`]; then its pipe fills, and its master drops lines and counts them.
-const PORTION_BYTES: usize = 4 * 1024 * 1024;
+const PORTION_BYTES: usize = 1024 * 1024;
 const WINDOW: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 16 * 1024;
 

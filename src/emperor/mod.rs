@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod backoff;
 pub mod decide;
+mod errands;
 pub mod event;
 pub mod fleet;
 pub mod handle;
@@ -11,6 +12,7 @@ pub mod link;
 pub mod logs;
 pub mod masters;
 pub mod notify;
+mod plan;
 pub mod reap;
 pub mod record;
 pub mod reexec;
@@ -19,6 +21,8 @@ pub mod scan;
 pub mod settle;
 pub mod signals;
 pub mod spawn;
+mod survey;
+mod turns;
 pub mod watch;
 
 pub use handle::{Command, Handle, Refusal, Request};

@@ -7,11 +7,13 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::time::Duration;
 
-use super::fleet::Fleet;
+use super::event::Event;
+use super::fleet::{Fleet, Phase};
 use super::masters::Masters;
 use super::record::{self, Header};
+use super::turns::Emperor;
 use crate::sys::process::{Child, Launch};
-use crate::sys::{own, signals};
+use crate::sys::{clock, own, signals};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::OperationId;
@@ -75,6 +77,50 @@ impl Rehearsal {
     }
 }
 
+impl Emperor {
+    pub(super) fn rehearse(&mut self, operation: OperationId) {
+        if self.rehearsal.is_some() {
+            self.due.push_back(Event::ReexecFailed(operation, Failure::new("another one is under way")));
+            return;
+        }
+        self.manager.reloading(clock::monotonic_us());
+        let header = record::Header { operation, descriptor_limit: self.launcher.descriptor_limit };
+        let binary = &self.launcher.policy.binary;
+        let started = Rehearsal::start(binary, &header, &self.handle.fleet(), &self.masters, clock::now());
+        match started {
+            Ok(rehearsal) => self.rehearsal = Some(rehearsal),
+            Err(error) => {
+                let failure = Failure::new(format!("cannot rehearse {binary}: {error}"));
+                self.manager.ready();
+                self.due.push_back(Event::ReexecFailed(operation, failure));
+            }
+        }
+    }
+
+    pub(super) fn reexec_failed(&mut self, operation: OperationId, failure: Failure) {
+        self.manager.ready();
+        self.decide(Event::ReexecFailed(operation, failure));
+    }
+
+    /// Becomes the binary anew, with everything that is held.
+    pub(super) async fn execute(&mut self, operation: OperationId) {
+        if self.handle.fleet().phase == Phase::Stopping {
+            return self.decide(Event::ReexecFailed(operation, Failure::new("the emperor is stopping")));
+        }
+        // What the tasks have read from the channels is decided on by this image.
+        for _ in 0..2 {
+            self.hear_waiting();
+            tokio::task::yield_now().await;
+        }
+        self.hear_waiting();
+        let header = record::Header { operation, descriptor_limit: self.launcher.descriptor_limit };
+        let binary = self.launcher.policy.binary.clone();
+        let error = execute(&binary, &header, &self.handle.fleet(), &self.masters);
+        record::hold_back(&self.masters);
+        self.reexec_failed(operation, Failure::new(format!("cannot execute {binary}: {error}")));
+    }
+}
+
 /// Whether this process is a rehearsal, and if so, how it went.
 #[must_use]
 pub fn rehearsed() -> Option<io::Result<()>> {
@@ -83,7 +129,7 @@ pub fn rehearsed() -> Option<io::Result<()>> {
 
 /// Executes the binary with the record of everything. Returns only when that fails; all is as it was then, but for
 /// the flags of the descriptors (see [`record::hold_back`]).
-pub fn execute(binary: &str, header: &Header, fleet: &Fleet, masters: &Masters) -> io::Error {
+fn execute(binary: &str, header: &Header, fleet: &Fleet, masters: &Masters) -> io::Error {
     let attempt = || {
         // One that arrived before the next image has its handlers would kill it.
         signals::block_all()?;

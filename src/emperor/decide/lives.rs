@@ -1,10 +1,9 @@
 //! Decisions about lives: launched, ready, reloaded, dead.
 
 use super::turn::{DIAGNOSTICS, Turn, bounded, clipped};
-use crate::emperor::backoff;
 use crate::emperor::event::{Effect, News};
-use crate::emperor::fleet::{Ending, Exit, ExitKind, FileIdentity, OperationKind, Phase, State, Vassal};
-use crate::emperor::life::{Leaving, LifeId};
+use crate::emperor::fleet::{Ending, FileIdentity, OperationKind, State, Vassal};
+use crate::emperor::life::LifeId;
 use crate::wire::PROTOCOL;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, InstanceState, OperationId, Outcome};
@@ -227,161 +226,17 @@ impl Turn<'_> {
     }
 
     /// Nothing of this operation is under way any more.
-    fn reloaded(&mut self, id: &str, operation: OperationId) {
+    pub(super) fn reloaded(&mut self, id: &str, operation: OperationId) {
         let Some(vassal) = self.vassal(id) else { return };
         if vassal.state == (State::Reloading { operation }) {
             vassal.state = State::Starting;
             self.up(id);
         }
     }
-
-    fn disconnected(&mut self, id: &str, life: LifeId) {
-        let now = self.now;
-        let Some(vassal) = self.vassal(id) else { return };
-        // It is expected of one that leaves, and a death follows for most others.
-        if let Some(life) = vassal.lives_mut().find(|known| known.id == life && known.leaving.is_none()) {
-            life.leaving = Some(Leaving::Asked(now + super::stop::TERMINATED));
-        }
-    }
-
-    fn exited(&mut self, id: &str, life: LifeId, exit: ExitKind, survivors: bool) {
-        let at_epoch_ms = self.epoch_ms();
-        let Some(vassal) = self.vassal(id) else { return };
-        let is_next = vassal.is_next(life);
-        let Some(known) = vassal.lives_mut().find(|known| known.id == life) else { return };
-        let exit = Exit { pid: known.pid.unwrap_or(0), at_epoch_ms, how: exit };
-        known.reaped = true;
-        if !is_next {
-            vassal.last_exit = Some(exit);
-        }
-        self.ended(id, life, survivors);
-    }
-
-    /// A master is gone; `survivors`: some of what it started is not.
-    fn ended(&mut self, id: &str, life: LifeId, survivors: bool) {
-        let Some(vassal) = self.vassal(id) else { return };
-        if vassal.is_current(life) {
-            self.died(id, survivors);
-        } else if vassal.is_next(life) {
-            self.replacement_died(id, survivors);
-        } else if survivors {
-            // It was asked to go and had its time: what is left of it goes now.
-            self.kill_rest(id, life);
-        } else {
-            self.emptied(id, life);
-        }
-    }
-
-    fn died(&mut self, id: &str, survivors: bool) {
-        let now = self.now;
-        let stopping = self.fleet.phase == Phase::Stopping;
-        let longest = self.fleet.rules.mercy;
-        let Some(vassal) = self.vassal(id) else { return };
-        let Some(mut life) = vassal.current.take() else { return };
-        let (attempts, at_once) = backoff::after_failure(vassal.attempts, life.ready, now);
-        let how = death(vassal, life.failure.as_ref());
-        // What ran dies with it; what waited is done by the next life, which reads the newest file.
-        let waiting = vassal.plan.reload.take();
-        let reexec = vassal.plan.reexec.take();
-        vassal.plan.own_reloads.clear();
-        vassal.plan.loads_no_more();
-        vassal.scoreboard = None;
-        let replace = vassal.plan.replace;
-        let mercy = vassal.mercy(longest);
-        life.leaving = Some(Leaving::Orphaned(now + mercy));
-        let (number, started) = (life.id, life.pid.is_some());
-        if survivors && let Some(vassal) = self.vassal(id) {
-            vassal.leaving.push(life);
-        } else {
-            self.out.push(Effect::Release { life: number });
-        }
-        let running: Vec<OperationId> = self
-            .fleet
-            .operations
-            .iter()
-            .filter(|o| {
-                o.vassal.as_deref() == Some(id) && o.ending.is_none() && o.kind != OperationKind::Stop
-            })
-            .map(|o| o.id)
-            .filter(|o| Some(*o) != waiting && Some(*o) != replace)
-            .collect();
-        for operation in running {
-            let ending = if Some(operation) == reexec { Ending::Done } else { Ending::Failed(how.clone()) };
-            self.end(operation, ending);
-        }
-        let Some(vassal) = self.vassal(id) else { return };
-        vassal.plan.start = waiting;
-        if let Some(mut next) = vassal.next.take() {
-            // The replacement is on its way already.
-            vassal.configure(next.configured.take());
-            let life = next.id;
-            vassal.current = Some(next);
-            vassal.state = State::Starting;
-            vassal.plan.loads_since(now);
-            vassal.plan.start = vassal.plan.replace.take().or(waiting);
-            self.warn(Some(id), format!("{how}; its replacement takes over when it is ready"));
-            self.out.push(Effect::Adopt { vassal: id.to_owned(), life });
-            return;
-        }
-        if vassal.plan.removed || vassal.plan.stopped || stopping {
-            vassal.state = State::Stopping;
-            return self.gone(id);
-        }
-        vassal.attempts = attempts;
-        vassal.restarts += u64::from(started);
-        if at_once {
-            vassal.plan.urgent = true;
-            self.warn(Some(id), format!("{how}; restarted at once"));
-            return self.queue(id);
-        }
-        let rules = self.fleet.rules;
-        let delay = rules.back_off.delay(attempts, mixed(rules.seed ^ number));
-        let Some(vassal) = self.vassal(id) else { return };
-        vassal.state = State::Resting { until: now + delay, attempts };
-        let seconds = delay.as_secs_f64();
-        self.warn(Some(id), format!("{how}; failure {attempts} in a row, tried again in {seconds:.1} s"));
-    }
-
-    fn replacement_died(&mut self, id: &str, survivors: bool) {
-        let Some(vassal) = self.vassal(id) else { return };
-        let Some(mut next) = vassal.next.take() else { return };
-        let operation = vassal.plan.replace.take();
-        let failure =
-            next.failure.take().unwrap_or_else(|| Failure::new("the replacement ended before it was ready"));
-        let life = next.id;
-        vassal.leaving.push(next);
-        if survivors {
-            self.kill_rest(id, life);
-        } else {
-            self.emptied(id, life);
-        }
-        if let Some(operation) = operation {
-            self.end(operation, Ending::RolledBack(failure));
-            self.reloaded(id, operation);
-        }
-    }
-
-    fn kill_rest(&mut self, id: &str, life: LifeId) {
-        let now = self.now;
-        let Some(vassal) = self.vassal(id) else { return };
-        let Some(known) = vassal.leaving.iter_mut().find(|known| known.id == life) else { return };
-        known.leaving = Some(Leaving::Killed(now + super::stop::KILLED));
-        self.out.push(Effect::Kill { life });
-    }
-
-    fn emptied(&mut self, id: &str, life: LifeId) {
-        let Some(vassal) = self.vassal(id) else { return };
-        let before = vassal.leaving.len();
-        vassal.leaving.retain(|known| known.id != life);
-        if vassal.leaving.len() < before {
-            self.out.push(Effect::Release { life });
-            self.gone(id);
-        }
-    }
 }
 
 impl Vassal {
-    fn configure(
+    pub(super) fn configure(
         &mut self,
         configured: Option<(
             Box<crate::config::instance::InstanceSpec>,
@@ -394,21 +249,4 @@ impl Vassal {
             self.config_error = None;
         }
     }
-}
-
-/// How the current life ended, as a failure.
-fn death(vassal: &Vassal, failure: Option<&Failure>) -> Failure {
-    match (failure, &vassal.last_exit) {
-        (Some(failure), _) => failure.clone(),
-        (None, Some(exit)) => Failure::new(format!("its master ended: {}", exit.how)),
-        (None, None) => Failure::new("its master ended"),
-    }
-}
-
-/// A number made of another, with all bits stirred (splitmix64).
-const fn mixed(number: u64) -> u64 {
-    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    number ^ (number >> 31)
 }

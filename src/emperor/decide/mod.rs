@@ -1,5 +1,6 @@
 //! Every decision of the emperor, without I/O and without a clock: an event and the time in, effects out.
 
+mod deaths;
 mod files;
 mod lives;
 mod places;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::turn::Turn;
 use crate::emperor::event::Effect;
-use crate::emperor::fleet::{Ending, OperationKind, Phase, Plan, State};
+use crate::emperor::fleet::{Ending, OperationKind, Phase, State};
+use crate::emperor::plan::Plan;
 use crate::tick::Tick;
 use crate::wire::message::{OperationId, ToInstance};
 

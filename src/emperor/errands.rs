@@ -1,0 +1,110 @@
+//! What the emperor does for `decide`: carry out effects, and bring news of lives.
+
+use super::event::{Effect, Event, News};
+use super::life::LifeId;
+use super::link::Heard;
+use super::reap;
+use super::settle::Note;
+use super::turns::Emperor;
+use crate::sys::{clock, process};
+use crate::wire::message::{FromInstance, Outcome, ToInstance};
+
+impl Emperor {
+    pub(super) fn do_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Launch { vassal, life } => self.launch(vassal, life),
+            Effect::Send { life, message, file_of } => self.send(life, &message, file_of),
+            Effect::Terminate { life } => self.masters.terminate(life),
+            Effect::Kill { life } => self.masters.kill(life),
+            Effect::Adopt { vassal, life } => self.masters.adopt(&vassal, life),
+            Effect::Release { life } => drop(self.masters.by_life.remove(&life)),
+            Effect::Forget { vassal } => {
+                self.masters.kept.remove(&vassal);
+                self.watcher.forget(&vassal);
+                self.settle.note(&vassal, Note::Changed, clock::now());
+            }
+            Effect::Rescan => self.rescan_at = clock::now(),
+            Effect::Log { vassal, warning, message } => match (vassal, warning) {
+                (Some(vassal), false) => tracing::info!(vassal, "{message}"),
+                (Some(vassal), true) => tracing::warn!(vassal, "{message}"),
+                (None, false) => tracing::info!("{message}"),
+                (None, true) => tracing::warn!("{message}"),
+            },
+            Effect::Ready => self.manager.ready(),
+            Effect::Reexec(operation) => self.rehearse(operation),
+            Effect::Exit => self.done = true,
+        }
+    }
+
+    pub(super) fn launch(&mut self, vassal: String, life: LifeId) {
+        let directory = self.handle.fleet().vassals.get(&vassal).map(|known| known.directory.clone());
+        let Some(directory) = directory else { return };
+        let news = match self.masters.launch(&self.launcher, &vassal, &directory, life) {
+            Ok((pid, identity)) => News::Launched { pid, identity },
+            Err(failure) => News::LaunchFailed(failure),
+        };
+        self.due.push_back(Event::News { vassal, life, news });
+    }
+
+    pub(super) fn send(&mut self, life: LifeId, message: &ToInstance, file_of: Option<String>) {
+        let path = file_of.as_ref().and_then(|id| Some(self.handle.fleet().vassals.get(id)?.path.clone()));
+        let vassal = self.masters.by_life.get(&life).map(|master| master.vassal.clone());
+        let Some(vassal) = vassal else { return };
+        let news = match (self.masters.send(life, message, path.as_deref()), message) {
+            (Ok(Some(identity)), _) => News::Opened(identity),
+            (Ok(None), _) => return,
+            (Err(failure), ToInstance::Reload { operation } | ToInstance::Reexec { operation, .. }) => {
+                let outcome = Outcome::RolledBack(failure);
+                News::Said(FromInstance::Ended { operation: *operation, outcome })
+            }
+            (Err(failure), _) => {
+                tracing::warn!(vassal, "{failure}");
+                News::Disconnected
+            }
+        };
+        self.due.push_back(Event::News { vassal, life, news });
+    }
+
+    pub(super) fn hear(&mut self, heard: Heard) {
+        let Heard { vassal, life, message } = heard;
+        let news = match message {
+            None => News::Disconnected,
+            Some(message) => match self.masters.receive(life, message) {
+                Some(message) => News::Said(message),
+                None => return,
+            },
+        };
+        self.decide(Event::News { vassal, life, news });
+    }
+
+    /// Reaps; answers children that belong to no life.
+    pub(super) fn reap(&mut self) -> Vec<(u32, process::Exit)> {
+        let reaped = reap::reap(&mut self.masters);
+        for (life, news) in reaped.news {
+            let Some(vassal) = self.masters.by_life.get(&life).map(|master| master.vassal.clone()) else {
+                continue;
+            };
+            if matches!(news, News::Exited { .. }) {
+                self.hear_last_words(&vassal, life);
+            }
+            self.decide(Event::News { vassal, life, news });
+        }
+        reaped.others
+    }
+
+    /// What a dead master said before it died counts before its death.
+    pub(super) fn hear_last_words(&mut self, vassal: &str, life: LifeId) {
+        self.hear_waiting();
+        let words =
+            self.masters.by_life.get(&life).map(|master| master.link.last_words()).unwrap_or_default();
+        for word in words {
+            self.hear(Heard { vassal: vassal.to_owned(), life, message: Some(word) });
+        }
+    }
+
+    pub(super) fn hear_waiting(&mut self) {
+        while let Ok(heard) = self.heard.try_recv() {
+            self.hear(heard);
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What the emperor means to do: with each vassal, and by which rules.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::backoff::BackOff;
+use crate::tick::Tick;
+use crate::wire::message::OperationId;
+
+/// What is going on with a vassal, and what is to happen next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Plan {
+    /// The file is gone: end, then forget the vassal.
+    pub(super) removed: bool,
+    /// An operator stopped it.
+    pub(super) stopped: bool,
+    /// It served until it died: it may overtake others that wait for a place.
+    pub(super) urgent: bool,
+    /// Whether it loads.
+    pub(super) loading: bool,
+    /// Until when it holds a place among those that load.
+    pub(super) place: Option<Tick>,
+    /// A reload that waits for a place.
+    pub(super) reload: Option<OperationId>,
+    /// A re-execution of the master that waits for a place.
+    pub(super) reexec: Option<OperationId>,
+    /// What ends when the instance is ready.
+    pub(super) start: Option<OperationId>,
+    /// What ends when the instance is gone.
+    pub(super) stop: Option<OperationId>,
+    /// What ends when the replacement is ready.
+    pub(super) replace: Option<OperationId>,
+    /// Reloads that the instance began by itself: its id and ours.
+    pub(super) own_reloads: Vec<(OperationId, OperationId)>,
+}
+
+/// What the operator decided for the whole fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How long vassals that failed rest.
+    pub back_off: BackOff,
+    /// What a stopping vassal gets before it is killed, at most.
+    pub mercy: Duration,
+    /// How many vassals may load at the same time.
+    pub places: usize,
+    /// Milliseconds from the monotonic clock's zero to the epoch's.
+    pub epoch_offset_ms: u64,
+    /// Any number: spreads the back-off of vassals that failed together.
+    pub seed: u64,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            back_off: BackOff { first: Duration::from_secs(1), longest: Duration::from_secs(180) },
+            mercy: Duration::from_secs(30),
+            places: 4,
+            epoch_offset_ms: 0,
+            seed: 0,
+        }
+    }
+}

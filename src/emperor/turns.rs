@@ -1,0 +1,201 @@
+//! The emperor's loop: waits for whatever happens first, asks `decide`, does what it says.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::decide;
+use super::event::{Effect, Event};
+use super::handle::{Command, Handle, Request};
+use super::link::Heard;
+use super::masters::Masters;
+use super::notify::ServiceManager;
+use super::reexec::Rehearsal;
+use super::settle::Settle;
+use super::signals::{Signals, Wish};
+use super::spawn::Launcher;
+use super::watch::Watcher;
+use crate::sys::clock;
+use crate::tick::Tick;
+use crate::wire::failure::Failure;
+use crate::wire::message::OperationId;
+
+/// A running emperor.
+pub(super) struct Emperor {
+    pub(super) handle: Handle,
+    pub(super) commands: mpsc::Receiver<Command>,
+    pub(super) heard: mpsc::Receiver<Heard>,
+    pub(super) masters: Masters,
+    pub(super) launcher: Launcher,
+    pub(super) directories: Vec<PathBuf>,
+    pub(super) watcher: Watcher,
+    pub(super) settle: Settle,
+    pub(super) signals: Signals,
+    pub(super) manager: ServiceManager,
+    pub(super) rehearsal: Option<Rehearsal>,
+    pub(super) rescan_every: Duration,
+    pub(super) rescanned: Tick,
+    pub(super) rescan_at: Tick,
+    pub(super) alive_at: Option<Tick>,
+    /// Events that follow from effects, to be decided on before anything else.
+    pub(super) due: VecDeque<Event>,
+    pub(super) done: bool,
+}
+
+impl Emperor {
+    pub(super) async fn run(&mut self, operation: Option<OperationId>) {
+        match operation {
+            None => self.first_scan(),
+            Some(operation) => {
+                self.follow_links();
+                self.decide(Event::Reexecuted(operation));
+                self.manager.ready();
+                self.reap();
+                self.rescan();
+            }
+        }
+        while !self.done {
+            self.status();
+            let deadline = self.next_deadline();
+            let sleep = sleep_until(Instant::now() + deadline.since(clock::now()) + Duration::from_millis(1));
+            tokio::select! {
+                // Signals first, so that neither floods nor requests hold up a stop.
+                biased;
+                wish = self.signals.next() => self.wish(wish).await,
+                Some(command) = self.commands.recv() => self.command(command),
+                notes = self.watcher.next() => self.note(notes),
+                Some(heard) = self.heard.recv() => self.hear(heard),
+                () = sleep => self.catch_up().await,
+            }
+        }
+        self.manager.stopping();
+    }
+
+    pub(super) fn next_deadline(&self) -> Tick {
+        let fleet = self.handle.fleet().next_deadline();
+        let rehearsal = self.rehearsal.as_ref().map(Rehearsal::deadline);
+        let others = [fleet, rehearsal, self.settle.next_deadline(), self.alive_at];
+        others.into_iter().flatten().fold(self.rescan_at, Tick::min)
+    }
+
+    /// What the time brings.
+    pub(super) async fn catch_up(&mut self) {
+        let now = clock::now();
+        if self.alive_at.is_some_and(|at| at <= now) {
+            self.manager.alive();
+            self.alive_at = self.manager.interval().map(|interval| now + interval);
+        }
+        if self.rescan_at <= now {
+            self.rescan();
+        }
+        for id in self.settle.take_ripe(now) {
+            self.look(&id);
+        }
+        if let Some(rehearsal) = self.rehearsal.take_if(|rehearsal| rehearsal.deadline() <= now) {
+            let failure = rehearsal.give_up();
+            self.reexec_failed(rehearsal.operation, failure);
+        }
+        self.decide(Event::Deadline);
+    }
+
+    pub(super) async fn wish(&mut self, wish: Wish) {
+        match wish {
+            Wish::Reap => {
+                let others = self.reap();
+                for (pid, exit) in others {
+                    let Some(rehearsal) = self.rehearsal.take_if(|rehearsal| rehearsal.pid() == pid) else {
+                        continue;
+                    };
+                    if exit.is_success() {
+                        self.execute(rehearsal.operation).await;
+                    } else {
+                        let binary = &self.launcher.policy.binary;
+                        let failure = Failure::new(format!("{binary} failed its rehearsal: {exit}"))
+                            .with_hint("all is as it was; mend the binary or the emperor's options");
+                        self.reexec_failed(rehearsal.operation, failure);
+                    }
+                }
+            }
+            Wish::HangUp => {
+                let mut out = Vec::new();
+                decide::hang_up(&mut self.handle.fleet(), clock::now(), &mut out);
+                self.carry_out(out);
+            }
+            Wish::Stop => {
+                self.manager.stopping();
+                self.decide(Event::StopAll);
+            }
+            Wish::Rescan => self.rescan(),
+            Wish::Report => self.report(),
+            Wish::ClearBackOff => {
+                let request = Request::ClearBackOff { vassal: None };
+                let mut out = Vec::new();
+                // It is refused only to an emperor that stops.
+                let _ = decide::request(&mut self.handle.fleet(), "SIGURG", request, clock::now(), &mut out);
+                self.carry_out(out);
+            }
+        }
+    }
+
+    pub(super) fn command(&mut self, command: Command) {
+        let mut out = Vec::new();
+        let now = clock::now();
+        let answer = decide::request(&mut self.handle.fleet(), &command.who, command.request, now, &mut out);
+        self.handle.changed();
+        // Who asked may have hung up.
+        let _ = command.answer.send(answer);
+        self.carry_out(out);
+    }
+
+    /// Tells `decide`, and does what it says, until nothing more follows.
+    pub(super) fn decide(&mut self, event: Event) {
+        self.due.push_back(event);
+        while let Some(event) = self.due.pop_front() {
+            let mut out = Vec::new();
+            {
+                let mut fleet = self.handle.fleet();
+                let now = clock::now();
+                fleet.rules.epoch_offset_ms = clock::epoch_ms().saturating_sub(now.as_ms());
+                decide::decide(&mut fleet, event, now, &mut out);
+            }
+            self.handle.changed();
+            for effect in out {
+                self.do_one(effect);
+            }
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
+        self.handle.changed();
+        for effect in effects {
+            self.do_one(effect);
+        }
+        if let Some(event) = self.due.pop_front() {
+            self.decide(event);
+        }
+    }
+
+    pub(super) fn report(&self) {
+        let fleet = self.handle.fleet();
+        for (id, vassal) in &fleet.vassals {
+            let (pid, restarts, reloads) = (vassal.pid().unwrap_or(0), vassal.restarts, vassal.reloads);
+            tracing::info!(
+                vassal = id,
+                "{:?}, pid {pid}, restarts {restarts}, reloads {reloads}",
+                vassal.state
+            );
+        }
+        tracing::info!("{} vassals, {} files not started", fleet.vassals.len(), fleet.not_started.len());
+    }
+
+    pub(super) fn status(&mut self) {
+        let (serving, all) = {
+            let fleet = self.handle.fleet();
+            (fleet.vassals.values().filter(|vassal| vassal.serves()).count(), fleet.vassals.len())
+        };
+        self.manager.status(format!("{serving} of {all} vassals serve"));
+    }
+}

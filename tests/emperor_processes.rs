@@ -1,0 +1,207 @@
+//! The emperor as a real process, with real directories, pipes, signals and children.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test says what is wrong by panicking, also in its helpers"
+)]
+
+#[path = "emperor/stage.rs"]
+mod stage;
+
+use std::fs;
+use std::net::TcpStream;
+use std::os::unix::fs::symlink;
+use std::time::{Duration, Instant};
+
+use stage::{Stage, is_alive};
+
+/// The emperor's process, which [`Stage`] starts; nothing by itself.
+#[test]
+fn the_emperor() {
+    if std::env::var_os("STAGE").is_some() {
+        let code = stage::play();
+        std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
+    }
+}
+
+#[test]
+fn files_are_started_touched_and_removed() {
+    let mut stage = Stage::new(&[("a.ini", "print"), ("not this.txt", ""), ("b.yaml", "")]);
+    fs::create_dir(stage.path("one/dir.ini")).unwrap();
+    stage.until("a.ini", "Up");
+    stage.until("a.ini", "printed \\\\x1b[31m here");
+    stage.until("! b.yaml", "format");
+    stage.until("! dir.ini", "directory");
+    assert!(stage.log().contains("[a.ini] printed \\x1b[31m here"));
+
+    let dropped = Instant::now();
+    stage.write("new one's.ini", "");
+    stage.until("new one's.ini", "Up");
+    assert!(dropped.elapsed() < Duration::from_secs(2), "{:?}", dropped.elapsed());
+
+    let pid = stage.pid("a.ini");
+    stage.write("a.ini", "still here");
+    stage.until("a.ini", "Swapped");
+    stage.write("a.ini", "broken");
+    stage.until("a.ini", "RolledBack");
+    assert_eq!(stage.pid("a.ini"), pid);
+
+    fs::remove_file(stage.path("one/a.ini")).unwrap();
+    stage.wait("a.ini is gone", || stage.line("a.ini").is_empty());
+    assert!(!is_alive(pid));
+    assert!(stage.end().success());
+}
+
+#[test]
+fn replacing_a_file_in_any_way_is_one_reload() {
+    let stage = Stage::new(&[("a.ini", "1")]);
+    stage.until("a.ini", "Up");
+    let reloads = || stage.fakes().iter().filter(|line| line.starts_with("reload a.ini")).count();
+    let file = stage.path("one/a.ini");
+    let ways: [(&str, &dyn Fn()); 4] = [
+        ("delete and create", &|| {
+            fs::remove_file(&file).unwrap();
+            fs::write(&file, "2").unwrap();
+        }),
+        ("rename over", &|| {
+            fs::write(stage.path("one/.a.tmp"), "3").unwrap();
+            fs::rename(stage.path("one/.a.tmp"), &file).unwrap();
+        }),
+        ("two writes", &|| {
+            fs::write(&file, "4").unwrap();
+            fs::write(&file, "5").unwrap();
+        }),
+        ("becomes a link", &|| {
+            fs::write(stage.path("two/target"), "6").unwrap();
+            symlink(stage.path("two/target"), stage.path("one/.link")).unwrap();
+            fs::rename(stage.path("one/.link"), &file).unwrap();
+        }),
+    ];
+    for (n, (what, way)) in ways.iter().enumerate() {
+        way();
+        stage.wait(what, || reloads() == n + 1);
+        std::thread::sleep(Duration::from_millis(300));
+        assert_eq!(reloads(), n + 1, "{what}");
+    }
+    fs::write(stage.path("two/target"), "7").unwrap();
+    stage.wait("a touched link target", || reloads() == ways.len() + 1);
+    assert_eq!(stage.fakes().iter().filter(|line| line.starts_with("start")).count(), 1);
+}
+
+#[test]
+fn a_killed_master_returns_on_its_listener_and_leaves_no_orphan() {
+    let stage = Stage::new(&[("a.ini", "listen\norphan\nstray"), ("b.ini", "")]);
+    stage.until("a.ini", "Up");
+    stage.until("b.ini", "Up");
+    let other = stage.pid("b.ini");
+    let fakes = stage.fakes();
+    let number = |what: &str| -> i32 {
+        fakes.iter().find_map(|line| line.strip_prefix(what)).unwrap().parse().unwrap()
+    };
+    let port = u16::try_from(number("port ")).unwrap();
+    let left = [number("orphan "), number("stray ")];
+    stage.signal(stage.pid("a.ini"), "KILL");
+    // The listener is never closed: whoever connects waits in its backlog.
+    TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stage.until("a.ini", "restarts=1");
+    stage.until("a.ini", "Up");
+    TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let ports = || stage.fakes().iter().filter(|line| **line == format!("port {port}")).count();
+    stage.wait("the same port again", || ports() == 2);
+    stage.wait("nothing is left of the first life", || left.iter().all(|pid| !is_alive(*pid)));
+    assert_eq!(stage.pid("b.ini"), other);
+}
+
+#[test]
+fn failures_rest_and_stubborn_ones_are_killed() {
+    let mut stage = Stage::new(&[("bad.ini", "exit 22"), ("deaf.ini", "deaf\norphan"), ("hang.ini", "hang")]);
+    stage.until("bad.ini", "Resting");
+    stage.until("bad.ini", "restarts=2");
+    stage.until("deaf.ini", "Up");
+    assert!(stage.log().contains("[bad.ini] it fails as told"));
+    stage.write("bad.ini", "");
+    stage.until("bad.ini", "Up");
+    let deaf = stage.pid("deaf.ini");
+    fs::remove_file(stage.path("one/deaf.ini")).unwrap();
+    stage.wait("the deaf one is gone", || stage.line("deaf.ini").is_empty());
+    assert!(!is_alive(deaf));
+    let orphan =
+        stage.fakes().iter().find_map(|line| line.strip_prefix("orphan ").map(str::to_owned)).unwrap();
+    stage.wait("its child too", || !is_alive(orphan.parse().unwrap()));
+    stage.until("hang.ini", "Starting");
+    assert!(stage.end().success());
+    assert!(!stage.path("pid").exists());
+}
+
+#[test]
+fn the_emperor_re_executes_itself_and_keeps_everything() {
+    let mut stage = Stage::new(&[("a.ini", "listen"), ("b.ini", ""), ("bad.ini", "exit 1")]);
+    stage.until("a.ini", "Up");
+    stage.until("b.ini", "Up");
+    let pids = [stage.pid("a.ini"), stage.pid("b.ini")];
+
+    fs::write(stage.path("upgrade"), "").unwrap();
+    stage.until("Running", "1");
+    stage.until("a.ini", "Up");
+    assert_eq!([stage.pid("a.ini"), stage.pid("b.ini")], pids);
+    assert!(!stage.fakes().iter().any(|line| line.starts_with("reload")));
+
+    stage.signal_emperor("HUP");
+    stage.until("Running", "2");
+    stage.until("a.ini", "Swapped");
+    stage.until("b.ini", "Swapped");
+    assert_eq!([stage.pid("a.ini"), stage.pid("b.ini")], pids);
+
+    // What was carried over works: listeners, channels, and the judgement of deaths.
+    stage.signal(pids[0], "KILL");
+    stage.until("a.ini", "restarts=1");
+    stage.until("a.ini", "Up");
+    let ports: Vec<String> = stage.fakes().into_iter().filter(|line| line.starts_with("port")).collect();
+    assert_eq!(ports.len(), 2);
+    assert_eq!(ports[0], ports[1]);
+
+    let works = fs::read_to_string(stage.path("binary")).unwrap();
+    stage.install("#!/bin/sh\nexit 3\n");
+    stage.signal_emperor("HUP");
+    stage.wait("the rehearsal fails", || stage.log().contains("failed its rehearsal: exit status 3"));
+    assert!(stage.line("Running").contains('2'));
+    stage.install(&works);
+    stage.write("c.ini", "");
+    stage.until("c.ini", "Up");
+    assert!(stage.end().success());
+    assert!(pids.iter().all(|pid| !is_alive(*pid)));
+}
+
+#[test]
+fn a_flood_holds_up_nobody() {
+    let stage = Stage::new(&[("flood.ini", "flood")]);
+    stage.wait("the flood", || stage.log().len() > 1_000_000);
+    let dropped = Instant::now();
+    stage.write("a.ini", "");
+    stage.until("a.ini", "Up");
+    assert!(dropped.elapsed() < Duration::from_secs(2), "{:?}", dropped.elapsed());
+}
+
+#[test]
+fn a_shadowed_file_follows_the_first_and_a_lost_directory_is_found_again() {
+    let stage = Stage::new(&[("a.ini", "")]);
+    stage.until("a.ini", "Up");
+    fs::write(stage.path("two/a.ini"), "").unwrap();
+    stage.until("! a.ini", "shadowed");
+    let first = stage.pid("a.ini");
+    fs::remove_file(stage.path("one/a.ini")).unwrap();
+    stage.wait("the second one runs", || stage.pid("a.ini") != first && stage.line("a.ini").contains("Up"));
+    assert!(stage.fakes().last().unwrap().ends_with("two"), "{:?}", stage.fakes());
+
+    let second = stage.pid("a.ini");
+    fs::rename(stage.path("two"), stage.path("away")).unwrap();
+    stage.wait("it is noticed", || stage.log().contains("cannot list"));
+    assert!(is_alive(second), "what runs goes on");
+    fs::rename(stage.path("away"), stage.path("two")).unwrap();
+    stage.wait("it is back", || stage.log().contains("can be listed again"));
+    fs::write(stage.path("two/late.ini"), "").unwrap();
+    stage.until("late.ini", "Up");
+    assert_eq!(stage.pid("a.ini"), second);
+}
