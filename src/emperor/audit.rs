@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::sys::own;
+use crate::sys::user;
 
 const GROUP_OR_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
@@ -13,7 +13,7 @@ const STICKY: u32 = 0o1000;
 #[must_use]
 pub fn warning(directory: &Path) -> Option<String> {
     let real = fs::canonicalize(directory).ok()?;
-    let us = own::effective_uid();
+    let us = user::current_uid();
     real.ancestors().find_map(|place| {
         let metadata = fs::metadata(place).ok()?;
         // In a sticky directory nobody can rename what belongs to another; but everybody can add files.

@@ -1,4 +1,4 @@
-//! This process itself: who it is, what it may hold open, whom it is the parent of, and what it becomes.
+//! This process itself: what it may hold open, whom it is the parent of, and what it becomes.
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsString};
@@ -8,12 +8,6 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
-/// The effective user id.
-#[must_use]
-pub fn effective_uid() -> u32 {
-    nix::unistd::geteuid().as_raw()
-}
 
 /// Raises the soft limit of open descriptors to the hard one, and answers what it was.
 ///

@@ -19,19 +19,12 @@ pub(crate) fn play() -> ExitCode {
     liege::trace::start(false);
     let spec = EmperorSpec {
         directories: vec![base.join("one"), base.join("two")],
-        api_socket: None,
-        api_http: None,
-        api_token_file: None,
-        api_hosts: Vec::new(),
-        deny_root_apps: false,
-        rescan_ms: 60_000,
         throttle_ms: 300,
         max_throttle_ms: 1_000,
         mercy_ms: 500,
-        concurrency: 0,
         pidfile: Some(base.join("pid")),
         logto: Some(base.join("log")),
-        daemonize: false,
+        ..EmperorSpec::default()
     };
     let binary = base.join("binary").to_string_lossy().into_owned();
     let policy = Policy { deny_root_apps: false, binary, extension: None };
