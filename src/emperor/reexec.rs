@@ -50,6 +50,7 @@ impl Rehearsal {
             .env(REHEARSAL, "1")
             .unset_env(record::VARIABLE)
             .unset_env("NOTIFY_SOCKET")
+            .unset_env("LIEGE_CHANNEL_FD")
             .stdout(File::options().write(true).open("/dev/null")?.into());
         for argument in env::args_os().skip(1) {
             launch = launch.arg(argument);

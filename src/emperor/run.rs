@@ -22,7 +22,9 @@ use super::turns::Emperor;
 use super::watch::Watcher;
 use super::{audit, record, reexec};
 use crate::config::emperor::EmperorSpec;
-use crate::sys::{background, clock, fd, own, process, signals};
+use crate::config::instance::IdentitySpec;
+use crate::sys::user::Identity;
+use crate::sys::{background, clock, fd, limits, own, process, signals};
 use crate::wire::failure::Failure;
 use crate::wire::message::{OperationId, Policy};
 
@@ -63,6 +65,7 @@ where
     if let Some(pidfile) = &spec.pidfile {
         std::fs::write(pidfile, format!("{}\n", std::process::id())).map_err(step("write the pid file"))?;
     }
+    drop_privileges(&spec.identity).map_err(step("drop privileges"))?;
     let launcher = Launcher {
         policy,
         descriptor_limit: record.as_ref().map_or(own_limit, |record| record.descriptor_limit),
@@ -88,6 +91,20 @@ where
         let _ = std::fs::remove_file(pidfile);
     }
     ended
+}
+
+/// The emperor, and so every vassal, runs as this user, if so asked. What needs root was done before.
+fn drop_privileges(spec: &IdentitySpec) -> io::Result<()> {
+    if let Some(umask) = spec.umask {
+        limits::set_umask(umask);
+    }
+    if spec.uid.is_none() && spec.gid.is_none() && spec.add_gid.is_empty() {
+        return Ok(());
+    }
+    let (uid, gid) = (spec.uid.as_deref(), spec.gid.as_deref());
+    let identity = Identity::look_up(uid, gid, &spec.add_gid, spec.no_initgroups)?;
+    // A later image is that user already.
+    if identity.is_current() { Ok(()) } else { identity.take_on() }
 }
 
 /// The log goes to the file, and the emperor to the background, if so asked. A later image has both already.

@@ -28,7 +28,7 @@ pub(crate) fn play() -> ExitCode {
     };
     let binary = base.join("binary").to_string_lossy().into_owned();
     let policy = Policy { deny_root_apps: false, binary, extension: None };
-    run::main(spec, policy, move |handle| show(handle, base))
+    run::main(spec, policy, move |handle| Ok(show(handle, base)))
 }
 
 /// What the API would do: writes the fleet to a file whenever it changes, and follows requests written into another.
