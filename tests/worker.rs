@@ -275,8 +275,12 @@ fn threads_started_at_import_are_reported() {
 #[test]
 fn the_uwsgi_module_knows_the_instance() {
     let app = r#"
-import os, sys, uwsgi
+import atexit, os, sys, uwsgi
 at_import = uwsgi.worker_id()
+uwsgi.post_fork_hook = lambda: print("forked", uwsgi.worker_id())
+uwsgi.after_req_hook = lambda: print("after request", uwsgi.request_id())
+uwsgi.atexit = lambda: print("ended", uwsgi.worker_id())
+atexit.register(lambda: print("python ended", uwsgi.worker_id()))
 parent = os.getppid()
 def application(environ, start_response):
     start_response("200 OK", [])
@@ -304,7 +308,13 @@ def application(environ, start_response):
     );
     assert!(matches!(worker.receive(), Some(FromWorker::DeadlineSet)));
     assert!(matches!(worker.receive(), Some(FromWorker::ReloadRequested)));
-    master.wait_log("logged by the app");
+    worker.drain();
+    assert_eq!(worker.wait(), Exit::Status(0));
+    drop(worker);
+    let log = master.end();
+    let expected = ["forked 1", "logged by the app", "after request 1", "ended 1", "python ended 1"];
+    let lines = log.lines().filter(|line| !line.starts_with('['));
+    assert_eq!(lines.collect::<Vec<_>>(), expected, "{log}");
 }
 
 #[test]

@@ -35,6 +35,14 @@ pub fn set_descriptor_limit(child: u32, soft: u64) -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// How many threads this process has.
+///
+/// # Errors
+/// Reading procfs.
+pub fn thread_count() -> io::Result<usize> {
+    Ok(fs::read_dir("/proc/self/task")?.count())
+}
+
 /// The pids of this process's children, those that ended and were not reaped included.
 ///
 /// # Errors

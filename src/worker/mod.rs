@@ -18,6 +18,7 @@ mod listen;
 mod log;
 mod output;
 mod packet;
+mod prepare;
 mod record;
 mod reply;
 mod serve;

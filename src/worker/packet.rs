@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::job::{Head, Job, Reply, RequestBody};
@@ -233,8 +234,14 @@ impl Reading {
 
 /// Reads on as bytes come; a request that stays incomplete is cut off.
 async fn read_on(reading: &mut Reading, socket: OwnedFd) -> Result<OwnedFd, Closed> {
+    // A front end that has connected sends at once: one look later costs less than the reactor.
+    yield_now().await;
+    if let Progress::Complete = reading.read(&socket)? {
+        return Ok(socket);
+    }
+    reading.held.server().pulse();
     let deadline = Instant::now() + socket_timeout(reading.held.server());
-    let socket = reactor::register(socket).map_err(|_| Closed)?;
+    let socket = reactor::register_readable(socket).map_err(|_| Closed)?;
     loop {
         let mut ready =
             timeout_at(deadline, socket.readable()).await.map_err(|_| Closed)?.map_err(|_| Closed)?;

@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -15,6 +16,9 @@ use super::job::Job;
 use super::lifetime::Lifetime;
 use crate::proto::limits::Limits;
 use crate::stats::scoreboard::Field;
+
+/// How far away the near timer is.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// What the I/O side and the application threads of a worker share.
 #[derive(Debug)]
@@ -31,6 +35,7 @@ pub(super) struct Server {
     taken: AtomicUsize,
     room: Notify,
     connections: AtomicUsize,
+    pulses: AtomicUsize,
     is_draining: AtomicBool,
     drain: Notify,
 }
@@ -59,6 +64,7 @@ impl Server {
             taken: AtomicUsize::new(0),
             room: Notify::new(),
             connections: AtomicUsize::new(0),
+            pulses: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
             drain: Notify::new(),
         }
@@ -172,6 +178,24 @@ impl Server {
         if !self.is_draining() {
             notified.await;
         }
+    }
+
+    /// Keeps a near timer while deadlines are being set: each that comes before all others costs a system call, those
+    /// behind it cost none. Stops when a second went by without a call, so that nothing ticks at rest.
+    pub(super) fn pulse(self: &Arc<Self>) {
+        if self.pulses.fetch_add(1, Ordering::Relaxed) > 0 {
+            return;
+        }
+        let server = Arc::clone(self);
+        self.handle.spawn(async move {
+            loop {
+                let before = server.pulses.load(Ordering::Relaxed);
+                tokio::time::sleep(PULSE).await;
+                if server.pulses.compare_exchange(before, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+                    return;
+                }
+            }
+        });
     }
 
     /// Waits until all requests are answered and none can follow.

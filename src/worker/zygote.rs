@@ -4,30 +4,40 @@ use std::io;
 use std::os::fd::{IntoRawFd, OwnedFd};
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
 
 use super::host::Host;
-use super::{app, fork, log, serve, traceback, uwsgi_module};
+use super::{app, fork, log, prepare, serve, traceback};
 use crate::config::address::Listen;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::fork::Side;
-use crate::sys::{clock, fd, title, wait};
+use crate::sys::{clock, fd, own, title, wait};
 use crate::trace;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromZygote, ToZygote};
 use crate::wire::{PROTOCOL, channel};
 
-/// Runs the zygote, and in each process that it forks the worker. Returns the exit status.
+/// Runs the zygote, and in each process that it forks the worker. Returns the worker's exit status.
 #[pyfunction]
-pub(super) fn zygote(py: Python<'_>, channel: i32) -> u8 {
-    match take_channel(channel).and_then(|channel| run(py, channel)) {
-        Ok(status) => status,
+pub(super) fn zygote(py: Python<'_>, channel: i32) -> PyResult<u8> {
+    let status = match take_channel(channel).and_then(|channel| run(py, channel)) {
+        Ok(Ended::Worker(status)) => return Ok(status),
+        Ok(Ended::Zygote(status)) => status,
         Err(error) => {
             log::write(py, &format!("liege zygote: {error}\n"));
             1
         }
-    }
+    };
+    // What the application registered for the end, and the threads it would wait for, are the workers' to end.
+    prepare::flush(py);
+    py.import("os")?.call_method1("_exit", (status,))?;
+    Ok(status)
+}
+
+/// Which process came to its end, and with what status.
+enum Ended {
+    Zygote(u8),
+    Worker(u8),
 }
 
 /// A loaded application, or the wish to load it later.
@@ -44,56 +54,52 @@ struct Ready {
     loaded: Loaded,
 }
 
-fn run(py: Python<'_>, channel: OwnedFd) -> io::Result<u8> {
+fn run(py: Python<'_>, channel: OwnedFd) -> io::Result<Ended> {
     trace::start(true);
     channel::send(&channel, &hello(py).map_err(io::Error::other)?, &[])?;
     let mut ready = None;
     loop {
-        let Some((message, mut fds)) = py.detach(|| next(&channel))? else { return Ok(0) };
+        let Some((message, mut fds)) = py.detach(|| next(&channel))? else { return Ok(Ended::Zygote(0)) };
         match message {
-            ToZygote::Load { protocol, .. } if protocol != PROTOCOL => {
-                let reason = format!("the master speaks protocol {protocol}, its extension {PROTOCOL}");
-                channel::send(&channel, &FromZygote::LoadFailed(Failure::new(reason)), &[])?;
-                return Ok(1);
-            }
-            ToZygote::Load { generation, spec, listeners, .. } => {
-                match load(py, generation, *spec, listeners, fds) {
-                    Ok((now_ready, answer)) => {
-                        ready = Some(now_ready);
+            ToZygote::Load { protocol, generation, spec, listeners } => {
+                let loaded = if protocol == PROTOCOL {
+                    load(py, generation, *spec, listeners, fds)
+                } else {
+                    let reason = format!("the master speaks protocol {protocol}, its extension {PROTOCOL}");
+                    Err(Failure::new(reason))
+                };
+                match loaded {
+                    Ok((loaded, answer)) => {
+                        ready = Some(loaded);
                         channel::send(&channel, &answer, &[])?;
                     }
                     Err(failure) => {
                         channel::send(&channel, &FromZygote::LoadFailed(failure), &[])?;
-                        return Ok(1);
+                        return Ok(Ended::Zygote(1));
                     }
                 }
             }
             ToZygote::Fork { worker, slot, .. } => {
-                let refusal = match (&ready, fds.is_empty()) {
-                    (None, _) => "a worker was asked for before the application",
-                    (_, true) => "a worker was asked for without a channel",
-                    (Some(_), false) => "",
+                let refuse = |reason: String| {
+                    let failure = Failure::new(reason);
+                    channel::send(&channel, &FromZygote::ForkFailed { slot, failure }, &[])
                 };
-                if !refusal.is_empty() {
-                    let failure = Failure::new(refusal);
-                    channel::send(&channel, &FromZygote::ForkFailed { slot, failure }, &[])?;
+                let (Some(Ready { host, loaded }), false) = (&mut ready, fds.is_empty()) else {
+                    refuse("a worker was asked for before the application, or without a channel".to_owned())?;
                     continue;
-                }
-                flush(py);
+                };
+                prepare::flush(py);
                 match fork::fork(py) {
                     Ok(Side::Parent(pid)) => {
                         channel::send(&channel, &FromZygote::Forked { slot, pid }, &[])?;
                     }
+                    Err(error) => refuse(format!("cannot fork a worker: {error}"))?,
                     Ok(Side::Child) => {
                         drop(channel);
-                        let Some(Ready { host, loaded }) = ready else { return Ok(1) };
+                        let loaded = std::mem::replace(loaded, Loaded::Later);
                         let channel = fds.remove(0);
                         let start = serve::Start { worker, slot, channel, routed: fds, loaded };
-                        return Ok(serve::run(py, host, start));
-                    }
-                    Err(error) => {
-                        let failure = Failure::new(format!("cannot fork a worker: {error}"));
-                        channel::send(&channel, &FromZygote::ForkFailed { slot, failure }, &[])?;
+                        return Ok(Ended::Worker(serve::run(py, host, start)));
                     }
                 }
             }
@@ -128,7 +134,7 @@ fn load(
     }
     .install();
     title::set(&host.title("zygote"));
-    prepare(py, host).map_err(|error| {
+    prepare::interpreter(py, host).map_err(|error| {
         Failure::new(format!("cannot prepare the interpreter: {}", traceback::summary(py, &error)))
             .with_traceback(&traceback::text(py, &error))
     })?;
@@ -144,60 +150,16 @@ fn load(
     if let Some(failure) = &failure {
         tracing::error!("no application: {failure}; every request is answered with 500");
     }
-    let threads = has_threads(py);
-    settle(py);
+    let threads = prepare::has_python_threads(py);
+    if !threads && own::thread_count().is_ok_and(|threads| threads > 1) {
+        tracing::warn!(
+            "the application started native threads while it was loaded; workers are forked without them"
+        );
+    }
+    prepare::settle(py);
     let startup_ms = u64::try_from(clock::now().since(started).as_millis()).unwrap_or(u64::MAX);
     let answer = FromZygote::Loaded { startup_ms, app: failure.is_none(), threads, failure };
     Ok((Ready { host, loaded }, answer))
-}
-
-/// Environment, working directory, module search path, streams and the `uwsgi` module, as the spec says.
-fn prepare(py: Python<'_>, host: &'static Host) -> PyResult<()> {
-    let os = py.import("os")?;
-    let environment = os.getattr("environ")?;
-    for (name, value) in &host.spec.env {
-        match value {
-            Some(value) => environment.set_item(name, value)?,
-            None => environment.call_method1("pop", (name, py.None())).map(drop)?,
-        }
-    }
-    if let Some(directory) = &host.spec.app.chdir {
-        os.call_method1("chdir", (directory,))?;
-    }
-    app::prepare_path(py, &host.spec.app)?;
-    let options = PyDict::new(py);
-    options.set_item("line_buffering", true)?;
-    options.set_item("errors", "backslashreplace")?;
-    for name in ["stdout", "stderr"] {
-        // An interpreter may have been started without one of them.
-        if let Ok(reconfigure) = py.import("sys")?.getattr(name).and_then(|s| s.getattr("reconfigure")) {
-            reconfigure.call((), Some(&options))?;
-        }
-    }
-    uwsgi_module::install(py, host)
-}
-
-/// Collects garbage and moves what is left out of the collector's sight, so that it stays shared after a fork.
-fn settle(py: Python<'_>) {
-    let done = py.import("gc").and_then(|gc| {
-        gc.call_method0("collect")?;
-        gc.call_method0("freeze")
-    });
-    if let Err(error) = done {
-        traceback::log(py, &error);
-    }
-}
-
-fn has_threads(py: Python<'_>) -> bool {
-    let frames = py.import("sys").and_then(|sys| sys.call_method0("_current_frames"));
-    frames.and_then(|frames| frames.len()).is_ok_and(|threads| threads > 1)
-}
-
-/// What is buffered would be written by both sides of a fork.
-fn flush(py: Python<'_>) {
-    for name in ["stdout", "stderr"] {
-        let _ = py.import("sys").and_then(|sys| sys.getattr(name)?.call_method0("flush"));
-    }
 }
 
 fn hello(py: Python<'_>) -> PyResult<FromZygote> {

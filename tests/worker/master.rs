@@ -149,6 +149,13 @@ impl Master {
         }
     }
 
+    /// Closes the zygote's channel and waits for its end; what was written until then.
+    pub(crate) fn end(mut self) -> String {
+        self.channel = channel::pair().unwrap().0;
+        assert!(wait::readable(self.zygote.as_fd(), Some(LIMIT)).unwrap(), "the zygote lives on");
+        self.log()
+    }
+
     /// What zygote and workers wrote.
     pub(crate) fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.directory.path().join("log")).unwrap()).into_owned()
