@@ -1,6 +1,7 @@
 //! The emperor becomes a new image of its binary: rehearsed first, then executed with everything that it holds.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -13,7 +14,7 @@ use super::masters::Masters;
 use super::record::{self, Header};
 use super::turns::Emperor;
 use crate::sys::process::{Child, Launch};
-use crate::sys::{clock, own, signals};
+use crate::sys::{clock, exec, signals};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::OperationId;
@@ -136,8 +137,10 @@ fn execute(binary: &str, header: &Header, fleet: &Fleet, masters: &Masters) -> i
         signals::block_all()?;
         let file = record::write(header, fleet, masters)?;
         record::hand_over(&file, masters)?;
-        let variable = [(record::VARIABLE, file.as_raw_fd().to_string())];
-        own::execute(Path::new(binary), env::args_os().collect(), &variable)
+        let arguments: Vec<OsString> = env::args_os().collect();
+        let variable = (OsString::from(record::VARIABLE), file.as_raw_fd().to_string().into());
+        let environment = env::vars_os().filter(|(name, _)| *name != variable.0).chain([variable.clone()]);
+        exec::execute(Path::new(binary), &arguments, environment)
     };
     match attempt() {
         Ok(never) => match never {},

@@ -1,11 +1,8 @@
-//! This process itself: what it may hold open, whom it is the parent of, and what it becomes.
+//! This process itself: what it may hold open, whom it is the parent of, and where it came from.
 
-use std::convert::Infallible;
-use std::ffi::{CString, OsString};
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -75,34 +72,6 @@ pub fn started_as() -> io::Result<PathBuf> {
     let path = std::env::var_os("PATH");
     let found = super::process::find_program(&name, path.as_deref()).ok_or_else(missing)?;
     std::path::absolute(found)
-}
-
-/// Becomes another program, with the environment as it is but for these variables. Returns only when that fails;
-/// close-on-exec descriptors are still there then.
-///
-/// # Errors
-/// An argument with a NUL, or `execve`.
-pub fn execute(
-    program: &Path,
-    arguments: Vec<OsString>,
-    changed: &[(&str, String)],
-) -> io::Result<Infallible> {
-    let program = CString::new(program.as_os_str().to_owned().into_vec())?;
-    let arguments = arguments
-        .into_iter()
-        .map(|argument| CString::new(argument.into_vec()))
-        .collect::<Result<Vec<CString>, _>>()?;
-    let kept = std::env::vars_os().filter(|(name, _)| changed.iter().all(|(new, _)| name != new));
-    let new = changed.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    let environment = kept
-        .chain(new)
-        .map(|(mut entry, value)| {
-            entry.push("=");
-            entry.push(value);
-            CString::new(entry.into_vec())
-        })
-        .collect::<Result<Vec<CString>, _>>()?;
-    Ok(nix::unistd::execve(&program, &arguments, &environment)?)
 }
 
 #[cfg(test)]
