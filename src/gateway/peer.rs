@@ -48,12 +48,19 @@ pub struct Peer<'a> {
 }
 
 /// The facts of one connection, as text, made once when it was accepted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connection {
     remote_addr: String,
     remote_port: String,
     server_port: String,
     scheme: Scheme,
+}
+
+impl Default for Connection {
+    /// A connection of which nothing is known: a front end speaks for its clients.
+    fn default() -> Self {
+        Self::new(None, None)
+    }
 }
 
 impl Connection {
