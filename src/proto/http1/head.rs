@@ -121,15 +121,13 @@ impl HeadReader {
     fn read_field(&mut self, line: &[u8], start: usize) -> Result<(), Refusal> {
         let length = line.iter().take_while(|&&byte| is_token(byte)).count();
         let (name, rest) = line.split_at_checked(length).unwrap_or((line, &[]));
-        match rest.first() {
-            _ if name.is_empty() && matches!(rest.first(), Some(b' ' | b'\t')) => {
-                return Err(Refusal::bad("folded field"));
-            }
-            Some(b':') if !name.is_empty() => {}
-            Some(b':') => return Err(Refusal::bad("field without a name")),
-            Some(b' ' | b'\t') => return Err(Refusal::bad("space after a field's name")),
-            Some(_) => return Err(Refusal::bad("field's name is not a token")),
-            None => return Err(Refusal::bad("field without a colon")),
+        match (name, rest.first()) {
+            ([], Some(b' ' | b'\t')) => return Err(Refusal::bad("folded field")),
+            ([], Some(b':')) => return Err(Refusal::bad("field without a name")),
+            (_, Some(b':')) => {}
+            (_, Some(b' ' | b'\t')) => return Err(Refusal::bad("space after a field's name")),
+            (_, Some(_)) => return Err(Refusal::bad("field's name is not a token")),
+            (_, None) => return Err(Refusal::bad("field without a colon")),
         }
         let value = rest.get(1..).unwrap_or_default();
         if !is_text(value) {
@@ -137,15 +135,14 @@ impl HeadReader {
         }
         match name.len() {
             4 if name.eq_ignore_ascii_case(b"host") => {
-                let value = trim(value);
-                if self.host.is_some() {
-                    return Err(Refusal::bad("more than one Host"));
-                }
-                if !is_host(value) {
+                let host = trim(value);
+                if !is_host(host) {
                     return Err(Refusal::bad("invalid Host"));
                 }
-                let value_start = start + length + 1 + leading_blanks(rest.get(1..).unwrap_or_default());
-                self.host = Some(Span { start: value_start, end: value_start + value.len() });
+                let start = start + length + 1 + leading_blanks(value);
+                if self.host.replace(Span { start, end: start + host.len() }).is_some() {
+                    return Err(Refusal::bad("more than one Host"));
+                }
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
                 for option in value.split(|&byte| byte == b',').map(trim) {
