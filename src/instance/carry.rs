@@ -187,6 +187,7 @@ pub(super) fn unpack(
             generation: worker.generation,
             router_ends: ends?,
             overran: false,
+            buried: false,
             ready: worker.ready,
             board: Rc::clone(&board.borrow()),
         };

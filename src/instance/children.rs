@@ -73,6 +73,8 @@ pub(super) struct WorkerProcess {
     /// Harakiri was done.
     pub(super) overran: bool,
     pub(super) ready: bool,
+    /// Its end was told of.
+    pub(super) buried: bool,
     /// The scoreboard that it writes.
     pub(super) board: Rc<Scoreboard>,
 }

@@ -3,6 +3,7 @@
 use super::children::Owner;
 use super::decide::Event;
 use super::master::Master;
+use super::roster::Router;
 use super::run::log_failure;
 use super::stats_document::{self, Facts};
 use crate::stats::scoreboard::{CoreField, Field};
@@ -152,7 +153,9 @@ impl Master {
                 router.kill();
             }
             Some(FromRouter::Ready) => {
-                if let Some(pid) = router.pid() {
+                if let Some(pid) =
+                    router.pid().filter(|_| matches!(self.roster.router, Router::Starting { .. }))
+                {
                     tracing::info!("spawned uWSGI http 1 (pid: {pid})");
                 }
                 self.handle(Event::RouterReady);

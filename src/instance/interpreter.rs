@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
+use super::launch::Interpreter;
 use crate::config::instance::{InstanceSpec, InterpreterSpec};
 use crate::sys::pipe;
 use crate::sys::process::{self, Launch};
@@ -18,11 +19,20 @@ use crate::wire::failure::Failure;
 /// The longest path that an interpreter may answer with.
 const PATH_LIMIT_BYTES: u64 = 4096;
 
+/// The interpreter that `spec` asks for, and the extension for it. Only to be called by whom the application runs as:
+/// it may run a script that a tenant named.
+///
+/// # Errors
+/// One of them is missing; the failure says how to mend it.
+pub(super) fn find_all(spec: &InstanceSpec, extension: Option<&Path>) -> Result<Interpreter, Failure> {
+    Ok(Interpreter { python: find(spec)?, extension: find_extension(spec, extension)? })
+}
+
 /// The interpreter that `spec` asks for: `python`, the virtualenv's, or `python3` from the PATH.
 ///
 /// # Errors
 /// There is none; the failure says how to mend it.
-pub(super) fn find(spec: &InstanceSpec) -> Result<PathBuf, Failure> {
+fn find(spec: &InstanceSpec) -> Result<PathBuf, Failure> {
     let found = match &spec.interpreter {
         InterpreterSpec { python: Some(python), .. } => named(python, path_of(spec).as_deref())?,
         InterpreterSpec { virtualenv: Some(virtualenv), .. } => of_virtualenv(virtualenv)?,
@@ -37,7 +47,7 @@ pub(super) fn find(spec: &InstanceSpec) -> Result<PathBuf, Failure> {
 ///
 /// # Errors
 /// There is none.
-pub(super) fn find_extension(spec: &InstanceSpec, policy: Option<&Path>) -> Result<PathBuf, Failure> {
+fn find_extension(spec: &InstanceSpec, policy: Option<&Path>) -> Result<PathBuf, Failure> {
     const NAME: &str = "libliege.so";
     if let Some(named) = spec.interpreter.extension.as_deref().or(policy) {
         return if named.is_file() {

@@ -308,8 +308,9 @@ impl Master {
             self.children.zygotes.remove(&zygote);
             self.handle(Event::ZygoteGone { zygote, how: exit.to_string() });
         }
+        let over = self.children.workers.iter().filter(|(_, w)| !w.buried);
         let workers: Vec<(usize, Exit)> =
-            self.children.workers.iter().filter_map(|(slot, w)| Some((*slot, w.process.over()?))).collect();
+            over.filter_map(|(slot, w)| Some((*slot, w.process.over()?))).collect();
         for (slot, exit) in workers {
             self.worker_over(slot, exit);
         }
@@ -326,7 +327,8 @@ impl Master {
     }
 
     fn worker_over(&mut self, slot: usize, exit: Exit) {
-        let Some(worker) = self.children.workers.remove(&slot) else { return };
+        let Some(worker) = self.children.workers.get_mut(&slot) else { return };
+        worker.buried = true;
         let pid = worker.process.pid().unwrap_or(0);
         let state = self.roster.slots.get(slot).map_or(SlotState::Empty, |s| s.state);
         let number = worker.number;

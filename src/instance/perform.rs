@@ -156,6 +156,7 @@ impl Master {
             generation: place.generation,
             router_ends,
             overran: false,
+            buried: false,
             ready: false,
             board,
         };
@@ -399,7 +400,7 @@ impl Master {
         let tally = self.tallies.entry(worker.number).or_default();
         tally.spawns += 1;
         let (spawns, harakiri) = (tally.spawns, tally.harakiri);
-        let threads = self.current.settings().threads;
+        let threads = self.configs.get(&worker.generation).map_or(1, |c| c.settings().threads);
         let line = if spawns == 1 {
             format!("spawned uWSGI worker {} (pid: {pid}, cores: {threads})", worker.number)
         } else {

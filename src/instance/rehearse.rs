@@ -75,9 +75,8 @@ fn rehearse() -> io::Result<()> {
 }
 
 /// Reads the configuration and finds its interpreter.
-pub(super) fn read(request: &Request, bytes: &[u8]) -> Answer {
+fn read(request: &Request, bytes: &[u8]) -> Answer {
     let said = request.source.load(bytes, request.directory.clone())?;
-    let python = interpreter::find(&said.spec)?;
-    let extension = interpreter::find_extension(&said.spec, request.extension.as_deref())?;
+    let Interpreter { python, extension } = interpreter::find_all(&said.spec, request.extension.as_deref())?;
     Ok(Rehearsed { said, python, extension })
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::env;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,10 +15,9 @@ use super::decide::Event;
 use super::link::Link;
 use super::logs::Output;
 use super::master::{self, Config, Inbox, Master, Report};
-use super::rehearse::{self, Request};
 use super::roster::Roster;
 use super::source::{FILE_LIMIT_BYTES, Source};
-use super::{carry, jail, launch, reexec, settle};
+use super::{carry, interpreter, jail, launch, reexec, settle};
 use crate::stats::scoreboard::{Scoreboard, Total};
 use crate::sys::background::{self, SingleThreaded};
 use crate::sys::process::{self, Child};
@@ -157,29 +156,25 @@ fn bind(start: &mut Start) -> Result<Bound, Failure> {
             .map_err(|error| Failure::new(format!("the file cannot be read: {error}")))?,
         None => Vec::new(),
     };
-    let request = Request {
-        source: start.source.clone(),
-        directory: directory.clone(),
-        extension: start.policy.extension.clone().map(Into::into),
-    };
-    let rehearsed = rehearse::read(&request, &bytes)?;
-    if !rehearsed.said.spec.emperor.is_empty() {
+    let said = start.source.load(&bytes, directory.clone())?;
+    if !said.spec.emperor.is_empty() {
         return Err(Failure::new("an emperor inside of a vassal is not supported")
             .with_hint("start it on its own: liege --emperor DIR"));
     }
     let supervised = start.channel.is_some();
-    for warning in &rehearsed.said.warnings {
+    for warning in &said.warnings {
         tracing::warn!("{warning}");
     }
-    if rehearsed.said.spec.log.daemonize && !supervised {
+    if said.spec.log.daemonize && !supervised {
         SingleThreaded::prove()
             .and_then(background::go_to_background)
             .map_err(|error| Failure::new(format!("cannot go to the background: {error}")))?;
     }
-    let sockets = jail::enter(&rehearsed.said.spec, &start.have)?;
+    let sockets = jail::enter(&said.spec, &start.have)?;
     start.have = Sockets::default();
-    let interpreter = rehearsed.interpreter();
-    let config = Config { said: rehearsed.said, interpreter, sockets };
+    // A tenant's interpreter is looked for with the tenant's rights.
+    let interpreter = interpreter::find_all(&said.spec, start.policy.extension.as_deref().map(Path::new))?;
+    let config = Config { said, interpreter, sockets };
     let spec = &config.said.spec;
     tracing::info!("*** Operational MODE: {} ***", mode(spec.workers.processes, spec.workers.threads));
     tracing::info!(
@@ -327,15 +322,12 @@ impl Master {
     }
 }
 
-/// A line for each thing that is known.
+/// A line for each thing that is known; a traceback was written by the interpreter itself.
 pub(super) fn log_failure(failure: &Failure) {
     let hint = failure.hint.iter().map(|hint| format!(" ({hint})")).collect::<String>();
     tracing::error!("{}{hint}", failure.message);
     for diagnostic in &failure.diagnostics {
         tracing::error!("{diagnostic}");
-    }
-    for line in failure.traceback.iter().flat_map(|traceback| traceback.lines()) {
-        tracing::error!("{line}");
     }
 }
 
