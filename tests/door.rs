@@ -354,6 +354,9 @@ fn over_tcp_only_the_token_acts() {
     assert_eq!(post(api.guarded, "authorization: Bearer something-else-entirely\r\n"), 401);
     assert_eq!(post(api.guarded, &format!("{token}origin: http://evil.example\r\n")), 403);
     assert_eq!(post(api.guarded, &token), 202);
+    let bare = "POST /v1/upgrade HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    assert_eq!(api.tcp(api.open, bare).code(), "read-only");
+    assert_eq!(api.tcp(api.guarded, bare).code(), "unauthorized");
     let foreign = "GET /v1 HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
     assert_eq!(api.tcp(api.open, foreign).status, 421);
 }

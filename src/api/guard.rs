@@ -76,12 +76,15 @@ pub fn judge(
     let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     if changes {
         check_origin(headers, host)?;
+    }
+    let grant = match peer {
+        Peer::Local { .. } => Grant::Operate,
+        Peer::Remote { local, .. } => remote_grant(changes || !is_loopback(local.ip()), token)?,
+    };
+    if changes {
         check_content_type(peer, headers, body)?;
     }
-    match peer {
-        Peer::Local { .. } => Ok(Grant::Operate),
-        Peer::Remote { local, .. } => remote_grant(changes || !is_loopback(local.ip()), token),
-    }
+    Ok(grant)
 }
 
 /// Whether nobody but this host reaches an address.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::counters;
 use super::guard::Grant;
 use super::views;
+use crate::config::diagnostic::Severity;
 use crate::emperor::fleet::{self, Ending, Fleet};
 use crate::stats::scoreboard::Total;
 use crate::tick::Tick;
@@ -215,7 +216,7 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment) -> Option<Stri
     };
     let broken_file = vassal.config_error.as_ref().map(|error| {
         let serving = if vassal.serves() { "; serving with the configuration before it" } else { "" };
-        format!("the file does not work: {}{serving}", error.message)
+        format!("the file does not work: {}{serving}", first_mistake(error))
     });
     let rolled_back = match vassal.last_reload.as_ref().map(|reload| &reload.ending) {
         Some(Some(Ending::RolledBack(failure))) => {
@@ -225,6 +226,16 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment) -> Option<Stri
         _ => None,
     };
     broken_file.or(state).or(rolled_back).map(|text| escaped(&text))
+}
+
+/// The first error with its line, else the sentence.
+fn first_mistake(failure: &Failure) -> String {
+    let Some(first) = failure.diagnostics.iter().find(|d| d.severity == Severity::Error) else {
+        return failure.message.clone();
+    };
+    let line = first.line.map(|line| format!("line {line}: ")).unwrap_or_default();
+    let option = first.option.as_ref().map(|option| format!("{option}: ")).unwrap_or_default();
+    format!("{line}{option}{}", first.message)
 }
 
 fn runs_as_root(vassal: &fleet::Vassal, moment: &Moment) -> bool {
@@ -269,7 +280,7 @@ fn path(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::diagnostic::{Diagnostic, Severity};
+    use crate::config::diagnostic::Diagnostic;
     use crate::emperor::fleet::{Exit, ExitKind, FileIdentity, Operation, OperationKind, State, Vassal};
 
     const MOMENT: Moment = Moment {
@@ -285,6 +296,17 @@ mod tests {
         let mut vassal = Vassal::new("a.ini".into(), "/v".into(), FileIdentity::default());
         vassal.state = state;
         vassal
+    }
+
+    fn a_mistake() -> Diagnostic {
+        Diagnostic {
+            severity: Severity::Error,
+            file: "/v/a.ini".into(),
+            line: Some(2),
+            option: Some("processes".into()),
+            message: "wrong".into(),
+            suggestion: None,
+        }
     }
 
     fn reload(ending: Option<Ending>) -> Operation {
@@ -304,7 +326,7 @@ mod tests {
     fn the_reason_is_what_an_operator_needs_first() {
         const UP: State = State::Up { app: true, loyal: false };
         type Change = fn(&mut Vassal);
-        let rows: [(State, Change, Option<&str>); 9] = [
+        let rows: [(State, Change, Option<&str>); 10] = [
             (UP, |_| {}, None),
             (State::Starting, |_| {}, None),
             (State::Stopped, |_| {}, Some("stopped by an operator")),
@@ -333,6 +355,14 @@ mod tests {
                 |v| v.last_reload = Some(reload(Some(Ending::RolledBack(Failure::new("boom"))))),
                 Some("the last reload was rolled back: boom"),
             ),
+            (
+                State::Resting { until: Tick::from_ms(0), attempts: 1 },
+                |v| {
+                    v.config_error =
+                        Some(Failure { diagnostics: vec![a_mistake()], ..Failure::new("refused") })
+                },
+                Some("the file does not work: line 2: processes: wrong"),
+            ),
             (State::Reloading { operation: 3 }, |_| {}, Some("touched")),
         ];
         let mut fleet = Fleet::default();
@@ -348,17 +378,8 @@ mod tests {
     fn the_list_leaves_tracebacks_out_and_the_page_has_them() {
         let mut fleet = Fleet::default();
         let mut vassal = a_vassal(State::Stopped);
-        let failure = Failure {
-            diagnostics: vec![Diagnostic {
-                severity: Severity::Error,
-                file: "/v/a.ini".into(),
-                line: Some(2),
-                option: None,
-                message: "wrong".into(),
-                suggestion: None,
-            }],
-            ..Failure::new("boom").with_traceback("Traceback")
-        };
+        let failure =
+            Failure { diagnostics: vec![a_mistake()], ..Failure::new("boom").with_traceback("Traceback") };
         vassal.last_failure = Some(failure.clone());
         vassal.config_error = Some(failure.clone());
         vassal.last_reload = Some(reload(Some(Ending::RolledBack(failure.clone()))));

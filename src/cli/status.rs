@@ -147,7 +147,7 @@ fn trouble(vassal: &Vassal, paper: Paper) -> String {
     let Some(failure) = failure else { return String::new() };
     let name = escaped(&vassal.name);
     let mut out = format!("\n{}\n{}", paper.tone(Tone::Bad, &name), failure::lines(failure, "  "));
-    if vassal.state == State::NoApp || rolled_back.is_some() || vassal.state == State::Resting {
+    if vassal.config_error.is_none() {
         out.push_str(&paper.tone(Tone::Faint, &format!("  more: liege status '{name}'\n")));
     }
     out
