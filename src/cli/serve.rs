@@ -34,7 +34,14 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         None if line.raw.is_emperor() => {
             accepted(load::emperor(line.raw, &world)).map_or_else(ExitCode::from, emperor::main)
         }
-        None => instance::run::standalone(&arguments),
+        None => {
+            let loaded = load::instance(line.raw, &world);
+            // Warnings alone are logged by the instance, which reads it all again.
+            match loaded.spec {
+                Some(_) => instance::run::standalone(&arguments),
+                None => accepted(loaded).map_or_else(ExitCode::from, |_| ExitCode::FAILURE),
+            }
+        }
     }
 }
 

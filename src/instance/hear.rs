@@ -12,7 +12,7 @@ use crate::tick::Tick;
 use crate::wire::PROTOCOL;
 use crate::wire::channel::Received;
 use crate::wire::failure::Failure;
-use crate::wire::message::{FromRouter, FromWorker, FromZygote, ToInstance};
+use crate::wire::message::{FromInstance, FromRouter, FromWorker, FromZygote, ToInstance};
 
 impl Master {
     pub(super) fn hear_emperor(&mut self, message: Option<Received<ToInstance>>) {
@@ -65,6 +65,7 @@ impl Master {
                 }
                 if let Some(failure) = &failure {
                     log_failure(failure);
+                    self.tell_emperor(&FromInstance::AppFailed(failure.clone()), &[]);
                 }
                 self.handle(Event::ZygoteLoaded { zygote: id, app, threads, failure });
             }

@@ -110,6 +110,8 @@ pub enum FromInstance {
         /// One line.
         message: String,
     },
+    /// The application could not be loaded; without `need-app` the instance goes on, and answers 500.
+    AppFailed(Failure),
     /// The instance cannot start or go on, and will exit.
     Failed(Failure),
 }

@@ -48,8 +48,13 @@ pub fn vassal(path: &str, bytes: &[u8], around: &dyn Surroundings) -> Loaded<Ins
     }
     assembly.vassal(path, bytes);
     let mut loaded = instance(assembly.finish(), around);
-    if let (Some(spec), Some((_, name))) = (&mut loaded.spec, path.rsplit_once('/')) {
+    let Some((_, name)) = path.rsplit_once('/') else { return loaded };
+    if let Some(spec) = &mut loaded.spec {
         name.clone_into(&mut spec.name);
+    }
+    // Who reads them stands in another directory.
+    for diagnostic in loaded.diagnostics.iter_mut().filter(|diagnostic| diagnostic.file == name) {
+        path.clone_into(&mut diagnostic.file);
     }
     loaded
 }

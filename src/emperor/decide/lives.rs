@@ -68,6 +68,11 @@ impl Turn<'_> {
             FromInstance::Ended { operation, outcome } => self.operation_ended(id, life, operation, outcome),
             FromInstance::Began { operation, reason } => self.began(id, life, operation, reason),
             FromInstance::Event { message } => self.tell(Some(id), clipped(message)),
+            FromInstance::AppFailed(failure) => {
+                if let Some(vassal) = self.vassal(id).filter(|vassal| vassal.is_current(life)) {
+                    vassal.last_failure = Some(bounded(failure));
+                }
+            }
             FromInstance::Failed(failure) => self.failed(id, life, bounded(failure)),
         }
     }
@@ -104,7 +109,8 @@ impl Turn<'_> {
         if let Some(life) = vassal.lives_mut().find(|known| known.id == life) {
             life.failure = Some(failure.clone());
         }
-        self.warn(Some(id), failure.to_string());
+        // The instance has logged the rest, line by line.
+        self.warn(Some(id), failure.message);
     }
 
     fn state(&mut self, id: &str, life: LifeId, state: InstanceState) {

@@ -139,12 +139,15 @@ impl Turn<'_> {
         let vassal = operation.vassal.as_deref();
         match &operation.ending {
             Some(Ending::RolledBack(failure)) => {
-                self.warn(vassal, format!("{subject} rolled back, the old generation serves on: {failure}"));
+                let reason = &failure.message;
+                self.warn(vassal, format!("{subject} rolled back, the old generation serves on: {reason}"));
             }
             Some(Ending::TimedOut) => {
                 self.warn(vassal, format!("{subject} timed out, the old generation serves on"));
             }
-            Some(Ending::Failed(failure)) => self.warn(vassal, format!("{subject} failed: {failure}")),
+            Some(Ending::Failed(failure)) => {
+                self.warn(vassal, format!("{subject} failed: {}", failure.message));
+            }
             Some(Ending::Swapped) => self.tell(vassal, format!("{subject}: the new generation serves")),
             Some(Ending::Done) => self.tell(vassal, format!("{subject} done")),
             Some(Ending::Superseded) | None => {}
