@@ -4,6 +4,7 @@
 //! item of a loop. Blocks nest: an inner one is made of the contexts of the outer.
 
 use super::ini::VALUE_MAX;
+use super::raw::Origin;
 
 /// One way in which an entry counts: the value of `%(_)` there.
 pub(super) type Context = Option<String>;
@@ -20,7 +21,7 @@ pub(super) struct Logic {
 
 #[derive(Debug)]
 struct Block {
-    opened_by: String,
+    opened_by: (String, Origin),
     holds: Vec<Context>,
     otherwise: Vec<Context>,
     has_else: bool,
@@ -111,15 +112,16 @@ impl Logic {
         !self.blocks.is_empty()
     }
 
-    /// The words that opened the blocks which are still open.
-    pub(super) fn unclosed(&self) -> impl Iterator<Item = &str> {
-        self.blocks.iter().map(|block| block.opened_by.as_str())
+    /// The words that opened the blocks which are still open, and where.
+    pub(super) fn unclosed(&self) -> Vec<(String, Origin)> {
+        self.blocks.iter().map(|block| block.opened_by.clone()).collect()
     }
 
     /// Opens a block: `holds` are the contexts of the enclosing one in which it counts (or a loop's items), and
     /// `otherwise` those in which it does not.
-    pub(super) fn open(&mut self, opened_by: &str, holds: Vec<Context>, otherwise: Vec<Context>) {
-        self.blocks.push(Block { opened_by: opened_by.to_owned(), holds, otherwise, has_else: false });
+    pub(super) fn open(&mut self, word: &str, origin: &Origin, holds: Vec<Context>, otherwise: Vec<Context>) {
+        let opened_by = (word.to_owned(), origin.clone());
+        self.blocks.push(Block { opened_by, holds, otherwise, has_else: false });
     }
 
     /// From here on the entries count where those before did not.
@@ -175,14 +177,14 @@ mod tests {
 
     #[test]
     fn blocks_nest_and_turn() {
-        let mut logic = Logic::default();
+        let (mut logic, origin) = (Logic::default(), Origin::of("test"));
         assert_eq!(logic.contexts(), [None]);
-        logic.open("if-env", vec![], vec![None]);
+        logic.open("if-env", &origin, vec![], vec![None]);
         assert!(logic.contexts().is_empty());
         logic.turn().unwrap();
         assert_eq!(logic.contexts(), [None]);
         assert!(logic.turn().is_err());
-        logic.open("for", vec![Some("a".into()), Some("b".into())], vec![]);
+        logic.open("for", &origin, vec![Some("a".into()), Some("b".into())], vec![]);
         assert_eq!(logic.contexts().len(), 2);
         logic.close();
         logic.close();

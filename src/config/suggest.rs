@@ -5,9 +5,8 @@
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // Longer words may hold more slips; a name of three letters is near to everything.
     let most = match word.chars().count() {
-        0..=3 => return None,
-        4..=7 => 2,
-        8..=64 => 3,
+        4..=5 => 1,
+        6..=64 => 2,
         _ => return None,
     };
     let word = word.to_ascii_lowercase().replace('_', "-");
@@ -63,7 +62,9 @@ mod tests {
             ("chmod_socket", Some("chmod-socket")),
             ("thread", Some("threads")),
             ("Processes", Some("processes")),
+            ("guid", Some("uid")),
             ("udi", None),
+            ("user", None),
             ("base_dir", None),
             ("projectname", None),
         ] {

@@ -13,7 +13,8 @@ use crate::config::{table, value};
 
 impl Assembly<'_> {
     /// Opens a block for the contexts in which the condition holds.
-    pub(super) fn branch(&mut self, key: &str, text: &str, condition: Condition, negated: bool) {
+    pub(super) fn branch(&mut self, key: &str, text: &str, wanted: (Condition, bool), origin: &Origin) {
+        let (condition, negated) = wanted;
         let mut holds = Vec::new();
         let mut otherwise = Vec::new();
         for context in self.logic.contexts().to_vec() {
@@ -22,7 +23,7 @@ impl Assembly<'_> {
             let context = subject.map_or(context, |subject| Some(tame(&subject)));
             if is_so == negated { otherwise.push(context) } else { holds.push(context) }
         }
-        self.logic.open(key, holds, otherwise);
+        self.logic.open(key, origin, holds, otherwise);
     }
 
     /// Whether a condition holds, and what `%(_)` is in its block.
@@ -81,7 +82,7 @@ impl Assembly<'_> {
         if items.len() > CONTEXTS_MAX {
             self.overflow(origin, &format!("{key} repeats more than {CONTEXTS_MAX} times"));
         }
-        self.logic.open(key, items, Vec::new());
+        self.logic.open(key, origin, items, Vec::new());
     }
 }
 

@@ -130,7 +130,7 @@ impl Assembly<'_> {
 
     pub(super) fn read_bytes(&mut self, file: &str) -> Result<Vec<u8>, String> {
         let bytes = match &self.held {
-            Some((held, bytes)) if held == file => bytes.to_vec(),
+            Some((held, bytes)) if *held == self.directory.join(file) => bytes.to_vec(),
             _ => match file.split_once("://") {
                 None if file == "-" => self.around.read_inherited(0, FILE_MAX),
                 Some(("fd", number)) => match number.parse() {

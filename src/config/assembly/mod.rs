@@ -36,7 +36,7 @@ pub(in crate::config) struct Assembly<'a> {
     facts: Facts,
     directory: PathBuf,
     /// The vassal's own file, read once by whoever opened it.
-    held: Option<(String, &'a [u8])>,
+    held: Option<(PathBuf, &'a [u8])>,
     entries: Vec<Entry>,
     diagnostics: Vec<Diagnostic>,
     logic: Logic,
@@ -83,7 +83,7 @@ impl<'a> Assembly<'a> {
             _ => path.to_owned(),
         };
         let origin = Origin::of(COMMAND_LINE);
-        self.held = Some((given.clone(), bytes));
+        self.held = Some((self.directory.join(&given), bytes));
         self.push("ini", Some(tame(&given)), &origin, Role::Acted);
         if !self.read_file(&given, "uwsgi", "", Manner::Ini, &origin) && !self.has_errors() {
             self.report(Severity::Error, &Origin::of(path), None, "has no section [uwsgi]", None);
@@ -107,7 +107,7 @@ impl<'a> Assembly<'a> {
             },
             Some(Word::If(condition, negated)) => {
                 self.note_word(key, text, origin);
-                self.branch(key, text, condition, negated);
+                self.branch(key, text, (condition, negated), origin);
             }
             Some(Word::Loop(kind)) => {
                 self.note_word(key, text, origin);
@@ -124,10 +124,9 @@ impl<'a> Assembly<'a> {
 
     /// Ends the collection: expands, then appends what is inherited.
     pub(in crate::config) fn finish(mut self) -> Raw {
-        let unclosed: Vec<_> = self.logic.unclosed().map(str::to_owned).collect();
-        for word in unclosed {
+        for (word, origin) in self.logic.unclosed() {
             let message = "this block is never closed: it holds everything to the end of the configuration";
-            self.report(Severity::Warning, &Origin::of("configuration"), Some(&word), message, None);
+            self.report(Severity::Warning, &origin, Some(&word), message, None);
         }
         let used = expand::expand(&mut self.entries, self.around, &mut self.diagnostics);
         let inherits: Vec<_> = self.inherits.drain(..).collect();

@@ -198,6 +198,11 @@ pub(super) static ROWS: &[Row] = &[
         FreeText,
         ROUTES,
     ),
+    row(
+        &["if-hostname-match", "if-not-hostname-match"],
+        Text,
+        "use `if-hostname`, or name a variable with `if-env`",
+    ),
     // The emperor.
     row(&["vassal-set", "vassals-set"], Pair, COMMON),
     row(
