@@ -1,7 +1,5 @@
 //! The parts of the documentation that are made from the code are what the code says. `make docs` writes them anew.
 
-#![expect(clippy::unwrap_used, reason = "a test says what went wrong by panicking")]
-
 use std::path::Path;
 
 use liege::config::table;
