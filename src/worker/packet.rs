@@ -44,7 +44,9 @@ pub(super) fn serve(held: Held, socket: OwnedFd) {
 #[derive(Debug)]
 pub(super) struct PacketSocket {
     fd: OwnedFd,
-    timeout: Duration,
+    read_timeout: Duration,
+    /// A front end that passes a slow client's pace on may pause for longer than one that sends.
+    write_timeout: Duration,
     /// Bytes of the request's body that nobody has read.
     unread: AtomicU64,
     held: Held,
@@ -64,7 +66,7 @@ impl PacketSocket {
                     return Ok(length);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !wait::readable(&self.fd, Some(self.timeout))? {
+                    if !wait::readable(&self.fd, Some(self.read_timeout))? {
                         return Err(io::Error::new(io::ErrorKind::TimedOut, "the client sends nothing"));
                     }
                 }
@@ -86,7 +88,7 @@ impl PacketSocket {
             match stream::send(&self.fd, left) {
                 Ok(length) => IoSlice::advance_slices(&mut left, length),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !wait::writable(&self.fd, Some(self.timeout))? {
+                    if !wait::writable(&self.fd, Some(self.write_timeout))? {
                         return Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read"));
                     }
                 }
@@ -218,7 +220,8 @@ impl Reading {
         let left = content_length.saturating_sub(u64::try_from(body.len()).unwrap_or(0));
         let socket = Arc::new(PacketSocket {
             fd: socket,
-            timeout: socket_timeout(&server),
+            read_timeout: socket_timeout(&server),
+            write_timeout: socket_timeout(&server).max(server.limits.write_stall),
             unread: AtomicU64::new(left),
             held: self.held,
         });

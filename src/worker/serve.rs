@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use tokio::io::unix::AsyncFd;
@@ -15,7 +16,7 @@ use super::zygote::Loaded;
 use super::{app, driver, http, listen, traceback, uwsgi_module};
 use crate::proto::limits::Limits;
 use crate::stats::scoreboard::Field;
-use crate::sys::{fd, reactor, title};
+use crate::sys::{clock, fd, reactor, title};
 use crate::wire::channel;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromWorker, ToWorker};
@@ -28,6 +29,8 @@ pub(super) struct Start {
     pub(super) channel: OwnedFd,
     pub(super) routed: Vec<OwnedFd>,
     pub(super) loaded: Loaded,
+    /// Milliseconds that loading it took.
+    pub(super) startup_ms: u64,
 }
 
 /// Serves until told to finish; gives the exit status.
@@ -43,8 +46,10 @@ pub(super) fn run(py: Python<'_>, host: &'static Host, start: Start) -> u8 {
 }
 
 fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failure> {
-    let Start { worker: number, slot, channel, routed, loaded } = start;
-    let channel = fd::duplicate_high(&channel)?;
+    let Start { worker: number, slot, channel, routed, loaded, mut startup_ms } = start;
+    let near = channel;
+    let channel = fd::duplicate_high(&near)?;
+    drop(near);
     let slot = usize::try_from(slot).unwrap_or(usize::MAX);
     let for_threads = channel.try_clone()?;
     let _ = host.worker.set(Worker { number, slot, channel: for_threads });
@@ -52,8 +57,14 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failur
     title::set(&host.title(&format!("worker {number}")));
     let app = match loaded {
         Loaded::Now(app) => app,
-        Loaded::Later => load(py, host)?,
+        Loaded::Later => {
+            let started = clock::now();
+            let app = load(py, host)?;
+            startup_ms = milliseconds(clock::now().since(started));
+            app
+        }
     };
+    slot.set(Field::StartupMs, startup_ms);
     let has_app = app.is_some();
     uwsgi_module::after_fork(py);
     let runtime = Arc::new(Builder::new_current_thread().enable_all().build()?);
@@ -80,6 +91,11 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failur
     finish(py, runtime);
     uwsgi_module::at_exit(py);
     Ok(())
+}
+
+/// Whole milliseconds.
+pub(super) fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Loads the application in the worker itself.

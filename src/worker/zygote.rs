@@ -52,6 +52,7 @@ pub(super) enum Loaded {
 struct Ready {
     host: &'static Host,
     loaded: Loaded,
+    startup_ms: u64,
 }
 
 fn run(py: Python<'_>, channel: OwnedFd) -> io::Result<Ended> {
@@ -84,7 +85,7 @@ fn run(py: Python<'_>, channel: OwnedFd) -> io::Result<Ended> {
                     let failure = Failure::new(reason);
                     channel::send(&channel, &FromZygote::ForkFailed { slot, failure }, &[])
                 };
-                let (Some(Ready { host, loaded }), false) = (&mut ready, fds.is_empty()) else {
+                let (Some(Ready { host, loaded, startup_ms }), false) = (&mut ready, fds.is_empty()) else {
                     refuse("a worker was asked for before the application, or without a channel".to_owned())?;
                     continue;
                 };
@@ -98,7 +99,14 @@ fn run(py: Python<'_>, channel: OwnedFd) -> io::Result<Ended> {
                         drop(channel);
                         let loaded = std::mem::replace(loaded, Loaded::Later);
                         let channel = fds.remove(0);
-                        let start = serve::Start { worker, slot, channel, routed: fds, loaded };
+                        let start = serve::Start {
+                            worker,
+                            slot,
+                            channel,
+                            routed: fds,
+                            loaded,
+                            startup_ms: *startup_ms,
+                        };
                         return Ok(Ended::Worker(serve::run(py, host, start)));
                     }
                 }
@@ -157,9 +165,9 @@ fn load(
         );
     }
     prepare::settle(py);
-    let startup_ms = u64::try_from(clock::now().since(started).as_millis()).unwrap_or(u64::MAX);
+    let startup_ms = serve::milliseconds(clock::now().since(started));
     let answer = FromZygote::Loaded { startup_ms, app: failure.is_none(), threads, failure };
-    Ok((Ready { host, loaded }, answer))
+    Ok((Ready { host, loaded, startup_ms }, answer))
 }
 
 fn hello(py: Python<'_>) -> PyResult<FromZygote> {
