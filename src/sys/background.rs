@@ -28,15 +28,18 @@ pub fn task_count() -> io::Result<usize> {
 }
 
 /// Leaves the caller's terminal, session and process for the background; returns in the new process only. The
-/// caller's process exits with status 0.
+/// caller's process exits with status 0. A child sub-reaper stays one.
 ///
 /// # Errors
-/// `fork` or `setsid`.
+/// `fork`, `setsid` or `prctl`.
 pub fn go_to_background(_proof: SingleThreaded) -> io::Result<()> {
+    let reaper = nix::sys::prctl::get_child_subreaper()?;
     fork_and_leave_parent()?;
     nix::unistd::setsid()?;
     // A session leader could get a terminal again by opening one; its child cannot.
-    fork_and_leave_parent()
+    fork_and_leave_parent()?;
+    // A fork does not pass this on.
+    Ok(nix::sys::prctl::set_child_subreaper(reaper)?)
 }
 
 fn fork_and_leave_parent() -> io::Result<()> {
