@@ -1,0 +1,150 @@
+//! What dies is replaced, and nobody else notices.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::apps::{TOOLS, says};
+use crate::support::free_port;
+use crate::support::host::Host;
+use crate::support::http::Door;
+use crate::support::load::{Load, Manner};
+use crate::support::process::is_gone;
+use crate::support::wait::{eventually, until};
+
+/// A host with `tools.ini` (these lines) and an innocent `other.ini`.
+fn two_vassals(lines: &str) -> (Host, Door, Door) {
+    let (port, other) = (free_port(), free_port());
+    let host = Host::start(&[]);
+    host.folder().write("tools.py", TOOLS);
+    host.folder().write("other.py", says("other"));
+    host.write(
+        "tools.ini",
+        format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %d../tools.py\n{lines}"),
+    );
+    host.write("other.ini", format!("[uwsgi]\nhttp-socket = 127.0.0.1:{other}\nwsgi-file = %d../other.py\n"));
+    let (door, other) = (Door::Port(port), Door::Port(other));
+    door.wait_for("/", "hello");
+    other.wait_for("/", "other");
+    (host, door, other)
+}
+
+fn pid_of_worker(door: &Door) -> i32 {
+    door.get("/pid").unwrap().text().parse().unwrap()
+}
+
+#[test]
+fn a_killed_worker_is_replaced_and_its_sibling_serves_on() {
+    let (host, door, other) = two_vassals("processes = 2\n");
+    let load = Load::start(&other, Manner::Fresh);
+    let pid = pid_of_worker(&door);
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    until("the dead worker to be reaped", || is_gone(pid));
+    host.wait_for_vassal("tools.ini", "has two workers", |vassal| {
+        vassal["workers"].as_array().is_some_and(|workers| {
+            workers
+                .iter()
+                .filter(|worker| {
+                    worker["pid"].as_i64().is_some_and(|other| other != i64::from(pid) && other > 0)
+                })
+                .count()
+                == 2
+        })
+    });
+    assert_eq!(door.get("/").unwrap().text(), "hello");
+    load.stop().nothing_failed();
+}
+
+#[test]
+fn a_killed_master_comes_back_on_the_same_port_without_a_refused_connection() {
+    let (host, door, other) = two_vassals("processes = 2\n");
+    let load = Load::start(&other, Manner::Fresh);
+    let vassal = host.wait_for_vassal("tools.ini", "has a pid", |vassal| vassal["pid"].is_u64());
+    let master = i32::try_from(vassal["pid"].as_u64().unwrap()).unwrap();
+    let mut running = door.connect().unwrap();
+    running.send(b"GET /sleep?1 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    host.wait_for_vassal("tools.ini", "is busy", |vassal| {
+        vassal["totals"]["busy"].as_u64().is_some_and(|busy| busy > 0)
+    });
+    kill(Pid::from_raw(master), Signal::SIGKILL).unwrap();
+    // Every connection is accepted, now or by the next master: the emperor holds the listener.
+    until("the next master", || {
+        door.connect().expect("no connection is refused");
+        host.vassal("tools.ini")
+            .is_some_and(|vassal| vassal["pid"].as_i64().is_some_and(|pid| pid != i64::from(master)))
+    });
+    assert_eq!(running.answer(false).unwrap().text(), "slept", "the old worker finishes its request");
+    door.wait_for("/", "hello");
+    load.stop().nothing_failed();
+    let mut host = host;
+    host.emperor.signal(Signal::SIGTERM);
+    host.emperor.wait_until_empty();
+}
+
+#[test]
+fn an_app_that_crashes_its_worker_serves_on_with_the_next() {
+    let (host, door, other) = two_vassals("");
+    let load = Load::start(&other, Manner::Fresh);
+    for path in ["/segfault", "/exit", "/segfault"] {
+        assert!(door.get(path).is_err(), "{path}: the connection breaks");
+        door.wait_for("/", "hello");
+    }
+    load.stop().nothing_failed();
+    assert!(host.emperor.log().contains("signal 11"), "{}", host.emperor.log());
+}
+
+#[test]
+fn a_request_that_takes_too_long_is_killed_alone() {
+    let (_host, door, _other) = two_vassals("harakiri = 1\nprocesses = 2\n");
+    assert!(door.get("/sleep?60").is_err());
+    door.wait_for("/", "hello");
+}
+
+#[test]
+fn a_crash_loop_backs_off_and_ends_when_the_file_is_mended() {
+    let (host, _door, other) = two_vassals("");
+    let load = Load::start(&other, Manner::Fresh);
+    let port = free_port();
+    host.folder().write("loop.py", "import os\nos._exit(7)\n");
+    let file =
+        format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %d../loop.py\nneed-app = true\n");
+    host.write("loop.ini", &file);
+    host.wait_for_vassal("loop.ini", "rests", |vassal| vassal["state"] == "resting");
+    host.folder().write("loop.py", says("mended"));
+    host.touch("loop.ini");
+    Door::Port(port).wait_for("/", "mended");
+    load.stop().nothing_failed();
+}
+
+#[test]
+fn an_import_that_never_returns_harms_nobody_and_is_ended_with_its_file() {
+    let (host, _door, other) = two_vassals("");
+    host.folder().write("stuck.py", "import time\ntime.sleep(3600)\n");
+    let port = free_port();
+    host.write("stuck.ini", format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %d../stuck.py\n"));
+    host.wait_for_vassal("stuck.ini", "starts", |vassal| vassal["state"] == "starting");
+    assert_eq!(other.get("/").unwrap().text(), "other");
+    host.remove("stuck.ini");
+    until("the vassal to be forgotten", || host.vassal("stuck.ini").is_none());
+    until("its port to be free", || Door::Port(port).connect().is_err());
+}
+
+#[test]
+fn an_app_that_does_not_load_answers_500_and_says_why() {
+    let (host, ..) = two_vassals("");
+    let port = free_port();
+    host.folder().write("broken.py", crate::support::apps::BROKEN);
+    host.write(
+        "broken.ini",
+        format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %d../broken.py\n"),
+    );
+    let answer = eventually("an answer", || Door::Port(port).get("/").ok());
+    assert_eq!(answer.status, 500);
+    host.emperor.wait_for_log("RuntimeError: no luck today");
+}
+
+#[test]
+fn a_killed_emperor_leaves_nothing_behind() {
+    let (mut host, ..) = two_vassals("processes = 2\n");
+    host.emperor.signal(Signal::SIGKILL);
+    host.emperor.wait_until_empty();
+}

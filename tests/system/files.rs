@@ -1,0 +1,241 @@
+//! Whatever stands in the directory: files of every kind and name, written, moved, linked and removed in every way.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::symlink;
+
+use nix::sys::signal::Signal;
+
+use crate::support::apps::says;
+use crate::support::free_port;
+use crate::support::host::Host;
+use crate::support::http::Door;
+use crate::support::wait::until;
+
+/// A host with an app `app.py` that says `v1`, and nothing to serve yet.
+fn host() -> Host {
+    let host = Host::start(&[]);
+    host.folder().write("app.py", says("v1"));
+    host
+}
+
+/// A vassal's file that serves `app.py` on a new port.
+fn hello() -> (String, Door) {
+    let port = free_port();
+    (format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %d../app.py\n"), Door::Port(port))
+}
+
+/// The files that are not started, with the reasons.
+fn not_started(host: &Host) -> String {
+    host.ask("/v1/vassals")["not_started"].to_string()
+}
+
+/// How often the vassal has been reloaded.
+fn reloads(host: &Host, name: &str) -> u64 {
+    host.vassal(name).and_then(|vassal| vassal["reloads"].as_u64()).unwrap_or_default()
+}
+
+#[test]
+fn bad_files_are_reported_and_good_ones_served() {
+    let host = host();
+    let (text, door) = hello();
+    host.write("garbage.ini", (0..=255_u8).cycle().take(10_000).collect::<Vec<_>>());
+    host.write("large.ini", "[uwsgi]\n".to_owned() + &"# a comment that takes room\n".repeat(400_000));
+    host.write("empty.ini", "");
+    host.write("utf-16.ini", text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>());
+    host.write("loop-include.ini", "[uwsgi]\nini = %p\n");
+    std::fs::create_dir(host.file("directory.ini")).unwrap();
+    symlink("turn.ini", host.file("round.ini")).unwrap();
+    symlink("round.ini", host.file("turn.ini")).unwrap();
+    symlink("nowhere", host.file("dangling.ini")).unwrap();
+    nix::unistd::mkfifo(&host.file("pipe.ini"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    host.write("good.ini", text);
+    door.wait_for("/", "v1");
+    until("the report", || not_started(&host).contains("large.ini"));
+    for name in ["garbage.ini", "utf-16.ini", "loop-include.ini"] {
+        host.wait_for_vassal(name, "is reported", |vassal| {
+            vassal["state"] == "resting"
+                || !vassal["config_error"].is_null()
+                || !vassal["last_failure"].is_null()
+        });
+    }
+    assert_eq!(door.get("/").unwrap().text(), "v1");
+}
+
+#[test]
+fn an_unreadable_file_is_reported() {
+    use std::os::unix::fs::PermissionsExt;
+
+    if nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: root can read every file");
+        return;
+    }
+    let host = host();
+    let (text, door) = hello();
+    host.write("secret.ini", &text);
+    std::fs::set_permissions(host.file("secret.ini"), std::fs::Permissions::from_mode(0o000)).unwrap();
+    until("the report", || host.ask("/v1/vassals").to_string().contains("ermission denied"));
+    std::fs::set_permissions(host.file("secret.ini"), std::fs::Permissions::from_mode(0o600)).unwrap();
+    door.wait_for("/", "v1");
+}
+
+#[test]
+fn names_with_spaces_quotes_and_other_bytes_work() {
+    let host = host();
+    let odd: [&[u8]; 6] = [
+        b"with space.ini",
+        b"quo\"te's.ini",
+        b"per%%cent$(x)`y`.ini",
+        b"-dash.ini",
+        "umlaut-\u{e4}.ini".as_bytes(),
+        b"co:lon.ini",
+    ];
+    let doors: Vec<Door> = odd
+        .iter()
+        .map(|name| {
+            let (text, door) = hello();
+            let app = host.folder().path().join("app.py");
+            let text = text.replace("%d../app.py", app.to_str().unwrap());
+            let path = host.folder().path().join("vassals").join(OsString::from_vec(name.to_vec()));
+            std::fs::write(path, text).unwrap();
+            door
+        })
+        .collect();
+    for door in &doors {
+        door.wait_for("/", "v1");
+    }
+    assert_eq!(host.ask("/v1/vassals")["vassals"].as_array().unwrap().len(), odd.len());
+}
+
+#[test]
+fn a_name_with_a_newline_is_reported_in_one_line() {
+    let host = host();
+    let (text, door) = hello();
+    host.write("new\nline.ini", text);
+    until("the report", || not_started(&host).contains("line.ini"));
+    assert!(!host.emperor.log().contains("new\nline.ini"));
+    assert!(door.connect().is_err());
+}
+
+#[test]
+fn leftovers_of_editors_and_other_files_are_passed_over() {
+    let host = host();
+    let (text, door) = hello();
+    for name in [".hidden.ini", "a.ini~", ".a.ini.swp", "#a.ini#", "a.ini.bak", "a.conf", "a.ini.dpkg-new"] {
+        host.write(name, &text);
+    }
+    let (good, served) = hello();
+    host.write("good.ini", good);
+    served.wait_for("/", "v1");
+    assert_eq!(host.ask("/v1/vassals")["vassals"].as_array().unwrap().len(), 1);
+    assert!(door.connect().is_err());
+}
+
+#[test]
+fn deleting_and_creating_again_is_one_reload() {
+    let host = host();
+    let (text, door) = hello();
+    host.write("app.ini", &text);
+    door.wait_for("/", "v1");
+    host.folder().write("app.py", says("v2"));
+    host.remove("app.ini");
+    std::fs::write(host.file("app.ini"), &text).unwrap();
+    door.wait_for("/", "v2");
+    host.wait_for_vassal("app.ini", "was reloaded once", |vassal| vassal["state"] == "up");
+    assert!(reloads(&host, "app.ini") <= 1, "{:#}", host.vassal("app.ini").unwrap());
+}
+
+#[test]
+fn an_atomic_rename_with_an_older_time_is_noticed() {
+    let host = host();
+    let (text, door) = hello();
+    host.write("app.ini", &text);
+    door.wait_for("/", "v1");
+    host.folder().write("app.py", says("v2"));
+    host.folder().write("fresh", &text);
+    let fresh = host.folder().path().join("fresh");
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    std::fs::File::options().append(true).open(&fresh).unwrap().set_modified(old).unwrap();
+    std::fs::rename(fresh, host.file("app.ini")).unwrap();
+    door.wait_for("/", "v2");
+    assert_eq!(reloads(&host, "app.ini"), 1);
+}
+
+#[test]
+fn a_touch_of_what_a_link_points_to_is_noticed() {
+    let host = host();
+    let (text, door) = hello();
+    std::fs::create_dir(host.folder().path().join("elsewhere")).unwrap();
+    host.folder().write("elsewhere/target.ini", &text);
+    let target = host.folder().path().join("elsewhere/target.ini");
+    symlink(&target, host.file("link.ini")).unwrap();
+    door.wait_for("/", "v1");
+    host.folder().write("app.py", says("v2"));
+    let now = std::time::SystemTime::now();
+    std::fs::File::options().append(true).open(&target).unwrap().set_modified(now).unwrap();
+    door.wait_for("/", "v2");
+}
+
+#[test]
+fn a_file_that_is_still_being_written_is_not_read_half() {
+    use std::io::Write;
+
+    let host = host();
+    let (text, door) = hello();
+    let mut file = std::fs::File::create(host.file("slow.ini")).unwrap();
+    for part in text.as_bytes().chunks(20) {
+        file.write_all(part).unwrap();
+        file.flush().unwrap();
+    }
+    drop(file);
+    door.wait_for("/", "v1");
+}
+
+#[test]
+fn a_removed_file_stops_its_vassal_and_leaves_no_process() {
+    let mut host = host();
+    let (text, door) = hello();
+    let (router, through) = hello();
+    host.write("app.ini", text + "processes = 3\n");
+    host.write("router.ini", router.replace("http-socket", "http"));
+    door.wait_for("/", "v1");
+    through.wait_for("/", "v1");
+    host.remove("app.ini");
+    host.remove("router.ini");
+    let emperor = host.emperor.pid();
+    until("only the emperor to be left", || host.emperor.members() == [emperor]);
+    assert!(door.connect().is_err() && through.connect().is_err());
+    host.emperor.signal(Signal::SIGTERM);
+    host.emperor.wait_until_empty();
+}
+
+#[test]
+fn two_directories_with_one_name_give_one_vassal_and_a_report() {
+    let host = Host::start_with(&[], &["--emperor", "second"]);
+    host.folder().write("app.py", says("v1"));
+    let (first, door) = hello();
+    let (second, other) = hello();
+    host.write("app.ini", first);
+    door.wait_for("/", "v1");
+    host.folder().write("second/app.ini", second);
+    until("the report", || host.ask("/v1/vassals").to_string().contains("second"));
+    assert!(other.connect().is_err());
+}
+
+#[test]
+fn many_files_at_once_are_all_served_and_all_stopped() {
+    let mut host = host();
+    let doors: Vec<Door> = (0..30)
+        .map(|number| {
+            let (text, door) = hello();
+            host.write(&format!("app{number}.ini"), text);
+            door
+        })
+        .collect();
+    for door in &doors {
+        door.wait_for("/", "v1");
+    }
+    host.emperor.signal(Signal::SIGTERM);
+    assert!(host.emperor.wait().success());
+    host.emperor.wait_until_empty();
+}

@@ -1,0 +1,24 @@
+//! The product as its users meet it: the real binary with real files, clients, signals and interpreters.
+//!
+//! Nothing here sleeps for a state: every wait is for an event, with a deadline that only a hang reaches.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test says what is wrong by panicking, also in its helpers"
+)]
+
+mod support;
+
+mod crash;
+mod examples;
+mod files;
+mod nginx;
+mod options;
+mod python;
+mod reload;
+mod serve;
+mod systemd;
+mod uwsgitop;

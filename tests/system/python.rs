@@ -1,0 +1,115 @@
+//! Real frameworks, each in its own virtualenv, and two Python versions under one emperor.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::support::apps::says;
+use crate::support::host::Host;
+use crate::support::http::Door;
+use crate::support::{environment, free_port};
+
+const FLASK: &str = r#"
+import flask
+
+app = flask.Flask(__name__)
+
+@app.route("/")
+def index():
+    return "flask " + flask.request.method
+
+@app.route("/upload", methods=["POST"])
+def upload():
+    return str(len(flask.request.files["file"].read()))
+"#;
+
+/// A virtualenv, and the lines of a vassal that uses it on a new port.
+fn lines(virtualenv: &Path) -> (String, Door) {
+    let port = free_port();
+    let text = format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nvirtualenv = {}\n", virtualenv.display());
+    (text, Door::Port(port))
+}
+
+#[test]
+fn django_flask_and_plain_apps_run_under_one_emperor_on_two_python_versions() {
+    let host = Host::start(&[]);
+    let folder = host.folder();
+    let mut expected = Vec::new();
+
+    if let Some(virtualenv) = environment("django") {
+        let started = Command::new(virtualenv.join("bin/django-admin"))
+            .args(["startproject", "mysite"])
+            .current_dir(folder.path())
+            .status()
+            .unwrap();
+        assert!(started.success());
+        for (name, app) in [
+            ("django.ini", "module = mysite.wsgi:application"),
+            (
+                "django-factory.ini",
+                "module = django.core.wsgi:get_wsgi_application()\nenv = DJANGO_SETTINGS_MODULE=mysite.settings",
+            ),
+        ] {
+            let (text, door) = lines(&virtualenv);
+            host.write(
+                name,
+                format!("{text}chdir = %d../mysite\npythonpath = %d../mysite\nprocesses = 2\n{app}\n"),
+            );
+            expected.push((door, "The install worked successfully! Congratulations!"));
+        }
+    }
+    if let Some(virtualenv) = environment("flask") {
+        folder.write("flask/site.py", FLASK);
+        let (text, door) = lines(&virtualenv);
+        host.write(
+            "flask.ini",
+            format!("{text}wsgi-file = %d../flask/site.py\ncallable = app\nthreads = 4\n"),
+        );
+        expected.push((door, "flask GET"));
+    }
+    for name in ["plain", "other"] {
+        let Some(virtualenv) = environment(name) else { continue };
+        folder.write(
+            format!("{name}/app.py"),
+            says("plain").replace("\"plain\"", "(\"plain \" + __import__('sys').prefix)"),
+        );
+        let (text, door) = lines(&virtualenv);
+        host.write(&format!("{name}.ini"), format!("{text}wsgi-file = %d../{name}/app.py\n"));
+        expected.push((door, "plain "));
+    }
+
+    for (door, text) in &expected {
+        let mut last = String::new();
+        crate::support::wait::until(&format!("{text:?} from {door:?}"), || {
+            door.get("/").is_ok_and(|answer| {
+                last = answer.text();
+                answer.status == 200 && last.contains(text)
+            })
+        });
+    }
+}
+
+#[test]
+fn flask_reads_an_uploaded_file() {
+    let Some(virtualenv) = environment("flask") else { return };
+    let host = Host::start(&[]);
+    host.folder().write("site.py", FLASK);
+    let (text, door) = lines(&virtualenv);
+    host.write("flask.ini", format!("{text}wsgi-file = %d../site.py\ncallable = app\n"));
+    door.wait_for("/", "flask GET");
+    let content = "x".repeat(300_000);
+    let body = format!(
+        "--line\r\nContent-Disposition: form-data; name=\"file\"; filename=\"f\"\r\n\r\n{content}\r\n--line--\r\n"
+    );
+    let headers = ["Content-Type: multipart/form-data; boundary=line"];
+    let answer = door.connect().unwrap().ask("POST", "/upload", &headers, body.as_bytes()).unwrap();
+    assert_eq!(answer.text(), content.len().to_string());
+}
+
+#[test]
+fn a_virtualenv_that_is_not_there_is_named() {
+    let host = Host::start(&[]);
+    host.folder().write("app.py", says("hello"));
+    let (text, _door) = lines(Path::new("/nowhere/to/be/found"));
+    host.write("lost.ini", format!("{text}wsgi-file = %d../app.py\n"));
+    host.emperor.wait_for_log("/nowhere/to/be/found");
+}

@@ -1,0 +1,150 @@
+//! Nothing is lost by a reload, however it is asked for, and what does not load never takes over.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::support::apps::{BROKEN, says, says_after_import};
+use crate::support::free_port;
+use crate::support::host::Host;
+use crate::support::http::Door;
+use crate::support::load::{Load, Manner};
+use crate::support::wait::until;
+
+/// A host with one vassal, `slow.ini`, whose app says `v1` after an import of one second.
+fn slow_host(option: &str) -> (Host, Door) {
+    let port = free_port();
+    let host = Host::start(&[]);
+    host.folder().write("app.py", says_after_import("v1", 1.0));
+    host.write(
+        "slow.ini",
+        format!("[uwsgi]\n{option} = 127.0.0.1:{port}\nprocesses = 2\nwsgi-file = %d../app.py\n"),
+    );
+    let door = Door::Port(port);
+    door.wait_for("/", "v1");
+    (host, door)
+}
+
+fn master(host: &Host) -> i32 {
+    let vassal = host.wait_for_vassal("slow.ini", "has a pid", |vassal| vassal["pid"].is_u64());
+    i32::try_from(vassal["pid"].as_u64().unwrap()).unwrap()
+}
+
+/// Every way to reload, one after the other, while clients ask.
+fn reloads_lose_nothing(option: &str, manner: Manner) {
+    let (host, door) = slow_host(option);
+    let load = Load::start(&door, manner);
+
+    host.folder().write("app.py", says_after_import("v2", 1.0));
+    host.touch("slow.ini");
+    door.wait_for("/", "v2");
+    load.go_on();
+
+    host.folder().write("app.py", says_after_import("v3", 1.0));
+    kill(Pid::from_raw(master(&host)), Signal::SIGHUP).unwrap();
+    door.wait_for("/", "v3");
+    load.go_on();
+
+    host.folder().write("app.py", BROKEN);
+    let operation = host.reload("slow.ini");
+    assert_eq!(operation["outcome"], "rolled-back", "{operation:#}");
+    assert!(operation.to_string().contains("no luck today"), "{operation:#}");
+    assert_eq!(door.get("/").unwrap().text(), "v3");
+    load.go_on();
+
+    host.folder().write("app.py", says_after_import("v4", 1.0));
+    let operation = host.reload("slow.ini");
+    assert_eq!(operation["outcome"], "swapped", "{operation:#}");
+    door.wait_for("/", "v4");
+    load.go_on();
+
+    host.folder().write("app.py", says_after_import("v5", 1.0));
+    let pid = master(&host);
+    host.emperor.signal(Signal::SIGHUP);
+    door.wait_for("/", "v5");
+    load.go_on();
+    until("the API after the re-execution", || {
+        host.vassal("slow.ini").is_some_and(|vassal| vassal["pid"] == pid)
+    });
+
+    let report = load.stop();
+    report.nothing_failed();
+    assert_eq!(report.bodies.into_iter().collect::<Vec<_>>(), ["v1", "v2", "v3", "v4", "v5"]);
+}
+
+#[test]
+fn reloads_lose_no_request_of_new_connections() {
+    reloads_lose_nothing("http-socket", Manner::Fresh);
+}
+
+#[test]
+fn reloads_lose_no_post_on_kept_connections() {
+    reloads_lose_nothing("http-socket", Manner::KeptPost);
+}
+
+#[test]
+fn reloads_lose_no_request_behind_the_router() {
+    reloads_lose_nothing("http", Manner::Fresh);
+}
+
+#[test]
+fn reloads_lose_no_post_on_kept_connections_behind_the_router() {
+    reloads_lose_nothing("http", Manner::KeptPost);
+}
+
+#[test]
+fn an_upgrade_keeps_the_generation_of_every_app() {
+    let (host, door) = slow_host("http-socket");
+    let load = Load::start(&door, Manner::Fresh);
+    host.folder().write("app.py", says("new code"));
+    let pid = master(&host);
+    let status = std::process::Command::new(crate::support::LIEGE)
+        .args(["upgrade", "--wait", "--api", "api.sock"])
+        .current_dir(host.folder().path())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    until("the API after the re-execution", || {
+        host.vassal("slow.ini").is_some_and(|vassal| vassal["pid"] == pid)
+    });
+    load.go_on();
+    let report = load.stop();
+    report.nothing_failed();
+    assert_eq!(report.bodies.into_iter().collect::<Vec<_>>(), ["v1"]);
+}
+
+#[test]
+fn a_configuration_that_does_not_parse_never_replaces_what_runs() {
+    let (host, door) = slow_host("http-socket");
+    let good = std::fs::read(host.file("slow.ini")).unwrap();
+    host.write("slow.ini", "[uwsgi]\nhttp-socket = 127.0.0.1:not a port\n");
+    let vassal = host
+        .wait_for_vassal("slow.ini", "shows the error", |vassal| vassal.to_string().contains("not a port"));
+    assert!(vassal.to_string().contains("slow.ini"), "{vassal:#}");
+    assert_eq!(door.get("/").unwrap().text(), "v1");
+    host.folder().write("app.py", says("mended"));
+    host.write("slow.ini", good);
+    door.wait_for("/", "mended");
+}
+
+#[test]
+fn a_running_request_is_finished_over_a_reload_and_a_stop() {
+    let port = free_port();
+    let host = Host::start(&[]);
+    host.folder().write("app.py", crate::support::apps::TOOLS);
+    host.write("tools.ini", format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %d../app.py\n"));
+    let door = Door::Port(port);
+    door.wait_for("/", "hello");
+    for end in ["reload", "stop"] {
+        let mut connection = door.connect().unwrap();
+        connection.send(b"GET /sleep?1 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        host.wait_for_vassal("tools.ini", "is busy", |vassal| {
+            vassal["totals"]["busy"].as_u64().is_some_and(|busy| busy > 0)
+        });
+        if end == "stop" {
+            host.remove("tools.ini");
+        } else {
+            host.touch("tools.ini");
+        }
+        assert_eq!(connection.answer(false).unwrap().text(), "slept", "{end}");
+    }
+}
