@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use liege::config::address::{Address, Listen, Protocol};
+use liege::config::instance::InstanceSpec;
 use liege::sys::process::{self, Child, Launch, Signal};
 use liege::sys::wait;
 use liege::wire::channel;
@@ -46,10 +47,7 @@ impl Master {
     /// Names the listeners, and waits until they are used.
     pub(crate) fn serve(&self, listeners: Vec<(Listen, OwnedFd)>) {
         let (listeners, fds): (Vec<_>, Vec<_>) = listeners.into_iter().unzip();
-        self.send(
-            &ToRouter::Serve { listeners, spec: Box::new(serde_json::from_value(spec()).unwrap()) },
-            &fds,
-        );
+        self.send(&ToRouter::Serve { listeners, spec: Box::new(InstanceSpec::default()) }, &fds);
         assert!(matches!(self.receive(), FromRouter::Ready));
     }
 
@@ -158,25 +156,4 @@ impl Drop for Master {
 pub(crate) fn listen(address: SocketAddr) -> Listen {
     let address = Address::Tcp { host: address.ip().to_string(), port: address.port() };
     Listen { address, protocol: Protocol::Router }
-}
-
-fn spec() -> serde_json::Value {
-    serde_json::json!({
-        "name": "test", "listen": [], "backlog": 100, "chmod_socket": null, "chown_socket": null,
-        "app": { "load": null, "callable": null, "need_app": false, "chdir": null, "pythonpath": [] },
-        "workers": {
-            "processes": 1, "threads": 1, "lazy_apps": false, "harakiri_s": 0, "max_requests": 0,
-            "max_requests_delta": 0, "min_lifetime_s": 0, "buffer_size_bytes": 4096, "socket_timeout_s": 4,
-            "reload_mercy_s": 60, "instance_mercy_s": 0,
-        },
-        "identity": {
-            "uid": null, "gid": null, "add_gid": [], "no_initgroups": false, "umask": null, "deny_root_apps": false,
-        },
-        "interpreter": { "python": null, "virtualenv": null, "extension": null },
-        "env": [], "stats": [],
-        "files": { "pidfile": null, "pidfile2": null, "safe_pidfile": null },
-        "log": { "logto": null, "logto2": null, "daemonize": false, "requests": true },
-        "touch_reload": [], "vacuum": false, "die_on_term": false, "auto_procname": false, "procname_prefix": "",
-        "emperor": [], "said": [],
-    })
 }
