@@ -1,11 +1,12 @@
 //! Facts about this machine and the user that runs us, and reading files without ever blocking on one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::unistd::{Group, SysconfVar, User, getgid, getuid, sysconf};
+
+use super::file::open_untrusted;
 
 /// CPUs online (`%k`), at least 1.
 #[must_use]
@@ -49,7 +50,7 @@ pub fn group_name(gid: u32) -> String {
 /// # Errors
 /// Those of opening and reading; `InvalidInput` for what is no regular file (a FIFO or device could block us).
 pub fn read_regular(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)?;
+    let file = open_untrusted(path)?;
     let kind = file.metadata()?.file_type();
     if kind.is_dir() {
         return Err(io::Error::from_raw_os_error(libc::EISDIR));
