@@ -115,7 +115,7 @@ fn a_drained_worker_finishes_its_request_and_answers_what_a_kept_connection_send
 
 #[test]
 fn signals_from_outside_finish_the_worker_gracefully() {
-    for signal in [Signal::Term, Signal::Int] {
+    for signal in [Signal::Term, Signal::Int, Signal::Hup] {
         let (master, worker) = Master::with_worker(&interpreter(), SLOW, |_| {});
         let mut socket = master.connect();
         socket.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();

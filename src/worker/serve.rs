@@ -125,6 +125,8 @@ struct Control {
     channel: AsyncFd<OwnedFd>,
     terminate: Signal,
     interrupt: Signal,
+    /// uWSGI's workers finish on it too; its default would end every request when a terminal closes.
+    hangup: Signal,
 }
 
 impl Control {
@@ -134,6 +136,7 @@ impl Control {
             channel: reactor::register_readable(channel)?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -142,6 +145,7 @@ impl Control {
             () = told(&self.channel) => {}
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hangup.recv() => {}
         }
         self.server.start_drain();
         self.server.host.tell(&FromWorker::Draining);
