@@ -7,7 +7,7 @@ use super::paper::complain;
 use crate::api;
 use crate::config::emperor::EmperorSpec;
 use crate::emperor::Handle;
-use crate::emperor::fleet::{Fleet, Phase};
+use crate::emperor::fleet::{Fleet, Phase, State, Vassal};
 use crate::emperor::run;
 use crate::sys::own;
 use crate::trace;
@@ -45,7 +45,8 @@ async fn announce(handle: Handle, doors: Vec<String>) {
 }
 
 fn summary(fleet: &Fleet) -> Vec<(String, String)> {
-    let serving = fleet.vassals.values().filter(|vassal| vassal.serves());
+    let without_app = |vassal: &&Vassal| matches!(vassal.state, State::Up { app: false, .. });
+    let serving = fleet.vassals.values().filter(|vassal| vassal.serves() && !without_app(vassal));
     serving
         .map(|vassal| {
             let listen = vassal.spec.iter().flat_map(|spec| &spec.listen);

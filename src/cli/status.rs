@@ -64,7 +64,7 @@ pub fn fleet(list: &VassalList, paper: Paper, now: SystemTime) -> String {
 }
 
 fn summary(list: &VassalList, now: SystemTime) -> String {
-    let serving = list.vassals.iter().filter(|vassal| vassal.serving).count();
+    let serving = list.vassals.iter().filter(|vassal| vassal.serving && vassal.state != State::NoApp).count();
     let directories: Vec<_> = list.emperor.directories.iter().map(|d| d.path.as_str()).collect();
     format!(
         "liege {}, {} for {}, pid {}: {serving} of {} vassals serve from {}\n",
