@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use super::bind::{Listener, Sockets};
 use super::children::{Children, Owner, Process, WorkerProcess};
-use super::decide::Event;
+use super::event::Event;
 use super::launch::{Interpreter, RESUME_VARIABLE};
 use super::link::Link;
 use super::logs::Output;

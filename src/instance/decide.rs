@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::event::{Effect, Event, Plan};
 use super::roster::{Generation, Pending, Phase, Roster, Router, Settings, Slot, SlotState, Stage, Zygote};
 use super::settle;
 use crate::tick::Tick;
@@ -11,7 +12,7 @@ use crate::wire::message::{InstanceState, OperationId, Outcome};
 /// The exit status that says: no application, and one is needed.
 pub const EXIT_NO_APP: u8 = 22;
 /// A worker that ends within this time of its birth "died at once".
-const QUICK: Duration = Duration::from_secs(1);
+pub(super) const QUICK: Duration = Duration::from_secs(1);
 /// The delay after the first too quick death; it doubles up to [`LONGEST_FORK_DELAY`].
 const FIRST_FORK_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_FORK_DELAY: Duration = Duration::from_secs(2);
@@ -20,256 +21,6 @@ const FIRST_ZYGOTE_DELAY: Duration = Duration::from_millis(250);
 const LONGEST_ZYGOTE_DELAY: Duration = Duration::from_secs(60);
 /// So many quick deaths beyond one for each worker end an instance that never was ready.
 const HOPELESS: u32 = 3;
-
-/// What happened.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// The instance begins with this configuration.
-    Begin(Settings),
-    /// Somebody wants a new generation.
-    Reload(OperationId),
-    /// Somebody wants the binary executed again, and with `reload` a new generation after it.
-    Reexec {
-        /// The operation.
-        operation: OperationId,
-        /// Whether a new generation follows.
-        reload: bool,
-    },
-    /// The rehearsal of an operation's configuration came to its end.
-    Rehearsed {
-        /// The operation.
-        operation: OperationId,
-        /// What it found.
-        plan: Result<Plan, Failure>,
-    },
-    /// The binary could not be executed again; this one goes on.
-    ReexecFailed(Failure),
-    /// This is the new image; the configuration that was rehearsed.
-    Reexecuted(Settings),
-    /// A zygote is done loading.
-    ZygoteLoaded {
-        /// Which.
-        zygote: u64,
-        /// Whether there is an application.
-        app: bool,
-        /// Whether it must not be forked with the application in it.
-        threads: bool,
-        /// Why there is no application.
-        failure: Option<Failure>,
-    },
-    /// A zygote could not load the application and ends.
-    ZygoteLoadFailed {
-        /// Which.
-        zygote: u64,
-        /// Why.
-        failure: Failure,
-    },
-    /// A zygote is gone and everything that it said was heard; or it could not be started.
-    ZygoteGone {
-        /// Which.
-        zygote: u64,
-        /// How it ended, for people.
-        how: String,
-    },
-    /// A worker's process exists.
-    Forked {
-        /// Its slot.
-        slot: usize,
-    },
-    /// A worker could not be forked.
-    ForkFailed {
-        /// Its slot.
-        slot: usize,
-        /// Why.
-        failure: Failure,
-    },
-    /// A worker accepts requests.
-    WorkerReady {
-        /// Its slot.
-        slot: usize,
-        /// Whether it has an application.
-        app: bool,
-    },
-    /// A worker could not load the application and ends.
-    WorkerLoadFailed {
-        /// Its slot.
-        slot: usize,
-        /// Why.
-        failure: Failure,
-    },
-    /// A worker wants to be replaced.
-    Recycle {
-        /// Its slot.
-        slot: usize,
-    },
-    /// A worker was reaped.
-    WorkerGone {
-        /// Its slot.
-        slot: usize,
-        /// How it ended, for people.
-        how: String,
-    },
-    /// A request ran beyond its limit.
-    Overran {
-        /// The worker's slot.
-        slot: usize,
-    },
-    /// The router accepts connections.
-    RouterReady,
-    /// The router was reaped, or could not be started.
-    RouterGone,
-    /// The router sends this worker no more requests.
-    Released {
-        /// Its slot.
-        slot: usize,
-        /// Its generation.
-        generation: u64,
-    },
-    /// The router lost a connection to a worker.
-    Lost {
-        /// Its slot.
-        slot: usize,
-        /// Its generation.
-        generation: u64,
-    },
-    /// A worker has answered its first request.
-    Answered,
-    /// Stop when the running requests are done.
-    Stop {
-        /// What they get, instead of the configured mercy.
-        mercy: Option<Duration>,
-    },
-    /// Stop now.
-    StopNow,
-    /// A deadline has come, or nothing happened at all.
-    Timer,
-}
-
-/// What a rehearsal found to be needed.
-#[derive(Clone, Debug)]
-pub enum Plan {
-    /// A new generation with this configuration.
-    Generation(Settings),
-    /// A replacement for the whole instance.
-    Replace {
-        /// Which options changed.
-        reason: String,
-    },
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Read the operation's configuration in a child, with the new binary if it is to be executed.
-    Rehearse(Pending),
-    /// Execute the binary again.
-    Reexec {
-        /// The operation.
-        operation: OperationId,
-        /// Whether a new generation follows.
-        reload: bool,
-    },
-    /// The configuration that was rehearsed last is this generation's.
-    Adopt {
-        /// Its number.
-        generation: u64,
-    },
-    /// The generation did not come up; its configuration is void.
-    Discard {
-        /// Its number.
-        generation: u64,
-    },
-    /// The generation serves; its configuration is in force.
-    Swap {
-        /// Its number.
-        generation: u64,
-    },
-    /// So many slots and cores are needed from now on.
-    Grow {
-        /// Slots.
-        slots: usize,
-        /// Cores of each.
-        cores: u32,
-    },
-    /// Start a zygote.
-    StartZygote {
-        /// Its number.
-        zygote: u64,
-        /// Its generation.
-        generation: u64,
-        /// Whether workers load the application themselves.
-        lazy: bool,
-    },
-    /// Close a zygote's channel; it ends by itself.
-    CloseZygote {
-        /// Its number.
-        zygote: u64,
-    },
-    /// Kill a zygote.
-    KillZygote {
-        /// Its number.
-        zygote: u64,
-    },
-    /// Ask a zygote for a worker.
-    Fork {
-        /// The zygote.
-        zygote: u64,
-        /// The worker's slot.
-        slot: usize,
-    },
-    /// Tell a worker to finish.
-    Drain {
-        /// Its slot.
-        slot: usize,
-    },
-    /// Kill a worker.
-    Kill {
-        /// Its slot.
-        slot: usize,
-    },
-    /// Nothing is in the slot any more.
-    Clear {
-        /// The slot.
-        slot: usize,
-    },
-    /// Start the router.
-    StartRouter {
-        /// The generation whose configuration it serves.
-        generation: u64,
-    },
-    /// Tell the router to finish.
-    DrainRouter,
-    /// Kill the router.
-    KillRouter,
-    /// Give a worker's connections to the router.
-    AddToRouter {
-        /// Its slot.
-        slot: usize,
-    },
-    /// Have the router send a worker nothing more.
-    ReleaseFromRouter {
-        /// Its slot.
-        slot: usize,
-    },
-    /// The instance stands like this now.
-    State(InstanceState),
-    /// An operation came to its end.
-    Ended {
-        /// Which.
-        operation: OperationId,
-        /// How.
-        outcome: Outcome,
-    },
-    /// Something that people want to know.
-    Tell(String),
-    /// Everything is over.
-    Exit {
-        /// The exit status.
-        code: u8,
-        /// Why, unless it was asked to.
-        failure: Option<Failure>,
-    },
-}
 
 /// Takes one event, changes the roster, and says what is to be done, in order. Late and repeated events change nothing.
 pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect>) {
@@ -318,7 +69,7 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
                 roster.router = Router::Ready { since: now };
             }
         }
-        Event::RouterGone => router_gone(roster, now, out),
+        Event::RouterGone => settle::router_gone(roster, now, out),
         Event::Released { slot, generation } => {
             if let Some(place) = roster.slots.get_mut(slot)
                 && place.generation == generation
@@ -601,25 +352,6 @@ fn worker_gone(roster: &mut Roster, slot: usize, how: &str, now: Tick, out: &mut
     }
     if never_ready && excess > HOPELESS {
         settle::fail(roster, 1, failure, out);
-    }
-}
-
-fn router_gone(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
-    let delay = match roster.router {
-        Router::Absent { .. } => return,
-        Router::Starting { .. } => QUICK,
-        Router::Ready { since } if now.since(since) < QUICK => QUICK,
-        Router::Ready { .. } | Router::Draining { .. } => Duration::ZERO,
-    };
-    roster.router = Router::Absent { not_before: now + delay };
-    for slot in 0..roster.slots.len() {
-        let Some(place) = roster.slots.get_mut(slot).filter(|s| s.routed) else { continue };
-        place.routed = false;
-        match place.state {
-            SlotState::Draining => out.push(Effect::Drain { slot }),
-            // Its connections ended with the router; only a new worker gets new ones.
-            _ => place.recycle = true,
-        }
     }
 }
 

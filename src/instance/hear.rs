@@ -1,7 +1,7 @@
 //! What the other processes say, as events.
 
 use super::children::Owner;
-use super::decide::Event;
+use super::event::Event;
 use super::master::Master;
 use super::roster::Router;
 use super::run::log_failure;

@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 
 use super::bind::Sockets;
 use super::children::{Children, Owner, Rehearsal};
-use super::decide::{self, Event};
+use super::decide;
+use super::event::Event;
 use super::launch::Interpreter;
 use super::link::{INBOX, Link};
 use super::logs::{Board, Output};

@@ -1,10 +1,14 @@
 //! One instance: the master of a vassal, which owns its sockets, its scoreboard and all its processes.
 
 mod bind;
+mod board;
 mod carry;
 mod children;
 pub mod decide;
+pub mod event;
 mod hear;
+#[cfg(test)]
+mod histories;
 mod interpreter;
 mod jail;
 mod launch;
@@ -17,6 +21,8 @@ pub mod rehearse;
 mod reload;
 pub mod roster;
 pub mod run;
+#[cfg(test)]
+mod scenarios;
 mod settle;
 mod source;
 mod stats_document;

@@ -1,6 +1,5 @@
 //! Doing what was decided.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -8,7 +7,7 @@ use std::rc::Rc;
 
 use super::bind::Listener;
 use super::children::{Owner, Process, WorkerProcess};
-use super::decide::{Effect, Event};
+use super::event::{Effect, Event};
 use super::launch;
 use super::link::Link;
 use super::master::{Config, Master, Report};
@@ -16,8 +15,7 @@ use super::stats_socket::StatsServer;
 use super::touch::Touched;
 use crate::config::address::{Listen, Protocol};
 use crate::config::instance::InstanceSpec;
-use crate::stats::scoreboard::{Field, Scoreboard, Total};
-use crate::sys::clock;
+use crate::stats::scoreboard::{Field, Total};
 use crate::wire::PROTOCOL;
 use crate::wire::channel;
 use crate::wire::failure::Failure;
@@ -273,49 +271,6 @@ impl Master {
         }
     }
 
-    /// A larger scoreboard takes the place of one that is too small.
-    fn grow(&mut self, slots: usize, cores: usize) {
-        let old = self.scoreboard();
-        if old.slots() >= slots && old.cores() >= cores {
-            return;
-        }
-        let new = match Scoreboard::create(slots.max(old.slots()), cores.max(old.cores())) {
-            Ok(new) => Rc::new(new),
-            Err(error) => {
-                self.tell(format!("no scoreboard of {slots} slots and {cores} cores: {error}"));
-                return;
-            }
-        };
-        for total in [
-            Total::Requests,
-            Total::TxBytes,
-            Total::Exceptions,
-            Total::RunningUs,
-            Total::Generation,
-            Total::StartedEpochS,
-            Total::LogLinesDropped,
-        ] {
-            new.set_total(total, old.total(total));
-        }
-        *self.board.borrow_mut() = Rc::clone(&new);
-        self.tell_emperor(&FromInstance::Scoreboard, &[new.fd()]);
-    }
-
-    fn clear(&mut self, slot: usize) {
-        let board = self.scoreboard();
-        // Without a process known by now there is none, or its channel's end stops it.
-        let Some(worker) = self.children.workers.remove(&slot) else { return };
-        let Some(entry) = worker.board.slot(slot) else { return };
-        self.tallies.entry(worker.number).or_default().add(entry);
-        if !Rc::ptr_eq(&worker.board, &board) {
-            board.add_total(Total::Requests, entry.get(Field::Requests));
-            board.add_total(Total::TxBytes, entry.get(Field::TxBytes));
-            board.add_total(Total::Exceptions, entry.get(Field::Exceptions));
-            board.add_total(Total::RunningUs, entry.get(Field::RunningUs));
-        }
-        worker.board.retire(slot);
-    }
-
     fn announce(&mut self, state: InstanceState) {
         match state {
             InstanceState::Ready | InstanceState::ReadyWithoutApp => {
@@ -369,50 +324,10 @@ impl Master {
         self.tell_emperor(&FromInstance::Listeners { listeners }, &fds);
     }
 
-    /// The slot that stands for each worker's number: the one that accepts, of the newest generation.
-    pub(super) fn slots_by_number(&self) -> BTreeMap<u32, Option<usize>> {
-        let processes = self.current.settings().processes;
-        let mut slots: BTreeMap<u32, Option<usize>> = (1..=processes).map(|n| (n, None)).collect();
-        for (slot, worker) in &self.children.workers {
-            if worker.process.child.is_none() || !slots.contains_key(&worker.number) {
-                continue;
-            }
-            let better = slots.get(&worker.number).copied().flatten().is_none_or(|other| {
-                let other = self.children.workers.get(&other);
-                other.is_none_or(|o| (o.ready, o.generation) < (worker.ready, worker.generation))
-            });
-            if better {
-                slots.insert(worker.number, Some(*slot));
-            }
-        }
-        slots
-    }
-
     /// A generation's configuration.
     fn config(&self, generation: u64) -> io::Result<Rc<Config>> {
         let missing = || io::Error::other(format!("generation {generation} has no configuration"));
         self.configs.get(&generation).cloned().ok_or_else(missing)
-    }
-
-    /// Notes on the scoreboard that a worker's process exists.
-    pub(super) fn note_birth(&mut self, slot: usize, pid: u32) {
-        let Some(worker) = self.children.workers.get(&slot) else { return };
-        let tally = self.tallies.entry(worker.number).or_default();
-        tally.spawns += 1;
-        let (spawns, harakiri) = (tally.spawns, tally.harakiri);
-        let threads = self.configs.get(&worker.generation).map_or(1, |c| c.settings().threads);
-        let line = if spawns == 1 {
-            format!("spawned uWSGI worker {} (pid: {pid}, cores: {threads})", worker.number)
-        } else {
-            format!("Respawned uWSGI worker {} (new pid: {pid})", worker.number)
-        };
-        tracing::info!("{line}");
-        if let Some(entry) = worker.board.slot(slot) {
-            entry.set(Field::Pid, pid.into());
-            entry.set(Field::LastSpawnEpochS, clock::epoch_seconds());
-            entry.set(Field::RespawnCount, spawns);
-            entry.set(Field::HarakiriCount, harakiri);
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::bind::{self, Sockets};
 use super::children::{Owner, Process, Rehearsal};
-use super::decide::{Event, Plan};
+use super::event::{Event, Plan};
 use super::launch;
 use super::link::Link;
 use super::master::{Config, Master, OWN_OPERATION, Report};

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use super::bind::{Listener, Sockets};
 use super::children::Children;
-use super::decide::Event;
+use super::event::Event;
 use super::link::Link;
 use super::logs::Output;
 use super::master::{self, Config, Inbox, Master, Report};
 use super::roster::Roster;
 use super::source::{FILE_LIMIT_BYTES, Source};
 use super::{carry, interpreter, jail, launch, reexec, settle};
+use crate::config::diagnostic::Severity;
 use crate::stats::scoreboard::{Scoreboard, Total};
 use crate::sys::background::{self, SingleThreaded};
 use crate::sys::process::{self, Child};
@@ -327,7 +328,10 @@ pub(super) fn log_failure(failure: &Failure) {
     let hint = failure.hint.iter().map(|hint| format!(" ({hint})")).collect::<String>();
     tracing::error!("{}{hint}", failure.message);
     for diagnostic in &failure.diagnostics {
-        tracing::error!("{diagnostic}");
+        match diagnostic.severity {
+            Severity::Warning => tracing::warn!("{diagnostic}"),
+            Severity::Error => tracing::error!("{diagnostic}"),
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use super::decide::Effect;
+use super::decide::QUICK;
+use super::event::Effect;
 use super::roster::{Closing, Generation, Phase, Roster, Router, Settings, Slot, SlotState, Stage, Zygote};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
@@ -199,6 +200,26 @@ pub(super) fn stop_now(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
     if let Router::Draining { deadline } = &mut roster.router {
         *deadline = None;
         out.push(Effect::KillRouter);
+    }
+}
+
+/// The router is gone: another one is needed, and workers with connections to it.
+pub(super) fn router_gone(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
+    let delay = match roster.router {
+        Router::Absent { .. } => return,
+        Router::Starting { .. } => QUICK,
+        Router::Ready { since } if now.since(since) < QUICK => QUICK,
+        Router::Ready { .. } | Router::Draining { .. } => Duration::ZERO,
+    };
+    roster.router = Router::Absent { not_before: now + delay };
+    for slot in 0..roster.slots.len() {
+        let Some(place) = roster.slots.get_mut(slot).filter(|s| s.routed) else { continue };
+        place.routed = false;
+        match place.state {
+            SlotState::Draining => out.push(Effect::Drain { slot }),
+            // Its connections ended with the router; only a new worker gets new ones.
+            _ => place.recycle = true,
+        }
     }
 }
 

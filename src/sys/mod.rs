@@ -2,6 +2,7 @@
 
 pub mod background;
 pub mod clock;
+mod ends;
 pub mod exec;
 pub mod fd;
 pub mod file;

@@ -1,17 +1,17 @@
 //! Starting other programs, killing them, and learning how they ended. Nothing else in the crate starts a process.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::signals;
+
+pub use super::ends::{Exit, reap_any, wait};
 
 /// A program to start. Everything not said is inherited; descriptors above 2 never are, because all of ours are
 /// close-on-exec. The child starts with an empty signal mask, and with `SIGPIPE` at its default: processes of ours
@@ -269,77 +269,6 @@ impl Signal {
     }
 }
 
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Exit {
-    /// It exited with this status.
-    Status(i32),
-    /// This signal ended it.
-    Signal(i32),
-}
-
-impl Exit {
-    /// Whether it exited with status 0.
-    #[must_use]
-    pub const fn is_success(self) -> bool {
-        matches!(self, Self::Status(0))
-    }
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "exit status {status}"),
-            Self::Signal(number) => match nix::sys::signal::Signal::try_from(*number) {
-                Ok(signal) => write!(f, "signal {number} ({signal})"),
-                Err(_) => write!(f, "signal {number}"),
-            },
-        }
-    }
-}
-
-/// Reaps one child that has ended, whichever it is: ours, or one that was re-parented to us. `None`: there is none.
-/// Call it until it says so, for one `SIGCHLD` may stand for many.
-///
-/// # Errors
-/// `waitpid`, other than that there are no children at all.
-pub fn reap_any() -> io::Result<Option<(u32, Exit)>> {
-    // nix's waitpid reaps a child that died of a real-time signal and then reports an error without its pid.
-    let mut status = 0;
-    // SAFETY: waitpid writes one int to a valid place.
-    #[expect(unsafe_code, reason = "waitpid without losing any pid")]
-    let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
-    match u32::try_from(pid) {
-        Ok(0) => Ok(None),
-        Ok(pid) => Ok(Some((pid, exit_of(status)))),
-        Err(_) => match Errno::last() {
-            Errno::ECHILD | Errno::EINTR => Ok(None),
-            error => Err(error.into()),
-        },
-    }
-}
-
-/// Waits for one child of ours to end, and reaps it.
-///
-/// # Errors
-/// `waitpid`: it is not our child, or was reaped already.
-pub fn wait(child: &Child) -> io::Result<Exit> {
-    let pid = pid_t(child.pid)?;
-    loop {
-        let mut status = 0;
-        // SAFETY: waitpid writes one int to a valid place.
-        #[expect(unsafe_code, reason = "waitpid without losing real-time signals")]
-        let done = unsafe { libc::waitpid(pid, &raw mut status, 0) };
-        if done == pid {
-            return Ok(exit_of(status));
-        }
-        let error = Errno::last();
-        if error != Errno::EINTR {
-            return Err(error.into());
-        }
-    }
-}
-
 /// Makes this process the parent of descendants whose own parent died. The attribute stays over an `execve`.
 ///
 /// # Errors
@@ -354,7 +283,8 @@ pub fn set_child_subreaper() -> io::Result<()> {
 /// `killpg`: not permitted.
 pub fn signal_group(leader: u32, signal: Signal) -> io::Result<()> {
     // Zero or a negative number would mean our own group or everybody.
-    let pid = pid_t(leader).and_then(|pid| if pid > 1 { Ok(pid) } else { Err(Errno::EINVAL.into()) })?;
+    let pid = pid_t(leader)
+        .and_then(|pid| if pid > 1 { Ok(pid) } else { Err(io::Error::from_raw_os_error(libc::EINVAL)) })?;
     gone_is_fine(kill_number(-pid, signal.number()))
 }
 
@@ -413,18 +343,10 @@ fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
-fn pid_t(pid: u32) -> io::Result<libc::pid_t> {
+pub(super) fn pid_t(pid: u32) -> io::Result<libc::pid_t> {
     match libc::pid_t::try_from(pid) {
         Ok(pid) if pid > 0 => Ok(pid),
         _ => Err(io::Error::from_raw_os_error(libc::EINVAL)),
-    }
-}
-
-fn exit_of(status: i32) -> Exit {
-    if libc::WIFSIGNALED(status) {
-        Exit::Signal(libc::WTERMSIG(status))
-    } else {
-        Exit::Status(libc::WEXITSTATUS(status))
     }
 }
 

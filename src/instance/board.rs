@@ -1,0 +1,95 @@
+//! The master's care for the scoreboard: births, deaths, and room for more.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::master::Master;
+use crate::stats::scoreboard::{Field, Scoreboard, Total};
+use crate::sys::clock;
+use crate::wire::message::FromInstance;
+
+impl Master {
+    /// A larger scoreboard takes the place of one that is too small.
+    pub(super) fn grow(&mut self, slots: usize, cores: usize) {
+        let old = self.scoreboard();
+        if old.slots() >= slots && old.cores() >= cores {
+            return;
+        }
+        let new = match Scoreboard::create(slots.max(old.slots()), cores.max(old.cores())) {
+            Ok(new) => Rc::new(new),
+            Err(error) => {
+                self.tell(format!("no scoreboard of {slots} slots and {cores} cores: {error}"));
+                return;
+            }
+        };
+        for total in [
+            Total::Requests,
+            Total::TxBytes,
+            Total::Exceptions,
+            Total::RunningUs,
+            Total::Generation,
+            Total::StartedEpochS,
+            Total::LogLinesDropped,
+        ] {
+            new.set_total(total, old.total(total));
+        }
+        *self.board.borrow_mut() = Rc::clone(&new);
+        self.tell_emperor(&FromInstance::Scoreboard, &[new.fd()]);
+    }
+
+    /// Nothing is in the slot any more: what its worker counted is kept.
+    pub(super) fn clear(&mut self, slot: usize) {
+        let board = self.scoreboard();
+        // Without a process known by now there is none, or its channel's end stops it.
+        let Some(worker) = self.children.workers.remove(&slot) else { return };
+        let Some(entry) = worker.board.slot(slot) else { return };
+        self.tallies.entry(worker.number).or_default().add(entry);
+        if !Rc::ptr_eq(&worker.board, &board) {
+            board.add_total(Total::Requests, entry.get(Field::Requests));
+            board.add_total(Total::TxBytes, entry.get(Field::TxBytes));
+            board.add_total(Total::Exceptions, entry.get(Field::Exceptions));
+            board.add_total(Total::RunningUs, entry.get(Field::RunningUs));
+        }
+        worker.board.retire(slot);
+    }
+
+    /// The slot that stands for each worker's number: the one that accepts, of the newest generation.
+    pub(super) fn slots_by_number(&self) -> BTreeMap<u32, Option<usize>> {
+        let processes = self.current.settings().processes;
+        let mut slots: BTreeMap<u32, Option<usize>> = (1..=processes).map(|n| (n, None)).collect();
+        for (slot, worker) in &self.children.workers {
+            if worker.process.child.is_none() || !slots.contains_key(&worker.number) {
+                continue;
+            }
+            let better = slots.get(&worker.number).copied().flatten().is_none_or(|other| {
+                let other = self.children.workers.get(&other);
+                other.is_none_or(|o| (o.ready, o.generation) < (worker.ready, worker.generation))
+            });
+            if better {
+                slots.insert(worker.number, Some(*slot));
+            }
+        }
+        slots
+    }
+
+    /// Notes on the scoreboard that a worker's process exists.
+    pub(super) fn note_birth(&mut self, slot: usize, pid: u32) {
+        let Some(worker) = self.children.workers.get(&slot) else { return };
+        let tally = self.tallies.entry(worker.number).or_default();
+        tally.spawns += 1;
+        let (spawns, harakiri) = (tally.spawns, tally.harakiri);
+        let threads = self.configs.get(&worker.generation).map_or(1, |c| c.settings().threads);
+        let line = if spawns == 1 {
+            format!("spawned uWSGI worker {} (pid: {pid}, cores: {threads})", worker.number)
+        } else {
+            format!("Respawned uWSGI worker {} (new pid: {pid})", worker.number)
+        };
+        tracing::info!("{line}");
+        if let Some(entry) = worker.board.slot(slot) {
+            entry.set(Field::Pid, pid.into());
+            entry.set(Field::LastSpawnEpochS, clock::epoch_seconds());
+            entry.set(Field::RespawnCount, spawns);
+            entry.set(Field::HarakiriCount, harakiri);
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What an instance does in situations that matter, in a simulated world.
+
+use std::time::Duration;
+
+use super::event::Event;
+use super::roster::{Settings, SlotState};
+use super::world::{Load, Nature, World, gone, settings};
+use crate::wire::message::{InstanceState, Outcome};
+
+#[test]
+fn it_starts_serves_and_stops() {
+    let mut world = World::new(settings(2), Nature { load_ms: 300, ..Nature::default() });
+    assert_eq!(world.states, [InstanceState::Starting]);
+    world.pass(1000);
+    assert_eq!(world.accepting(), 2);
+    world.event(Event::Answered);
+    world.event(Event::Stop { mercy: None });
+    world.pass(10);
+    use InstanceState::{Loyal, Ready, Starting, Stopping};
+    assert_eq!(world.states, [Starting, Ready, Loyal, Stopping]);
+    assert_eq!(world.exit, Some(0));
+}
+
+#[test]
+fn at_rest_there_is_no_deadline() {
+    let mut world = World::new(Settings { router: true, ..settings(3) }, Nature::default());
+    world.pass(100);
+    assert_eq!(world.roster.next_deadline(), None);
+    world.reload(1, Nature::default());
+    world.pass(100_000);
+    assert_eq!(world.roster.next_deadline(), None);
+    assert_eq!(world.roster.generations.len(), 1);
+}
+
+#[test]
+fn how_a_new_generation_ends_decides_who_serves() {
+    let fails = Nature { load: Load::Fails, ..Nature::default() };
+    let cases = [
+        ("works", Nature::default(), true),
+        ("works with threads", Nature { load: Load::Threads, ..Nature::default() }, true),
+        ("does not load", fails, false),
+        ("has no app", Nature { load: Load::WithoutApp, ..Nature::default() }, false),
+        ("crashes", Nature { load: Load::Crashes, ..Nature::default() }, false),
+        ("its workers die", Nature { dies_at_start: true, ..Nature::default() }, false),
+    ];
+    for (name, nature, swaps) in cases {
+        for router in [false, true] {
+            let mut world = World::new(Settings { router, ..settings(2) }, Nature::default());
+            world.pass(100);
+            world.reload(7, nature);
+            for _ in 0..200 {
+                world.pass(1);
+                assert!(world.accepting() >= 2, "{name}: fewer workers than before");
+            }
+            world.pass(5000);
+            let [(7, outcome)] = world.ended.as_slice() else { panic!("{name}: {:?}", world.ended) };
+            assert_eq!(*outcome == Outcome::Swapped, swaps, "{name}");
+            assert_eq!(world.serving(), Some(if swaps { 2 } else { 1 }), "{name}");
+            assert_eq!(world.accepting(), 2, "{name}");
+            assert_eq!(world.zygotes.len(), 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_first_generation_without_app_serves_errors_or_ends() {
+    let mut world = World::new(settings(1), Nature { load: Load::WithoutApp, ..Nature::default() });
+    world.pass(100);
+    assert_eq!(world.states, [InstanceState::Starting, InstanceState::ReadyWithoutApp]);
+    let mut world = World::new(settings(1), Nature { load: Load::Fails, ..Nature::default() });
+    world.pass(100);
+    assert_eq!(world.exit, Some(22));
+    let mut world = World::new(settings(1), Nature { load: Load::Crashes, ..Nature::default() });
+    world.pass(100);
+    assert_eq!(world.exit, Some(1));
+}
+
+#[test]
+fn an_app_that_never_returns_from_import_blocks_neither_reload_nor_stop() {
+    let hangs = Nature { load: Load::Hangs, ..Nature::default() };
+    let mut world = World::new(settings(1), hangs);
+    world.pass(10_000);
+    world.reload(1, hangs);
+    world.pass(10_000);
+    world.reload(2, Nature::default());
+    world.pass(1000);
+    assert_eq!(world.ended, [(1, Outcome::Superseded), (2, Outcome::Swapped)]);
+    world.reload(3, hangs);
+    world.pass(1000);
+    world.event(Event::Stop { mercy: None });
+    world.pass(100);
+    assert_eq!(world.exit, Some(0));
+}
+
+#[test]
+fn a_burst_of_reloads_collapses_into_the_last() {
+    let mut world = World::new(settings(2), Nature::default());
+    world.pass(100);
+    for operation in 1..=5 {
+        world.reload(operation, Nature::default());
+    }
+    world.pass(1000);
+    let swapped: Vec<_> = world.ended.iter().filter(|(_, o)| *o == Outcome::Swapped).collect();
+    assert_eq!(swapped, [&(5, Outcome::Swapped)]);
+    assert_eq!(world.ended.len(), 5);
+    assert_eq!(world.serving(), Some(2));
+}
+
+#[test]
+fn a_dead_worker_is_replaced_at_once_and_a_crash_loop_is_slowed() {
+    let mut world = World::new(settings(2), Nature::default());
+    world.pass(100);
+    world.kill(*world.workers.keys().next().unwrap());
+    world.pass(10);
+    assert_eq!(world.accepting(), 2);
+    let before = world.lives;
+    for _ in 0..1000 {
+        if let Some(slot) = world.workers.keys().next().copied() {
+            world.kill(slot);
+        }
+        world.pass(10);
+    }
+    assert!(world.lives - before < 40, "{} forks in 10 s", world.lives - before);
+    world.pass(5000);
+    assert_eq!(world.accepting(), 2);
+}
+
+#[test]
+fn a_recycled_worker_ends_after_its_replacement_accepts() {
+    for router in [false, true] {
+        let mut world = World::new(
+            Settings { router, ..settings(2) },
+            Nature { ready_ms: 500, request_ms: 5, ..Nature::default() },
+        );
+        world.pass(1000);
+        let old = *world.workers.keys().next().unwrap();
+        world.event(Event::Recycle { slot: old });
+        for _ in 0..1000 {
+            world.pass(1);
+            assert!(world.accepting() >= 2);
+        }
+        assert_eq!(world.accepting(), 2);
+        assert!(!world.workers.contains_key(&old));
+        assert_eq!(world.lives, 3);
+    }
+}
+
+#[test]
+fn who_ignores_the_drain_is_killed_when_mercy_ends() {
+    let stubborn = Nature { ignores_drain: true, ..Nature::default() };
+    let mut world = World::new(settings(1), stubborn);
+    world.pass(100);
+    world.reload(1, Nature::default());
+    world.pass(59_000);
+    assert_eq!(world.workers.len(), 2);
+    world.pass(2000);
+    assert_eq!(world.workers.len(), 1);
+    world.reload(2, stubborn);
+    world.pass(100);
+    world.event(Event::Stop { mercy: Some(Duration::from_secs(3)) });
+    world.pass(2900);
+    assert_eq!(world.exit, None);
+    world.pass(200);
+    assert_eq!(world.exit, Some(0));
+}
+
+#[test]
+fn a_second_stop_does_not_wait() {
+    let mut world = World::new(settings(1), Nature { ignores_drain: true, ..Nature::default() });
+    world.pass(100);
+    world.event(Event::Stop { mercy: None });
+    world.pass(1000);
+    world.event(Event::StopNow);
+    world.pass(100);
+    assert_eq!(world.exit, Some(0));
+}
+
+#[test]
+fn a_dead_zygote_is_replaced_and_the_workers_serve_on() {
+    let mut world = World::new(settings(2), Nature { load_ms: 300, ..Nature::default() });
+    world.pass(3000);
+    let zygote = *world.zygotes.keys().next().unwrap();
+    world.zygote(zygote, 0, gone(zygote));
+    world.pass(1000);
+    assert_eq!((world.accepting(), world.zygotes.len(), world.lives), (2, 1, 2));
+    world.kill(*world.workers.keys().next().unwrap());
+    world.pass(10);
+    assert_eq!(world.accepting(), 2);
+}
+
+#[test]
+fn a_dead_router_is_replaced_and_workers_with_new_connections_follow() {
+    let mut world = World::new(Settings { router: true, ..settings(2) }, Nature::default());
+    world.pass(3000);
+    world.event(Event::RouterGone);
+    world.pass(100);
+    assert_eq!(world.accepting(), 2);
+    assert_eq!(world.lives, 4);
+    assert!(world.roster.slots.iter().all(|s| s.state == SlotState::Empty || s.routed));
+}
+
+#[test]
+fn the_binary_is_executed_again_and_a_new_generation_follows_if_asked_for() {
+    let mut world = World::new(settings(2), Nature::default());
+    world.pass(100);
+    world.event(Event::Reexec { operation: 1, reload: false });
+    world.pass(100);
+    assert_eq!((world.serving(), world.ended.as_slice()), (Some(1), [(1, Outcome::Swapped)].as_slice()));
+    world.event(Event::Reexec { operation: 2, reload: true });
+    world.pass(100);
+    assert_eq!(world.serving(), Some(2));
+    world.rehearsal_fails = true;
+    world.event(Event::Reexec { operation: 3, reload: true });
+    world.pass(100);
+    assert_eq!(world.serving(), Some(2));
+    assert!(matches!(world.ended.last(), Some((3, Outcome::RolledBack(_)))));
+}
