@@ -2,10 +2,13 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::print_stderr,
     reason = "a test says what is wrong by panicking, also in its helpers"
 )]
 
+#[path = "emperor/host.rs"]
+mod host;
 #[path = "emperor/stage.rs"]
 mod stage;
 
@@ -14,6 +17,7 @@ use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::time::{Duration, Instant};
 
+use host::{Clients, Host, get, kill};
 use stage::{Stage, is_alive};
 
 /// The emperor's process, which [`Stage`] starts; nothing by itself.
@@ -203,4 +207,89 @@ fn a_shadowed_file_follows_the_first_and_a_lost_directory_is_found_again() {
     fs::write(stage.path("two/late.ini"), "").unwrap();
     stage.until("late.ini", "Up");
     assert_eq!(stage.pid("a.ini"), second);
+}
+
+#[test]
+fn nothing_that_an_operator_does_fails_a_request() {
+    let host = Host::new();
+    host.app("app", "time.sleep(0.3)", "v1");
+    let port = host.vassal("a.ini", "app");
+    host.until(port, "v1");
+    let clients = Clients::start(port);
+
+    host.app("app", "time.sleep(0.3)", "v2");
+    host.touch("a.ini");
+    host.until(port, "v2");
+    host.app("app", "raise RuntimeError('broken on purpose')", "v3");
+    let (done, said) = host.ask(&["reload", "a.ini", "--wait"]);
+    assert!(!done && said.contains("broken on purpose"), "{said}");
+    assert_eq!(get(port, "/").unwrap(), "v2");
+    host.app("app", "time.sleep(0.3)", "v4");
+    kill(host.master("a.ini"), "HUP");
+    host.until(port, "v4");
+    host.app("app", "time.sleep(0.3)", "v5");
+    let master = host.master("a.ini");
+    host.signal_emperor("HUP");
+    host.until(port, "v5");
+    let (done, said) = host.ask(&["upgrade", "--wait"]);
+    assert!(done, "{said}\n{}", host.log());
+    assert_eq!(host.master("a.ini"), master);
+
+    let failures = clients.end();
+    assert!(failures.is_empty(), "{failures:?}\n{}", host.log());
+    host.end();
+}
+
+#[test]
+fn a_master_killed_within_a_request_costs_neither_it_nor_any_connection() {
+    let host = Host::new();
+    host.app("app", "", "one");
+    let port = host.vassal("a.ini", "app");
+    let other = host.vassal("b.ini", "app");
+    host.until(port, "one");
+    host.until(other, "one");
+    let (master, unharmed) = (host.master("a.ini"), host.master("b.ini"));
+    let slow = std::thread::spawn(move || get(port, "/slow"));
+    std::thread::sleep(Duration::from_millis(300));
+    kill(master, "KILL");
+    assert_eq!(get(port, "/").unwrap(), "one", "{}", host.log());
+    assert_eq!(slow.join().unwrap().unwrap(), "one");
+    assert_ne!(host.master("a.ini"), master);
+    assert_eq!(host.master("b.ini"), unharmed);
+    host.end();
+}
+
+#[test]
+fn whatever_is_wrong_with_a_vassal_is_its_own_affair() {
+    let host = Host::new();
+    for (app, import) in [
+        ("good", ""),
+        ("segfault", "import ctypes; ctypes.string_at(0)"),
+        ("exits", "os._exit(3)"),
+        ("hangs", "time.sleep(600)"),
+        ("raises", "raise ValueError('no app')"),
+    ] {
+        host.app(app, import, app);
+    }
+    for app in ["segfault", "exits", "hangs", "raises"] {
+        host.vassal(&format!("{app}.ini"), app);
+    }
+    let files = host.path("v");
+    fs::write(files.join("garbage.ini"), [0, 159, 146, 150, b'\n', 255, 0, 1].repeat(1000)).unwrap();
+    fs::write(files.join("huge.ini"), "[uwsgi]\n".repeat(1_300_000)).unwrap();
+    fs::write(files.join("new\nline.ini"), "[uwsgi]\n").unwrap();
+    fs::create_dir(files.join("x.ini")).unwrap();
+    symlink("loop.ini", files.join("loop.ini")).unwrap();
+    let names = ["it's a \"good\" one.ini", "%n $(reboot).ini", "-dash.ini"];
+    let ports: Vec<u16> = names.iter().map(|name| host.vassal(name, "good")).collect();
+    for port in ports {
+        host.until(port, "good");
+    }
+    host.wait("every failure is shown with its reason", || {
+        let (_, status) = host.ask(&["status", "--json"]);
+        ["no app", "directory", "circle", "control characters", "more than 4194304", "garbage.ini"]
+            .iter()
+            .all(|reason| status.contains(reason))
+    });
+    host.end();
 }

@@ -54,6 +54,9 @@ impl Turn<'_> {
         let Some(mut life) = vassal.current.take() else { return };
         let (attempts, at_once) = backoff::after_failure(vassal.attempts, life.ready, now);
         let how = death(vassal, life.failure.as_ref());
+        // A failure was told when it came; the log says only what follows.
+        let told = life.pid.is_some();
+        let end = if told { death(vassal, None).message } else { how.message.clone() };
         // What ran dies with it; what waited is done by the next life, which reads the newest file.
         let waiting = vassal.plan.reload.take();
         let reexec = vassal.plan.reexec.take();
@@ -93,7 +96,7 @@ impl Turn<'_> {
             vassal.state = State::Starting;
             vassal.plan.loads_since(now);
             vassal.plan.start = vassal.plan.replace.take().or(waiting);
-            self.warn(Some(id), format!("{how}; its replacement takes over when it is ready"));
+            self.warn(Some(id), format!("{end}; its replacement takes over when it is ready"));
             self.out.push(Effect::Adopt { vassal: id.to_owned(), life });
             return;
         }
@@ -105,7 +108,7 @@ impl Turn<'_> {
         vassal.restarts += u64::from(started);
         if at_once {
             vassal.plan.urgent = true;
-            self.warn(Some(id), format!("{how}; restarted at once"));
+            self.warn(Some(id), format!("{end}; restarted at once"));
             return self.queue(id);
         }
         let rules = self.fleet.rules;
@@ -113,7 +116,7 @@ impl Turn<'_> {
         let Some(vassal) = self.vassal(id) else { return };
         vassal.state = State::Resting { until: now + delay, attempts };
         let seconds = delay.as_secs_f64();
-        self.warn(Some(id), format!("{how}; failure {attempts} in a row, tried again in {seconds:.1} s"));
+        self.warn(Some(id), format!("{end}; failure {attempts} in a row, tried again in {seconds:.1} s"));
     }
 
     fn replacement_died(&mut self, id: &str, survivors: bool) {
