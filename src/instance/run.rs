@@ -58,7 +58,7 @@ pub fn standalone(arguments: &[String]) -> ExitCode {
     if let Some(number) = carried() {
         return resume(number);
     }
-    if let Err(error) = prepare() {
+    if let Err(error) = prepare().and_then(|()| refuse_foreign_emperor()) {
         tracing::error!("the instance cannot begin: {error}");
         return ExitCode::FAILURE;
     }
@@ -102,6 +102,18 @@ fn prepare() -> io::Result<()> {
     signals::block_all()?;
     signals::ignore_harmless()?;
     process::set_child_subreaper()
+}
+
+/// An emperor of uWSGI would stop and reload us in its own language, and we would not hear it.
+fn refuse_foreign_emperor() -> io::Result<()> {
+    let number = env::var("UWSGI_EMPEROR_FD").unwrap_or_default();
+    let target = std::fs::read_link(Path::new("/proc/self/fd").join(number)).unwrap_or_default();
+    if target.to_string_lossy().starts_with("socket:") {
+        return Err(io::Error::other(
+            "a uWSGI emperor started this, which is not supported (use liege --emperor DIR in its place)",
+        ));
+    }
+    Ok(())
 }
 
 fn receive_start() -> io::Result<Option<Start>> {
