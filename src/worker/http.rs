@@ -133,10 +133,12 @@ async fn answer(
         _ => RequestBody::Streamed(incoming),
     };
     let (sender, receiver) = reply::channel();
+    let routed = matches!(*origin, Origin::Router);
     let head = Head::Http(Box::new(parts), origin);
     server.push(Job { head, body, reply: Reply::Http(sender) });
     let mut response = receiver.await.ok_or(NoAnswer)?;
-    if server.is_draining() || server.is_overtaken() {
+    // The router gives a connection one request at a time and knows who is idle; closing one would cost a worker.
+    if server.is_draining() || (!routed && server.is_overtaken()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
