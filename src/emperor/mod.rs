@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod backoff;
 pub mod decide;
+pub mod directories;
 mod errands;
 pub mod event;
 pub mod fleet;

@@ -7,9 +7,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
+use super::directories::{Change, Directories, Kind};
 use super::scan::{self, Name};
 use super::settle::Note;
-use crate::sys::inotify::{Change, Directories, Kind, Watch};
 
 /// How many symbolic links are followed from one file, as the kernel does.
 const LINKS: usize = 40;
@@ -17,10 +17,12 @@ const LINKS: usize = 40;
 /// The watches on the directories, and on those that symbolic links lead through.
 #[derive(Debug)]
 pub struct Watcher {
-    inotify: Result<Directories, String>,
+    kernel: Result<Directories, String>,
     directories: Vec<PathBuf>,
-    watched: BTreeMap<Watch, PathBuf>,
-    links: BTreeMap<String, BTreeSet<(Watch, OsString)>>,
+    /// The directories as they are watched, without links, each with its place in `directories`.
+    watched: BTreeMap<PathBuf, PathBuf>,
+    /// What the links of a vassal lead through: directory without links, and name.
+    links: BTreeMap<String, BTreeSet<(PathBuf, OsString)>>,
 }
 
 /// What is to be done about some changes.
@@ -35,19 +37,26 @@ pub struct Notes {
 }
 
 impl Watcher {
-    /// Watches nothing yet. Where inotify is not to be had, the rescan alone notices changes.
+    /// Watches nothing yet. Where the kernel tells nothing, the rescan alone notices changes.
     #[must_use]
     pub fn new(directories: Vec<PathBuf>) -> Self {
-        let inotify = Directories::new().map_err(|error| match error.raw_os_error() {
-            Some(_) => format!("inotify: {error} (see fs.inotify.max_user_instances)"),
-            None => format!("inotify: {error}"),
-        });
-        Self { inotify, directories, watched: BTreeMap::new(), links: BTreeMap::new() }
+        Self { kernel: Directories::new(), directories, watched: BTreeMap::new(), links: BTreeMap::new() }
     }
 
     /// Watches the directories, those again that were gone; answers for each why it is not watched.
     pub fn refresh(&mut self) -> Vec<Option<String>> {
-        self.directories.clone().iter().map(|directory| self.watch_directory(directory).err()).collect()
+        let kernel = match &mut self.kernel {
+            Ok(kernel) => kernel,
+            Err(reason) => return vec![Some(reason.clone()); self.directories.len()],
+        };
+        let before = std::mem::take(&mut self.watched);
+        let mut problems = Vec::with_capacity(self.directories.len());
+        for directory in &self.directories {
+            let watched = kernel.add(directory);
+            problems.push(watched.map(|real| self.watched.insert(real, directory.clone())).err());
+        }
+        self.drop_unused(before.into_keys());
+        problems
     }
 
     /// Watches every directory that the path of this file leads through by symbolic links.
@@ -56,69 +65,55 @@ impl Watcher {
         if hops.is_empty() && !self.links.contains_key(id) {
             return;
         }
-        let Ok(inotify) = &self.inotify else { return };
+        let Ok(kernel) = &mut self.kernel else { return };
         // The rescan notices what cannot be watched.
-        let wanted: BTreeSet<(Watch, OsString)> = hops
+        let wanted: BTreeSet<(PathBuf, OsString)> = hops
             .into_iter()
-            .filter_map(|(directory, name)| inotify.add(&directory).ok().map(|watch| (watch, name)))
+            .filter_map(|(directory, name)| kernel.add(&directory).ok().map(|real| (real, name)))
             .collect();
         let before =
             if wanted.is_empty() { self.links.remove(id) } else { self.links.insert(id.to_owned(), wanted) };
-        self.drop_unused(before.unwrap_or_default());
+        self.drop_unused(before.into_iter().flatten().map(|(directory, _)| directory));
     }
 
     /// The vassal is gone: its links are watched no more.
     pub fn forget(&mut self, id: &str) {
         let before = self.links.remove(id);
-        self.drop_unused(before.unwrap_or_default());
+        self.drop_unused(before.into_iter().flatten().map(|(directory, _)| directory));
     }
 
-    /// The next changes. Cancel-safe; never returns without inotify.
+    /// The next changes. Cancel-safe; never returns where the kernel tells nothing.
     ///
     /// # Errors
-    /// Reading from inotify.
+    /// What the kernel tells cannot be read.
     pub async fn next(&mut self) -> io::Result<Notes> {
-        let changes = match &self.inotify {
-            Ok(inotify) => inotify.next().await?,
+        let changes = match &self.kernel {
+            Ok(kernel) => kernel.next().await,
             Err(_) => return std::future::pending().await,
         };
         let mut notes = Notes::default();
         for change in changes {
-            self.note(change, &mut notes);
+            self.note(change?, &mut notes);
         }
         Ok(notes)
     }
 
-    fn watch_directory(&mut self, directory: &Path) -> Result<(), String> {
-        let inotify = self.inotify.as_ref().map_err(Clone::clone)?;
-        let watch = inotify.add(directory).map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull => "fs.inotify.max_user_watches is reached".to_owned(),
-            _ => error.to_string(),
-        })?;
-        self.watched.insert(watch, directory.to_owned());
-        Ok(())
-    }
-
     fn note(&mut self, change: Change, notes: &mut Notes) {
-        let (watch, name, kind) = match change {
-            Change::Overflow => {
+        let (path, kind) = match change {
+            Change::Lost => {
                 notes.rescan = true;
                 return;
             }
-            Change::DirectoryGone(watch) => {
-                // A renamed directory would go on telling of names that are not in it any more.
-                if let Ok(inotify) = &self.inotify {
-                    inotify.remove(watch);
-                }
-                notes.rescan |= self.watched.remove(&watch).is_some();
-                return;
-            }
-            Change::Name(watch, name, kind) => (watch, name, kind),
+            Change::Path(path, kind) => (path, kind),
         };
-        if let Some(directory) = self.watched.get(&watch) {
-            match scan::judge(&name) {
+        if kind == Kind::Removed {
+            self.note_gone_directory(&path, notes);
+        }
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return };
+        if let Some(directory) = self.watched.get(directory) {
+            match scan::judge(name) {
                 Name::Vassal(id) => {
-                    let note = note_of(kind, &directory.join(&name));
+                    let note = note_of(kind, &directory.join(name));
                     notes.names.push((id, note));
                 }
                 Name::Refused(_) => notes.refused = true,
@@ -126,7 +121,7 @@ impl Watcher {
             }
         }
         for (id, links) in &self.links {
-            if links.iter().any(|(of, part)| *of == watch && *part == name) {
+            if links.iter().any(|(of, part)| of == directory && part == name) {
                 // Whatever lies on the way: the file at its end decides.
                 let note = if kind == Kind::Removed { Note::Removed } else { Note::Changed };
                 notes.names.push((id.clone(), note));
@@ -134,13 +129,23 @@ impl Watcher {
         }
     }
 
-    fn drop_unused(&mut self, before: BTreeSet<(Watch, OsString)>) {
-        let Ok(inotify) = &self.inotify else { return };
-        for (watch, _) in before {
-            let used = self.watched.contains_key(&watch)
-                || self.links.values().flatten().any(|(other, _)| *other == watch);
+    /// A directory was removed or renamed: it would go on telling of names that are not at this path any more.
+    fn note_gone_directory(&mut self, path: &Path, notes: &mut Notes) {
+        if let Ok(kernel) = &mut self.kernel {
+            kernel.remove(path);
+        }
+        notes.rescan |= self.watched.remove(path).is_some();
+        let through = self.links.iter().filter(|(_, links)| links.iter().any(|(of, _)| of == path));
+        notes.names.extend(through.map(|(id, _)| (id.clone(), Note::Removed)));
+    }
+
+    fn drop_unused(&mut self, before: impl Iterator<Item = PathBuf>) {
+        let Ok(kernel) = &mut self.kernel else { return };
+        for directory in before {
+            let used = self.watched.contains_key(&directory)
+                || self.links.values().flatten().any(|(other, _)| *other == directory);
             if !used {
-                inotify.remove(watch);
+                kernel.remove(&directory);
             }
         }
     }

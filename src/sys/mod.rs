@@ -8,7 +8,6 @@ pub mod fd;
 pub mod file;
 pub mod fork;
 pub mod host;
-pub mod inotify;
 pub mod limits;
 pub mod memfd;
 pub mod output;

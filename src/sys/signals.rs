@@ -59,6 +59,19 @@ pub fn unblock_all() -> io::Result<()> {
     set_mask(&SigSet::empty())
 }
 
+/// Runs `start` with every signal blocked, and restores the mask after it: a thread that is started in it takes no
+/// signal, so that one which [`block_all`] is to keep pending over an `execve` does not end there.
+///
+/// # Errors
+/// `sigprocmask`.
+pub fn with_all_blocked<T>(start: impl FnOnce() -> T) -> io::Result<T> {
+    let mut old = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut old))?;
+    let result = start();
+    set_mask(&old)?;
+    Ok(result)
+}
+
 /// A signal that a supervising loop acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
