@@ -257,10 +257,10 @@ fn failures(detail: &VassalDetail, paper: Paper) -> String {
     if let Some(failure) = vassal.last_reload.as_ref().and_then(|reload| reload.failure.as_ref()) {
         shown.push(("the last reload failed", failure));
     }
-    if let Some(failure) = &vassal.last_failure {
-        if !shown.iter().any(|(_, other)| *other == failure) {
-            shown.push(("the last failure", failure));
-        }
+    if let Some(failure) = &vassal.last_failure
+        && !shown.iter().any(|(_, other)| *other == failure)
+    {
+        shown.push(("the last failure", failure));
     }
     let mut out = String::new();
     for (title, failure) in shown {

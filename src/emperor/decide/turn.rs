@@ -95,10 +95,10 @@ impl Turn<'_> {
         operation.ending = Some(ending);
         operation.ended_epoch_ms = Some(epoch_ms);
         let ended = operation.clone();
-        if let (OperationKind::Reload, Some(vassal)) = (ended.kind, &ended.vassal) {
-            if let Some(vassal) = self.fleet.vassals.get_mut(vassal) {
-                vassal.last_reload = Some(ended.clone());
-            }
+        if let (OperationKind::Reload, Some(vassal)) = (ended.kind, &ended.vassal)
+            && let Some(vassal) = self.fleet.vassals.get_mut(vassal)
+        {
+            vassal.last_reload = Some(ended.clone());
         }
         self.report(&ended);
         if let Some(parent) = ended.parent {
