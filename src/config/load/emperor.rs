@@ -20,7 +20,7 @@ pub(super) fn read(sift: &mut Sift<'_>) -> EmperorSpec {
         sift.report_whole(
             Severity::Error,
             "there is no directory to watch",
-            Some("say emperor = /etc/liege/vassals"),
+            Some("say emperor = /etc/uwsgi/vassals"),
         );
     }
     spec
