@@ -234,6 +234,24 @@ fn applications_are_found_in_every_form() {
 }
 
 #[test]
+fn a_worker_costs_no_module_that_the_application_did_not_import() {
+    // Each one would be paid for by every vassal of a host, in memory and in time.
+    let app = "import sys\ndef application(e, s):\n    s('200 OK', [])\n    own = {'gc', 'uwsgi', 'app', __name__}\n    return [repr((__file__, sorted(set(sys.modules) - own))).encode()]\n";
+    for python in interpreters() {
+        let (master, _worker) = Master::with_worker(&python, app, |spec| {
+            spec["app"]["load"] = json!({ "File": "app.py" });
+        });
+        let bare = std::process::Command::new(&python)
+            .args(["-c", "import sys; print(repr(('app.py', sorted(sys.modules))))"])
+            .output()
+            .unwrap();
+        let answer = master.get("/");
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, String::from_utf8_lossy(&bare.stdout).trim(), "{}", python.display());
+    }
+}
+
+#[test]
 fn a_lazy_worker_loads_by_itself_after_the_fork() {
     let app = format!(
         "import os, uwsgi\npid = os.getpid()\nuwsgi.post_fork_hook = lambda: print('hook of', uwsgi.worker_id())\n{HELLO}\n_hello = application\ndef application(e, s):\n    assert pid == os.getpid()\n    return _hello(e, s)\n"

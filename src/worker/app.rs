@@ -59,17 +59,20 @@ fn split_target<'a>(target: &'a str, default: &'a str) -> (&'a str, &'a str) {
 }
 
 fn import<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyModule>> {
-    py.import("importlib")?.call_method1("import_module", (name,))?.cast_into().map_err(PyErr::from)
+    py.import(name)
 }
 
 /// Runs a file as the module that uWSGI would make of it.
 fn execute<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyModule>> {
     let source = std::fs::read(path)?;
+    // As a string: a `Path` would become a `pathlib.Path`, which apps do not expect here and which costs every
+    // worker the memory of that module.
+    let file = path.as_os_str();
     let builtins = py.import("builtins")?;
-    let code = builtins.call_method1("compile", (PyBytes::new(py, &source), path, "exec"))?;
+    let code = builtins.call_method1("compile", (PyBytes::new(py, &source), file, "exec"))?;
     let name = module_name(path);
     let module = PyModule::new(py, &name)?;
-    module.setattr("__file__", path)?;
+    module.setattr("__file__", file)?;
     let modules = py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?;
     modules.set_item(&name, &module)?;
     let globals = module.dict();

@@ -17,7 +17,7 @@ pub(super) fn interpreter(py: Python<'_>, host: &'static Host) -> PyResult<()> {
         }
     }
     if let Some(directory) = &host.spec.app.chdir {
-        os.call_method1("chdir", (directory,))?;
+        os.call_method1("chdir", (directory.as_os_str(),))?;
     }
     app::prepare_path(py, &host.spec.app)?;
     let options = PyDict::new(py);
