@@ -135,7 +135,7 @@ async fn answer(
     let (sender, receiver) = reply::channel();
     let routed = matches!(*origin, Origin::Router);
     let head = Head::Http(Box::new(parts), origin);
-    server.push(Job { head, body, reply: Reply::Http(sender) });
+    server.push(Job { head, body, reply: Reply::Http(sender, watch) });
     let mut response = receiver.await.ok_or(NoAnswer)?;
     // The router gives a connection one request at a time and knows who is idle; closing one would cost a worker.
     if server.is_draining() || (!routed && server.is_overtaken()) {

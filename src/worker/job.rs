@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use super::http::Origin;
 use super::packet::PacketSocket;
 use super::reply::ReplySender;
+use crate::proto::http1::Watch;
 
 /// A request with the way to answer it.
 #[derive(Debug)]
@@ -41,8 +42,8 @@ pub(super) enum RequestBody {
 /// Where the response goes.
 #[derive(Debug)]
 pub(super) enum Reply {
-    /// To hyper.
-    Http(ReplySender),
+    /// To hyper, whose connection is watched.
+    Http(ReplySender, Watch),
     /// Straight to the socket.
     Socket(Arc<PacketSocket>),
 }

@@ -13,17 +13,18 @@ use super::start_response::STATUS_LINE_BYTES;
 use super::waiter::Waiter;
 use crate::gateway::head::{Fault, Head, Http, Wire};
 use crate::gateway::response::{Body, NotStarted, Response, StartFault};
+use crate::proto::http1::Watch;
+use crate::proto::refusal::phrase;
 
 /// A longer item goes out in pieces of this size, so that what is buffered for a slow client stays bounded.
 pub(super) const PIECE_BYTES: usize = 256 * 1024;
-
-/// The page for everything that goes wrong in the application.
-const ERROR_PAGE: &[u8] = b"Internal Server Error";
 
 /// A response on its way. Methods that send also wait; call them detached.
 #[derive(Debug)]
 pub(super) struct Output {
     way: Way,
+    /// Why the request's body broke off, if it did.
+    watch: Watch,
     waiter: Waiter,
     is_bodiless: bool,
     /// What went out, for the log and the scoreboard.
@@ -96,11 +97,11 @@ impl From<NotStarted> for ItemError {
 impl Output {
     /// Nothing sent yet.
     pub(super) fn new(reply: Reply, is_head: bool, waiter: Waiter) -> Self {
-        let way = match reply {
-            Reply::Http(sender) => Way::Http(Response::new(is_head), Some(sender), None),
-            Reply::Socket(socket) => Way::Socket(Response::new(is_head), socket),
+        let (way, watch) = match reply {
+            Reply::Http(sender, watch) => (Way::Http(Response::new(is_head), Some(sender), None), watch),
+            Reply::Socket(socket) => (Way::Socket(Response::new(is_head), socket), Watch::default()),
         };
-        Self { way, waiter, is_bodiless: false, sent: Sent::default() }
+        Self { way, watch, waiter, is_bodiless: false, sent: Sent::default() }
     }
 
     /// `start_response` was called with this head, of so many fields and bytes.
@@ -201,10 +202,12 @@ impl Output {
         Ok(())
     }
 
-    /// The application failed: a 500 where nothing was sent yet, otherwise the connection breaks visibly.
+    /// The application failed: an answer of ours where nothing was sent yet, otherwise the connection breaks visibly.
+    /// Where it failed for the client's malformed body, the fault is the client's.
     pub(super) fn fail(&mut self) {
-        if !self.is_sending() && self.start_error().is_ok() {
-            let sent = self.item(ERROR_PAGE, true).and_then(|()| self.end());
+        let status = self.watch.refusal().map_or(500, |refusal| refusal.status);
+        if !self.is_sending() && self.start_error(status).is_ok() {
+            let sent = self.item(phrase(status).as_bytes(), true).and_then(|()| self.end());
             self.sent.is_cut |= sent.is_err();
             return;
         }
@@ -240,14 +243,14 @@ impl Output {
         self.is_bodiless
     }
 
-    fn start_error(&mut self) -> Result<(), StartFault> {
-        const STATUS: &[u8] = b"500 Internal Server Error";
+    fn start_error(&mut self, status: u16) -> Result<(), StartFault> {
         const NAME: &[u8] = b"Content-Type";
         const VALUE: &[u8] = b"text/plain";
         let is_http = matches!(self.way, Way::Http(..));
-        let mut head = AnyHead::new(is_http, STATUS).map_err(|_| StartFault::Twice)?;
+        let status = format!("{status} {}", phrase(status));
+        let mut head = AnyHead::new(is_http, status.as_bytes()).map_err(|_| StartFault::Twice)?;
         let _ = head.field(NAME, VALUE);
-        self.start(head, true, 1, STATUS_LINE_BYTES + STATUS.len() + NAME.len() + VALUE.len() + 4)
+        self.start(head, true, 1, STATUS_LINE_BYTES + status.len() + NAME.len() + VALUE.len() + 4)
     }
 }
 
