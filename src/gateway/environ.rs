@@ -33,7 +33,7 @@ pub fn of_http<E>(
     set(variable::REQUEST_URI, raw.as_bytes())?;
     set(
         variable::SERVER_PROTOCOL,
-        if request.version == Version::HTTP_10 { b"HTTP/1.0" } else { b"HTTP/1.1" },
+        if peer.is_old || request.version == Version::HTTP_10 { b"HTTP/1.0" } else { b"HTTP/1.1" },
     )?;
     set(variable::SERVER_NAME, peer.server_name.as_bytes())?;
     set(variable::SERVER_PORT, peer.server_port.as_bytes())?;

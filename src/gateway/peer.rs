@@ -11,6 +11,9 @@ pub const OWN_PREFIX: &str = "x-liege-";
 /// The router's field for a worker: scheme, remote address and port, and the port the request arrived at.
 static PEER: HeaderName = HeaderName::from_static("x-liege-peer");
 
+/// The field's last word for a client that speaks HTTP/1.0.
+const OLD: &str = "old";
+
 /// The scheme of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scheme {
@@ -45,6 +48,8 @@ pub struct Peer<'a> {
     pub server_port: &'a str,
     /// The scheme.
     pub scheme: Scheme,
+    /// The client spoke HTTP/1.0, which the connection from the router does not show.
+    pub is_old: bool,
 }
 
 /// The facts of one connection, as text, made once when it was accepted.
@@ -84,6 +89,7 @@ impl Connection {
             server_name,
             server_port: &self.server_port,
             scheme: self.scheme,
+            is_old: false,
         }
     }
 
@@ -95,6 +101,13 @@ impl Connection {
         let _ = write!(text, "{} {} {addr} {port}", self.scheme.as_str(), self.server_port);
         let value = HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static(""));
         (PEER.clone(), value)
+    }
+
+    /// The same field for a request in HTTP/1.0.
+    #[must_use]
+    pub fn to_old(value: &HeaderValue) -> HeaderValue {
+        let text = [value.as_bytes(), b" ", OLD.as_bytes()].concat();
+        HeaderValue::from_bytes(&text).unwrap_or_else(|_| value.clone())
     }
 }
 
@@ -108,7 +121,8 @@ impl<'a> Peer<'a> {
         let server_port = parts.next().unwrap_or("80");
         let remote_addr = parts.next().unwrap_or_default();
         let remote_port = parts.next().unwrap_or_default();
-        Self { remote_addr, remote_port, server_name, server_port, scheme }
+        let is_old = parts.next() == Some(OLD);
+        Self { remote_addr, remote_port, server_name, server_port, scheme, is_old }
     }
 }
 
@@ -125,6 +139,10 @@ mod tests {
                 let connection = Connection::new(remote.map(|text| text.parse().unwrap()), port);
                 let fields = HeaderMap::from_iter([connection.to_field()]);
                 assert_eq!(Peer::of_routed(&fields, "host"), connection.peer("host"), "{remote:?} {port:?}");
+                let (name, value) = connection.to_field();
+                let fields = HeaderMap::from_iter([(name, Connection::to_old(&value))]);
+                let expected = Peer { is_old: true, ..connection.peer("host") };
+                assert_eq!(Peer::of_routed(&fields, "host"), expected, "{remote:?} {port:?}");
             }
         }
         let mapped = Connection::new(Some("[::ffff:192.0.2.7]:4711".parse().unwrap()), None);

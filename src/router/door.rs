@@ -6,7 +6,6 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::HeaderValue;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::{JoinHandle, spawn_local};
 
@@ -132,18 +131,12 @@ impl Listener {
                 let facts = Facts {
                     remote: Some(remote),
                     peer: Connection::new(Some(remote), Some(local.port())).to_field(),
-                    host: HeaderValue::from_str(&local.to_string())
-                        .unwrap_or_else(|_| HeaderValue::from_static("localhost")),
                 };
                 Ok((Socket::new(Stream::Tcp(stream)), facts))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                let facts = Facts {
-                    remote: None,
-                    peer: Connection::new(None, None).to_field(),
-                    host: HeaderValue::from_static("localhost"),
-                };
+                let facts = Facts { remote: None, peer: Connection::new(None, None).to_field() };
                 Ok((Socket::new(Stream::Unix(stream)), facts))
             }
         }

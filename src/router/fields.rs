@@ -11,7 +11,7 @@ use http::request;
 use http::uri::{Parts, Uri};
 use http::{Method, Version};
 
-use crate::gateway::peer::OWN_PREFIX;
+use crate::gateway::peer::{Connection, OWN_PREFIX};
 
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -24,8 +24,6 @@ pub(super) struct Facts {
     pub(super) remote: Option<SocketAddr>,
     /// The field that tells the worker who the client is.
     pub(super) peer: (HeaderName, HeaderValue),
-    /// `Host` of a request without one, as HTTP/1.0 allows.
-    pub(super) host: HeaderValue,
 }
 
 impl fmt::Display for Facts {
@@ -46,14 +44,15 @@ pub(super) fn to_worker(head: &mut request::Parts, length: Option<u64>, facts: &
     }
     if let Some(authority) = head.uri.authority() {
         // RFC 9112 3.2.2: the authority of the target wins over Host.
-        let host = HeaderValue::from_str(authority.as_str()).unwrap_or_else(|_| facts.host.clone());
-        head.headers.insert(HOST, host);
+        if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+            head.headers.insert(HOST, host);
+        }
         head.uri = without_authority(&mut head.uri);
-    } else if !head.headers.contains_key(HOST) {
-        head.headers.insert(HOST, facts.host.clone());
     }
     let (name, value) = &facts.peer;
-    head.headers.insert(name.clone(), value.clone());
+    let is_old = head.version == Version::HTTP_10;
+    let value = if is_old { Connection::to_old(value) } else { value.clone() };
+    head.headers.insert(name.clone(), value);
     head.version = Version::HTTP_11;
     head.extensions.clear();
 }
@@ -119,15 +118,10 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::gateway::peer::Connection;
 
     fn facts() -> Facts {
         let remote = "192.0.2.7:4711".parse().unwrap();
-        Facts {
-            remote: None,
-            peer: Connection::new(Some(remote), Some(9090)).to_field(),
-            host: HeaderValue::from_static("127.0.0.1:9090"),
-        }
+        Facts { remote: None, peer: Connection::new(Some(remote), Some(9090)).to_field() }
     }
 
     /// What a worker gets, as sorted lines.
@@ -147,7 +141,7 @@ mod tests {
             .collect();
         lines.sort();
         let peers: Vec<_> = head.headers.get_all("x-liege-peer").iter().collect();
-        assert_eq!(peers, ["http 9090 192.0.2.7 4711"]);
+        assert_eq!(peers, ["http 9090 192.0.2.7 4711 old"]);
         (head.uri.to_string(), lines)
     }
 
@@ -178,7 +172,7 @@ mod tests {
                 &["host: a.example"],
             ),
             (&[host, ("x_liege_peer", "https"), ("x-liege_peer", "https")], None, &["host: a.example"]),
-            (&[], None, &["host: 127.0.0.1:9090"]),
+            (&[], None, &[]),
         ];
         for (fields, length, expected) in rows {
             assert_eq!(sent("/a?b", fields, *length), ("/a?b".to_owned(), lines(expected)), "{fields:?}");
