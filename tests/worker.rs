@@ -17,6 +17,7 @@ mod rules;
 mod streams;
 
 use std::io::Write as _;
+use std::time::{Duration, Instant};
 
 use liege::stats::scoreboard::Field;
 use liege::sys::process::{Exit, Signal};
@@ -111,6 +112,45 @@ fn a_drained_worker_finishes_its_request_and_answers_what_a_kept_connection_send
     assert!(answer.starts_with("http/1.1 200 ok") && answer.ends_with("slow"), "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
     assert_eq!(worker.wait(), Exit::Status(0));
+}
+
+#[test]
+fn a_drained_worker_waits_for_silent_connections_until_it_is_to_hurry() {
+    let (master, worker) = Master::with_worker(&interpreter(), HELLO, |_| {});
+    let [mut busy, mut silent] = [master.connect(), master.connect()];
+    for kept in [&mut busy, &mut silent] {
+        kept.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        assert!(read_response(kept).ends_with("hello /"));
+    }
+    let drained = Instant::now();
+    worker.drain();
+    assert!(matches!(worker.receive(), Some(FromWorker::Draining)));
+    // The pace of a client, not a wait for a state: its next request comes later than a hurried worker would stay.
+    std::thread::sleep(Duration::from_millis(2500));
+    busy.write_all(b"POST /later HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx").unwrap();
+    assert!(read_all(&mut busy).ends_with("hello /later"));
+    worker.hurry();
+    assert_eq!(read_all(&mut silent), "");
+    assert_eq!(worker.wait(), Exit::Status(0));
+    assert!(drained.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn a_malformed_body_is_the_client_s_fault() {
+    const APP: &str = r#"
+def application(environ, start_response):
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [])
+    return [body]
+"#;
+    let (master, _worker) = Master::with_worker(&interpreter(), APP, |_| {});
+    for (body, status) in [("3\r\nabc\r\n0\r\n\r\n", "200 OK"), ("3\r\nabc\r\nzz\r\n", "400 Bad Request")] {
+        let mut socket = master.connect();
+        let head = "POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+        socket.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        let answer = read_all(&mut socket);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{answer}");
+    }
 }
 
 #[test]

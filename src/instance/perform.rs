@@ -11,6 +11,7 @@ use super::event::{Effect, Event};
 use super::launch;
 use super::link::Link;
 use super::master::{Config, Master, Report};
+use super::roster::{Phase, SlotState};
 use super::stats_socket::StatsServer;
 use super::touch::Touched;
 use crate::config::address::{Listen, Protocol};
@@ -57,11 +58,7 @@ impl Master {
                     self.handle(Event::ForkFailed { slot, failure: error.into() });
                 }
             }
-            Effect::Drain { slot } => {
-                if let Some(worker) = self.children.workers.get(&slot) {
-                    worker.process.link.send(&ToWorker::Drain, &[]);
-                }
-            }
+            Effect::Drain { slot } => self.drain(slot),
             Effect::Kill { slot } => {
                 if let Some(worker) = self.children.workers.get(&slot) {
                     worker.process.kill();
@@ -97,6 +94,20 @@ impl Master {
             Effect::Ended { operation, outcome } => self.ended(operation, outcome),
             Effect::Tell(message) => self.tell(message),
             Effect::Exit { code, failure } => self.exit = Some((code, failure)),
+        }
+    }
+
+    /// Tells a worker to finish. Workers of one earlier generation may take their time for kept-alive connections,
+    /// but not while the instance stops, and not those of still earlier ones: they would fill the scoreboard.
+    fn drain(&self, slot: usize) {
+        let is_stopping = matches!(self.roster.phase, Phase::Stopping { .. });
+        let Some(worker) = self.children.workers.get(&slot) else { return };
+        worker.process.link.send(if is_stopping { &ToWorker::Hurry } else { &ToWorker::Drain }, &[]);
+        for (&other, earlier) in &self.children.workers {
+            let drains = self.roster.slots.get(other).is_some_and(|s| s.state == SlotState::Draining);
+            if drains && earlier.generation < worker.generation {
+                earlier.process.link.send(&ToWorker::Hurry, &[]);
+            }
         }
     }
 

@@ -158,6 +158,10 @@ pub(super) fn stop(roster: &mut Roster, mercy: Option<Duration>, now: Tick, out:
         out.push(Effect::Ended { operation: pending.operation, outcome: stopped() });
     }
     abandon_candidate(roster, stopped(), now, out);
+    let long_draining: Vec<usize> = (0..)
+        .zip(&roster.slots)
+        .filter_map(|(n, s)| (s.state == SlotState::Draining && s.forked && !s.routed).then_some(n))
+        .collect();
     let router_drains = match roster.router {
         Router::Ready { .. } => {
             roster.router = Router::Draining { deadline: Some(deadline) };
@@ -184,6 +188,8 @@ pub(super) fn stop(roster: &mut Roster, mercy: Option<Duration>, now: Tick, out:
     for slot in roster.slots.iter_mut().filter(|s| s.state == SlotState::Draining && s.forked) {
         slot.deadline = Some(slot.deadline.map_or(deadline, |own| own.min(deadline)));
     }
+    // They hear that it is a stop now.
+    out.extend(long_draining.into_iter().map(|slot| Effect::Drain { slot }));
 }
 
 /// Stops at once: everything is killed.

@@ -221,10 +221,14 @@ pub enum FromZygote {
 }
 
 /// Master → worker.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// Finish: accept nothing new, answer what is there, close, exit with status 0.
+    /// Finish: accept nothing new, answer what is there, close, exit with status 0. Others serve on, so there is time
+    /// for kept-alive connections to end by an answer.
     Drain,
+    /// The same, or after [`ToWorker::Drain`]: nobody will follow, or too many already finish. Connections that stay
+    /// silent are closed soon.
+    Hurry,
 }
 
 /// Worker → master.

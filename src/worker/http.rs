@@ -8,7 +8,6 @@ use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, HeaderValue};
@@ -31,8 +30,6 @@ use crate::sys::stream;
 
 /// A body up to this length is read before a thread is taken for its request.
 const PREFETCH_BYTES: u64 = 64 * 1024;
-/// How long an idle connection may still send a request when the worker finishes.
-const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 /// Where requests of a connection come from.
 #[derive(Debug)]
@@ -102,11 +99,14 @@ where
     if over {
         return;
     }
-    let in_time = tokio::time::timeout(DRAIN_GRACE, connection.as_mut()).await;
-    if in_time.is_err() {
-        connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
+    tokio::select! {
+        // What has come by then is answered.
+        biased;
+        _ = connection.as_mut() => return,
+        () = server.silence_over() => {}
     }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
 }
 
 /// The connection ends without an answer: the client is gone, or the application broke off.

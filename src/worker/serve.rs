@@ -141,25 +141,31 @@ impl Control {
     }
 
     async fn run(mut self) {
-        tokio::select! {
-            () = told(&self.channel) => {}
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
+        let order = tokio::select! {
+            order = told(&self.channel) => order,
+            _ = self.terminate.recv() => ToWorker::Hurry,
+            _ = self.interrupt.recv() => ToWorker::Hurry,
+            _ = self.hangup.recv() => ToWorker::Hurry,
+        };
         self.server.start_drain();
         self.server.host.tell(&FromWorker::Draining);
+        if order == ToWorker::Drain {
+            while told(&self.channel).await == ToWorker::Drain {}
+        }
+        self.server.hurry();
     }
 }
 
-/// Waits for the order to finish, or for the end of the master, which means the same.
-async fn told(channel: &AsyncFd<OwnedFd>) {
+/// Waits for the order to finish, or for the end of the master, after which nobody follows.
+async fn told(channel: &AsyncFd<OwnedFd>) -> ToWorker {
     while let Ok(mut ready) = channel.readable().await {
         match channel::receive::<ToWorker>(channel.get_ref()) {
-            Ok(Some((ToWorker::Drain, _)) | None) => return,
+            Ok(Some((order, _))) => return order,
+            Ok(None) => break,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => tracing::warn!("message from the master not understood: {error}"),
         }
     }
+    ToWorker::Hurry
 }

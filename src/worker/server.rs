@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 
 use super::host::Host;
 use super::job::Job;
@@ -19,6 +20,10 @@ use crate::stats::scoreboard::Field;
 
 /// How far away the near timer is.
 const PULSE: Duration = Duration::from_secs(1);
+/// How long an idle connection may still send a request when the worker finishes.
+const SILENCE: Duration = Duration::from_secs(15);
+/// The same when the worker is to hurry.
+const HURRIED_SILENCE: Duration = Duration::from_secs(2);
 
 /// What the I/O side and the application threads of a worker share.
 #[derive(Debug)]
@@ -38,6 +43,8 @@ pub(super) struct Server {
     pulses: AtomicUsize,
     is_draining: AtomicBool,
     drain: Notify,
+    is_hurried: AtomicBool,
+    hurry: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -67,6 +74,8 @@ impl Server {
             pulses: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
             drain: Notify::new(),
+            is_hurried: AtomicBool::new(false),
+            hurry: Notify::new(),
         }
     }
 
@@ -173,10 +182,28 @@ impl Server {
 
     /// Waits until the worker finishes.
     pub(super) async fn drained(&self) {
-        let mut notified = pin!(self.drain.notified());
-        notified.as_mut().enable();
-        if !self.is_draining() {
-            notified.await;
+        raised(&self.is_draining, &self.drain).await;
+    }
+
+    /// Has silent connections closed soon.
+    pub(super) fn hurry(&self) {
+        self.is_hurried.store(true, Ordering::Relaxed);
+        self.hurry.notify_waiters();
+    }
+
+    /// Waits, in a worker that finishes, until a connection that stayed silent all the time is to be closed. A client
+    /// may be sending on it at that very moment and would read the end of the connection, so there is patience as long
+    /// as successors serve; what a busy client sends in that time is answered, with `Connection: close`.
+    pub(super) async fn silence_over(&self) {
+        let mercy = Duration::from_secs(u64::from(self.host.spec.workers.reload_mercy_s));
+        // A request that comes last still has half of the mercy.
+        let patience = SILENCE.min(mercy / 2);
+        tokio::select! {
+            () = sleep(patience) => {}
+            () = async {
+                raised(&self.is_hurried, &self.hurry).await;
+                sleep(HURRIED_SILENCE).await;
+            } => {}
         }
     }
 
@@ -190,7 +217,7 @@ impl Server {
         self.handle.spawn(async move {
             loop {
                 let before = server.pulses.load(Ordering::Relaxed);
-                tokio::time::sleep(PULSE).await;
+                sleep(PULSE).await;
                 if server.pulses.compare_exchange(before, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                     return;
                 }
@@ -254,6 +281,15 @@ impl Drop for Held {
         let held = self.0.connections.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
         publish(&self.0, held);
         self.0.close_if_empty();
+    }
+}
+
+/// Waits for a flag that is set before those who wait for it are told.
+async fn raised(flag: &AtomicBool, told: &Notify) {
+    let mut notified = pin!(told.notified());
+    notified.as_mut().enable();
+    if !flag.load(Ordering::Relaxed) {
+        notified.await;
     }
 }
 

@@ -205,7 +205,15 @@ impl Drop for Master {
 impl Worker {
     /// Tells it to finish.
     pub(crate) fn drain(&self) {
-        channel::send(self.channel.as_ref().unwrap(), &ToWorker::Drain, &[]).unwrap();
+        self.send(ToWorker::Drain);
+    }
+
+    pub(crate) fn hurry(&self) {
+        self.send(ToWorker::Hurry);
+    }
+
+    fn send(&self, order: ToWorker) {
+        channel::send(self.channel.as_ref().unwrap(), &order, &[]).unwrap();
     }
 
     /// Its next message; `None` when it is gone.
