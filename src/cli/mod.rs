@@ -21,7 +21,7 @@ use command::{Command, Role};
 use exit::Exit;
 use paper::{complain, print};
 
-use crate::sys::signals;
+use crate::sys::{fd, signals};
 use crate::{instance, router};
 
 /// How liege is used.
@@ -34,6 +34,8 @@ pub const VERSION: &str = concat!("liege ", env!("CARGO_PKG_VERSION"), "\n");
 pub fn main() -> ExitCode {
     // A reader that hangs up is an error of a write, in every role.
     let _ = signals::ignore_sigpipe();
+    // Without procfs nothing else works either.
+    let _ = fd::keep_private();
     let mut arguments = std::env::args_os();
     let program = arguments.next().unwrap_or_default();
     let supervised = std::env::var_os("LIEGE_CHANNEL_FD").is_some();

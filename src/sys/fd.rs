@@ -1,7 +1,7 @@
 //! File descriptors: flags, numbers, and taking over those that were handed to this process by number.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
@@ -62,6 +62,24 @@ pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
     let owned = own(number);
     set_close_on_exec(&owned, true)?;
     Ok(owned)
+}
+
+/// Makes every descriptor above 2 that this process was started with close-on-exec, so that what the starter forgot
+/// to close reaches none of our children. Those that are meant for us can still be taken over.
+///
+/// # Errors
+/// Listing `/proc/self/fd`.
+pub fn keep_private() -> io::Result<()> {
+    let names = std::fs::read_dir("/proc/self/fd")?.map(|entry| entry.map(|entry| entry.file_name()));
+    let names = names.collect::<io::Result<Vec<_>>>()?;
+    for number in names.iter().filter_map(|name| name.to_str()?.parse::<RawFd>().ok()).filter(|&n| n > 2) {
+        // The listing's own descriptor is closed by now.
+        if let Ok(fd) = adopt(number) {
+            // Whose it is shows later.
+            let _ = fd.into_raw_fd();
+        }
+    }
+    Ok(())
 }
 
 /// Duplicates a descriptor that something else in this process owns, by its number, close-on-exec.
