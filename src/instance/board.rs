@@ -34,7 +34,7 @@ impl Master {
             new.set_total(total, old.total(total));
         }
         *self.board.borrow_mut() = Rc::clone(&new);
-        self.tell_emperor(&FromInstance::Scoreboard, &[new.fd()]);
+        self.tell_emperor(&FromInstance::Scoreboard, &[new.share()]);
     }
 
     /// Nothing is in the slot any more: what its worker counted is kept.

@@ -112,7 +112,7 @@ impl Master {
             own_operations: self.own_operations,
             lives: self.children.lives,
             replaced: self.replaced,
-            board: luggage.take_owned(self.scoreboard().fd().try_clone_to_owned()?)?,
+            board: luggage.take_owned(self.scoreboard().share().try_clone_to_owned()?)?,
             file: self.file.as_ref().map(|file| luggage.take(file)).transpose()?,
             emperor,
             output: [luggage.take(reader)?, luggage.take(writer)?],
@@ -245,7 +245,7 @@ pub(super) fn unpack(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
     };
-    master.tell_emperor(&hello, &[master.scoreboard().fd()]);
+    master.tell_emperor(&hello, &[master.scoreboard().share()]);
     master.tell_configured();
     if let Some(state) = master.roster.announced {
         master.tell_emperor(&FromInstance::State(state), &[]);

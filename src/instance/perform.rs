@@ -120,7 +120,7 @@ impl Master {
         let own: Vec<&Rc<Listener>> = served_by_workers(&config.sockets.listeners).collect();
         let board = self.scoreboard();
         let fds: Vec<BorrowedFd<'_>> =
-            std::iter::once(board.fd()).chain(own.iter().map(|l| l.as_fd())).collect();
+            std::iter::once(board.share()).chain(own.iter().map(|l| l.as_fd())).collect();
         let mut spec = Box::new(spec.clone());
         spec.workers.lazy_apps = lazy;
         let listeners = own.iter().map(|l| l.listen.clone()).collect();

@@ -249,7 +249,7 @@ fn master(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
     };
-    master.tell_emperor(&hello, &[master.scoreboard().fd()]);
+    master.tell_emperor(&hello, &[master.scoreboard().share()]);
     master.tell_configured();
     master.serve_statistics();
     master.show_title();

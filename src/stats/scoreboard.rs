@@ -123,9 +123,7 @@ impl Scoreboard {
         }
         let board =
             Self { memory: SharedWords::create("liege-scoreboard", words_for(slots, cores))?, slots, cores };
-        board.word(1).store(as_u64(slots), Ordering::Relaxed);
-        board.word(2).store(as_u64(cores), Ordering::Relaxed);
-        board.word(0).store(MAGIC, Ordering::Release);
+        board.share();
         Ok(board)
     }
 
@@ -146,7 +144,16 @@ impl Scoreboard {
         if fits { Ok(Self { memory, slots, cores }) } else { Err(invalid()) }
     }
 
-    /// The descriptor to pass to other processes.
+    /// The descriptor to pass to a process that opens it, with a header that is as it was made: whatever an
+    /// application wrote over it, its vassal can be reloaded.
+    pub fn share(&self) -> BorrowedFd<'_> {
+        self.word(1).store(as_u64(self.slots), Ordering::Relaxed);
+        self.word(2).store(as_u64(self.cores), Ordering::Relaxed);
+        self.word(0).store(MAGIC, Ordering::Release);
+        self.fd()
+    }
+
+    /// The descriptor itself.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.memory.fd()
@@ -382,6 +389,15 @@ mod tests {
         board.retire(0);
         assert_eq!(board.requests(), 11);
         assert_eq!(board.slot(0).unwrap().get(Field::Requests), 0);
+    }
+
+    #[test]
+    fn what_is_shared_again_can_be_opened_again() {
+        let board = Scoreboard::create(2, 1).unwrap();
+        board.memory.words().iter().for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
+        let open = |fd: BorrowedFd<'_>| Scoreboard::open(fd.try_clone_to_owned().unwrap(), false);
+        assert!(open(board.fd()).is_err());
+        assert_eq!(open(board.share()).unwrap().slots(), 2);
     }
 
     #[test]
