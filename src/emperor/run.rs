@@ -24,7 +24,7 @@ use super::{audit, record, reexec};
 use crate::config::emperor::EmperorSpec;
 use crate::config::instance::IdentitySpec;
 use crate::sys::user::Identity;
-use crate::sys::{background, clock, fd, limits, own, process, signals};
+use crate::sys::{background, clock, fd, limits, output, own, process, signals};
 use crate::wire::failure::Failure;
 use crate::wire::message::{OperationId, Policy};
 
@@ -110,7 +110,7 @@ fn drop_privileges(spec: &IdentitySpec) -> io::Result<()> {
 /// The log goes to the file, and the emperor to the background, if so asked. A later image has both already.
 fn open_log(spec: &EmperorSpec, first_image: bool) -> io::Result<()> {
     if let Some(path) = &spec.logto {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
+        let log = output::append(path)?;
         fd::replace(&log, 1)?;
         fd::replace(&log, 2)?;
     }

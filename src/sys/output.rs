@@ -1,17 +1,32 @@
 //! Files that we write at paths which others chose.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+use super::user::current_uid;
 
 /// Opens a file to write at its end, making it if need be. Never waits for a pipe's reader, never becomes our terminal.
 ///
 /// # Errors
-/// `open`.
+/// `open`, or, for root, a symbolic link that somebody else made.
 pub fn append(path: &Path) -> io::Result<File> {
-    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
-    OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(path)
+    let open = |flags: i32| {
+        let flags = flags | libc::O_NONBLOCK | libc::O_NOCTTY;
+        OpenOptions::new().append(true).create(true).mode(0o640).custom_flags(flags).open(path)
+    };
+    match open(libc::O_NOFOLLOW) {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {}
+        done => return done,
+    }
+    // Where logs are kept often belongs to whom they are about: his link would let root write anywhere.
+    let maker = fs::symlink_metadata(path)?.uid();
+    if current_uid() == 0 && maker != 0 {
+        let reason = format!("root follows no symbolic link that another user (uid {maker}) made");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    open(0)
 }
 
 /// Makes or replaces a small file's content, never through a symbolic link at the path's end.
@@ -28,4 +43,28 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         .custom_flags(flags)
         .open(path)?;
     file.write_all(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{lchown, symlink};
+
+    use super::*;
+
+    #[test]
+    fn root_appends_through_no_link_of_another_user() {
+        let home = tempfile::tempdir().unwrap();
+        let (link, target) = (home.path().join("log"), home.path().join("target"));
+        symlink(&target, &link).unwrap();
+        append(&link).unwrap().write_all(b"own").unwrap();
+        assert_eq!(fs::read(&target).unwrap(), b"own");
+        if current_uid() != 0 {
+            return;
+        }
+        lchown(&link, Some(65534), None).unwrap();
+        assert_eq!(append(&link).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        fs::remove_file(&link).unwrap();
+        symlink("/dev/null", &link).unwrap();
+        append(&link).unwrap();
+    }
 }
