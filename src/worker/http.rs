@@ -20,7 +20,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::feed::ReplyBody;
-use super::job::{Head, Job, Reply, RequestBody};
+use super::job::{Head, Job, Reply, RequestBody, Upload};
 use super::reply;
 use super::server::{Held, Server};
 use crate::gateway::peer::{Connection, Peer};
@@ -121,6 +121,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, NoAnswer> {
     let (parts, incoming) = request.into_parts();
+    let routed = matches!(*origin, Origin::Router);
     let body = match incoming.size_hint().exact() {
         Some(0) => RequestBody::Whole(Bytes::new()),
         // Who expects a 100 gets it when the application first reads.
@@ -130,10 +131,10 @@ async fn answer(
                 Err(_) => return refused(&watch),
             }
         }
-        _ => RequestBody::Streamed(incoming),
+        // The router waits for nothing but the worker, and a connection to it that is closed costs the worker.
+        _ => RequestBody::Streamed(Upload::new(incoming, routed.then(|| server.handle.clone()))),
     };
     let (sender, receiver) = reply::channel();
-    let routed = matches!(*origin, Origin::Router);
     let head = Head::Http(Box::new(parts), origin);
     server.push(Job { head, body, reply: Reply::Http(sender, watch) });
     let mut response = receiver.await.ok_or(NoAnswer)?;

@@ -1,18 +1,15 @@
 //! `wsgi.input`: the body of a request as a file.
 
-use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes, BytesMut};
-use hyper::body::{Body as _, Incoming};
+use bytes::{Bytes, BytesMut};
 use pyo3::exceptions::{PyOSError, PyStopIteration, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use super::exchange::Exchange;
-use super::job::RequestBody;
+use super::job::{RequestBody, Upload};
 use super::packet::PacketSocket;
 use super::waiter::Waiter;
 
@@ -31,7 +28,7 @@ pub(super) struct Body {
 #[derive(Debug)]
 enum Source {
     Ended,
-    Streamed(Incoming),
+    Streamed(Upload),
     Socket(u64, Arc<PacketSocket>),
     /// It broke off; every further read says so again.
     Broken(String),
@@ -42,7 +39,7 @@ impl Body {
     pub(super) fn new(body: RequestBody, waiter: Waiter) -> Self {
         let (held, source) = match body {
             RequestBody::Whole(bytes) => (bytes, Source::Ended),
-            RequestBody::Streamed(incoming) => (Bytes::new(), Source::Streamed(incoming)),
+            RequestBody::Streamed(upload) => (Bytes::new(), Source::Streamed(upload)),
             RequestBody::Socket(bytes, left, socket) => (bytes, Source::Socket(left, socket)),
         };
         Self { held: BytesMut::from(held), source, waiter }
@@ -74,7 +71,7 @@ impl Body {
         let piece = match &mut self.source {
             Source::Ended => return Ok(false),
             Source::Broken(reason) => Err(io::Error::other(reason.clone())),
-            Source::Streamed(incoming) => self.waiter.wait(next_piece(incoming)),
+            Source::Streamed(upload) => self.waiter.wait(upload.next()),
             Source::Socket(0, _) => Ok(None),
             Source::Socket(left, socket) => {
                 let before = self.held.len();
@@ -99,23 +96,6 @@ impl Body {
             Err(error) => {
                 self.source = Source::Broken(error.to_string());
                 Err(error)
-            }
-        }
-    }
-}
-
-/// The next data of a body; trailers are left out.
-async fn next_piece(incoming: &mut Incoming) -> io::Result<Option<Bytes>> {
-    loop {
-        match poll_fn(|cx| Pin::new(&mut *incoming).poll_frame(cx)).await {
-            None => return Ok(None),
-            Some(Err(error)) => return Err(io::Error::other(error)),
-            Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data()
-                    && data.has_remaining()
-                {
-                    return Ok(Some(data));
-                }
             }
         }
     }

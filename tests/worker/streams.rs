@@ -231,6 +231,13 @@ fn the_router_is_believed_and_clients_are_not() {
         (&ours).write_all(request).unwrap();
         assert!(read_response(&mut &ours).ends_with("\r\n\r\n192.0.2.1 https 443"));
     }
+    // A body that the application leaves unread costs the connection nothing: the next request comes on it.
+    let mut upload = b"POST /remote HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n".to_vec();
+    upload.resize(upload.len() + 900_000, b'x');
+    for _ in 0..3 {
+        (&ours).write_all(&upload).unwrap();
+        assert!(read_response(&mut &ours).starts_with("HTTP/1.1 200 OK\r\n"));
+    }
     let mut client = master.connect();
     client.write_all(request).unwrap();
     assert!(read_response(&mut client).ends_with(&format!("\r\n\r\n127.0.0.1 http {}", master.http.port())));
