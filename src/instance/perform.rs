@@ -102,7 +102,11 @@ impl Master {
     fn drain(&self, slot: usize) {
         let is_stopping = matches!(self.roster.phase, Phase::Stopping { .. });
         let Some(worker) = self.children.workers.get(&slot) else { return };
-        worker.process.link.send(if is_stopping { &ToWorker::Hurry } else { &ToWorker::Drain }, &[]);
+        // Always first: workers of every version know it.
+        worker.process.link.send(&ToWorker::Drain, &[]);
+        if is_stopping {
+            worker.process.link.send(&ToWorker::Hurry, &[]);
+        }
         for (&other, earlier) in &self.children.workers {
             let drains = self.roster.slots.get(other).is_some_and(|s| s.state == SlotState::Draining);
             if drains && earlier.generation < worker.generation {

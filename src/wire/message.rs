@@ -226,8 +226,8 @@ pub enum ToWorker {
     /// Finish: accept nothing new, answer what is there, close, exit with status 0. Others serve on, so there is time
     /// for kept-alive connections to end by an answer.
     Drain,
-    /// The same, or after [`ToWorker::Drain`]: nobody will follow, or too many already finish. Connections that stay
-    /// silent are closed soon.
+    /// After [`ToWorker::Drain`]: nobody will follow, or too many finish already. Connections that stay silent are
+    /// closed soon.
     Hurry,
 }
 
