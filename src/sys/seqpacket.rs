@@ -1,19 +1,15 @@
 //! Unix SEQPACKET sockets: whole messages with descriptors attached.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use nix::cmsg_space;
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg,
-    socketpair,
-};
+use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
 
 use super::fd;
 
-/// The most descriptors one message carries (`SCM_MAX_FD` is 253).
-pub const MAX_FDS: usize = 250;
+/// Room for the most descriptors that one message carries (`SCM_MAX_FD`, 253), and more.
+const CONTROL_WORDS: usize = 160;
 
 /// One message as it came: its bytes and the descriptors attached.
 #[derive(Debug)]
@@ -57,23 +53,8 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Resu
 /// its descriptors did not fit; such a message is lost.
 pub fn receive(socket: impl AsFd, limit_bytes: usize) -> io::Result<Option<Packet>> {
     let mut buffer = vec![0_u8; limit_bytes];
-    let mut space = cmsg_space!([RawFd; MAX_FDS]);
-    let (length, truncated, fds) = {
-        let mut slices = [IoSliceMut::new(&mut buffer)];
-        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
-        // Interrupted calls come back to the caller, who waits for readiness anyway.
-        let message = recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut slices, Some(&mut space), flags)?;
-        let mut fds = Vec::new();
-        for control in message.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(numbers) = control {
-                for number in numbers {
-                    fds.push(fd::adopt(number)?);
-                }
-            }
-        }
-        let cut = message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC);
-        (message.bytes, cut, fds)
-    };
+    // Interrupted calls come back to the caller, who waits for readiness anyway.
+    let (length, truncated, fds) = receive_into(socket.as_fd(), &mut buffer)?;
     if truncated {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "message longer than the limit"));
     }
@@ -82,6 +63,42 @@ pub fn receive(socket: impl AsFd, limit_bytes: usize) -> io::Result<Option<Packe
     }
     buffer.truncate(length);
     Ok(Some(Packet { bytes: buffer, fds }))
+}
+
+/// The length of a message, whether a part of it or of its descriptors was cut off, and the descriptors that came:
+/// of those that did not fit into this process's limit the others are here, and must not be lost to it.
+fn receive_into(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, bool, Vec<OwnedFd>)> {
+    let mut control = [0_u64; CONTROL_WORDS];
+    let mut bytes = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    // SAFETY: a structure of numbers and pointers that may all be zero.
+    #[expect(unsafe_code, reason = "the structure has private padding")]
+    let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+    header.msg_iov = &raw mut bytes;
+    header.msg_iovlen = 1;
+    header.msg_control = control.as_mut_ptr().cast();
+    header.msg_controllen = size_of_val(&control) as _;
+    // SAFETY: the header names `buffer` and `control` with their true lengths; both outlive the call.
+    #[expect(unsafe_code, reason = "nix's recvmsg loses the descriptors of a message that was cut off")]
+    let length = unsafe { libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_CMSG_CLOEXEC) };
+    let Ok(length) = usize::try_from(length) else { return Err(io::Error::last_os_error()) };
+    let mut fds = Vec::new();
+    // SAFETY: the kernel filled the header and its aligned control buffer; the macros walk within its length, and
+    // each number in an SCM_RIGHTS message is a descriptor that it just opened for us and nobody else knows.
+    #[expect(unsafe_code, reason = "reading control messages")]
+    unsafe {
+        let mut next = libc::CMSG_FIRSTHDR(&raw const header);
+        while let Some(message) = next.as_ref() {
+            if (message.cmsg_level, message.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                let length = message.cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
+                let numbers = libc::CMSG_DATA(next).cast::<RawFd>();
+                fds.extend(
+                    (0..length / size_of::<RawFd>()).map(|n| fd::own(numbers.add(n).read_unaligned())),
+                );
+            }
+            next = libc::CMSG_NXTHDR(&raw const header, next);
+        }
+    }
+    Ok((length, header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0, fds))
 }
 
 fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {

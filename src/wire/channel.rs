@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -170,7 +171,12 @@ fn decode<T: DeserializeOwned>(mut packet: seqpacket::Packet) -> io::Result<Rece
         Some((&INLINE, json)) => serde_json::from_slice(json)?,
         Some((&SPILLED, _)) => {
             let file = packet.fds.pop().ok_or_else(|| invalid("long message without its file"))?;
-            serde_json::from_slice(&memfd::read_all(file, MESSAGE_LIMIT_BYTES)?)?
+            // Anything but a memory file could make us wait.
+            let file = File::from(file);
+            if !memfd::size_is_sealed(&file) {
+                return Err(invalid("long message in something that is no sealed memory file"));
+            }
+            serde_json::from_slice(&memfd::read_all(file.into(), MESSAGE_LIMIT_BYTES)?)?
         }
         _ => return Err(invalid("message of an unknown form")),
     };
@@ -200,6 +206,25 @@ mod tests {
         let (a, b) = pair().unwrap();
         drop(a);
         assert!(receive::<String>(&b).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_too_much_costs_its_message_and_leaves_no_descriptor() {
+        let (a, b) = pair().unwrap();
+        let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let (reader, _writer) = io::pipe().unwrap();
+        let before = open();
+        let most = vec![reader.as_fd(); 253];
+        let long = vec![b' '; INLINE_LIMIT_BYTES + 2];
+        for (bytes, fds) in [(&b"i7"[..], &most[..]), (&long, &most), (b"m", &most), (b"m", &[])] {
+            seqpacket::send(&a, bytes, fds).unwrap();
+            match receive::<u32>(&b) {
+                Ok(received) => assert_eq!(received.unwrap().1.len(), 253),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::InvalidData),
+            }
+        }
+        // Other tests open and close a few meanwhile.
+        assert!(open() < before + 100);
     }
 
     #[tokio::test]
