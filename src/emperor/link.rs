@@ -116,7 +116,9 @@ impl Listener {
                 },
                 () = queued.notified() => continue,
             };
-            left = left.saturating_sub(1);
+            // Its descriptors are ours until the emperor gets to it.
+            let held = message.as_ref().map_or(0, |message| message.as_ref().map_or(0, |(_, fds)| fds.len()));
+            left = left.saturating_sub(u32::try_from(held).unwrap_or(MESSAGES)).saturating_sub(1);
             match message {
                 Ok(Some(message)) => self.tell(Some(message)).await,
                 Err(error) if is_its_fault(&error) => {
