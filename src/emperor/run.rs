@@ -63,7 +63,8 @@ where
     process::set_child_subreaper().map_err(step("become a child sub-reaper"))?;
     let own_limit = own::raise_descriptor_limit().map_err(step("raise the limit of descriptors"))?;
     if let Some(pidfile) = &spec.pidfile {
-        std::fs::write(pidfile, format!("{}\n", std::process::id())).map_err(step("write the pid file"))?;
+        let pid = format!("{}\n", std::process::id());
+        output::replace(pidfile, pid.as_bytes()).map_err(step("write the pid file"))?;
     }
     drop_privileges(&spec.identity).map_err(step("drop privileges"))?;
     let launcher = Launcher {

@@ -67,4 +67,15 @@ mod tests {
         symlink("/dev/null", &link).unwrap();
         append(&link).unwrap();
     }
+
+    #[test]
+    fn a_file_is_replaced_and_never_what_a_link_leads_to() {
+        let home = tempfile::tempdir().unwrap();
+        let (link, target) = (home.path().join("pid"), home.path().join("target"));
+        replace(&target, b"longer").unwrap();
+        replace(&target, b"42").unwrap();
+        symlink(&target, &link).unwrap();
+        assert_eq!(replace(&link, b"7").unwrap_err().raw_os_error(), Some(libc::ELOOP));
+        assert_eq!(fs::read(&target).unwrap(), b"42");
+    }
 }
