@@ -191,6 +191,7 @@ const fn state(state: fleet::State) -> views::State {
         fleet::State::Reloading { .. } => views::State::Reloading,
         fleet::State::Stopping => views::State::Stopping,
         fleet::State::Resting { .. } => views::State::Resting,
+        fleet::State::Broken => views::State::Broken,
         fleet::State::Stopped => views::State::Stopped,
     }
 }
@@ -212,11 +213,16 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment) -> Option<Stri
         }
         fleet::State::Stopped => Some("stopped by an operator".to_owned()),
         fleet::State::Reloading { operation } => fleet.operation(operation).map(|o| o.why.clone()),
+        fleet::State::Broken => failure,
         fleet::State::Starting | fleet::State::Up { .. } | fleet::State::Stopping => None,
     };
     let broken_file = vassal.config_error.as_ref().map(|error| {
-        let serving = if vassal.serves() { "; serving with the configuration before it" } else { "" };
-        format!("the file does not work: {}{serving}", first_mistake(error))
+        let follows = match vassal.state {
+            fleet::State::Broken => "; it is tried again when the file changes",
+            _ if vassal.serves() => "; serving with the configuration before it",
+            _ => "",
+        };
+        format!("the file does not work: {}{follows}", first_mistake(error))
     });
     let rolled_back = match vassal.last_reload.as_ref().map(|reload| &reload.ending) {
         Some(Some(Ending::RolledBack(failure))) => {
@@ -356,12 +362,14 @@ mod tests {
                 Some("the last reload was rolled back: boom"),
             ),
             (
-                State::Resting { until: Tick::from_ms(0), attempts: 1 },
+                State::Broken,
                 |v| {
                     v.config_error =
                         Some(Failure { diagnostics: vec![a_mistake()], ..Failure::new("refused") })
                 },
-                Some("the file does not work: line 2: processes: wrong"),
+                Some(
+                    "the file does not work: line 2: processes: wrong; it is tried again when the file changes",
+                ),
             ),
             (State::Reloading { operation: 3 }, |_| {}, Some("touched")),
         ];

@@ -140,6 +140,8 @@ pub enum State {
     Stopping,
     /// It failed and is tried again later.
     Resting,
+    /// Its file has mistakes: it is tried again when the file changes, or when an operator asks.
+    Broken,
     /// An operator stopped it.
     Stopped,
 }
@@ -156,6 +158,7 @@ impl State {
             Self::Reloading => "reloading",
             Self::Stopping => "stopping",
             Self::Resting => "resting",
+            Self::Broken => "broken",
             Self::Stopped => "stopped",
         }
     }

@@ -108,7 +108,7 @@ fn table(vassals: &[Vassal], paper: Paper, now: SystemTime) -> String {
 const fn tone(vassal: &Vassal) -> Tone {
     match vassal.state {
         State::Up if vassal.config_error.is_none() => Tone::Good,
-        State::Resting | State::NoApp => Tone::Bad,
+        State::Resting | State::Broken | State::NoApp => Tone::Bad,
         State::Up
         | State::Waiting
         | State::Starting
@@ -140,7 +140,7 @@ fn trouble(vassal: &Vassal, paper: Paper) -> String {
     let rolled_back = vassal.last_reload.as_ref().filter(|reload| reload.outcome == Outcome::RolledBack);
     let failure = match (&vassal.config_error, vassal.state, rolled_back) {
         (Some(error), ..) => Some(error),
-        (None, State::Resting | State::NoApp, _) => vassal.last_failure.as_ref(),
+        (None, State::Resting | State::Broken | State::NoApp, _) => vassal.last_failure.as_ref(),
         (None, _, Some(reload)) => reload.failure.as_ref(),
         (None, ..) => None,
     };

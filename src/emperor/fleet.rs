@@ -174,6 +174,8 @@ pub enum State {
         /// Failures in a row.
         attempts: u32,
     },
+    /// Its file has mistakes: only a change of the file, or an operator, has it tried again.
+    Broken,
     /// An operator stopped it; only an operator, or a new file of that name, starts it again.
     Stopped,
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::fleet::FileIdentity;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::tick::Tick;
@@ -33,6 +34,9 @@ pub struct Life {
     pub(super) leaving: Option<Leaving>,
     /// Whether the master was reaped; what remains is its children.
     pub(super) reaped: bool,
+    /// The file as it was given to it at its launch.
+    #[serde(default)]
+    pub(super) file: Option<FileIdentity>,
     /// What it failed with.
     pub(super) failure: Option<Failure>,
     /// The configuration of a replacement that has not taken over yet.
@@ -62,6 +66,11 @@ impl Leaving {
 }
 
 impl Life {
+    /// Whether it failed at its file, which fails every time: all else may heal by itself.
+    pub(super) fn has_mistakes(&self) -> bool {
+        self.ready.is_none() && self.failure.as_ref().is_some_and(|failure| !failure.diagnostics.is_empty())
+    }
+
     /// A life that is about to be launched.
     pub(super) const fn new(id: LifeId, now: Tick, epoch_ms: u64) -> Self {
         Self {
@@ -75,6 +84,7 @@ impl Life {
             version: None,
             leaving: None,
             reaped: false,
+            file: None,
             failure: None,
             configured: None,
         }

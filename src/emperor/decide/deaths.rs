@@ -57,6 +57,7 @@ impl Turn<'_> {
         // A failure was told when it came; the log says only what follows.
         let told = life.pid.is_some();
         let end = if told { death(vassal, None).message } else { how.message.clone() };
+        let mistaken = life.file.filter(|_| life.has_mistakes());
         // What ran dies with it; what waited is done by the next life, which reads the newest file.
         let waiting = vassal.plan.reload.take();
         let reexec = vassal.plan.reexec.take();
@@ -103,6 +104,14 @@ impl Turn<'_> {
         if vassal.plan.removed || vassal.plan.stopped || stopping {
             vassal.state = State::Stopping;
             return self.gone(id);
+        }
+        if let Some(file) = mistaken {
+            if file == vassal.identity && waiting.is_none() {
+                vassal.state = State::Broken;
+                return self.warn(Some(id), format!("{end}; it waits for a change of its file"));
+            }
+            // What it read is not what is there now.
+            return self.queue(id);
         }
         vassal.attempts = attempts;
         vassal.restarts += u64::from(started);

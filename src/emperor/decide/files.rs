@@ -84,7 +84,7 @@ impl Turn<'_> {
         let Some(vassal) = self.vassal(id) else { return };
         vassal.attempts = 0;
         match vassal.state {
-            State::Resting { .. } => {
+            State::Resting { .. } | State::Broken => {
                 self.tell(Some(id), "its file changed: tried again at once");
                 self.queue(id);
             }

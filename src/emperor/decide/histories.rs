@@ -49,6 +49,7 @@ fn manners() -> impl Strategy<Value = Manners> {
         Start::Serves,
         Start::FailsToLaunch,
         Start::Exits(1),
+        Start::Mistaken,
         Start::Hangs,
         Start::Crashes { after_ms: 30 },
     ]);

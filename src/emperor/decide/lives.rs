@@ -36,6 +36,7 @@ impl Turn<'_> {
         vassal.identity = identity;
         if let Some(life) = vassal.lives_mut().find(|known| known.id == life) {
             life.pid = Some(pid);
+            life.file = Some(identity);
         }
     }
 

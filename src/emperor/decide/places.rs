@@ -80,7 +80,7 @@ impl Turn<'_> {
                     self.send_reload(id, operation);
                 }
             }
-            State::Stopping | State::Resting { .. } | State::Stopped => {}
+            State::Stopping | State::Resting { .. } | State::Broken | State::Stopped => {}
         }
     }
 
@@ -180,7 +180,7 @@ impl Turn<'_> {
                     let part = self.begin(OperationKind::Reload, Some(&id), Some(parent), "reload of all");
                     self.want_reload(&id, part);
                 }
-                State::Resting { .. } => {
+                State::Resting { .. } | State::Broken => {
                     let part = self.begin(OperationKind::Reload, Some(&id), Some(parent), "reload of all");
                     self.start_for(&id, part);
                 }

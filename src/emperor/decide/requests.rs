@@ -77,7 +77,7 @@ impl Turn<'_> {
                 self.want_reload(id, operation);
                 Ok(operation)
             }
-            State::Waiting | State::Resting { .. } => {
+            State::Waiting | State::Resting { .. } | State::Broken => {
                 let operation = self.begin(OperationKind::Reload, Some(id), None, who);
                 self.start_for(id, operation);
                 Ok(operation)
@@ -108,7 +108,7 @@ impl Turn<'_> {
             State::Stopping if !self.vassal(id).is_some_and(|vassal| vassal.plan.stopped) => {
                 Err(conflict(id, "stops by itself, and is started again then"))
             }
-            State::Stopped | State::Resting { .. } | State::Stopping => {
+            State::Stopped | State::Resting { .. } | State::Broken | State::Stopping => {
                 let operation = self.begin(OperationKind::Start, Some(id), None, who);
                 self.start_for(id, operation);
                 Ok(operation)
@@ -159,6 +159,12 @@ impl Turn<'_> {
     }
 
     fn reexec_all(&mut self, parent: OperationId) {
+        // Another version may understand what this one did not.
+        let broken = self.fleet.vassals.iter().filter(|(_, vassal)| vassal.state == State::Broken);
+        let broken: Vec<String> = broken.map(|(id, _)| id.clone()).collect();
+        for id in broken {
+            self.queue(&id);
+        }
         let running: Vec<String> =
             self.fleet.vassals.iter().filter(|(_, v)| v.serves()).map(|(id, _)| id.clone()).collect();
         for id in running {

@@ -137,6 +137,30 @@ fn a_crash_loop_rests_longer_and_longer_and_a_touch_ends_the_rest() {
 }
 
 #[test]
+fn a_file_with_mistakes_waits_for_its_change_or_an_operator() {
+    let mut world = World::new(4);
+    world.behave("a.ini", Manners { start: Start::Mistaken, ..Manners::default() });
+    world.write("a.ini");
+    world.run_for(600_000);
+    assert_eq!(world.launches_of("a.ini"), [0]);
+    assert_eq!(world.state("a.ini"), Some(State::Broken));
+    assert_eq!(world.vassal("a.ini").restarts, 0);
+    assert!(world.vassal("a.ini").config_error.is_some());
+    let asked = world.ask(reload("a.ini")).unwrap();
+    world.run_for(100);
+    assert_eq!(world.launches_of("a.ini").len(), 2);
+    assert!(matches!(world.fleet.operation(asked).unwrap().ending, Some(Ending::Failed(_))));
+    // Changed while the mistakes are being read.
+    world.write("a.ini");
+    world.run_for(10);
+    world.behave("a.ini", Manners::default());
+    world.write("a.ini");
+    world.run_for(200);
+    assert!(world.is_up("a.ini"), "{:?}", world.log);
+    assert_eq!(world.launches_of("a.ini").len(), 4);
+}
+
+#[test]
 fn serving_briefly_forgives_once_and_serving_long_forgives_all() {
     let mut world = World::new(4);
     world.behave(

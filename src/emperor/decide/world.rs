@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::{decide, hang_up, request};
+use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::emperor::event::{Effect, Event, News};
 use crate::emperor::fleet::{Ending, ExitKind, FileIdentity, Fleet, Phase, Rules, State, Vassal};
 use crate::emperor::handle::{Refusal, Request};
@@ -37,6 +38,7 @@ pub(super) enum Start {
     Serves,
     FailsToLaunch,
     Exits(i32),
+    Mistaken,
     Hangs,
     Crashes { after_ms: u64 },
 }
@@ -307,14 +309,26 @@ impl World {
                     self.news(load_ms + after_ms, life, exit);
                 }
             }
-            Start::Exits(status) => {
-                let failure = Failure::new("no app");
-                self.news(load_ms, life, News::Said(FromInstance::Failed(failure)));
-                let exit = News::Exited { exit: ExitKind::Status(status), survivors: false };
-                self.news(load_ms, life, exit);
+            Start::Exits(status) => self.fail(life, load_ms, Failure::new("no app"), status),
+            Start::Mistaken => {
+                let mistake = Diagnostic {
+                    severity: Severity::Error,
+                    file: "a.ini".to_owned(),
+                    line: Some(1),
+                    option: None,
+                    message: "wrong".to_owned(),
+                    suggestion: None,
+                };
+                let failure = Failure { diagnostics: vec![mistake], ..Failure::new("mistakes") };
+                self.fail(life, load_ms, failure, 1);
             }
             Start::Hangs | Start::FailsToLaunch => {}
         }
+    }
+
+    fn fail(&mut self, life: LifeId, ms: u64, failure: Failure, status: i32) {
+        self.news(ms, life, News::Said(FromInstance::Failed(failure)));
+        self.news(ms, life, News::Exited { exit: ExitKind::Status(status), survivors: false });
     }
 
     fn send(&mut self, life: LifeId, message: &ToInstance) {
@@ -372,7 +386,10 @@ impl World {
                 "{said}: {id} leaves without end"
             );
             assert!(vassal.next.is_none() || vassal.current.is_some(), "{said}: {id} has only a replacement");
-            let idle = matches!(vassal.state, State::Waiting | State::Resting { .. } | State::Stopped);
+            let idle = matches!(
+                vassal.state,
+                State::Waiting | State::Resting { .. } | State::Broken | State::Stopped
+            );
             assert!(!idle || vassal.current.is_none(), "{said}: {id} is {:?} and runs", vassal.state);
             assert!(
                 idle || vassal.state == State::Stopping || vassal.current.is_some(),
