@@ -4,14 +4,17 @@ use super::guard::Grant;
 use super::show::rfc3339;
 use super::views::{Running, Totals, Worker, WorkerState};
 use crate::stats::scoreboard::{CoreField, Field, Scoreboard, Slot, Total};
+use crate::sys::own;
 use crate::trace::escaped;
 
 /// How many threads of one vassal are looked at, so that a hostile scoreboard costs the emperor no time.
 const CORES_LIMIT: usize = 16_384;
+/// For how many processes of one vassal the kernel is asked how large they are.
+const SIZES_LIMIT: usize = 512;
 
-/// The counters of an instance, workers that are gone included.
+/// The counters of the instance of this master, workers that are gone included.
 #[must_use]
-pub fn totals(board: &Scoreboard) -> Totals {
+pub fn totals(board: &Scoreboard, master: Option<u32>) -> Totals {
     let mut totals = Totals {
         requests: board.total(Total::Requests),
         exceptions: board.total(Total::Exceptions),
@@ -20,7 +23,7 @@ pub fn totals(board: &Scoreboard) -> Totals {
         log_lines_dropped: board.total(Total::LogLinesDropped),
         ..Totals::default()
     };
-    for slot in slots(board) {
+    for (number, slot) in slots(board).enumerate() {
         let one = Totals {
             workers: 1,
             busy: u64::from(slot.is_busy()),
@@ -28,7 +31,7 @@ pub fn totals(board: &Scoreboard) -> Totals {
             exceptions: slot.get(Field::Exceptions),
             tx_bytes: slot.get(Field::TxBytes),
             running_us: slot.get(Field::RunningUs),
-            rss_bytes: slot.get(Field::RssBytes),
+            rss_bytes: size(number, slot, master).1,
             log_lines_dropped: 0,
         };
         totals = sum(&totals, &one);
@@ -51,10 +54,12 @@ pub fn sum(a: &Totals, b: &Totals) -> Totals {
     }
 }
 
-/// The workers, by number and generation.
+/// The workers of this master, by number and generation.
 #[must_use]
-pub fn workers(board: &Scoreboard, now_us: u64, grant: Grant) -> Vec<Worker> {
-    let mut workers: Vec<Worker> = slots(board).map(|slot| worker(slot, now_us, grant)).collect();
+pub fn workers(board: &Scoreboard, master: Option<u32>, now_us: u64, grant: Grant) -> Vec<Worker> {
+    let all = slots(board).enumerate();
+    let mut workers: Vec<Worker> =
+        all.map(|(number, slot)| worker(slot, size(number, slot, master), now_us, grant)).collect();
     workers.sort_by_key(|worker| (worker.id, worker.generation));
     workers
 }
@@ -65,7 +70,15 @@ fn slots(board: &Scoreboard) -> impl Iterator<Item = Slot<'_>> {
     board.iter().take(limit.max(1)).filter(|slot| slot.get(Field::WorkerId) != 0)
 }
 
-fn worker(slot: Slot<'_>, now_us: u64, grant: Grant) -> Worker {
+/// Virtual and resident size of a worker, by the kernel. The pid is the vassal's word: only processes of the master's
+/// group are asked for.
+fn size(number: usize, slot: Slot<'_>, master: Option<u32>) -> (u64, u64) {
+    let pid = u32::try_from(slot.get(Field::Pid)).ok().filter(|pid| *pid > 0 && number < SIZES_LIMIT);
+    let own = pid.filter(|pid| master.is_some() && own::group_of(*pid) == master);
+    own.and_then(own::size_of).unwrap_or_default()
+}
+
+fn worker(slot: Slot<'_>, (vsz_bytes, rss_bytes): (u64, u64), now_us: u64, grant: Grant) -> Worker {
     let running = running(slot, now_us, grant);
     Worker {
         id: slot.get(Field::WorkerId),
@@ -82,8 +95,8 @@ fn worker(slot: Slot<'_>, now_us: u64, grant: Grant) -> Worker {
         tx_bytes: slot.get(Field::TxBytes),
         running_us: slot.get(Field::RunningUs),
         average_us: slot.get(Field::AverageUs),
-        rss_bytes: slot.get(Field::RssBytes),
-        vsz_bytes: slot.get(Field::VszBytes),
+        rss_bytes,
+        vsz_bytes,
         connections: slot.get(Field::Connections),
         startup_ms: slot.get(Field::StartupMs),
         spawns: slot.get(Field::RespawnCount),
@@ -130,7 +143,7 @@ mod tests {
 
     #[test]
     fn counters_are_those_of_all_workers_there_ever_were() {
-        let totals = totals(&board());
+        let totals = totals(&board(), None);
         assert_eq!((totals.workers, totals.busy, totals.requests), (3, 1, 130));
         assert_eq!(sum(&totals, &totals).requests, 260);
         let full = Totals { requests: u64::MAX, ..totals };
@@ -138,9 +151,23 @@ mod tests {
     }
 
     #[test]
+    fn sizes_are_those_of_processes_that_are_the_vassals() {
+        let board = Scoreboard::create(1, 1).unwrap();
+        let slot = board.slot(0).unwrap();
+        slot.set(Field::WorkerId, 1);
+        slot.set(Field::Pid, std::process::id().into());
+        let group = own::group_of(std::process::id());
+        assert!(totals(&board, group).rss_bytes > 0);
+        assert!(workers(&board, group, 0, Grant::Read)[0].vsz_bytes > 0);
+        assert_eq!(totals(&board, Some(u32::MAX)).rss_bytes, 0);
+        slot.set(Field::Pid, 0);
+        assert_eq!(totals(&board, group).rss_bytes, 0);
+    }
+
+    #[test]
     fn workers_are_sorted_and_show_requests_to_operators_only() {
         let board = board();
-        let workers = workers(&board, 5_250_000, Grant::Operate);
+        let workers = workers(&board, None, 5_250_000, Grant::Operate);
         let brief: Vec<_> = workers.iter().map(|w| (w.id, w.generation, w.state)).collect();
         assert_eq!(
             brief,
@@ -148,6 +175,6 @@ mod tests {
         );
         let expected = Running { core: 1, for_ms: 250, request: Some("GET /a\\x1b\u{fffd}".into()) };
         assert_eq!(workers[1].running, [expected]);
-        assert_eq!(super::workers(&board, 0, Grant::Read)[1].running[0].request, None);
+        assert_eq!(super::workers(&board, None, 0, Grant::Read)[1].running[0].request, None);
     }
 }

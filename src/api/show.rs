@@ -83,7 +83,9 @@ pub fn detail(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment) -> views::
             at: rfc3339(exit.at_epoch_ms),
             how: exit.how.to_string(),
         }),
-        workers: board.map(|b| counters::workers(b, moment.now_us, moment.grant)).unwrap_or_default(),
+        workers: board
+            .map(|b| counters::workers(b, vassal.pid(), moment.now_us, moment.grant))
+            .unwrap_or_default(),
         log: (moment.grant == Grant::Operate).then(|| {
             let line =
                 |l: &fleet::LogLine| views::LogLine { at: rfc3339(l.at_epoch_ms), text: l.text.clone() };
@@ -164,7 +166,11 @@ fn vassal(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment) -> views::Vass
         pid: vassal.pid(),
         since: vassal.current.as_ref().map(|life| rfc3339(life.started_epoch_ms)),
         sockets: vassal.spec.iter().flat_map(|spec| &spec.listen).map(socket).collect(),
-        totals: vassal.scoreboard.as_deref().map(counters::totals).unwrap_or_default(),
+        totals: vassal
+            .scoreboard
+            .as_deref()
+            .map(|board| counters::totals(board, vassal.pid()))
+            .unwrap_or_default(),
         root: runs_as_root(vassal, moment),
         config_error: vassal.config_error.clone(),
         last_failure: vassal.last_failure.clone(),
@@ -257,8 +263,10 @@ fn vassal_stats(vassal: &fleet::Vassal, moment: &Moment) -> views::VassalStats {
         generation: board.map_or(0, |b| b.total(Total::Generation)),
         restarts: vassal.restarts,
         reloads: vassal.reloads,
-        totals: board.map(counters::totals).unwrap_or_default(),
-        workers: board.map(|b| counters::workers(b, moment.now_us, moment.grant)).unwrap_or_default(),
+        totals: board.map(|board| counters::totals(board, vassal.pid())).unwrap_or_default(),
+        workers: board
+            .map(|b| counters::workers(b, vassal.pid(), moment.now_us, moment.grant))
+            .unwrap_or_default(),
     }
 }
 

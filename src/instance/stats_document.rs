@@ -1,7 +1,6 @@
 //! uWSGI's stats document: its keys in its order, so that its tools work unchanged. Variables of requests stay empty.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::rc::Rc;
@@ -12,6 +11,7 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 use super::bind::Listener;
 use crate::config::address::Protocol;
 use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
+use crate::sys::own;
 use crate::sys::{socket, user};
 
 /// The locks that uWSGI lists; there are none here, and their keys stay for the tools.
@@ -151,7 +151,7 @@ impl Worker {
         let get = |field| slot.map_or(0, |s| s.get(field));
         let tally = facts.tallies.get(&id).copied().unwrap_or_default();
         let pid = get(Field::Pid);
-        let (vsz, rss) = sizes(pid).unwrap_or((0, 0));
+        let (vsz, rss) = u32::try_from(pid).ok().and_then(own::size_of).unwrap_or_default();
         let threads = usize::try_from(facts.threads).unwrap_or(1);
         let cores = slot.map(|s| s.iter_cores().take(threads).collect::<Vec<_>>()).unwrap_or_default();
         Self {
@@ -237,16 +237,6 @@ impl CoreEntry {
             req_info: RequestInfo { request_start: busy.then(|| core.get(CoreField::StartedEpochS)) },
         }
     }
-}
-
-/// Virtual and resident size in bytes.
-fn sizes(pid: u64) -> Option<(u64, u64)> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let kilobytes = |name: &str| -> Option<u64> {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.trim().trim_end_matches(" kB").parse::<u64>().ok()?.checked_mul(1024)
-    };
-    Some((kilobytes("VmSize:")?, kilobytes("VmRSS:")?))
 }
 
 /// Tabs, a key to each line, and no space after the colon.

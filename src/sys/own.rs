@@ -54,6 +54,16 @@ pub fn children() -> io::Result<Vec<u32>> {
     Ok(pids)
 }
 
+/// How large a process is, in bytes: virtual and resident. `None`: it is gone.
+#[must_use]
+pub fn size_of(pid: u32) -> Option<(u64, u64)> {
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
+    let page = u64::try_from(page).ok()?;
+    let pages = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let mut sizes = pages.split(' ').map_while(|n| n.parse::<u64>().ok()?.checked_mul(page));
+    Some((sizes.next()?, sizes.next()?))
+}
+
 /// The process group of a process.
 #[must_use]
 pub fn group_of(pid: u32) -> Option<u32> {
@@ -93,10 +103,12 @@ mod tests {
             .unwrap();
         assert!(children().unwrap().contains(&child.pid()));
         assert_eq!(group_of(child.pid()), Some(child.pid()));
+        // The kernel's count of few resident pages is not exact.
+        assert!(size_of(child.pid()).unwrap().0 > 0);
         set_descriptor_limit(child.pid(), 77).unwrap();
         drop(writer);
         assert_eq!(io::read_to_string(said).unwrap(), "77\n");
         wait(&child).unwrap();
-        assert_eq!(group_of(child.pid()), None);
+        assert_eq!((group_of(child.pid()), size_of(child.pid())), (None, None));
     }
 }
