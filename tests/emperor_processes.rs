@@ -123,7 +123,7 @@ fn failures_rest_and_stubborn_ones_are_killed() {
     stage.until("bad.ini", "Resting");
     stage.until("bad.ini", "restarts=2");
     stage.until("deaf.ini", "Up");
-    assert!(stage.log().contains("[bad.ini] it fails as told"));
+    assert!(stage.log().contains("[bad.ini] its master ended: exit status 22"));
     stage.write("bad.ini", "");
     stage.until("bad.ini", "Up");
     let deaf = stage.pid("deaf.ini");

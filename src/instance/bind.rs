@@ -1,7 +1,7 @@
 //! The sockets of a configuration: taken over where they exist, bound where not.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use crate::config::address::{Address, Listen, Protocol};
@@ -95,16 +95,16 @@ fn bind_each(
     have: &[Rc<Listener>],
     purpose: Use,
 ) -> Result<Vec<Rc<Listener>>, Failure> {
-    let bind_one = |listen: &Listen| {
+    let bind_one = |(number, listen): (usize, &Listen)| {
         if let Some(found) = have.iter().find(|l| l.listen.address == listen.address) {
             return reuse(found, listen, spec.backlog);
         }
-        let bound = bind(listen, spec, purpose);
+        let bound = bind(number, listen, spec, purpose);
         bound.map(Rc::new).map_err(|error| {
             Failure::new(format!("cannot listen on {}: {error}", listen.address)).with_hint(advice(&error))
         })
     };
-    wanted.iter().map(bind_one).collect()
+    wanted.iter().enumerate().map(bind_one).collect()
 }
 
 fn reuse(found: &Rc<Listener>, listen: &Listen, backlog: u32) -> Result<Rc<Listener>, Failure> {
@@ -117,7 +117,7 @@ fn reuse(found: &Rc<Listener>, listen: &Listen, backlog: u32) -> Result<Rc<Liste
     Ok(Rc::new(Listener { listen: listen.clone(), socket, file: found.file }))
 }
 
-fn bind(listen: &Listen, spec: &InstanceSpec, purpose: Use) -> io::Result<Listener> {
+fn bind(number: usize, listen: &Listen, spec: &InstanceSpec, purpose: Use) -> io::Result<Listener> {
     let socket = match &listen.address {
         Address::Tcp { host, port } => socket::listen_tcp(socket::resolve(host, *port)?, spec.backlog)?,
         Address::Abstract(name) => socket::listen_abstract(name, spec.backlog)?,
@@ -135,7 +135,12 @@ fn bind(listen: &Listen, spec: &InstanceSpec, purpose: Use) -> io::Result<Listen
             }
         }
         (Use::Requests, protocol) => {
-            tracing::info!("uwsgi socket bound to {kind} address {name} ({protocol:?})");
+            let fd = listener.as_fd().as_raw_fd();
+            if protocol == Protocol::Router {
+                tracing::info!("uWSGI http bound on {name} fd {fd}");
+            } else {
+                tracing::info!("uwsgi socket {number} bound to {kind} address {name} fd {fd}");
+            }
             if open && protocol == Protocol::Uwsgi {
                 tracing::warn!(
                     "the uwsgi socket {name} can be reached from other hosts: who reaches it sets request variables"

@@ -60,7 +60,7 @@ impl Master {
                     let seconds = startup_ms / 1000;
                     let pid = zygote_pid(self, id);
                     tracing::info!(
-                        "WSGI app 0 (mountpoint='') ready in {seconds} seconds on interpreter 0x0 pid: {pid} (default app)"
+                        "WSGI app 0 (mountpoint='') ready in {seconds} seconds pid: {pid} (default app)"
                     );
                 }
                 if let Some(failure) = &failure {
@@ -141,7 +141,7 @@ impl Master {
                 tracing::info!("the application asked to stop");
                 self.handle(Event::Stop { mercy: None });
             }
-            // The loop looks at the scoreboard after every message.
+            // The loop looks at the scoreboard for the earliest deadline after every message.
             Some(FromWorker::DeadlineSet | FromWorker::Draining) => {}
         }
     }

@@ -189,11 +189,14 @@ fn bind(start: &mut Start) -> Result<Bound, Failure> {
     let interpreter = interpreter::find_all(&said.spec, start.policy.extension.as_deref().map(Path::new))?;
     let config = Config { said, interpreter, sockets };
     let spec = &config.said.spec;
-    tracing::info!("*** Operational MODE: {} ***", mode(spec.workers.processes, spec.workers.threads));
-    tracing::info!(
-        "your mercy for graceful operations on workers is {} seconds",
-        spec.workers.reload_mercy_s
-    );
+    // Of a fleet nobody wants to read this for each vassal.
+    if !supervised {
+        tracing::info!("*** Operational MODE: {} ***", mode(spec.workers.processes, spec.workers.threads));
+        tracing::info!(
+            "your mercy for graceful operations on workers is {} seconds",
+            spec.workers.reload_mercy_s
+        );
+    }
     tracing::info!("spawned uWSGI master process (pid: {})", std::process::id());
     Ok(Bound { config, directory, binary })
 }

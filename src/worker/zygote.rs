@@ -155,9 +155,6 @@ fn load(
             Err(failure) => (Loaded::Now(None), Some(failure)),
         }
     };
-    if let Some(failure) = &failure {
-        tracing::error!("no application: {failure}; every request is answered with 500");
-    }
     let threads = prepare::has_python_threads(py);
     if !threads && own::thread_count().is_ok_and(|threads| threads > 1) {
         tracing::warn!(

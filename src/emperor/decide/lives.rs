@@ -60,7 +60,7 @@ impl Turn<'_> {
                 } else if vassal.is_current(life) {
                     vassal.configure(Some((spec, warnings)));
                     for warning in self.vassal(id).map(|v| v.warnings.clone()).unwrap_or_default() {
-                        self.warn(Some(id), clipped(warning.to_string()));
+                        self.note(id, clipped(warning.to_string()));
                     }
                 }
             }
@@ -68,7 +68,7 @@ impl Turn<'_> {
             FromInstance::State(state) => self.state(id, life, state),
             FromInstance::Ended { operation, outcome } => self.operation_ended(id, life, operation, outcome),
             FromInstance::Began { operation, reason } => self.began(id, life, operation, reason),
-            FromInstance::Event { message } => self.tell(Some(id), clipped(message)),
+            FromInstance::Event { message } => self.note(id, clipped(message)),
             FromInstance::AppFailed(failure) => {
                 if let Some(vassal) = self.vassal(id).filter(|vassal| vassal.is_current(life)) {
                     vassal.last_failure = Some(bounded(failure));
@@ -89,6 +89,7 @@ impl Turn<'_> {
                 "the instance is liege {} (protocol {protocol}), the emperor {ours} (protocol {PROTOCOL})",
                 clipped(version)
             );
+            self.warn(Some(id), reason.clone());
             self.failed(id, life, Failure::new(reason).with_hint("upgrade the emperor: liege upgrade"));
             self.out.push(Effect::Kill { life });
         }
@@ -110,8 +111,7 @@ impl Turn<'_> {
         if let Some(life) = vassal.lives_mut().find(|known| known.id == life) {
             life.failure = Some(failure.clone());
         }
-        // The instance has logged the rest, line by line.
-        self.warn(Some(id), failure.message);
+        self.note(id, failure.message);
     }
 
     fn state(&mut self, id: &str, life: LifeId, state: InstanceState) {

@@ -44,8 +44,18 @@ impl Turn<'_> {
         self.say(vassal, true, message.into());
     }
 
+    /// Writes down what an instance said, for the API: to the log it has told it itself.
+    pub(super) fn note(&mut self, vassal: &str, message: String) {
+        self.keep(Some(vassal.to_owned()), message);
+    }
+
     fn say(&mut self, vassal: Option<&str>, warning: bool, message: String) {
         let vassal = vassal.map(str::to_owned);
+        self.keep(vassal.clone(), message.clone());
+        self.out.push(Effect::Log { vassal, warning, message });
+    }
+
+    fn keep(&mut self, vassal: Option<String>, message: String) {
         self.fleet.last_event += 1;
         if self.fleet.events.len() >= EVENTS {
             self.fleet.events.pop_front();
@@ -53,10 +63,9 @@ impl Turn<'_> {
         self.fleet.events.push_back(FleetEvent {
             number: self.fleet.last_event,
             at_epoch_ms: self.epoch_ms(),
-            vassal: vassal.clone(),
-            message: message.clone(),
+            vassal,
+            message,
         });
-        self.out.push(Effect::Log { vassal, warning, message });
     }
 
     /// Begins an operation.
