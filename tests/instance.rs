@@ -10,7 +10,8 @@
 mod stage;
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
@@ -119,6 +120,48 @@ fn harakiri_ends_the_worker_whose_request_runs_too_long() {
     instance.hear("*** HARAKIRI ON WORKER 1");
     instance.hear("HARAKIRI triggered by worker 1 core 0 !!!");
     assert_ne!(instance.get("/").1, pid);
+}
+
+#[test]
+fn a_deadline_that_the_application_sets_ends_the_worker_too() {
+    let limit = "uwsgi.set_user_harakiri(int(environ['QUERY_STRING'] == '30'))";
+    let text = app("v1", "import uwsgi").replace("time.sleep(", &format!("{limit}; time.sleep("));
+    let mut instance = Instance::serving("http-socket", "processes = 1", &text);
+    let (_, pid) = instance.get("/");
+    // Taken away again: a limit of 0 seconds is none.
+    assert_eq!(instance.get("/sleep?0").1, pid);
+    let before = Instant::now();
+    assert!(get(instance.port, "/sleep?30").is_err());
+    assert!(before.elapsed().as_secs() < 10);
+    instance.hear("*** HARAKIRI ON WORKER 1");
+    assert_ne!(instance.get("/").1, pid);
+}
+
+#[test]
+fn a_worker_without_a_master_ends_in_time() {
+    let text = app("v1", "").replace("time.sleep(", "print('asleep', flush=True); time.sleep(");
+    let mut instance = Instance::serving("http-socket", "processes = 1\nworker-reload-mercy = 1", &text);
+    let port = instance.port;
+    let asleep = std::thread::spawn(move || get(port, "/sleep?60"));
+    instance.hear("asleep");
+    let before = Instant::now();
+    instance.signal(Signal::SIGKILL);
+    assert!(asleep.join().unwrap().is_err());
+    assert!(before.elapsed().as_secs() < 30, "{:?}", before.elapsed());
+    instance.end();
+    assert!(instance.is_silent());
+}
+
+#[test]
+fn a_stop_does_not_wait_long_for_idle_connections() {
+    let mut instance = Instance::serving("http-socket", "processes = 1", &app("v1", ""));
+    let mut idle = TcpStream::connect(("127.0.0.1", instance.port)).unwrap();
+    write!(idle, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    assert_eq!(idle.read(&mut [0; 8]).unwrap(), 8);
+    let before = Instant::now();
+    instance.signal(Signal::SIGTERM);
+    assert!(instance.end().success());
+    assert!(before.elapsed().as_millis() < 1800, "{:?}", before.elapsed());
 }
 
 #[test]

@@ -105,7 +105,8 @@ impl Master {
         // Always first: workers of every version know it.
         worker.process.link.send(&ToWorker::Drain, &[]);
         if is_stopping {
-            worker.process.link.send(&ToWorker::Hurry, &[]);
+            let order = if self.replaced { ToWorker::Hurry } else { ToWorker::Stop };
+            worker.process.link.send(&order, &[]);
         }
         for (&other, earlier) in &self.children.workers {
             let drains = self.roster.slots.get(other).is_some_and(|s| s.state == SlotState::Draining);

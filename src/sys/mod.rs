@@ -10,6 +10,7 @@ pub mod fork;
 pub mod host;
 pub mod limits;
 pub mod memfd;
+pub mod orphan;
 pub mod output;
 pub mod own;
 pub mod pipe;

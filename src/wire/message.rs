@@ -229,6 +229,8 @@ pub enum ToWorker {
     /// After [`ToWorker::Drain`]: nobody will follow, or too many finish already. Connections that stay silent are
     /// closed soon.
     Hurry,
+    /// The same, sooner still: the instance stops, and clients would find nobody.
+    Stop,
 }
 
 /// Worker → master.

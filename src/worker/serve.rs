@@ -16,10 +16,15 @@ use super::zygote::Loaded;
 use super::{app, driver, http, listen, traceback, uwsgi_module};
 use crate::proto::limits::Limits;
 use crate::stats::scoreboard::Field;
-use crate::sys::{clock, fd, reactor, title};
+use crate::sys::{clock, fd, orphan, reactor, title};
 use crate::wire::channel;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromWorker, ToWorker};
+
+/// How long an idle connection may still send a request when the worker is to hurry …
+const HURRIED_SILENCE: Duration = Duration::from_secs(2);
+/// … and when nobody serves after it.
+const STOP_SILENCE: Duration = Duration::from_millis(500);
 
 /// What a worker starts with.
 #[derive(Debug)]
@@ -66,6 +71,10 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failur
     };
     slot.set(Field::StartupMs, startup_ms);
     let has_app = app.is_some();
+    // A request that never ends would have nobody who ends it.
+    if let Err(error) = orphan::die_after_parent(host.master, host.spec.workers.reload_mercy_s) {
+        tracing::warn!("this worker may outlive its master: {error}");
+    }
     uwsgi_module::after_fork(py);
     let runtime = Arc::new(Builder::new_current_thread().enable_all().build()?);
     let server = {
@@ -149,10 +158,11 @@ impl Control {
         };
         self.server.start_drain();
         self.server.host.tell(&FromWorker::Draining);
-        if order == ToWorker::Drain {
-            while told(&self.channel).await == ToWorker::Drain {}
+        let mut order = order;
+        while order == ToWorker::Drain {
+            order = told(&self.channel).await;
         }
-        self.server.hurry();
+        self.server.hurry(if order == ToWorker::Stop { STOP_SILENCE } else { HURRIED_SILENCE });
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -22,8 +22,6 @@ use crate::stats::scoreboard::Field;
 const PULSE: Duration = Duration::from_secs(1);
 /// How long an idle connection may still send a request when the worker finishes.
 const SILENCE: Duration = Duration::from_secs(15);
-/// The same when the worker is to hurry.
-const HURRIED_SILENCE: Duration = Duration::from_secs(2);
 
 /// What the I/O side and the application threads of a worker share.
 #[derive(Debug)]
@@ -44,6 +42,7 @@ pub(super) struct Server {
     is_draining: AtomicBool,
     drain: Notify,
     is_hurried: AtomicBool,
+    hurried_silence: OnceLock<Duration>,
     hurry: Notify,
 }
 
@@ -75,6 +74,7 @@ impl Server {
             is_draining: AtomicBool::new(false),
             drain: Notify::new(),
             is_hurried: AtomicBool::new(false),
+            hurried_silence: OnceLock::new(),
             hurry: Notify::new(),
         }
     }
@@ -185,8 +185,9 @@ impl Server {
         raised(&self.is_draining, &self.drain).await;
     }
 
-    /// Has silent connections closed soon.
-    pub(super) fn hurry(&self) {
+    /// Has connections closed that are silent for so long from now on.
+    pub(super) fn hurry(&self, silence: Duration) {
+        let _ = self.hurried_silence.set(silence);
         self.is_hurried.store(true, Ordering::Relaxed);
         self.hurry.notify_waiters();
     }
@@ -202,7 +203,7 @@ impl Server {
             () = sleep(patience) => {}
             () = async {
                 raised(&self.is_hurried, &self.hurry).await;
-                sleep(HURRIED_SILENCE).await;
+                sleep(self.hurried_silence.get().copied().unwrap_or_default()).await;
             } => {}
         }
     }
