@@ -30,11 +30,14 @@ pub enum IniError {
     /// More than [`LINES_MAX`].
     #[error("more than {LINES_MAX} lines")]
     TooManyLines,
+    /// A NUL byte before any section begins: an image, an archive, or text in UTF-16.
+    #[error("this is no text in UTF-8: there is a NUL byte in it")]
+    NotText(u32),
     /// A line longer than [`VALUE_MAX`].
-    #[error("line {0} is longer than {VALUE_MAX} bytes")]
+    #[error("a line may have {VALUE_MAX} bytes at most")]
     LongLine(u32),
     /// A line that begins with `=`.
-    #[error("line {0} has no name before the `=`")]
+    #[error("there is no name before the `=`")]
     Nameless(u32),
     /// The two readings disagree.
     #[error("cannot be read as ini: {0}")]
@@ -50,6 +53,9 @@ pub fn read(
     section: &str,
     mut magic: impl FnMut(&str, u32) -> String,
 ) -> Result<Vec<Item>, IniError> {
+    if let Some(line) = binary_line(text) {
+        return Err(IniError::NotText(line));
+    }
     let (normal, lines) = normalise(text, &mut magic)?;
     let options = ParseOption { enabled_quote: false, enabled_escape: false, ..ParseOption::default() };
     let ini = Ini::load_from_str_opt(&normal, options)
@@ -68,6 +74,13 @@ pub fn read(
         .filter(|((name, ..), _)| *name == Some(&section))
         .map(|((_, key, value), line)| Item { key: unescape(key), value: unescape(value), line })
         .collect())
+}
+
+/// The line of a NUL byte that stands before the first section. After that it only ends its line's content.
+fn binary_line(text: &str) -> Option<u32> {
+    let line =
+        text.split('\n').zip(1..).find(|(line, _)| line.contains('\0') || trim(line).starts_with('['))?;
+    line.0.contains('\0').then_some(line.1)
 }
 
 /// The text that the crate reads, and the line of each of its entries.
@@ -209,6 +222,9 @@ mod tests {
         let many = format!("[uwsgi]\n{}", "a\n".repeat(LINES_MAX));
         for (text, error) in [
             ("[uwsgi]\n= x", IniError::Nameless(2)),
+            ("\u{7f}ELF\n\0\n[uwsgi]\na = 1", IniError::NotText(2)),
+            ("\u{fffd}\u{fffd}[\0u\0w\0", IniError::NotText(1)),
+            ("[\0u\0w\0s\0g\0i\0]\0\n", IniError::NotText(1)),
             (long.as_str(), IniError::LongLine(2)),
             (many.as_str(), IniError::TooManyLines),
         ] {

@@ -119,7 +119,9 @@ impl Assembly<'_> {
             }
             Err(error) => {
                 let line = match error {
-                    ini::IniError::LongLine(line) | ini::IniError::Nameless(line) => Some(line),
+                    ini::IniError::NotText(line)
+                    | ini::IniError::LongLine(line)
+                    | ini::IniError::Nameless(line) => Some(line),
                     ini::IniError::TooManyLines | ini::IniError::Unreadable(_) => None,
                 };
                 self.report(Severity::Error, &Origin { file: display, line }, None, &error.to_string(), None);
@@ -182,7 +184,7 @@ fn is_ini(file: &str, origin: &Origin, option: &str, assembly: &mut Assembly<'_>
         _ => None,
     };
     let suggestion = format.map_or_else(
-        || "its name must end in .ini".to_owned(),
+        || "liege --help lists the commands; the name of a file must end in .ini".to_owned(),
         |format| format!("{format} files are not read, write it as .ini"),
     );
     let message = format!("unable to load configuration from {file}");

@@ -19,6 +19,7 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
         protocol: protocol(sift, last("protocol")),
         is_abstract: last("abstract-socket").is_some_and(|said| said.flag()),
         has_emperor: last("emperor").is_some(),
+        listen_refused: false,
         start,
         spec: InstanceSpec { said: sift.raw.said(), ..InstanceSpec::default() },
     };
@@ -37,6 +38,8 @@ struct Reading {
     protocol: Protocol,
     is_abstract: bool,
     has_emperor: bool,
+    /// A line with an address was refused: what is wrong is said there.
+    listen_refused: bool,
 }
 
 impl Reading {
@@ -190,7 +193,10 @@ impl Reading {
                 Address::Abstract(said.text().to_owned())
             }
             Some(address) => address,
-            None => return,
+            None => {
+                self.listen_refused = true;
+                return;
+            }
         };
         let chosen_by_kernel = matches!(address, Address::Tcp { port: 0, .. });
         if !chosen_by_kernel && self.spec.listen.iter().any(|listen| listen.address == address) {
@@ -207,7 +213,9 @@ impl Reading {
         }
         spec.name = name(sift, spec);
         if spec.emperor.is_empty() {
-            if spec.listen.is_empty() {
+            // What could not be read may hold what is missing.
+            let all_read = !sift.raw.has_errors();
+            if all_read && spec.listen.is_empty() && !self.listen_refused {
                 let message = "the -s/--socket option is missing: there is nothing to listen on";
                 sift.report_whole(
                     Severity::Error,
@@ -219,7 +227,7 @@ impl Reading {
                 let message = "processes is 0: nobody would serve";
                 sift.report_whole(Severity::Error, message, Some("say processes = 1 or more"));
             }
-            if spec.app.load.is_none() {
+            if all_read && spec.app.load.is_none() {
                 let message = "no application is named: every request will be answered with 500";
                 sift.report_whole(
                     Severity::Warning,

@@ -137,6 +137,22 @@ fn mistakes_are_told_with_their_line() {
 }
 
 #[test]
+fn what_a_mistake_hides_is_not_said_to_be_missing() {
+    for (text, expected) in [
+        (
+            "http-socket = :99999\nmodule = app\nchmod-socket = 9\nthreads = -1\nprocesses = 0",
+            "http-socket chmod-socket threads -",
+        ),
+        ("ini = gone.ini", "-"),
+        ("module = app", "-"),
+    ] {
+        let loaded = vassal("/srv/app.ini", format!("[uwsgi]\n{text}\n").as_bytes(), &Imagined::new(&[]));
+        let options: Vec<_> = loaded.errors().map(|error| error.option.as_deref().unwrap_or("-")).collect();
+        assert_eq!(options.join(" "), expected, "{:#?}", told(&loaded));
+    }
+}
+
+#[test]
 fn doubts_do_not_refuse() {
     for (lines, expected) in [
         ("process = 10", "app.ini:4: warning: process: unknown option (did you mean processes?)"),
@@ -181,10 +197,16 @@ fn all_mistakes_are_told_at_once() {
 
 #[test]
 fn a_file_without_the_section_is_refused() {
-    for bytes in [&b""[..], b"\x00\xff\xfe", b"[other]\na = b\n", b"processes = 4\n"] {
+    for bytes in [&b""[..], b"\xff\xfe", b"[other]\na = b\n", b"processes = 4\n"] {
         let loaded = vassal("/srv/app.ini", bytes, &Imagined::new(&[]));
         assert!(told(&loaded).iter().any(|line| line.contains("has no section [uwsgi]")), "{bytes:?}");
     }
+}
+
+#[test]
+fn a_binary_file_is_refused_in_one_line() {
+    let loaded = vassal("/srv/app.ini", b"\x89PNG %a\n\x00\xff%z\n", &Imagined::new(&[]));
+    assert_eq!(told(&loaded), ["/srv/app.ini:2: error: this is no text in UTF-8: there is a NUL byte in it"],);
 }
 
 #[test]
