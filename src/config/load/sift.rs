@@ -308,8 +308,6 @@ fn is_harmless(said: Said<'_>) -> bool {
         ("hook-master-start", ["unix_signal:15", "gracefully_kill_them_all"]) => true,
         // Only silences the log of some requests.
         ("route", [_, action]) => action.starts_with("donotlog:"),
-        // One request at a time is what happens.
-        ("async", ["1"]) => true,
         _ => false,
     }
 }

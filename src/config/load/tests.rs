@@ -158,6 +158,7 @@ fn doubts_do_not_refuse() {
         ("process = 10", "app.ini:4: warning: process: unknown option (did you mean processes?)"),
         ("buffer-size = 64k", "warning: buffer-size: `64k` is read as the number 64"),
         ("thunder-lock = true", "warning: thunder-lock: has no effect: "),
+        ("async = 100", "warning: async: has no effect: a worker runs one request at a time; use `threads`"),
         ("cheaper = 2", "warning: cheaper: has no effect yet: all `processes` run"),
         ("log-4xx = true", "has no effect yet"),
         ("master = false", "warning: master: cannot be switched off: there is always a master"),

@@ -98,6 +98,7 @@ pub(super) static ROWS: &[Row] = &[
     never(&["enable-metrics"], Flag, MONITORING),
     never(&["http-stats-server", "http-stats", "http-ss"], Address, MONITORING),
     never(&["py-call-osafterfork", "py-call-uwsgi-fork-hooks"], Flag, "Python's fork hooks always run"),
+    never(&["async"], Number, "a worker runs one request at a time; use `threads` for more"),
     never(&["async-warn-if-queue-full"], Flag, "there are no async cores"),
     never(&["ugreen"], Flag, "a WSGI application cannot tell; for more requests at a time set `threads`"),
     never(&["http-manage-rtsp", "http-manage-source"], Flag, "no web application uses that"),

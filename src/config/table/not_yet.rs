@@ -49,7 +49,6 @@ pub(super) static ROWS: &[Row] = &[
     row(&["mount", "worker-mount"], Pair, "give each application its own vassal"),
     row(&["gevent"], Number, "use `threads`: requests would run one after the other").short('G'),
     row(&["gevent-early-monkey-patch", "gevent-monkey-patch", "gevent-wait-for-hub"], Flag, "use `threads`"),
-    row(&["async"], Number, "use `threads`"),
     row(
         &["paste", "ini-paste", "paste-logger"],
         Text,

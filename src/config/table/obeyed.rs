@@ -66,7 +66,7 @@ pub(super) static ROWS: &[Row] = &[
         Number,
         Worker,
         "65536",
-        "Bytes that the head of a request may have; at most 65535 when set",
+        "Bytes that the head of a request may have: less than 4096 lowers the usual limits (64 KiB, 16 KiB a line), more only raises them; at most 65535",
     )
     .short('b'),
     row(
