@@ -208,12 +208,25 @@ fn resolve(list: &VassalList, name: &str) -> Result<Vassal, String> {
     let found: Vec<&Vassal> = list.vassals.iter().filter(stem).collect();
     match found.as_slice() {
         [one] => Ok((*one).clone()),
-        [] => Err(format!("there is no vassal {name:?}{}", known(list))),
+        [] => {
+            Err(not_started(list, name)
+                .unwrap_or_else(|| format!("there is no vassal {name:?}{}", known(list))))
+        }
         several => {
             let names: Vec<_> = several.iter().map(|vassal| escaped(&vassal.name)).collect();
             Err(format!("{name:?} could be {}", names.join(" or ")))
         }
     }
+}
+
+/// Why the file of this name is not started, where that is so.
+fn not_started(list: &VassalList, name: &str) -> Option<String> {
+    let asked = |path: &str| {
+        let file = path.rsplit('/').next().unwrap_or(path);
+        file == name || file.rsplit_once('.').is_some_and(|(stem, _)| stem == name)
+    };
+    let file = list.not_started.iter().find(|file| asked(&file.path))?;
+    Some(format!("{} is not started: {}", file.path, file.reason))
 }
 
 fn known(list: &VassalList) -> String {

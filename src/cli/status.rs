@@ -78,8 +78,7 @@ fn summary(list: &VassalList, now: SystemTime) -> String {
 }
 
 fn table(vassals: &[Vassal], paper: Paper, now: SystemTime) -> String {
-    let mut rows =
-        vec![["NAME", "STATE", "WORKERS", "REQUESTS", "SINCE", "NOTE"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["NAME", "STATE", "BUSY", "REQUESTS", "SINCE", "NOTE"].map(str::to_owned).to_vec()];
     rows.extend(vassals.iter().map(|vassal| {
         vec![
             clipped(&escaped(&vassal.name), NAME_COLUMNS),

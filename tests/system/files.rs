@@ -3,14 +3,15 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 
 use crate::support::apps::says;
-use crate::support::free_port;
 use crate::support::host::Host;
 use crate::support::http::Door;
 use crate::support::wait::until;
+use crate::support::{LIEGE, free_port};
 
 /// A host with an app `app.py` that says `v1`, and nothing to serve yet.
 fn host() -> Host {
@@ -52,6 +53,13 @@ fn bad_files_are_reported_and_good_ones_served() {
     host.write("good.ini", text);
     door.wait_for("/", "v1");
     until("the report", || not_started(&host).contains("large.ini"));
+    let asked = Command::new(LIEGE)
+        .args(["status", "large", "--api"])
+        .arg(host.folder().path().join("api.sock"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&asked.stderr);
+    assert!(!asked.status.success() && said.contains("large.ini is not started: it has"), "{said}");
     for name in ["garbage.ini", "utf-16.ini", "loop-include.ini"] {
         host.wait_for_vassal(name, "is reported", |vassal| {
             vassal["state"] == "resting"
