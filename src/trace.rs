@@ -152,14 +152,16 @@ impl Lines {
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let line = line(self.style, *event.metadata().level(), &Parts::of(event));
         let mut out = self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // In a file nobody adds the time or shows the colours, and it may have become one since the start.
+        let style = if out.stderr.is_file() { Style::Timed } else { self.style };
+        let line = line(style, *event.metadata().level(), &Parts::of(event));
         if out.dropped > 0 {
             let lost = Parts {
                 message: format!("{} log lines were dropped: nobody read them", out.dropped),
                 ..Parts::default()
             };
-            if out.stderr.write(self::line(self.style, Level::WARN, &lost).as_bytes()) {
+            if out.stderr.write(self::line(style, Level::WARN, &lost).as_bytes()) {
                 out.dropped = 0;
             }
         }

@@ -53,6 +53,13 @@ impl Stderr {
         written == Ok(line.len())
     }
 
+    /// Whether it is a regular file now: `logto` and `daemonize` make it one.
+    #[must_use]
+    pub fn is_file(&self) -> bool {
+        let mode = fstat(io::stderr()).map(|stat| SFlag::from_bits_truncate(stat.st_mode));
+        mode.is_ok_and(|mode| mode & SFlag::S_IFMT == SFlag::S_IFREG)
+    }
+
     fn way(&mut self, fd: BorrowedFd<'_>) -> nix::Result<&Way> {
         let stat = fstat(fd)?;
         let identity = (stat.st_dev, stat.st_ino);

@@ -7,6 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::apps::{BROKEN, TOOLS, says};
+use crate::support::host::Host;
 use crate::support::http::Door;
 use crate::support::process::Family;
 use crate::support::server::{Folder, liege};
@@ -253,6 +254,21 @@ fn the_log_goes_where_it_is_told() {
     until("the traceback", || {
         std::fs::read_to_string(&log).is_ok_and(|text| text.contains("raised on purpose"))
     });
+}
+
+#[test]
+fn a_vassals_own_log_says_when() {
+    let port = free_port();
+    let host = Host::start(&[]);
+    host.folder().write("app.py", TOOLS);
+    host.write(
+        "app.ini",
+        format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %d../app.py\nlogto = %d../app.log\n"),
+    );
+    Door::Port(port).wait_for("/", "hello");
+    let log = std::fs::read_to_string(host.folder().path().join("app.log")).unwrap();
+    let line = log.lines().find(|line| line.contains("spawned uWSGI master process")).unwrap();
+    assert!(line.starts_with("20") && line.contains("Z spawned"), "{log}");
 }
 
 #[test]
