@@ -150,7 +150,7 @@ impl Control {
     }
 
     async fn run(mut self) {
-        let order = tokio::select! {
+        let mut order = tokio::select! {
             order = told(&self.channel) => order,
             _ = self.terminate.recv() => ToWorker::Hurry,
             _ = self.interrupt.recv() => ToWorker::Hurry,
@@ -158,7 +158,6 @@ impl Control {
         };
         self.server.start_drain();
         self.server.host.tell(&FromWorker::Draining);
-        let mut order = order;
         while order == ToWorker::Drain {
             order = told(&self.channel).await;
         }
