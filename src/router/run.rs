@@ -24,7 +24,7 @@ use crate::wire::message::{FromRouter, ToRouter};
 
 /// For how long silent connections stay open when the router finishes: a request that is on its way on one of them
 /// is answered.
-const SILENCE: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_secs(1);
 /// How long requests get when the master is gone: nobody replaces its workers.
 const ORPHAN_TIME: Duration = Duration::from_secs(60);
 /// Threads for temporary files.
