@@ -29,7 +29,7 @@ pub struct EmperorSpec {
     pub max_throttle_ms: u64,
     /// Milliseconds a stopping vassal gets before it is killed (`emperor-curse-tolerance`, `reload-mercy`).
     pub mercy_ms: u64,
-    /// How many vassals load at the same time (`emperor-concurrency`); 0: twice the CPUs, at least 4.
+    /// How many vassals load at the same time (`emperor-concurrency`); 0: four times the CPUs, at least 8.
     pub concurrency: u32,
     /// Where the emperor's pid is written (`emperor-pidfile`, `pidfile`).
     pub pidfile: Option<PathBuf>,

@@ -191,7 +191,7 @@ fn rules(spec: &EmperorSpec) -> Rules {
         },
         mercy: Duration::from_millis(spec.mercy_ms),
         places: match usize::try_from(spec.concurrency) {
-            Ok(0) | Err(_) => (2 * cpus).max(4),
+            Ok(0) | Err(_) => (4 * cpus).max(8),
             Ok(places) => places,
         },
         epoch_offset_ms: 0,

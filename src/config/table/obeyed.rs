@@ -281,7 +281,7 @@ pub(super) static ROWS: &[Row] = &[
         &["emperor-concurrency"],
         Number,
         Emperor,
-        "twice the CPUs, at least 4",
+        "four times the CPUs, at least 8",
         "How many vassals load at the same time",
     ),
     row(&["emperor-pidfile"], Path, Emperor, "none", "Where the emperor's pid is written"),
