@@ -15,6 +15,8 @@ use crate::wire::message::{FromInstance, ToInstance};
 
 /// How many messages of one instance are read in each [`WINDOW`]; more wait in its channel.
 const MESSAGES: u32 = 200;
+/// A longer message counts as several.
+const MESSAGE_BYTES: u64 = 64 * 1024;
 const WINDOW: Duration = Duration::from_secs(1);
 /// How many messages of a dead instance are still read.
 const LAST_WORDS: usize = 200;
@@ -100,6 +102,7 @@ impl Listener {
     async fn listen(self, channel: Rc<Channel<ToInstance, FromInstance>>, queued: Rc<Notify>) {
         let mut window = Instant::now() + WINDOW;
         let mut left = MESSAGES;
+        let mut before = 0;
         loop {
             if left == 0 {
                 sleep_until(window).await;
@@ -116,9 +119,14 @@ impl Listener {
                 },
                 () = queued.notified() => continue,
             };
-            // Its descriptors are ours until the emperor gets to it.
+            // Long ones take our time, and their descriptors are ours until the emperor gets to them.
+            let bytes = channel.received_bytes();
+            let lengths = bytes.saturating_sub(before) / MESSAGE_BYTES;
+            before = bytes;
             let held = message.as_ref().map_or(0, |message| message.as_ref().map_or(0, |(_, fds)| fds.len()));
-            left = left.saturating_sub(u32::try_from(held).unwrap_or(MESSAGES)).saturating_sub(1);
+            for more in [u32::try_from(lengths).ok(), u32::try_from(held).ok(), Some(1)] {
+                left = left.saturating_sub(more.unwrap_or(MESSAGES));
+            }
             match message {
                 Ok(Some(message)) => self.tell(Some(message)).await,
                 Err(error) if is_its_fault(&error) => {
@@ -175,6 +183,25 @@ mod tests {
             assert!(count >= MESSAGES);
         };
         LocalSet::new().run_until(work).await;
+    }
+
+    #[tokio::test]
+    async fn long_messages_and_descriptors_count_as_many() {
+        let (reader, _writer) = io::pipe().unwrap();
+        for (message, fds, most) in [("x".repeat(50 * 64 * 1024), 0, 4), (String::new(), 100, 2)] {
+            let (ours, theirs) = channel::pair().unwrap();
+            let (ear, heard) = mpsc::channel(1000);
+            let work = async {
+                let _link = Link::start(ours, "a.ini", 1, ear).unwrap();
+                for _ in 0..most + 2 {
+                    let message = FromInstance::Event { message: message.clone() };
+                    channel::send(&theirs, &message, &vec![reader.as_fd(); fds]).unwrap();
+                }
+                tokio::time::sleep(WINDOW / 2).await;
+                assert!((1..=most).contains(&heard.len()), "{} of {most}", heard.len());
+            };
+            LocalSet::new().run_until(work).await;
+        }
     }
 
     #[tokio::test]

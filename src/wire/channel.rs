@@ -1,6 +1,6 @@
 //! A channel of typed messages between two of our processes, over a SEQPACKET socket pair.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
@@ -51,9 +51,16 @@ pub fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd<'_>]
 /// # Errors
 /// `recvmsg`, or `InvalidData` for a message that does not decode; such a message is lost, the channel goes on.
 pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<Received<T>>> {
+    receive_counted(socket, &Cell::default())
+}
+
+fn receive_counted<T: DeserializeOwned>(
+    socket: impl AsFd,
+    bytes: &Cell<u64>,
+) -> io::Result<Option<Received<T>>> {
     match seqpacket::receive(socket, INLINE_LIMIT_BYTES + 1)? {
         None => Ok(None),
-        Some(packet) => decode(packet).map(Some),
+        Some(packet) => decode(packet, bytes).map(Some),
     }
 }
 
@@ -62,6 +69,7 @@ pub fn receive<T: DeserializeOwned>(socket: impl AsFd) -> io::Result<Option<Rece
 pub struct Channel<Out, In> {
     socket: AsyncFd<OwnedFd>,
     queue: RefCell<VecDeque<(Vec<u8>, Vec<OwnedFd>)>>,
+    received_bytes: Cell<u64>,
     types: PhantomData<fn(Out) -> In>,
 }
 
@@ -71,7 +79,12 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     /// # Errors
     /// Setting it non-blocking, or registering it.
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { socket: reactor::register(socket)?, queue: RefCell::default(), types: PhantomData })
+        Ok(Self {
+            socket: reactor::register(socket)?,
+            queue: RefCell::default(),
+            received_bytes: Cell::default(),
+            types: PhantomData,
+        })
     }
 
     /// Sends a message with duplicates of these descriptors, or queues it. Call [`Channel::flush`] in the loop that
@@ -128,12 +141,18 @@ impl<Out: Serialize, In: DeserializeOwned> Channel<Out, In> {
     pub async fn receive(&self) -> io::Result<Option<Received<In>>> {
         loop {
             let mut ready = self.socket.readable().await?;
-            match receive(self.socket.get_ref()) {
+            match receive_counted(self.socket.get_ref(), &self.received_bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => return other,
             }
         }
+    }
+
+    /// How many bytes all messages have had, those that were not understood included.
+    #[must_use]
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes.get()
     }
 
     /// Takes the socket out of the runtime, for a hand-over. Messages still queued are lost.
@@ -165,7 +184,10 @@ fn encode<T: Serialize>(message: &T) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
     Ok((vec![SPILLED], Some(file)))
 }
 
-fn decode<T: DeserializeOwned>(mut packet: seqpacket::Packet) -> io::Result<Received<T>> {
+fn decode<T: DeserializeOwned>(mut packet: seqpacket::Packet, bytes: &Cell<u64>) -> io::Result<Received<T>> {
+    let count =
+        |length: usize| bytes.set(bytes.get().saturating_add(u64::try_from(length).unwrap_or(u64::MAX)));
+    count(packet.bytes.len());
     let invalid = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason.to_owned());
     let message = match packet.bytes.split_first() {
         Some((&INLINE, json)) => serde_json::from_slice(json)?,
@@ -176,7 +198,9 @@ fn decode<T: DeserializeOwned>(mut packet: seqpacket::Packet) -> io::Result<Rece
             if !memfd::size_is_sealed(&file) {
                 return Err(invalid("long message in something that is no sealed memory file"));
             }
-            serde_json::from_slice(&memfd::read_all(file.into(), MESSAGE_LIMIT_BYTES)?)?
+            let json = memfd::read_all(file.into(), MESSAGE_LIMIT_BYTES)?;
+            count(json.len());
+            serde_json::from_slice(&json)?
         }
         _ => return Err(invalid("message of an unknown form")),
     };
