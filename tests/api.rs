@@ -118,7 +118,7 @@ fn what_is_broken_is_shown_with_its_place_and_reason() {
     host.wait_for_state("app-less", "no-app");
     host.wait_for_state("typo", "broken");
     let status = host.said(&["status"], 0);
-    for part in ["typo.ini", "error: processes is 0", "No module named 'not_there'"] {
+    for part in ["typo.ini", "error: processes: 0", "No module named 'not_there'"] {
         assert!(status.contains(part), "{part}: {status}");
     }
     let page = host.vassal("app-less");

@@ -14,6 +14,7 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
     let obeyed = sift.obeyed();
     let start = sift.raw.directory.clone();
     let last = |name: &str| obeyed.iter().rfind(|said| said.name() == name).copied();
+    let processes = last("processes");
     let mut reading = Reading {
         chdir: last("chdir").map_or_else(|| start.clone(), |said| start.join(said.text())),
         protocol: protocol(sift, last("protocol")),
@@ -25,6 +26,11 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
     };
     for said in obeyed {
         reading.obey(sift, said);
+    }
+    let would_idle = reading.spec.emperor.is_empty() && reading.spec.workers.processes == 0;
+    // A negative number was refused where it stands.
+    if let Some(said) = processes.filter(|said| would_idle && value::integer(said.text()).0 >= 0) {
+        sift.error(said, "0: nobody would serve".to_owned(), Some("say 1 or more".to_owned()));
     }
     reading.finish(sift)
 }
@@ -222,10 +228,6 @@ impl Reading {
                     message,
                     Some("say http-socket = :8080, or socket = app.sock"),
                 );
-            }
-            if spec.workers.processes == 0 {
-                let message = "processes is 0: nobody would serve";
-                sift.report_whole(Severity::Error, message, Some("say processes = 1 or more"));
             }
             if all_read && spec.app.load.is_none() {
                 let message = "no application is named: every request will be answered with 500";

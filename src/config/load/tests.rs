@@ -98,7 +98,7 @@ fn mistakes_are_told_with_their_line() {
     for (lines, expected) in [
         ("chmod-socket = 0666", "app.ini:4: error: chmod-socket: invalid chmod value: 0666"),
         ("chmod-socket =", "app.ini:4: error: chmod-socket: invalid chmod value: "),
-        ("processes =", "error: processes is 0: nobody would serve"),
+        ("processes =", "app.ini:4: error: processes: 0: nobody would serve (say 1 or more)"),
         ("uid = 0", "app.ini:4: error: uid: user 0 not found. (for number 0 write root)"),
         ("processes = -1", "invalid value for option \"processes\": must be > 0"),
         (
@@ -141,7 +141,7 @@ fn what_a_mistake_hides_is_not_said_to_be_missing() {
     for (text, expected) in [
         (
             "http-socket = :99999\nmodule = app\nchmod-socket = 9\nthreads = -1\nprocesses = 0",
-            "http-socket chmod-socket threads -",
+            "http-socket chmod-socket threads processes",
         ),
         ("ini = gone.ini", "-"),
         ("module = app", "-"),
