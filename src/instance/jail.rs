@@ -90,7 +90,10 @@ fn refuse_root(spec: &InstanceSpec, identity: &Identity) -> Result<(), Failure> 
 fn look_up(spec: &InstanceSpec) -> Result<Identity, Failure> {
     let wanted = &spec.identity;
     Identity::look_up(wanted.uid.as_deref(), wanted.gid.as_deref(), &wanted.add_gid, wanted.no_initgroups)
-        .map_err(|error| Failure::new(format!("cannot look up whom to run as: {error}")))
+        .map_err(|error| {
+            Failure::new(format!("cannot look up whom to run as: {error}"))
+                .with_hint("mend `uid`, `gid` or `add-gid`, or make the user or group")
+        })
 }
 
 fn drop_privileges(identity: &Identity) -> Result<(), Failure> {

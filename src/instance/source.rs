@@ -52,10 +52,12 @@ impl Source {
     /// Reads the configuration; relative names start from `directory`, and `bytes` are the vassal file's.
     pub(super) fn load(&self, bytes: &[u8], directory: PathBuf) -> Result<Said, Failure> {
         let around = World::at(directory);
-        let (loaded, what): (Loaded<InstanceSpec>, &str) = match self {
-            Self::Vassal { path, .. } => (load::vassal(path, bytes, &around), path),
+        let (loaded, what): (Loaded<InstanceSpec>, String) = match self {
+            Self::Vassal { path, .. } => (load::vassal(path, bytes, &around), path.clone()),
             Self::CommandLine { arguments } => {
-                (load::instance(command_line::read(arguments, &around).raw, &around), "the command line")
+                let raw = command_line::read(arguments, &around).raw;
+                let what = raw.file.clone().unwrap_or_else(|| "the command line".to_owned());
+                (load::instance(raw, &around), what)
             }
         };
         let Some(mut spec) = loaded.spec else {

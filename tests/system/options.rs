@@ -120,6 +120,18 @@ fn an_app_as_root_is_warned_about_and_refused_when_told() {
 }
 
 #[test]
+fn a_user_that_is_not_there_is_named_with_what_to_do() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: this needs root");
+        return;
+    }
+    let (mut family, ..) = start(TOOLS, "uid = nosuchuser");
+    assert_eq!(family.wait().code(), Some(1));
+    let log = family.log();
+    assert!(log.contains("there is no user nosuchuser (mend `uid`"), "{log}");
+}
+
+#[test]
 fn an_app_sees_no_descriptor_of_its_supervisors() {
     // What the starter forgot to close, too.
     let forgotten = std::fs::File::open("/etc/passwd").unwrap();
@@ -169,11 +181,18 @@ fn a_hangup_brings_new_code_under_the_same_pid() {
 #[test]
 fn a_broken_hangup_leaves_the_old_code_and_says_why() {
     let (family, door, folder) = start(&says("v1"), "");
+    let good = std::fs::read(folder.path().join("app.ini")).unwrap();
     door.wait_for("/", "v1");
     folder.write("app.py", BROKEN);
     family.signal(Signal::SIGHUP);
     family.wait_for_log("no luck today");
     assert_eq!(door.get("/").unwrap().text(), "v1");
+    folder.write("app.ini", "[uwsgi]\nhttp-socket = 127.0.0.1:1\nwsgi-file = app.py\nprocesses = 0\n");
+    family.signal(Signal::SIGHUP);
+    family.wait_for_log("the configuration of app.ini is refused");
+    family.wait_for_log("app.ini:4: error: processes: 0: nobody would serve");
+    assert_eq!(door.get("/").unwrap().text(), "v1");
+    folder.write("app.ini", good);
     folder.write("app.py", says("v2"));
     family.signal(Signal::SIGHUP);
     door.wait_for("/", "v2");
