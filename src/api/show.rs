@@ -207,6 +207,8 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment) -> Option<Stri
     let failure = vassal.last_failure.as_ref().map(|failure| failure.message.clone());
     let state = match vassal.state {
         fleet::State::Waiting => Some("waits for a place among those that load".to_owned()),
+        // For long, when an import never returns.
+        fleet::State::Starting => Some("its application is being loaded".to_owned()),
         fleet::State::Up { app: false, .. } => {
             let why = failure.unwrap_or_else(|| "the application did not load".to_owned());
             Some(format!("every request is answered with 500: {why}"))
@@ -220,7 +222,7 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment) -> Option<Stri
         fleet::State::Stopped => Some("stopped by an operator".to_owned()),
         fleet::State::Reloading { operation } => fleet.operation(operation).map(|o| o.why.clone()),
         fleet::State::Broken => failure,
-        fleet::State::Starting | fleet::State::Up { .. } | fleet::State::Stopping => None,
+        fleet::State::Up { .. } | fleet::State::Stopping => None,
     };
     let broken_file = vassal.config_error.as_ref().map(|error| {
         let follows = match vassal.state {
@@ -342,7 +344,7 @@ mod tests {
         type Change = fn(&mut Vassal);
         let rows: [(State, Change, Option<&str>); 10] = [
             (UP, |_| {}, None),
-            (State::Starting, |_| {}, None),
+            (State::Starting, |_| {}, Some("its application is being loaded")),
             (State::Stopped, |_| {}, Some("stopped by an operator")),
             (
                 State::Resting { until: Tick::from_ms(12_500), attempts: 4 },
