@@ -125,7 +125,7 @@ fn a_user_that_is_not_there_is_named_with_what_to_do() {
         eprintln!("skipped: this needs root");
         return;
     }
-    let (mut family, ..) = start(TOOLS, "uid = nosuchuser");
+    let (mut family, _door, _folder) = start(TOOLS, "uid = nosuchuser");
     assert_eq!(family.wait().code(), Some(1));
     let log = family.log();
     assert!(log.contains("there is no user nosuchuser (mend `uid`"), "{log}");
