@@ -107,6 +107,11 @@ fn a_vassal_is_seen_reloaded_rolled_back_stopped_and_started() {
     host.wait_for_state("my app", "up");
     host.said(&["upgrade", "--wait"], 0);
     assert_eq!(host.vassal("my app")["state"], "up");
+    // The API's listeners are carried over a re-execution: nobody is refused in its midst.
+    host.said(&["upgrade"], 0);
+    for _ in 0..40 {
+        assert_eq!(host.vassal("my app")["name"], "my app.ini");
+    }
 }
 
 #[test]

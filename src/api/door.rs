@@ -4,6 +4,7 @@ use std::fmt::{self, Display};
 use std::fs::DirBuilder;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,39 @@ impl Door {
     /// Somebody serves there, something else is there, or what the system says.
     pub fn unix(path: &Path) -> io::Result<Self> {
         let listener = bind_unix(path).map_err(|error| refused(path.display(), &error))?;
+        Self::from_unix(path, listener)
+    }
+
+    /// Goes on listening on the unix socket at `path`, which an earlier image of this process opened.
+    ///
+    /// # Errors
+    /// It cannot be registered with the runtime.
+    pub fn unix_again(path: &Path, listener: OwnedFd) -> io::Result<Self> {
+        Self::from_unix(path, UnixListener::from_std(listener.into())?)
+    }
+
+    /// The same for a TCP address.
+    ///
+    /// # Errors
+    /// As [`Door::unix_again`].
+    pub fn tcp_again(listener: OwnedFd) -> io::Result<Self> {
+        let listener = TcpListener::from_std(listener.into())?;
+        let address = listener.local_addr()?;
+        Ok(Self::Tcp(listener, address))
+    }
+
+    /// A duplicate of the listener, to be kept over a re-execution.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        match self {
+            Self::Unix(listener, _) => listener.as_fd().try_clone_to_owned(),
+            Self::Tcp(listener, _) => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+
+    fn from_unix(path: &Path, listener: UnixListener) -> io::Result<Self> {
         Ok(Self::Unix(listener, SocketFile { path: path.to_owned(), identity: socket::identity(path) }))
     }
 

@@ -11,11 +11,15 @@ pub mod show;
 pub mod token;
 pub mod views;
 
+use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::emperor::EmperorSpec;
 use crate::emperor::Handle;
+use crate::sys::socket;
 use crate::sys::user::current_uid;
 use door::Door;
 use routes::{Desk, router};
@@ -29,17 +33,18 @@ use token::TokenFile;
 /// emperor does its work all the same; the log says why.
 pub fn open(spec: &EmperorSpec, handle: &Handle) -> io::Result<Vec<String>> {
     let tokens = spec.api_token_file.clone().map(TokenFile::new).transpose()?.map(Arc::new);
+    let carried = handle.take_doors();
     let mut doors = Vec::new();
     match (&spec.api_socket, door::usual_sockets().first()) {
-        (Some(path), _) => doors.push(Door::unix(path)?),
-        (None, Some(usual)) => match Door::unix(usual) {
+        (Some(path), _) => doors.push(unix(path, &carried, handle)?),
+        (None, Some(usual)) => match unix(usual, &carried, handle) {
             Ok(door) => doors.push(door),
             Err(error) => tracing::warn!("{error}; there is no API (--api PATH puts it elsewhere)"),
         },
         (None, None) => {}
     }
     if let Some((host, port)) = &spec.api_http {
-        doors.push(Door::tcp(host, *port, tokens.is_some())?);
+        doors.push(tcp(host, *port, tokens.is_some(), &carried, handle)?);
     }
     let desk = Desk {
         handle: handle.clone(),
@@ -53,4 +58,29 @@ pub fn open(spec: &EmperorSpec, handle: &Handle) -> io::Result<Vec<String>> {
         tokio::spawn(connection::serve(door, router(desk.clone())));
     }
     Ok(addresses)
+}
+
+/// The listeners that the emperor's last image kept.
+type Carried = BTreeMap<String, Arc<OwnedFd>>;
+
+/// The unix socket at `path`: the one of the emperor's last image, if its file is still there, or a new one.
+fn unix(path: &Path, carried: &Carried, handle: &Handle) -> io::Result<Door> {
+    let name = path.display().to_string();
+    let door = match carried.get(&name) {
+        Some(listener) if socket::identity(path).is_some() => Door::unix_again(path, listener.try_clone()?)?,
+        _ => Door::unix(path)?,
+    };
+    handle.keep_door(name, door.duplicate()?);
+    Ok(door)
+}
+
+/// The TCP address: the listener of the emperor's last image, or a new one.
+fn tcp(host: &str, port: u16, has_token: bool, carried: &Carried, handle: &Handle) -> io::Result<Door> {
+    let name = format!("{host}:{port}");
+    let door = match carried.get(&name) {
+        Some(listener) => Door::tcp_again(listener.try_clone()?)?,
+        None => Door::tcp(host, port, has_token)?,
+    };
+    handle.keep_door(name, door.duplicate()?);
+    Ok(door)
 }

@@ -1,6 +1,8 @@
 //! The emperor's face to the API: the fleet to read, requests to send.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -17,6 +19,7 @@ pub struct Handle {
     fleet: Arc<Mutex<Fleet>>,
     commands: mpsc::Sender<Command>,
     changes: Arc<Notify>,
+    doors: Arc<Mutex<BTreeMap<String, Arc<OwnedFd>>>>,
 }
 
 /// A request with who made it, and where its answer goes.
@@ -94,7 +97,15 @@ impl Handle {
     /// A handle, and the end from which the loop takes commands.
     pub(super) fn new(fleet: Fleet) -> (Self, mpsc::Receiver<Command>) {
         let (commands, receiver) = mpsc::channel(QUEUE);
-        (Self { fleet: Arc::new(Mutex::new(fleet)), commands, changes: Arc::default() }, receiver)
+        (
+            Self {
+                fleet: Arc::new(Mutex::new(fleet)),
+                commands,
+                changes: Arc::default(),
+                doors: Arc::default(),
+            },
+            receiver,
+        )
     }
 
     /// A handle for tests of the API: the fleet is as given, the commands arrive at the receiver.
@@ -108,6 +119,29 @@ impl Handle {
     pub fn fleet(&self) -> MutexGuard<'_, Fleet> {
         // A reader that panicked changed nothing.
         self.fleet.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a listener of the API, by its address as asked for, over re-executions: nobody who calls meanwhile is
+    /// refused.
+    pub fn keep_door(&self, address: String, listener: OwnedFd) {
+        self.locked_doors().insert(address, Arc::new(listener));
+    }
+
+    /// The listeners that are kept.
+    #[must_use]
+    pub fn doors(&self) -> Vec<(String, Arc<OwnedFd>)> {
+        self.locked_doors().iter().map(|(address, door)| (address.clone(), Arc::clone(door))).collect()
+    }
+
+    /// Takes out the listeners that the last image kept, by their addresses; what is dropped of them is closed.
+    #[must_use]
+    pub fn take_doors(&self) -> BTreeMap<String, Arc<OwnedFd>> {
+        std::mem::take(&mut *self.locked_doors())
+    }
+
+    fn locked_doors(&self) -> MutexGuard<'_, BTreeMap<String, Arc<OwnedFd>>> {
+        // Inserting and removing leave the map whole.
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the fleet is as wanted; it is looked at whenever it has changed.

@@ -49,15 +49,16 @@ pub struct Masters {
     pub by_life: BTreeMap<LifeId, Master>,
     /// The listeners of each vassal, which its next life gets.
     pub kept: BTreeMap<String, Listeners>,
+    /// The emperor's face to the API, with the API's listeners.
+    pub handle: Handle,
     ear: mpsc::Sender<Heard>,
-    handle: Handle,
 }
 
 impl Masters {
     /// None yet.
     #[must_use]
     pub fn new(ear: mpsc::Sender<Heard>, handle: Handle) -> Self {
-        Self { by_life: BTreeMap::new(), kept: BTreeMap::new(), ear, handle }
+        Self { by_life: BTreeMap::new(), kept: BTreeMap::new(), handle, ear }
     }
 
     /// Starts a master for a life; answers its pid, and the file as it was given to it.

@@ -38,6 +38,8 @@ pub struct Record {
     pub fleet: Fleet,
     masters: Vec<MasterRecord>,
     kept: BTreeMap<String, Vec<(Listen, RawFd)>>,
+    #[serde(default)]
+    doors: Vec<(String, RawFd)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,6 +79,7 @@ pub fn write(header: &Header, fleet: &Fleet, masters: &Masters) -> io::Result<Ow
         fleet: &'a Fleet,
         masters: Vec<MasterRecord>,
         kept: BTreeMap<&'a String, Vec<(Listen, RawFd)>>,
+        doors: Vec<(String, RawFd)>,
     }
     let record = Borrowed {
         pid: std::process::id(),
@@ -85,6 +88,12 @@ pub fn write(header: &Header, fleet: &Fleet, masters: &Masters) -> io::Result<Ow
         fleet,
         masters: masters.by_life.iter().map(|(life, master)| master_record(*life, master)).collect(),
         kept: masters.kept.iter().map(|(id, listeners)| (id, numbers(listeners))).collect(),
+        doors: masters
+            .handle
+            .doors()
+            .into_iter()
+            .map(|(address, door)| (address, door.as_raw_fd()))
+            .collect(),
     };
     let json = serde_json::to_vec(&record)?;
     let mut bytes = format!("{FORM}\n{:016x}\n", checksum(&json)).into_bytes();
@@ -99,6 +108,9 @@ pub fn write(header: &Header, fleet: &Fleet, masters: &Masters) -> io::Result<Ow
 pub fn hand_over(record: &OwnedFd, masters: &Masters) -> io::Result<()> {
     for descriptor in descriptors(masters) {
         fd::set_close_on_exec(descriptor, false)?;
+    }
+    for (_, door) in masters.handle.doors() {
+        fd::set_close_on_exec(door, false)?;
     }
     fd::set_close_on_exec(record, false)
 }
@@ -117,6 +129,9 @@ pub fn hold_back(masters: &Masters) {
     for descriptor in descriptors(masters) {
         // F_SETFD on an open descriptor does not fail.
         let _ = fd::set_close_on_exec(descriptor, true);
+    }
+    for (_, door) in masters.handle.doors() {
+        let _ = fd::set_close_on_exec(door, true);
     }
 }
 
@@ -140,6 +155,9 @@ impl Record {
     /// # Errors
     /// A descriptor is not open.
     pub fn restore(self, masters: &mut Masters) -> io::Result<Fleet> {
+        for (address, number) in self.doors {
+            masters.handle.keep_door(address, fd::adopt(number)?);
+        }
         for (id, listeners) in self.kept {
             masters.kept.insert(id, adopted(listeners)?);
         }
