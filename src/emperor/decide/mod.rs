@@ -11,6 +11,8 @@ mod turn;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
+mod manners;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod world;
