@@ -83,4 +83,6 @@ pub(super) fn option_of(variable: &str) -> String {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;
