@@ -225,7 +225,7 @@ impl Master {
             self.take_over_files(&old.said.spec, spec);
         }
         self.serve_statistics();
-        self.touched = Touched::watch(&spec.touch_reload);
+        self.touched = Touched::renew(self.touched.take(), &spec.touch_reload);
         let kept = |listener: &Rc<Listener>, all: &[Rc<Listener>]| {
             all.iter().any(|l| l.listen.address == listener.listen.address)
         };

@@ -24,6 +24,18 @@ impl Touched {
         (!files.is_empty()).then_some(Self { files })
     }
 
+    /// Watches the files of a new configuration. A file that was watched before is compared with what it was then: one
+    /// that is touched while a generation loads is not missed.
+    pub(super) fn renew(before: Option<Self>, paths: &[PathBuf]) -> Option<Self> {
+        let mut renewed = Self::watch(paths)?;
+        for (path, seen) in before.into_iter().flat_map(|before| before.files) {
+            if let Some((_, look)) = renewed.files.iter_mut().find(|(watched, _)| *watched == path) {
+                *look = seen;
+            }
+        }
+        Some(renewed)
+    }
+
     /// The first file that changed since the last call.
     pub(super) fn changed(&mut self) -> Option<PathBuf> {
         let mut changed = None;
@@ -61,5 +73,18 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert_eq!(touched.changed(), Some(path));
         assert!(Touched::watch(&[]).is_none());
+    }
+
+    #[test]
+    fn a_file_touched_before_a_new_configuration_is_in_force_is_reported() {
+        let home = tempfile::tempdir().unwrap();
+        let (kept, gone, new) = (home.path().join("kept"), home.path().join("gone"), home.path().join("new"));
+        let before = Touched::watch(&[kept.clone(), gone.clone()]);
+        for path in [&kept, &gone, &new] {
+            fs::write(path, "").unwrap();
+        }
+        let mut touched = Touched::renew(before, &[new, kept.clone()]).unwrap();
+        assert_eq!(touched.changed(), Some(kept));
+        assert_eq!(touched.changed(), None);
     }
 }
