@@ -17,6 +17,7 @@ pub mod diagnostic;
 pub mod diff;
 pub mod emperor;
 mod expand;
+pub mod fingerprint;
 pub mod ini;
 pub mod instance;
 pub mod load;

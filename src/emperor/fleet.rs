@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::events::FleetEvent;
 use super::life::{Life, LifeId};
 use super::plan::Plan;
 pub use super::plan::Rules;
@@ -21,8 +22,6 @@ use crate::wire::message::OperationId;
 pub const LOG_LINES: usize = 200;
 /// How many ended operations are kept.
 pub const OPERATIONS: usize = 1000;
-/// How many events are kept.
-pub const EVENTS: usize = 1000;
 
 /// Everything that the emperor knows.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -41,7 +40,7 @@ pub struct Fleet {
     pub not_started: Vec<NotStarted>,
     /// Operations, oldest first: those that run, and the last [`OPERATIONS`] that ended.
     pub operations: VecDeque<Operation>,
-    /// What happened, oldest first, the last [`EVENTS`].
+    /// What happened, oldest first, the last [`super::events::EVENTS`].
     pub events: VecDeque<FleetEvent>,
     /// The last event's number.
     pub(super) last_event: u64,
@@ -128,6 +127,9 @@ pub struct Vassal {
     pub warnings: Vec<Diagnostic>,
     /// The configuration in effect.
     pub spec: Option<Box<InstanceSpec>>,
+    /// Its name (see [`crate::config::fingerprint`]).
+    #[serde(default)]
+    pub config: Option<String>,
     /// How often an instance died unasked and another was started.
     pub restarts: u64,
     /// How often a new generation took over.
@@ -263,6 +265,26 @@ pub enum OperationKind {
     Rescan,
 }
 
+impl OperationKind {
+    /// The word for people.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Reload => "reload",
+            Self::Upgrade => "upgrade",
+            Self::ClearBackOff => "end of back-off",
+            Self::Rescan => "rescan",
+        }
+    }
+
+    /// Whether it ends as it begins.
+    pub(super) const fn is_quick(self) -> bool {
+        matches!(self, Self::ClearBackOff | Self::Rescan)
+    }
+}
+
 /// How an operation ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
@@ -278,19 +300,6 @@ pub enum Ending {
     Superseded,
     /// It could not be done.
     Failed(Failure),
-}
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FleetEvent {
-    /// A number that grows by one with each event.
-    pub number: u64,
-    /// When, milliseconds since the epoch.
-    pub at_epoch_ms: u64,
-    /// The vassal; `None`: the emperor itself.
-    pub vassal: Option<String>,
-    /// One line, control characters escaped.
-    pub message: String,
 }
 
 /// A line of a vassal's output.
@@ -328,6 +337,7 @@ impl Vassal {
             config_error: None,
             warnings: Vec::new(),
             spec: None,
+            config: None,
             restarts: 0,
             reloads: 0,
             last_reload: None,

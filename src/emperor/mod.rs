@@ -6,6 +6,7 @@ pub mod decide;
 pub mod directories;
 mod errands;
 pub mod event;
+pub mod events;
 pub mod fleet;
 pub mod handle;
 pub mod life;

@@ -13,6 +13,7 @@ use super::life::LifeId;
 use super::masters::{Master, Masters};
 use super::spawn::Listeners;
 use crate::config::address::Listen;
+use crate::config::fingerprint::checksum;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::process::Child;
 use crate::sys::{fd, memfd};
@@ -224,12 +225,6 @@ fn parse(bytes: &[u8]) -> io::Result<Record> {
 }
 
 /// FNV-1a, 64 bits: against accidents, not against enemies.
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc;

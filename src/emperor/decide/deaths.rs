@@ -3,6 +3,7 @@
 use super::turn::Turn;
 use crate::emperor::backoff;
 use crate::emperor::event::Effect;
+use crate::emperor::events::EventKind;
 use crate::emperor::fleet::{Ending, Exit, ExitKind, OperationKind, Phase, State, Vassal};
 use crate::emperor::life::{Leaving, LifeId};
 use crate::wire::failure::Failure;
@@ -97,7 +98,11 @@ impl Turn<'_> {
             vassal.state = State::Starting;
             vassal.plan.loads_since(now);
             vassal.plan.start = vassal.plan.replace.take().or(waiting);
-            self.warn(Some(id), format!("{end}; its replacement takes over when it is ready"));
+            self.warn(
+                Some(id),
+                EventKind::Died.because(end.clone()),
+                format!("{end}; its replacement takes over when it is ready"),
+            );
             self.out.push(Effect::Adopt { vassal: id.to_owned(), life });
             return;
         }
@@ -108,7 +113,11 @@ impl Turn<'_> {
         if let Some(file) = mistaken {
             if file == vassal.identity && waiting.is_none() {
                 vassal.state = State::Broken;
-                return self.warn(Some(id), format!("{end}; it waits for a change of its file"));
+                return self.warn(
+                    Some(id),
+                    EventKind::Failed.because(end.clone()),
+                    format!("{end}; it waits for a change of its file"),
+                );
             }
             // What it read is not what is there now.
             return self.queue(id);
@@ -117,7 +126,7 @@ impl Turn<'_> {
         vassal.restarts += u64::from(started);
         if at_once {
             vassal.plan.urgent = true;
-            self.warn(Some(id), format!("{end}; restarted at once"));
+            self.warn(Some(id), EventKind::Died.because(end.clone()), format!("{end}; restarted at once"));
             return self.queue(id);
         }
         let rules = self.fleet.rules;
@@ -125,7 +134,11 @@ impl Turn<'_> {
         let Some(vassal) = self.vassal(id) else { return };
         vassal.state = State::Resting { until: now + delay, attempts };
         let seconds = delay.as_secs_f64();
-        self.warn(Some(id), format!("{end}; failure {attempts} in a row, tried again in {seconds:.1} s"));
+        self.warn(
+            Some(id),
+            EventKind::Died.because(end.clone()),
+            format!("{end}; failure {attempts} in a row, tried again in {seconds:.1} s"),
+        );
     }
 
     fn replacement_died(&mut self, id: &str, survivors: bool) {

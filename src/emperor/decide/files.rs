@@ -1,6 +1,7 @@
 //! Decisions about files: found, changed, gone.
 
 use super::turn::Turn;
+use crate::emperor::events::EventKind;
 use crate::emperor::fleet::{FileIdentity, NotStarted, OperationKind, State, Vassal};
 use crate::emperor::scan::{Found, Look};
 use crate::wire::failure::Failure;
@@ -22,9 +23,13 @@ impl Turn<'_> {
             directory.problem.clone_from(&problem);
             match problem {
                 Some(problem) => {
-                    self.warn(None, format!("cannot list {path}: {problem}; what runs goes on"));
+                    self.warn(
+                        None,
+                        EventKind::Source.because(problem.clone()),
+                        format!("cannot list {path}: {problem}; what runs goes on"),
+                    );
                 }
-                None => self.tell(None, format!("{path} can be listed again")),
+                None => self.tell(None, EventKind::Source, format!("{path} can be listed again")),
             }
         }
     }
@@ -49,21 +54,31 @@ impl Turn<'_> {
             }
             Look::Missing => self.remove(id, "its file is gone"),
             Look::Unknown(reason) => {
-                self.warn(Some(id), format!("cannot look at its file now: {reason}"));
+                self.warn(
+                    Some(id),
+                    EventKind::Source.because(reason.clone()),
+                    format!("cannot look at its file now: {reason}"),
+                );
             }
         }
     }
 
     fn tell_not_started(&mut self, refused: &NotStarted) {
         let path = refused.directory.join(&refused.name);
-        self.warn(None, format!("{} is not started: {}", path.display(), refused.reason));
+        self.warn(
+            None,
+            EventKind::NotStarted.because(refused.reason.clone()),
+            format!("{} is not started: {}", path.display(), refused.reason),
+        );
     }
 
     fn found(&mut self, found: Found) {
         let Some(vassal) = self.vassal(&found.id) else {
             let id = found.id.clone();
             let vassal = Vassal::new(found.id, found.directory, found.identity);
+            let path = vassal.path.display().to_string();
             self.fleet.vassals.insert(id.clone(), vassal);
+            self.note(Some(&id), EventKind::Found, format!("found {path}"));
             self.queue(&id);
             return;
         };
@@ -85,14 +100,16 @@ impl Turn<'_> {
         vassal.attempts = 0;
         match vassal.state {
             State::Resting { .. } | State::Broken => {
-                self.tell(Some(id), "its file changed: tried again at once");
+                self.tell(Some(id), EventKind::Changed, "its file changed: tried again at once");
                 self.queue(id);
             }
             State::Starting | State::Up { .. } | State::Reloading { .. } => {
                 let operation = self.begin(OperationKind::Reload, Some(id), None, "touched");
                 self.want_reload(id, operation);
             }
-            State::Stopped => self.tell(Some(id), "its file changed, but it was stopped by request"),
+            State::Stopped => {
+                self.tell(Some(id), EventKind::Changed, "its file changed, but it was stopped by request")
+            }
             // The file is opened when the instance is launched.
             State::Waiting | State::Stopping => {}
         }
@@ -101,7 +118,7 @@ impl Turn<'_> {
     fn remove(&mut self, id: &str, reason: &str) {
         let Some(vassal) = self.vassal(id).filter(|vassal| !vassal.plan.removed) else { return };
         vassal.plan.removed = true;
-        self.tell(Some(id), format!("{reason}: stopping"));
+        self.tell(Some(id), EventKind::Removed.because(reason), format!("{reason}: stopping"));
         self.stop(id);
     }
 }

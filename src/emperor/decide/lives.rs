@@ -1,7 +1,9 @@
 //! Decisions about lives: launched, ready, reloaded, dead.
 
 use super::turn::{DIAGNOSTICS, Turn, bounded, clipped};
+use crate::config::fingerprint;
 use crate::emperor::event::{Effect, News};
+use crate::emperor::events::EventKind;
 use crate::emperor::fleet::{Ending, FileIdentity, OperationKind, State, Vassal};
 use crate::emperor::life::LifeId;
 use crate::wire::PROTOCOL;
@@ -38,6 +40,7 @@ impl Turn<'_> {
             life.pid = Some(pid);
             life.file = Some(identity);
         }
+        self.note(Some(id), EventKind::Launched, format!("launched, pid {pid}"));
     }
 
     fn launch_failed(&mut self, id: &str, life: LifeId, failure: Failure) {
@@ -59,8 +62,9 @@ impl Turn<'_> {
                     next.configured = Some((spec, warnings));
                 } else if vassal.is_current(life) {
                     vassal.configure(Some((spec, warnings)));
+                    self.note(Some(id), EventKind::Configured, "a configuration took effect");
                     for warning in self.vassal(id).map(|v| v.warnings.clone()).unwrap_or_default() {
-                        self.note(id, clipped(warning.to_string()));
+                        self.note(Some(id), EventKind::Said, clipped(warning.to_string()));
                     }
                 }
             }
@@ -68,7 +72,7 @@ impl Turn<'_> {
             FromInstance::State(state) => self.state(id, life, state),
             FromInstance::Ended { operation, outcome } => self.operation_ended(id, life, operation, outcome),
             FromInstance::Began { operation, reason } => self.began(id, life, operation, reason),
-            FromInstance::Event { message } => self.note(id, clipped(message)),
+            FromInstance::Event { message } => self.note(Some(id), EventKind::Said, clipped(message)),
             FromInstance::AppFailed(failure) => {
                 if let Some(vassal) = self.vassal(id).filter(|vassal| vassal.is_current(life)) {
                     vassal.last_failure = Some(bounded(failure));
@@ -89,7 +93,7 @@ impl Turn<'_> {
                 "the instance is liege {} (protocol {protocol}), the emperor {ours} (protocol {PROTOCOL})",
                 clipped(version)
             );
-            self.warn(Some(id), reason.clone());
+            self.warn(Some(id), EventKind::Failed, reason.clone());
             self.failed(id, life, Failure::new(reason).with_hint("upgrade the emperor: liege upgrade"));
             self.out.push(Effect::Kill { life });
         }
@@ -111,7 +115,7 @@ impl Turn<'_> {
         if let Some(life) = vassal.lives_mut().find(|known| known.id == life) {
             life.failure = Some(failure.clone());
         }
-        self.note(id, failure.message);
+        self.note(Some(id), EventKind::Failed, failure.message);
     }
 
     fn state(&mut self, id: &str, life: LifeId, state: InstanceState) {
@@ -126,7 +130,7 @@ impl Turn<'_> {
             InstanceState::Stopping => {
                 if is_current {
                     vassal.state = State::Stopping;
-                    self.tell(Some(id), "it stops by itself");
+                    self.tell(Some(id), EventKind::Stopping, "it stops by itself");
                 }
                 return;
             }
@@ -144,7 +148,7 @@ impl Turn<'_> {
             self.promote(id);
         } else if is_current {
             if first {
-                self.tell(Some(id), format!("up{without}"));
+                self.tell(Some(id), EventKind::Up, format!("up{without}"));
             }
             self.up(id);
         }
@@ -251,6 +255,7 @@ impl Vassal {
         )>,
     ) {
         if let Some((spec, warnings)) = configured {
+            self.config = Some(fingerprint::of(&spec));
             self.spec = Some(spec);
             self.warnings = warnings;
             self.config_error = None;

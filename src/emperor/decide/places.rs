@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::turn::Turn;
 use crate::emperor::event::Effect;
+use crate::emperor::events::EventKind;
 use crate::emperor::fleet::{Ending, OperationKind, Phase, State};
 use crate::emperor::plan::Plan;
 use crate::tick::Tick;
@@ -152,7 +153,11 @@ impl Turn<'_> {
         if vassal.state != State::Starting {
             vassal.state = State::Reloading { operation };
         }
-        self.tell(Some(id), format!("{reason}: starting a replacement beside it"));
+        self.tell(
+            Some(id),
+            EventKind::Said.because(reason).of(operation),
+            format!("{reason}: starting a replacement beside it"),
+        );
         self.out.push(Effect::Launch { vassal: id.to_owned(), life: number });
     }
 

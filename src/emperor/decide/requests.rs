@@ -2,6 +2,7 @@
 
 use super::turn::Turn;
 use crate::emperor::event::Effect;
+use crate::emperor::events::EventKind;
 use crate::emperor::fleet::{Ending, Fleet, OperationKind, Phase, State};
 use crate::emperor::handle::{Refusal, Request};
 use crate::tick::Tick;
@@ -20,10 +21,10 @@ pub fn request(
     out: &mut Vec<Effect>,
 ) -> Result<OperationId, Refusal> {
     let mut turn = Turn { fleet, now, out };
-    turn.tell(None, format!("{who} asks: {request}"));
+    turn.tell(None, EventKind::Asked.because(who), format!("{who} asks: {request}"));
     let answer = turn.answer(who, request);
     if let Err(refusal) = &answer {
-        turn.tell(None, format!("refused to {who}: {refusal}"));
+        turn.tell(None, EventKind::Refused.because(who), format!("refused to {who}: {refusal}"));
     }
     turn.settle_accounts();
     answer
@@ -146,7 +147,7 @@ impl Turn<'_> {
     pub(super) fn reexecuted(&mut self, operation: OperationId) {
         self.fleet.reexecutions += 1;
         let version = env!("CARGO_PKG_VERSION");
-        self.tell(None, format!("the emperor was re-executed: liege {version}"));
+        self.tell(None, EventKind::Emperor, format!("the emperor was re-executed: liege {version}"));
         match self.fleet.operation(operation).map(|operation| operation.kind) {
             Some(OperationKind::Upgrade) => self.reexec_all(operation),
             Some(_) => self.reload_all(operation),

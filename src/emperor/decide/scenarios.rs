@@ -2,6 +2,7 @@
 
 use super::world::{Manners, Reload, Start, World};
 use crate::emperor::event::Event;
+use crate::emperor::events::{EventKind, EventOutcome};
 use crate::emperor::fleet::{Ending, Phase, State};
 use crate::emperor::handle::{Refusal, Request};
 
@@ -80,6 +81,31 @@ fn a_reload_that_fails_leaves_the_old_one_serving_and_says_so() {
     assert!(matches!(world.ending(operation), Some(Ending::RolledBack(f)) if f.message == "SyntaxError"));
     assert!(world.is_up("b.ini"));
     assert_eq!(world.alive("b.ini"), 1);
+}
+
+#[test]
+fn the_events_of_an_operation_tell_who_why_and_how_it_ended() {
+    let mut world = World::with(4, &["a.ini"]);
+    world.run_for(100);
+    world.behave("b.ini", Manners { reload: Reload::RollsBack, ..Manners::default() });
+    world.write("b.ini");
+    world.run_for(100);
+    let operation = world.ask(reload("b.ini")).unwrap();
+    world.run_for(100);
+    let told: Vec<_> = world
+        .fleet
+        .events_after(0)
+        .filter(|event| event.vassal.as_deref() == Some("b.ini"))
+        .map(|event| (event.kind, event.operation, event.outcome, event.reason.as_deref()))
+        .collect();
+    let expected = [
+        (EventKind::Found, None, None, None),
+        (EventKind::Launched, None, None, None),
+        (EventKind::Up, None, None, None),
+        (EventKind::Began, Some(operation), None, Some("test")),
+        (EventKind::Ended, Some(operation), Some(EventOutcome::RolledBack), Some("SyntaxError")),
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]

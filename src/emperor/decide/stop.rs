@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::turn::Turn;
 use crate::emperor::event::Effect;
+use crate::emperor::events::EventKind;
 use crate::emperor::fleet::{Ending, Phase, State, Vassal};
 use crate::emperor::life::{Leaving, Life};
 use crate::wire::failure::Failure;
@@ -21,7 +22,7 @@ const LONGEST_MERCY: Duration = Duration::from_secs(60);
 impl Turn<'_> {
     pub(super) fn stop_all(&mut self) {
         if self.fleet.phase == Phase::Stopping {
-            self.tell(None, "asked again to stop: patience ends now");
+            self.tell(None, EventKind::Emperor, "asked again to stop: patience ends now");
             let now = self.now;
             for life in self.fleet.vassals.values_mut().flat_map(Vassal::lives_mut) {
                 if !matches!(life.leaving, None | Some(Leaving::Terminated(_) | Leaving::Killed(_))) {
@@ -31,7 +32,7 @@ impl Turn<'_> {
             return;
         }
         self.fleet.phase = Phase::Stopping;
-        self.tell(None, format!("stopping {} vassals", self.fleet.vassals.len()));
+        self.tell(None, EventKind::Emperor, format!("stopping {} vassals", self.fleet.vassals.len()));
         let ids: Vec<String> = self.fleet.vassals.keys().cloned().collect();
         for id in ids {
             self.stop(&id);
@@ -122,7 +123,7 @@ impl Turn<'_> {
             }
         }
         for message in said {
-            self.warn(Some(id), message);
+            self.warn(Some(id), EventKind::Forced, message);
         }
     }
 
@@ -137,11 +138,11 @@ impl Turn<'_> {
         let (removed, stopped) = (vassal.plan.removed, vassal.plan.stopped);
         if removed {
             self.fleet.vassals.remove(id);
-            self.tell(Some(id), "stopped, and forgotten");
+            self.tell(Some(id), EventKind::Stopped, "stopped, and forgotten");
             self.out.push(Effect::Forget { vassal: id.to_owned() });
         } else if stopped || stopping {
             vassal.state = State::Stopped;
-            self.tell(Some(id), "stopped");
+            self.tell(Some(id), EventKind::Stopped, "stopped");
         } else {
             self.queue(id);
         }

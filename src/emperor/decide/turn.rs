@@ -1,9 +1,8 @@
 //! One turn of deciding: the fleet, the time, the effects so far, and the small steps that all decisions are made of.
 
 use crate::emperor::event::Effect;
-use crate::emperor::fleet::{
-    EVENTS, Ending, Fleet, FleetEvent, OPERATIONS, Operation, OperationKind, Vassal,
-};
+use crate::emperor::events::{EventKind, Facts};
+use crate::emperor::fleet::{Ending, Fleet, OPERATIONS, Operation, OperationKind, Vassal};
 use crate::emperor::life::{Life, LifeId};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
@@ -35,37 +34,24 @@ impl Turn<'_> {
     }
 
     /// Writes down what happened, for the log and for the API.
-    pub(super) fn tell(&mut self, vassal: Option<&str>, message: impl Into<String>) {
-        self.say(vassal, false, message.into());
+    pub(super) fn tell(&mut self, vassal: Option<&str>, facts: impl Into<Facts>, message: impl Into<String>) {
+        self.say(vassal, false, facts.into(), message.into());
     }
 
     /// The same for what asks for somebody's attention.
-    pub(super) fn warn(&mut self, vassal: Option<&str>, message: impl Into<String>) {
-        self.say(vassal, true, message.into());
+    pub(super) fn warn(&mut self, vassal: Option<&str>, facts: impl Into<Facts>, message: impl Into<String>) {
+        self.say(vassal, true, facts.into(), message.into());
     }
 
-    /// Writes down what an instance said, for the API: to the log it has told it itself.
-    pub(super) fn note(&mut self, vassal: &str, message: String) {
-        self.keep(Some(vassal.to_owned()), message);
+    /// Writes it down for the API only: to the log the instance has told it itself, or it is too little for one.
+    pub(super) fn note(&mut self, vassal: Option<&str>, facts: impl Into<Facts>, message: impl Into<String>) {
+        let at_epoch_ms = self.epoch_ms();
+        self.fleet.record(at_epoch_ms, vassal, facts.into(), message.into());
     }
 
-    fn say(&mut self, vassal: Option<&str>, warning: bool, message: String) {
-        let vassal = vassal.map(str::to_owned);
-        self.keep(vassal.clone(), message.clone());
-        self.out.push(Effect::Log { vassal, warning, message });
-    }
-
-    fn keep(&mut self, vassal: Option<String>, message: String) {
-        self.fleet.last_event += 1;
-        if self.fleet.events.len() >= EVENTS {
-            self.fleet.events.pop_front();
-        }
-        self.fleet.events.push_back(FleetEvent {
-            number: self.fleet.last_event,
-            at_epoch_ms: self.epoch_ms(),
-            vassal,
-            message,
-        });
+    fn say(&mut self, vassal: Option<&str>, warning: bool, facts: Facts, message: String) {
+        self.note(vassal, facts, message.clone());
+        self.out.push(Effect::Log { vassal: vassal.map(str::to_owned), warning, message });
     }
 
     /// Begins an operation.
@@ -91,7 +77,10 @@ impl Turn<'_> {
             ended_epoch_ms: None,
             ending: None,
         });
-        self.fleet.last_operation
+        let operation = self.fleet.last_operation;
+        let what = kind.word();
+        self.note(vassal, EventKind::Began.because(why).of(operation), format!("{what} {operation} began"));
+        operation
     }
 
     /// Ends an operation that has not ended yet, and the one that it is a part of with its last part.
@@ -137,29 +126,29 @@ impl Turn<'_> {
     }
 
     fn report(&mut self, operation: &Operation) {
-        let what = match operation.kind {
-            OperationKind::Start => "start",
-            OperationKind::Stop => "stop",
-            OperationKind::Reload => "reload",
-            OperationKind::Upgrade => "upgrade",
-            OperationKind::ClearBackOff | OperationKind::Rescan => return,
-        };
-        let subject = format!("{what} {} ({})", operation.id, operation.why);
+        let Some(ending) = &operation.ending else { return };
+        let subject = format!("{} {} ({})", operation.kind.word(), operation.id, operation.why);
         let vassal = operation.vassal.as_deref();
-        match &operation.ending {
-            Some(Ending::RolledBack(failure)) => {
+        let mut facts = Facts::from(EventKind::Ended).of(operation.id);
+        facts.outcome = Some(ending.into());
+        match ending {
+            Ending::RolledBack(failure) => {
                 let reason = &failure.message;
-                self.warn(vassal, format!("{subject} rolled back, the old generation serves on: {reason}"));
+                facts.reason = Some(reason.clone());
+                let text = format!("{subject} rolled back, the old generation serves on: {reason}");
+                self.warn(vassal, facts, text);
             }
-            Some(Ending::TimedOut) => {
-                self.warn(vassal, format!("{subject} timed out, the old generation serves on"));
+            Ending::TimedOut => {
+                self.warn(vassal, facts, format!("{subject} timed out, the old generation serves on"));
             }
-            Some(Ending::Failed(failure)) => {
-                self.warn(vassal, format!("{subject} failed: {}", failure.message));
+            Ending::Failed(failure) => {
+                facts.reason = Some(failure.message.clone());
+                self.warn(vassal, facts, format!("{subject} failed: {}", failure.message));
             }
-            Some(Ending::Swapped) => self.tell(vassal, format!("{subject}: the new generation serves")),
-            Some(Ending::Done) => self.tell(vassal, format!("{subject} done")),
-            Some(Ending::Superseded) | None => {}
+            Ending::Swapped => self.tell(vassal, facts, format!("{subject}: the new generation serves")),
+            Ending::Done if operation.kind.is_quick() => self.note(vassal, facts, format!("{subject} done")),
+            Ending::Done => self.tell(vassal, facts, format!("{subject} done")),
+            Ending::Superseded => self.note(vassal, facts, format!("{subject} superseded by a later one")),
         }
     }
 }

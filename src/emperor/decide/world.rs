@@ -355,6 +355,11 @@ impl World {
                 "{said}: {id} waits for ever"
             );
         }
+        let first = self.fleet.events.front().map_or(1, |event| event.id);
+        assert!(
+            self.fleet.events.iter().zip(first..).all(|(event, id)| event.id == id),
+            "{said}: the events have gaps"
+        );
         let mut queue: Vec<&String> = self.fleet.queue.iter().collect();
         queue.sort();
         queue.dedup();
