@@ -1,9 +1,7 @@
-//! An ini file: any text is read or refused, within the limits, without a panic.
+//! See `checks/ini_file.rs`.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use liege::config::ini;
+#[path = "../checks/ini_file.rs"]
+mod ini_file;
 
-fuzz_target!(|text: &str| {
-    let _ = ini::read(text, "uwsgi", |value, _| value.to_owned());
-});
+libfuzzer_sys::fuzz_target!(|input: &[u8]| ini_file::check(input));

@@ -37,13 +37,13 @@ impl TokenFile {
     /// Compares the token that a request carries.
     #[must_use]
     pub fn check(&self, headers: &HeaderMap) -> TokenCheck {
-        let Some(given) = bearer(headers) else { return TokenCheck::Missing };
+        if bearer(headers).is_none() {
+            return TokenCheck::Missing;
+        }
         match read(&self.path) {
             Ok(tokens) => {
                 self.failing.store(false, Ordering::Relaxed);
-                // All are compared: the time tells nothing.
-                let right = tokens.iter().fold(false, |any, token| any | same(token, given));
-                if right { TokenCheck::Right } else { TokenCheck::Wrong }
+                compare(&tokens, headers)
             }
             Err(error) => {
                 if !self.failing.swap(true, Ordering::Relaxed) {
@@ -53,6 +53,15 @@ impl TokenFile {
             }
         }
     }
+}
+
+/// Compares the token that a request carries with these.
+#[must_use]
+pub fn compare(tokens: &[Vec<u8>], headers: &HeaderMap) -> TokenCheck {
+    let Some(given) = bearer(headers) else { return TokenCheck::Missing };
+    // All are compared: the time tells nothing.
+    let right = tokens.iter().fold(false, |any, token| any | same(token, given));
+    if right { TokenCheck::Right } else { TokenCheck::Wrong }
 }
 
 /// The token of `Authorization: Bearer TOKEN`; an empty one if the header says something else.
@@ -71,7 +80,7 @@ fn read(path: &Path) -> io::Result<Vec<Vec<u8>>> {
         }
         Ok(metadata)
     });
-    let tokens = tokens(&bytes);
+    let tokens = parse(&bytes);
     let refuse = |reason: &str| Err(io::Error::other(format!("{}: {reason}", path.display())));
     match metadata {
         Err(error) => refuse(&error.to_string()),
@@ -87,7 +96,9 @@ fn read(path: &Path) -> io::Result<Vec<Vec<u8>>> {
     }
 }
 
-fn tokens(text: &[u8]) -> Vec<Vec<u8>> {
+/// The tokens of a file, one on each line; empty lines and comments are passed over.
+#[must_use]
+pub fn parse(text: &[u8]) -> Vec<Vec<u8>> {
     text.split(|&b| b == b'\n')
         .map(<[u8]>::trim_ascii)
         .filter(|line| !line.is_empty() && !line.starts_with(b"#"))
