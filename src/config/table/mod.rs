@@ -1,12 +1,16 @@
 //! Every option once: its names, its kind, its default, what it means, who obeys it — or why nobody does.
 
+mod families;
 mod harmless;
+mod later;
 mod not_yet;
 mod obeyed;
+mod page;
 mod refused;
 
+pub use page::markdown;
+
 use std::collections::HashMap;
-use std::fmt::Write;
 use std::sync::LazyLock;
 
 /// One option, or a family of options that are treated alike.
@@ -87,12 +91,11 @@ pub enum Standing {
     Refused,
 }
 
-/// All options, by what becomes of them.
-pub static OPTIONS: [&[Row]; 4] = [obeyed::ROWS, harmless::ROWS, not_yet::ROWS, refused::ROWS];
-
 /// All options.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    OPTIONS.iter().flat_map(|rows| rows.iter())
+    [obeyed::ROWS, harmless::ROWS, later::ROWS, not_yet::ROWS, refused::ROWS, &families::ROWS]
+        .into_iter()
+        .flatten()
 }
 
 /// The option of that name or alias.
@@ -153,69 +156,8 @@ impl Row {
     }
 }
 
-/// The option part of `docs/configuration.md`.
-#[must_use]
-pub fn markdown() -> String {
-    let mut text = String::new();
-    for (title, wanted) in [
-        ("Options that take effect", &obeyed::ROWS),
-        ("Options that are accepted", &harmless::ROWS),
-        ("Options that are refused until they exist", &not_yet::ROWS),
-        ("Options that are refused", &refused::ROWS),
-    ] {
-        let _ = writeln!(text, "### {title}\n");
-        text.push_str("| option | value | default | obeyed by | meaning |\n|---|---|---|---|---|\n");
-        for row in *wanted {
-            let names: Vec<_> = row.names.iter().map(|name| format!("`{name}`")).collect();
-            let short = row.short.map(|letter| format!(", `-{letter}`")).unwrap_or_default();
-            let _ = writeln!(
-                text,
-                "| {}{short} | {} | {} | {} | {} |",
-                names.join(", "),
-                row.kind.label(),
-                row.default,
-                row.standing.label(),
-                row.doc.replace('|', "\\|"),
-            );
-        }
-        text.push('\n');
-    }
-    text
-}
-
-impl Kind {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Flag => "flag",
-            Self::Number => "number",
-            Self::Text | Self::FreeText => "text",
-            Self::Path => "path",
-            Self::Address => "address",
-            Self::Mode => "mode",
-            Self::Identity => "name or number",
-            Self::Pair => "name=value",
-            Self::Language => "–",
-        }
-    }
-}
-
-impl Standing {
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Obeyed(By::Config) => "the reader",
-            Self::Obeyed(By::Master) => "the master",
-            Self::Obeyed(By::Worker) => "the workers",
-            Self::Obeyed(By::Router) => "the router",
-            Self::Obeyed(By::Emperor) => "the emperor",
-            Self::Obeyed(By::Both) => "the emperor, the master",
-            Self::Always => "always so",
-            Self::NoEffect => "no effect",
-            Self::Later => "no effect yet",
-            Self::NotYet => "refused: not yet",
-            Self::Refused => "refused",
-        }
-    }
-}
+#[cfg(test)]
+mod tiers;
 
 #[cfg(test)]
 mod tests {
@@ -253,14 +195,6 @@ mod tests {
             ("pythonish", false),
         ] {
             assert_eq!(is_built_in(plugin), built_in, "{plugin}");
-        }
-    }
-
-    #[test]
-    fn the_documentation_has_every_option() {
-        let text = markdown();
-        for name in names() {
-            assert!(text.contains(&format!("`{name}`")), "{name}");
         }
     }
 }

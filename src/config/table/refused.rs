@@ -10,6 +10,7 @@ const fn row(names: &'static [&'static str], kind: Kind, doc: &'static str) -> R
 const CLUSTER: &str = "clustering is not part of liege: put a load balancer in front";
 const SPOOLER: &str = "there is no spooler, tasks would be lost: use a task queue such as Celery or RQ";
 const CONTAINERS: &str = "use the service manager or a container runtime";
+const TLS: &str = "let the web server in front speak TLS";
 const COMMAND_LINE_ONLY: &str = "only for the command line";
 
 pub(super) static ROWS: &[Row] = &[
@@ -38,8 +39,6 @@ pub(super) static ROWS: &[Row] = &[
             "ruby-require",
             "rubyrequire",
             "require",
-            "rbthreads",
-            "rb-threads",
             "ruby-gc-freq",
             "gemset",
             "rvm-path",
@@ -47,6 +46,7 @@ pub(super) static ROWS: &[Row] = &[
         Text,
         "Ruby is another language: keep this vassal on uWSGI",
     ),
+    row(&["rbthreads", "rb-threads"], Flag, "Ruby is another language: keep this vassal on uWSGI"),
     row(&["psgi"], Text, "Perl is another language: keep this vassal on uWSGI"),
     row(&["lua"], Text, "Lua is another language: keep this vassal on uWSGI"),
     row(
@@ -58,10 +58,11 @@ pub(super) static ROWS: &[Row] = &[
     row(&["gccgo-load", "go-load"], Text, "Go programs serve HTTP themselves"),
     row(&["v8-load"], Text, "JavaScript is another language: keep this vassal on uWSGI"),
     row(
-        &["cgi", "cgi-index", "cgi-allowed-ext", "cgi-helper", "cgi-mode"],
+        &["cgi", "cgi-index", "cgi-allowed-ext", "cgi-helper"],
         FreeText,
         "CGI scripts belong to a web server",
     ),
+    row(&["cgi-mode"], Flag, "CGI scripts belong to a web server").short('c'),
     // Clustering and gateways.
     row(
         &[
@@ -77,7 +78,6 @@ pub(super) static ROWS: &[Row] = &[
             "fastrouter-to",
             "fastrouter-use-pattern",
             "fastrouter-use-base",
-            "fastrouter-use-cache",
             "fastrouter-events",
             "fastrouter-zerg",
             "rawrouter",
@@ -88,7 +88,9 @@ pub(super) static ROWS: &[Row] = &[
         Address,
         CLUSTER,
     ),
-    row(&["fastrouter-cheap", "fastrouter-quiet"], Flag, CLUSTER),
+    row(&["fastrouter-use-cache"], Text, CLUSTER).optional(),
+    row(&["fastrouter-quiet"], Number, CLUSTER),
+    row(&["fastrouter-cheap"], Flag, CLUSTER),
     row(
         &[
             "legion",
@@ -110,30 +112,26 @@ pub(super) static ROWS: &[Row] = &[
             "subscribe2",
             "subscribe",
             "subscribe-to",
+            "st",
             "subscribe-freq",
             "subscription-notify-socket",
             "subscriptions-sign-skip-uid",
             "subscriptions-sign-check",
             "subscription-tolerance",
+            "subscription-mountpoint",
             "http-subscription-server",
         ],
         FreeText,
         CLUSTER,
     ),
-    row(
-        &["subscription-dotsplit", "subscriptions-use-credentials", "subscription-mountpoint"],
-        Flag,
-        CLUSTER,
-    ),
+    row(&["subscription-dotsplit", "subscriptions-use-credentials"], Flag, CLUSTER),
     row(
         &[
             "http-modifier1",
             "http-modifier2",
-            "http-use-cache",
             "http-use-pattern",
             "http-use-base",
             "http-use-code-string",
-            "http-use-socket",
             "http-subscription-fallback-key",
             "http-zerg",
             "http-resubscribe",
@@ -143,11 +141,19 @@ pub(super) static ROWS: &[Row] = &[
         "the router serves this instance's workers only: use nginx",
     ),
     row(
-        &["zerg", "zerg-server", "zerg-fallback", "zerg-pool", "emperor-broodlord", "emperor-proxy-socket"],
+        &["zerg", "zerg-server", "zerg-pool", "zergpool", "emperor-broodlord", "emperor-proxy-socket"],
         Text,
         CLUSTER,
     ),
-    row(&["tuntap-router", "tuntap-device", "tuntap-use-credentials"], Text, CONTAINERS),
+    row(
+        &["http-use-cache", "http-use-socket"],
+        Text,
+        "the router serves this instance's workers only: use nginx",
+    )
+    .optional(),
+    row(&["zerg-fallback"], Flag, CLUSTER),
+    row(&["tuntap-router", "tuntap-device"], Text, CONTAINERS),
+    row(&["tuntap-use-credentials"], Text, CONTAINERS).optional(),
     // Protocols and TLS.
     row(
         &[
@@ -162,26 +168,16 @@ pub(super) static ROWS: &[Row] = &[
         Address,
         "use `socket` (uwsgi) or `http-socket`",
     ),
-    row(
-        &[
-            "ssl-sessions-use-cache",
-            "ssl-option",
-            "ssl-enable-tlsv1",
-            "ssl-enable-sslv3",
-            "sni",
-            "sni-dir",
-            "sni-dir-ciphers",
-            "sni-regexp",
-        ],
-        Text,
-        "let the web server in front speak TLS",
-    ),
+    row(&["sni", "sni-dir", "sni-dir-ciphers", "sni-regexp"], Text, TLS),
+    row(&["ssl-option", "ssl-enable-tlsv1", "ssl-enable-sslv3", "ssl-enable3"], Flag, TLS),
+    row(&["ssl-sessions-use-cache", "ssl-session-use-cache", "ssl-verify-depth"], Text, TLS).optional(),
     // Spooler.
     row(
         &[
             "spooler",
             "spooler-processes",
             "spooler-frequency",
+            "spooler-freq",
             "spooler-chdir",
             "spooler-max-tasks",
             "spooler-harakiri",
@@ -194,7 +190,7 @@ pub(super) static ROWS: &[Row] = &[
     .short('Q'),
     row(&["spooler-quiet", "spooler-ordered"], Flag, SPOOLER),
     row(
-        &["farm", "touch-signal", "signal-timer", "timer", "rbtimer"],
+        &["farm", "touch-signal", "signal-timer", "timer", "rbtimer", "signal-rbtimer"],
         Text,
         "use a task queue or a systemd timer",
     ),
@@ -216,9 +212,8 @@ pub(super) static ROWS: &[Row] = &[
         Text,
         "load the application with `module` or `wsgi-file`",
     ),
-    row(&["pyrun", "pyshell", "pyshell-oneshot", "test"], Text, "run the interpreter itself")
-        .short('J')
-        .optional(),
+    row(&["pyrun", "py", "test"], Text, "run the interpreter itself").short('J'),
+    row(&["pyshell", "pyshell-oneshot"], Text, "run the interpreter itself").optional(),
     // The system.
     row(
         &[
@@ -227,6 +222,8 @@ pub(super) static ROWS: &[Row] = &[
             "cgroup-opt",
             "namespace",
             "namespace-net",
+            "ns",
+            "ns-net",
             "pivot-root",
             "pivot_root",
             "emperor-use-clone",
@@ -253,11 +250,8 @@ pub(super) static ROWS: &[Row] = &[
     row(&["json", "js"], Path, "JSON files are not read: write it as .ini").short('j'),
     row(&["xml", "xmlconfig"], Path, "XML files are not read: write it as .ini").short('x'),
     row(&["config"], Path, "other formats are not read: use `ini`"),
-    row(
-        &["ldap", "ldap-schema", "ldap-schema-ldif", "sqlite3", "zeus"],
-        Text,
-        "configurations are .ini files",
-    ),
+    row(&["ldap", "sqlite3", "zeus"], Text, "configurations are files"),
+    row(&["ldap-schema", "ldap-schema-ldif"], Flag, "configurations are files"),
     row(
         &["declare-option", "declare-option2", "resolve", "inject-before", "inject-after", "custom-option"],
         FreeText,
@@ -268,5 +262,6 @@ pub(super) static ROWS: &[Row] = &[
     row(&["help", "version", "usage"], Flag, COMMAND_LINE_ONLY),
     row(&["get", "reload", "stop", "pause", "suspend", "resume"], Path, COMMAND_LINE_ONLY),
     row(&["exit"], Number, COMMAND_LINE_ONLY).optional(),
+    row(&["sharedarea"], FreeText, "use a cache such as Redis").short('A'),
     row(&["iprint"], Language, "use `print`"),
 ];

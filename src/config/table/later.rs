@@ -1,0 +1,275 @@
+//! The options that are accepted with a warning because serving does not miss them until they exist.
+
+use super::Kind::{Address, Flag, FreeText, Mode, Number, Pair, Path, Text};
+use super::{Kind, Row, Standing};
+
+const fn later(names: &'static [&'static str], kind: Kind, doc: &'static str) -> Row {
+    Row::new(names, kind, Standing::Later, "", doc)
+}
+
+const LOG_LINE: &str = "the line of a request has one form";
+const WHICH_LINES: &str = "every request has its line, or none has with `disable-logging`";
+const LOG_GOES: &str = "the log goes to `logto` or standard error";
+const ALL_RUN: &str = "all `processes` run all the time";
+const RECYCLING: &str = "workers are replaced by `max-requests` only";
+const NO_STATIC: &str = "concerns static files only, which the web server in front serves";
+
+pub(super) static ROWS: &[Row] = &[
+    // Logging.
+    later(&["log-4xx", "log-5xx", "log-zero"], Flag, WHICH_LINES),
+    later(&["log-ioerror"], Text, WHICH_LINES),
+    later(&["log-slow", "log-big"], Number, WHICH_LINES),
+    later(&["memory-report"], Flag, LOG_LINE).short('m'),
+    later(
+        &["log-x-forwarded-for", "log-micros", "logformat-strftime", "log-format-strftime"],
+        Flag,
+        LOG_LINE,
+    ),
+    later(&["log-format", "logformat"], FreeText, LOG_LINE),
+    later(
+        &["log-date", "logdate", "log-prefix"],
+        FreeText,
+        "lines have no date of their own: the journal has",
+    )
+    .optional(),
+    later(
+        &[
+            "logger",
+            "req-logger",
+            "logger-req",
+            "worker-logger",
+            "worker-logger-req",
+            "log-encoder",
+            "worker-log-encoder",
+            "log-req-encoder",
+            "worker-log-req-encoder",
+            "log-route",
+            "log-req-route",
+            "log-filter",
+            "log-drain",
+        ],
+        FreeText,
+        LOG_GOES,
+    ),
+    later(&["log-syslog"], Text, LOG_GOES).optional(),
+    later(&["log-socket"], Text, LOG_GOES),
+    later(&["threaded-logger", "log-master-stream", "log-master-req-stream"], Flag, LOG_GOES),
+    later(
+        &["log-maxsize", "log-master-bufsize"],
+        Number,
+        "the log is not rotated: let logrotate do it with `copytruncate`, or log to the journal",
+    ),
+    later(
+        &["log-backupname", "touch-logrotate", "touch-logreopen"],
+        Text,
+        "the log is not rotated: let logrotate do it with `copytruncate`, or log to the journal",
+    ),
+    later(&["log-reopen", "log-truncate"], Flag, "the log is opened once, at the start, and appended to"),
+    later(&["logfile-chown"], Flag, "the log belongs to whoever started the instance"),
+    later(&["logfile-chmod"], Mode, "the log has the mode that the umask gives it"),
+    later(&["ignore-sigpipe", "ignore-write-errors", "harakiri-verbose"], Flag, "log detail"),
+    later(&["body-read-warning"], Number, "log detail"),
+    later(
+        &["disable-write-exception", "write-errors-exception-only"],
+        Flag,
+        "an application that writes to a client that is gone is told so",
+    ),
+    later(
+        &["write-errors-tolerance"],
+        Number,
+        "an application that writes to a client that is gone is told so",
+    ),
+    later(&["show-config"], Flag, "`liege check FILE` shows the configuration"),
+    // Workers.
+    later(
+        &[
+            "cheaper",
+            "cheaper-initial",
+            "cheaper-step",
+            "cheaper-overload",
+            "cheaper-idle",
+            "cheaper-rss-limit-soft",
+            "cheaper-rss-limit-hard",
+        ],
+        Number,
+        ALL_RUN,
+    ),
+    later(&["cheaper-algo", "cheaper-algorithm"], Text, ALL_RUN),
+    later(
+        &[
+            "cheaper-busyness-max",
+            "cheaper-busyness-min",
+            "cheaper-busyness-multiplier",
+            "cheaper-busyness-penalty",
+            "cheaper-busyness-backlog-alert",
+            "cheaper-busyness-backlog-step",
+            "cheaper-busyness-backlog-multiplier",
+            "cheaper-busyness-backlog-nonzero",
+        ],
+        Number,
+        ALL_RUN,
+    ),
+    later(&["cheaper-busyness-verbose", "cheap", "die-on-idle"], Flag, ALL_RUN),
+    later(&["idle"], Number, ALL_RUN),
+    later(
+        &[
+            "reload-on-rss",
+            "reload-on-as",
+            "evil-reload-on-rss",
+            "evil-reload-on-as",
+            "mem-collector-freq",
+            "max-worker-lifetime",
+            "max-worker-lifetime-delta",
+        ],
+        Number,
+        RECYCLING,
+    ),
+    later(&["reload-on-exception", "catch-exceptions"], Flag, "an exception is answered with 500 and logged"),
+    later(
+        &["reload-on-exception-type", "reload-on-exception-value", "reload-on-exception-repr"],
+        Text,
+        "an exception is answered with 500 and logged",
+    ),
+    later(
+        &["harakiri-graceful-timeout", "harakiri-graceful-signal", "harakiri-queue-threshold"],
+        Number,
+        "a worker that overruns `harakiri` is killed at once",
+    ),
+    later(
+        &["harakiri-no-arh", "no-harakiri-arh", "no-harakiri-after-req-hook"],
+        Flag,
+        "a worker that overruns `harakiri` is killed at once",
+    ),
+    later(
+        &["py-autoreload", "python-autoreload", "py-auto-reload", "python-auto-reload"],
+        Number,
+        "changed modules are not noticed: use `touch-reload`",
+    ),
+    later(
+        &["py-auto-reload-ignore", "py-autoreload-ignore"],
+        Text,
+        "changed modules are not noticed: use `touch-reload`",
+    ),
+    later(&["py-tracebacker"], Text, "monitoring only"),
+    later(&["fs-reload", "fs-brutal-reload"], Path, "use `touch-reload`"),
+    later(&["master-fifo"], Path, "use the HTTP API, `liege reload` or signals"),
+    later(&["exit-on-reload"], Flag, "a reload reloads"),
+    later(&["manage-script-name"], Flag, "concerns `mount` only"),
+    later(
+        &["post-buffering", "post-buffering-bufsize"],
+        Number,
+        "the application reads the body as it comes",
+    ),
+    later(&["limit-as", "limit-nproc", "max-fd", "prio"], Number, "the limits of the service manager hold"),
+    later(&["cpu-affinity"], Number, "the kernel chooses the CPU"),
+    later(&["optimize"], Number, "the interpreter runs as always; set PYTHONOPTIMIZE in its environment")
+        .short('O'),
+    later(
+        &[
+            "skip-atexit",
+            "skip-atexit-teardown",
+            "honour-stdin",
+            "wsgi-disable-file-wrapper",
+            "wsgi-accept-buffer",
+            "wsgi-accept-buffers",
+        ],
+        Flag,
+        "the usual behaviour holds",
+    ),
+    later(&["reaper"], Flag, "the usual behaviour holds").short('r'),
+    later(&["procname", "procname-master", "procname-append"], Text, "the title is that of `auto-procname`"),
+    later(
+        &["stats-http", "stats-no-cores", "stats-minified", "stats-min", "stats-no-metrics"],
+        Flag,
+        "the statistics have one form",
+    ),
+    later(&["cache2", "cache"], FreeText, "the `uwsgi.cache_*` functions raise"),
+    later(
+        &[
+            "websockets-ping-freq",
+            "websocket-ping-freq",
+            "websockets-pong-tolerance",
+            "websocket-pong-tolerance",
+            "websockets-max-size",
+            "websocket-max-size",
+        ],
+        Number,
+        "the `uwsgi.websocket_*` functions raise",
+    ),
+    later(
+        &["heartbeat", "emperor-required-heartbeat"],
+        Number,
+        "the emperor sees by itself whether a vassal lives",
+    ),
+    later(
+        &["fallback-config"],
+        Path,
+        "a configuration that cannot be used is reported, and the one before serves on",
+    ),
+    // Sockets and the router.
+    later(
+        &["reuse-port", "so-keepalive", "http-cheap", "http-auto-gzip"],
+        Flag,
+        "connections are handled as always",
+    ),
+    later(
+        &[
+            "so-send-timeout",
+            "socket-send-timeout",
+            "so-write-timeout",
+            "socket-write-timeout",
+            "socket-sndbuf",
+            "socket-rcvbuf",
+        ],
+        Number,
+        "`socket-timeout` holds for writing too",
+    ),
+    later(
+        &["http-connect-timeout", "http-headers-timeout", "http-buffer-size", "http-harakiri"],
+        Number,
+        "`http-timeout` and fixed limits hold",
+    ),
+    later(
+        &["chunked-input-limit", "chunked-input-timeout", "response-headers-limit"],
+        Number,
+        "fixed limits hold",
+    ),
+    // Static files, which alone do nothing.
+    later(
+        &[
+            "static-expires",
+            "static-expires-mtime",
+            "static-expires-type",
+            "static-expires-type-mtime",
+            "static-expires-uri",
+            "static-expires-uri-mtime",
+            "static-expires-path-info",
+            "static-expires-path-info-mtime",
+        ],
+        Pair,
+        NO_STATIC,
+    ),
+    later(
+        &[
+            "static-gzip",
+            "static-gzip-dir",
+            "static-gzip-prefix",
+            "static-gzip-ext",
+            "static-gzip-suffix",
+            "static-skip-ext",
+            "static-safe",
+            "static-index",
+            "mime-file",
+            "mimefile",
+            "file-serve-mode",
+            "fileserve-mode",
+        ],
+        Text,
+        NO_STATIC,
+    ),
+    later(&["static-gzip-all", "honour-range", "check-static-docroot"], Flag, NO_STATIC),
+    // The emperor.
+    later(&["emperor-stats", "emperor-stats-server"], Address, "the HTTP API tells"),
+    later(&["emperor-procname"], Text, "the title is `liege emperor`"),
+    later(&["emperor-no-blacklist"], Flag, "a vassal that dies is started again with growing delays"),
+];
