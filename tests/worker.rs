@@ -11,6 +11,8 @@
 
 #[path = "worker/master.rs"]
 mod master;
+#[path = "worker/passage.rs"]
+mod passage;
 #[path = "worker/rules.rs"]
 mod rules;
 #[path = "worker/streams.rs"]

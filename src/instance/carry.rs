@@ -240,6 +240,7 @@ pub(super) fn unpack(
     master.touched = super::touch::Touched::watch(&master.current.said.spec.touch_reload);
     master.serve_statistics();
     master.show_title();
+    master.open_passages();
     let hello = FromInstance::Hello {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use super::link::Link;
+use super::passage::Passage;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::process::{Child, Exit};
 use crate::wire::message::{FromRouter, FromWorker, FromZygote, OperationId, ToRouter, ToWorker, ToZygote};
@@ -96,6 +97,7 @@ pub(super) struct Children {
     /// The scoreboard that each zygote gives its workers.
     pub(super) boards: BTreeMap<u64, Rc<Scoreboard>>,
     pub(super) router: Option<RouterProcess>,
+    pub(super) passage: Option<Passage>,
     /// The newest life of a worker, router or rehearsal.
     pub(super) lives: u64,
     pub(super) router_life: u64,

@@ -120,6 +120,7 @@ impl Master {
                 if let Some(worker) = self.children.workers.get_mut(&slot) {
                     worker.ready = true;
                 }
+                self.open_passage(slot);
                 self.handle(Event::WorkerReady { slot, app });
             }
             Some(FromWorker::LoadFailed(failure)) => {

@@ -15,6 +15,7 @@ mod launch;
 mod link;
 mod logs;
 mod master;
+mod passage;
 mod perform;
 mod reexec;
 pub mod rehearse;

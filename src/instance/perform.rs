@@ -102,12 +102,13 @@ impl Master {
     fn drain(&self, slot: usize) {
         let is_stopping = matches!(self.roster.phase, Phase::Stopping { .. });
         let Some(worker) = self.children.workers.get(&slot) else { return };
-        // Always first: workers of every version know it.
-        worker.process.link.send(&ToWorker::Drain, &[]);
-        if is_stopping {
-            let order = if self.replaced { ToWorker::Hurry } else { ToWorker::Stop };
-            worker.process.link.send(&order, &[]);
-        }
+        let order = match (is_stopping, self.replaced) {
+            (false, _) => ToWorker::Drain,
+            (true, true) => ToWorker::Hurry,
+            // Not even a word before it: what a worker passes on must find a taker.
+            (true, false) => ToWorker::Stop,
+        };
+        worker.process.link.send(&order, &[]);
         for (&other, earlier) in &self.children.workers {
             let drains = self.roster.slots.get(other).is_some_and(|s| s.state == SlotState::Draining);
             if drains && earlier.generation < worker.generation {

@@ -223,14 +223,26 @@ pub enum FromZygote {
 /// Master → worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// Finish: accept nothing new, answer what is there, close, exit with status 0. Others serve on, so there is time
-    /// for kept-alive connections to end by an answer.
+    /// Finish: accept nothing new, answer what is there, exit with status 0. Others serve on: they get the kept-alive
+    /// connections, and where that fails there is time for those to end by an answer.
     Drain,
-    /// After [`ToWorker::Drain`]: nobody will follow, or too many finish already. Connections that stay silent are
-    /// closed soon.
+    /// The same, or faster after [`ToWorker::Drain`]: nobody will follow, or too many finish already. Connections that
+    /// stay silent are closed soon.
     Hurry,
     /// The same, sooner still: the instance stops, and clients would find nobody.
     Stop,
+    /// Where workers pass kept-alive connections to each other. Sent once the worker is ready, and again by the next
+    /// image of the master. Descriptors: the end into which a worker that drains gives its idle connections, each as
+    /// [`Passed`] with its descriptor, and the end from which those that serve take them.
+    Passage,
+}
+
+/// Worker → worker: a kept-alive connection on which nothing of a next request was read. What else there is to know of
+/// it, the kernel tells.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Passed {
+    /// How many requests came on it.
+    pub requests: u64,
 }
 
 /// Worker → master.

@@ -50,15 +50,13 @@ impl Origin {
     }
 }
 
-/// Serves a connection that was accepted by a listener with this port.
-pub(super) fn serve(held: Held, socket: OwnedFd, server_port: Option<u16>) {
+/// Serves a connection to this port, on which so many requests were answered before.
+pub(super) fn serve(held: Held, socket: OwnedFd, server_port: Option<u16>, requests: u64) {
     let handle = held.server().handle.clone();
     match Socket::new(socket) {
         Ok(socket) => {
-            let origin = Origin::Client(Connection::new(socket.peer(), server_port));
-            let guard = Guard::new(socket, held.server().limits);
-            let watch = guard.watch();
-            handle.spawn(connection(held, guard, watch, Arc::new(origin)));
+            let origin = Arc::new(Origin::Client(Connection::new(socket.peer(), server_port)));
+            handle.spawn(client(held, socket, origin, requests));
         }
         Err(error) => tracing::warn!("cannot serve a connection: {error}"),
     }
@@ -68,25 +66,61 @@ pub(super) fn serve(held: Held, socket: OwnedFd, server_port: Option<u16>) {
 pub(super) fn serve_routed(held: Held, socket: OwnedFd) -> io::Result<()> {
     let handle = held.server().handle.clone();
     let socket = Socket::new(socket)?;
-    handle.spawn(connection(held, socket, Watch::default(), Arc::new(Origin::Router)));
+    handle.spawn(async move {
+        connection(held.server(), socket, Watch::default(), Arc::new(Origin::Router)).await;
+    });
     Ok(())
 }
 
-async fn connection<S>(held: Held, stream: S, watch: Watch, origin: Arc<Origin>)
+async fn client(held: Held, mut socket: Socket, origin: Arc<Origin>, mut requests: u64) {
+    let server = held.server();
+    loop {
+        let guard = Guard::after(socket, server.limits, requests);
+        let watch = guard.watch();
+        let Some(guard) = connection(server, guard, watch, Arc::clone(&origin)).await else { return };
+        (socket, requests) = guard.into_parts();
+        match pass(server, socket, requests).await {
+            Ok(None) => return,
+            Ok(Some(kept)) => socket = kept,
+            Err(error) => {
+                return tracing::warn!("a connection was lost on its way to another worker: {error}");
+            }
+        }
+    }
+}
+
+/// Gives an idle connection to a worker that serves on; comes back with it when none takes it.
+async fn pass(server: &Server, socket: Socket, requests: u64) -> io::Result<Option<Socket>> {
+    let socket = socket.into_fd()?;
+    let Some(entrance) = server.entrance() else { return Socket::new(socket).map(Some) };
+    let given = tokio::select! {
+        biased;
+        given = entrance.give(&socket, requests) => given,
+        () = server.hurried() => Err(io::ErrorKind::TimedOut.into()),
+    };
+    if let Err(error) = given {
+        tracing::debug!("idle connections stay: {error}");
+        server.set_entrance(None);
+        return Socket::new(socket).map(Some);
+    }
+    Ok(None)
+}
+
+/// Serves a connection to its end, or until it is at rest and others are to serve it: then it comes back.
+async fn connection<S>(server: &Arc<Server>, stream: S, watch: Watch, origin: Arc<Origin>) -> Option<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let server = held.server();
     let service =
         service_fn(|request| answer(Arc::clone(server), watch.clone(), Arc::clone(&origin), request));
     let builder = http1::server_builder(&server.limits);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut drained = pin!(server.drained());
     let mut waits_for_drain = false;
     // The wish to drain wakes this task once; asking for it at each of the connection's wake-ups would cost more
     // than a look at the flag.
     let over = poll_fn(|cx| {
-        if connection.as_mut().poll(cx).is_ready() {
+        if !server.is_draining() && Pin::new(&mut connection).poll(cx).is_ready() {
             return Poll::Ready(true);
         }
         if !waits_for_drain || server.is_draining() {
@@ -97,16 +131,34 @@ where
     })
     .await;
     if over {
-        return;
+        return None;
     }
-    tokio::select! {
+    let mut silence_over = pin!(server.silence_over());
+    let over = poll_fn(|cx| {
         // What has come by then is answered.
-        biased;
-        _ = connection.as_mut() => return,
-        () = server.silence_over() => {}
+        if Pin::new(&mut connection).poll(cx).is_ready() {
+            return Poll::Ready(Some(Over::Ended));
+        }
+        if watch.is_at_rest() && server.entrance().is_some() {
+            return Poll::Ready(Some(Over::AtRest));
+        }
+        silence_over.as_mut().poll(cx).map(|()| None)
+    })
+    .await;
+    match over {
+        Some(Over::Ended) => return None,
+        Some(Over::AtRest) => return Some(connection.into_parts().io.into_inner()),
+        None => {}
     }
-    connection.as_mut().graceful_shutdown();
+    Pin::new(&mut connection).graceful_shutdown();
     let _ = connection.await;
+    None
+}
+
+/// Why a connection of a worker that finishes is no longer waited for.
+enum Over {
+    Ended,
+    AtRest,
 }
 
 /// The connection ends without an answer: the client is gone, or the application broke off.
@@ -139,7 +191,9 @@ async fn answer(
     server.push(Job { head, body, reply: Reply::Http(sender, watch) });
     let mut response = receiver.await.ok_or(NoAnswer)?;
     // The router gives a connection one request at a time and knows who is idle; closing one would cost a worker.
-    if server.is_draining() || (!routed && server.is_overtaken()) {
+    // The router gives a connection one request at a time and knows who is idle; closing one would cost a worker.
+    let ends = server.is_draining() && (routed || server.entrance().is_none());
+    if ends || (!routed && server.is_overtaken()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
@@ -169,6 +223,13 @@ impl Socket {
             let socket = UnixStream::from(socket);
             socket.set_nonblocking(true)?;
             Self::Unix(tokio::net::UnixStream::from_std(socket)?)
+        })
+    }
+
+    fn into_fd(self) -> io::Result<OwnedFd> {
+        Ok(match self {
+            Self::Tcp(socket) => socket.into_std()?.into(),
+            Self::Unix(socket) => socket.into_std()?.into(),
         })
     }
 

@@ -46,7 +46,7 @@ async fn accept(server: Arc<Server>, listener: AsyncFd<OwnedFd>, listen: Listen)
                 if listen.protocol == Protocol::Uwsgi {
                     packet::serve(held, socket);
                 } else {
-                    http::serve(held, socket, server_port);
+                    http::serve(held, socket, server_port, 0);
                     // Its request, which usually is there already, counts before the next connection is taken.
                     tokio::task::yield_now().await;
                 }

@@ -18,6 +18,7 @@ mod listen;
 mod log;
 mod output;
 mod packet;
+mod passage;
 mod prepare;
 mod record;
 mod reply;

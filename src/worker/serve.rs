@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::host::{Host, Worker};
 use super::server::{Held, Server};
 use super::zygote::Loaded;
-use super::{app, driver, http, listen, traceback, uwsgi_module};
+use super::{app, driver, http, listen, passage, traceback, uwsgi_module};
 use crate::proto::limits::Limits;
 use crate::stats::scoreboard::Field;
 use crate::sys::{clock, fd, orphan, reactor, title};
@@ -151,7 +151,7 @@ impl Control {
 
     async fn run(mut self) {
         let mut order = tokio::select! {
-            order = told(&self.channel) => order,
+            order = told(&self.server, &self.channel) => order,
             _ = self.terminate.recv() => ToWorker::Hurry,
             _ = self.interrupt.recv() => ToWorker::Hurry,
             _ = self.hangup.recv() => ToWorker::Hurry,
@@ -159,16 +159,17 @@ impl Control {
         self.server.start_drain();
         self.server.host.tell(&FromWorker::Draining);
         while order == ToWorker::Drain {
-            order = told(&self.channel).await;
+            order = told(&self.server, &self.channel).await;
         }
         self.server.hurry(if order == ToWorker::Stop { STOP_SILENCE } else { HURRIED_SILENCE });
     }
 }
 
 /// Waits for the order to finish, or for the end of the master, after which nobody follows.
-async fn told(channel: &AsyncFd<OwnedFd>) -> ToWorker {
+async fn told(server: &Arc<Server>, channel: &AsyncFd<OwnedFd>) -> ToWorker {
     while let Ok(mut ready) = channel.readable().await {
-        match channel::receive::<ToWorker>(channel.get_ref()) {
+        match channel::receive(channel.get_ref()) {
+            Ok(Some((ToWorker::Passage, ends))) => passage::open(server, ends),
             Ok(Some((order, _))) => return order,
             Ok(None) => break,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),

@@ -15,8 +15,9 @@ use tokio::time::sleep;
 use super::host::Host;
 use super::job::Job;
 use super::lifetime::Lifetime;
+use super::passage::Entrance;
 use crate::proto::limits::Limits;
-use crate::stats::scoreboard::Field;
+use crate::stats::scoreboard::{Field, Slot};
 
 /// How far away the near timer is.
 const PULSE: Duration = Duration::from_secs(1);
@@ -44,6 +45,8 @@ pub(super) struct Server {
     is_hurried: AtomicBool,
     hurried_silence: OnceLock<Duration>,
     hurry: Notify,
+    /// Where idle connections can be given to those who serve on.
+    entrance: Mutex<Option<Arc<Entrance>>>,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +79,7 @@ impl Server {
             is_hurried: AtomicBool::new(false),
             hurried_silence: OnceLock::new(),
             hurry: Notify::new(),
+            entrance: Mutex::default(),
         }
     }
 
@@ -155,14 +159,32 @@ impl Server {
     /// Whether requests wait here while another worker has nothing to do, so that a kept-alive connection is better
     /// opened anew.
     pub(super) fn is_overtaken(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) > self.threads && self.idle_siblings().next().is_some()
+    }
+
+    /// Other workers that accept requests and have none.
+    pub(super) fn idle_siblings(&self) -> impl Iterator<Item = Slot<'_>> {
         let own = self.host.worker.get().map(|worker| worker.slot);
-        self.taken.load(Ordering::Relaxed) > self.threads
-            && self
-                .host
-                .board
-                .iter()
-                .enumerate()
-                .any(|(n, slot)| Some(n) != own && slot.get(Field::Accepting) == 1 && !slot.is_busy())
+        let slots = self.host.board.iter().enumerate().filter(move |(n, _)| Some(*n) != own);
+        slots.map(|(_, slot)| slot).filter(|slot| slot.get(Field::Accepting) == 1 && !slot.is_busy())
+    }
+
+    /// Idle connections go through here from now on, or, without an entrance, stay.
+    pub(super) fn set_entrance(&self, entrance: Option<Entrance>) {
+        *self.entrance.lock().unwrap_or_else(PoisonError::into_inner) = entrance.map(Arc::new);
+    }
+
+    /// Where idle connections go, when this worker finishes and others serve on.
+    pub(super) fn entrance(&self) -> Option<Arc<Entrance>> {
+        if !self.is_draining() || self.is_hurried.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.entrance.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Waits until the worker is to hurry.
+    pub(super) async fn hurried(&self) {
+        raised(&self.is_hurried, &self.hurry).await;
     }
 
     /// Accepts nothing more; what is there is finished, then the queue closes.
@@ -202,7 +224,7 @@ impl Server {
         tokio::select! {
             () = sleep(patience) => {}
             () = async {
-                raised(&self.is_hurried, &self.hurry).await;
+                self.hurried().await;
                 sleep(self.hurried_silence.get().copied().unwrap_or_default()).await;
             } => {}
         }

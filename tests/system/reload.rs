@@ -82,6 +82,43 @@ fn reloads_lose_no_post_on_kept_connections() {
 }
 
 #[test]
+fn a_kept_connection_outlives_every_reload_and_its_worker() {
+    let port = free_port();
+    let host = Host::start(&[]);
+    host.folder().write("app.py", says("v1"));
+    host.write(
+        "slow.ini",
+        format!(
+            "[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nprocesses = 2\nwsgi-file = %d../app.py\nmax-requests = 40\nmin-worker-lifetime = 0\n"
+        ),
+    );
+    let door = Door::Port(port);
+    door.wait_for("/", "v1");
+    let mut kept: Vec<_> = (0..4).map(|_| door.connect().unwrap()).collect();
+    let mut ask_until = |text: &str| {
+        for connection in &mut kept {
+            until(&format!("{text:?} on a kept connection"), || {
+                let answer = connection.ask("POST", "/", &[], b"a=1").unwrap();
+                assert_eq!((answer.status, answer.closes()), (200, false), "{text}: {answer:?}");
+                answer.text() == text
+            });
+        }
+    };
+    ask_until("v1");
+    for (text, reload) in [
+        ("v2", &(|| host.touch("slow.ini")) as &dyn Fn()),
+        ("v3", &|| kill(Pid::from_raw(master(&host)), Signal::SIGHUP).unwrap()),
+        ("v4", &|| host.emperor.signal(Signal::SIGHUP)),
+    ] {
+        host.folder().write("app.py", says(text));
+        reload();
+        ask_until(text);
+        // More requests than a worker serves: they go from worker to worker.
+        (0..50).for_each(|_| ask_until(text));
+    }
+}
+
+#[test]
 fn reloads_lose_no_request_behind_the_router() {
     reloads_lose_nothing("http", Manner::Fresh);
 }

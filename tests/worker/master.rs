@@ -212,6 +212,12 @@ impl Worker {
         self.send(ToWorker::Hurry);
     }
 
+    /// Opens a passage for idle connections to and from it.
+    pub(crate) fn open_passage(&self, (entrance, exit): &(OwnedFd, OwnedFd)) {
+        let ends = [entrance.as_fd(), exit.as_fd()];
+        channel::send(self.channel.as_ref().unwrap(), &ToWorker::Passage, &ends).unwrap();
+    }
+
     fn send(&self, order: ToWorker) {
         channel::send(self.channel.as_ref().unwrap(), &order, &[]).unwrap();
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -38,18 +39,35 @@ pub struct Guard<S> {
     end_seen: bool,
     /// The client may send more than we have read.
     may_be_unread: bool,
+    /// hyper waits for the first byte of a head, and so has given away every answer ...
+    waits: bool,
+    /// ... though the last bytes may not be written yet.
+    is_unflushed: bool,
 }
 
 /// Looks at a guarded connection from the service that answers its requests.
 #[derive(Clone, Debug, Default)]
-pub struct Watch(Arc<OnceLock<Refusal>>);
+pub struct Watch(Arc<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    refusal: OnceLock<Refusal>,
+    is_at_rest: AtomicBool,
+}
 
 impl Watch {
     /// Why the connection's input was cut off, if it was. When the body of a request ends in an error and no
     /// response has begun, answer with this status.
     #[must_use]
     pub fn refusal(&self) -> Option<Refusal> {
-        self.0.get().copied()
+        self.0.refusal.get().copied()
+    }
+
+    /// Whether every request that was read is answered, every answer written, and no byte of a next request read: if
+    /// so right after hyper was polled, the connection can be taken from it and served by somebody else.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        self.0.is_at_rest.load(Ordering::Relaxed)
     }
 }
 
@@ -67,9 +85,14 @@ enum Ending {
 impl<S> Guard<S> {
     /// Guards a new connection.
     pub fn new(io: S, limits: Limits) -> Self {
+        Self::after(io, limits, 0)
+    }
+
+    /// Guards a connection on which so many requests were answered before.
+    pub fn after(io: S, limits: Limits, requests: u64) -> Self {
         Self {
             io,
-            reader: Reader::new(limits),
+            reader: Reader::after(limits, requests),
             limits,
             watch: Watch::default(),
             held: Vec::new(),
@@ -80,6 +103,8 @@ impl<S> Guard<S> {
             ending: Ending::Open,
             end_seen: false,
             may_be_unread: false,
+            waits: false,
+            is_unflushed: false,
         }
     }
 
@@ -89,15 +114,26 @@ impl<S> Guard<S> {
         self.watch.clone()
     }
 
-    /// The connection itself.
-    pub const fn get_ref(&self) -> &S {
-        &self.io
+    /// The connection itself, and how many requests came on it: for one that [`Watch::is_at_rest`].
+    pub fn into_parts(self) -> (S, u64) {
+        (self.io, self.reader.requests())
     }
 
     fn publish(&self) {
         if let Some(refusal) = self.reader.refusal() {
-            let _ = self.watch.0.set(refusal);
+            let _ = self.watch.0.refusal.set(refusal);
         }
+    }
+
+    fn set_waits(&mut self, waits: bool) {
+        if self.waits != waits {
+            self.waits = waits;
+            self.publish_rest();
+        }
+    }
+
+    fn publish_rest(&self) {
+        self.watch.0.is_at_rest.store(self.waits && !self.is_unflushed, Ordering::Relaxed);
     }
 
     /// Whether a head has begun and is incomplete; empty lines are none.
@@ -117,6 +153,7 @@ impl<S> Guard<S> {
 
     /// The client was silent for too long.
     fn time_out(&mut self) {
+        self.set_waits(false);
         if self.reader.is_in_body() {
             self.reader.refuse(Refusal::new(408, "body not sent in time"));
         } else if self.is_in_head() {
@@ -194,6 +231,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
             let before = out.filled().len();
             let held_before = this.held.is_empty();
             let read = if held_before { this.poll_read_through(cx, out) } else { this.poll_read_more(cx) };
+            this.set_waits(read.is_pending() && this.held.is_empty() && !this.reader.is_in_body());
             match read {
                 Poll::Ready(Ok(0)) => {
                     // The client's own end. Of an incomplete head it is an answerable mistake as long as the client
@@ -306,6 +344,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.is_unflushed = true;
         let written = Pin::new(&mut this.io).poll_write(cx, bytes);
         this.poll_written(cx, written)
     }
@@ -316,6 +355,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.is_unflushed = true;
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, slices);
         this.poll_written(cx, written)
     }
@@ -325,7 +365,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let this = self.get_mut();
+        // hyper flushes when it has written everything, and only then.
+        this.is_unflushed = false;
+        if this.waits {
+            this.publish_rest();
+        }
+        Pin::new(&mut this.io).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

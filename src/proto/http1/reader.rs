@@ -32,11 +32,17 @@ impl Reader {
     /// At the start of a connection.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
+        Self::after(limits, 0)
+    }
+
+    /// Behind so many requests.
+    #[must_use]
+    pub fn after(limits: Limits, requests: u64) -> Self {
         Self {
             limits,
             phase: Phase::Head(HeadReader::default()),
             last: false,
-            requests: 0,
+            requests,
             refusal: None,
             refused_body: false,
         }
