@@ -3,12 +3,14 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::FromRequestParts;
+use http::request::Parts;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -141,7 +143,7 @@ impl Guests {
     /// Takes a place. When there is none left, the one goes for whom nothing has moved for the longest time.
     fn admit(&self) -> Place {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|guest| guest.strong_count() > 0);
+        all.retain(|guest| guest.upgrade().is_some_and(|guest| !guest.aside.load(Ordering::Relaxed)));
         if all.len() >= CONNECTIONS {
             let resting = |guest: &Arc<Activity>| guest.working.load(Ordering::Relaxed) == 0;
             let guests = all.iter().filter_map(Weak::upgrade).filter(resting);
@@ -168,6 +170,8 @@ pub struct Activity {
     moved_ms: AtomicU64,
     /// How many requests are being worked on.
     working: AtomicU64,
+    /// It only waits or listens, and takes no place from those who ask.
+    aside: AtomicBool,
     /// Tells it to go.
     leave: Notify,
 }
@@ -177,6 +181,7 @@ impl Activity {
         Self {
             moved_ms: AtomicU64::new(clock::now().as_ms()),
             working: AtomicU64::new(0),
+            aside: AtomicBool::new(false),
             leave: Notify::new(),
         }
     }
@@ -220,6 +225,46 @@ impl Drop for Working {
     fn drop(&mut self) {
         self.0.working.fetch_sub(1, Ordering::Relaxed);
         self.0.moved();
+    }
+}
+
+/// The connection of a request, as far as its handler is concerned.
+#[derive(Clone, Debug)]
+pub struct Aside(Option<Arc<Activity>>);
+
+impl<S: Sync> FromRequestParts<S> for Aside {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.extensions.get::<Arc<Activity>>().cloned()))
+    }
+}
+
+impl Aside {
+    /// Gives up the place among those who ask for as long as nobody else needs to answer: until the value is dropped.
+    #[must_use]
+    pub fn step(&self) -> SteppedAside {
+        self.stay();
+        SteppedAside(self.0.clone())
+    }
+
+    /// The same for good.
+    pub fn stay(&self) {
+        if let Some(activity) = &self.0 {
+            activity.aside.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A request that waits beside those who are served.
+#[derive(Debug)]
+pub struct SteppedAside(Option<Arc<Activity>>);
+
+impl Drop for SteppedAside {
+    fn drop(&mut self) {
+        if let Some(activity) = &self.0 {
+            activity.aside.store(false, Ordering::Relaxed);
+        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! Scoreboards as views. The memory is written by a vassal, so it is untrusted: bounded, clamped, escaped.
 
 use super::guard::Grant;
-use super::show::rfc3339;
-use super::views::{Running, Totals, Worker, WorkerState};
+use super::show::{Moment, rfc3339};
+use super::views::{Request, Running, Totals, Worker, WorkerState};
 use crate::stats::scoreboard::{CoreField, Field, Scoreboard, Slot, Total};
-use crate::sys::own;
 use crate::trace::escaped;
 
 /// How many threads of one vassal are looked at, so that a hostile scoreboard costs the emperor no time.
@@ -14,7 +13,7 @@ const SIZES_LIMIT: usize = 512;
 
 /// The counters of the instance of this master, workers that are gone included.
 #[must_use]
-pub fn totals(board: &Scoreboard, master: Option<u32>) -> Totals {
+pub fn totals(board: &Scoreboard, master: Option<u32>, moment: &Moment<'_>) -> Totals {
     let mut totals = Totals {
         requests: board.total(Total::Requests),
         exceptions: board.total(Total::Exceptions),
@@ -31,7 +30,7 @@ pub fn totals(board: &Scoreboard, master: Option<u32>) -> Totals {
             exceptions: slot.get(Field::Exceptions),
             tx_bytes: slot.get(Field::TxBytes),
             running_us: slot.get(Field::RunningUs),
-            rss_bytes: size(number, slot, master).1,
+            rss_bytes: size(number, slot, master, moment).1,
             log_lines_dropped: 0,
         };
         totals = sum(&totals, &one);
@@ -56,12 +55,53 @@ pub fn sum(a: &Totals, b: &Totals) -> Totals {
 
 /// The workers of this master, by number and generation.
 #[must_use]
-pub fn workers(board: &Scoreboard, master: Option<u32>, now_us: u64, grant: Grant) -> Vec<Worker> {
+pub fn workers(board: &Scoreboard, master: Option<u32>, moment: &Moment<'_>) -> Vec<Worker> {
     let all = slots(board).enumerate();
     let mut workers: Vec<Worker> =
-        all.map(|(number, slot)| worker(slot, size(number, slot, master), now_us, grant)).collect();
+        all.map(|(number, slot)| worker(slot, size(number, slot, master, moment), moment)).collect();
     workers.sort_by_key(|worker| (worker.id, worker.generation));
     workers
+}
+
+/// The requests that run in this vassal.
+pub fn requests<'a>(
+    board: &'a Scoreboard,
+    vassal: &'a str,
+    moment: &'a Moment<'_>,
+) -> impl Iterator<Item = Request> + 'a {
+    slots(board).flat_map(move |slot| {
+        running(slot, moment).into_iter().map(move |running| Request {
+            vassal: vassal.to_owned(),
+            worker: slot.get(Field::WorkerId),
+            pid: slot.get(Field::Pid),
+            core: running.core,
+            for_ms: running.for_ms,
+            request: running.request,
+        })
+    })
+}
+
+/// A number that is another one when any counter of the board is; `sum` is that of other boards.
+#[must_use]
+pub fn fingerprint(board: &Scoreboard, sum: u64) -> u64 {
+    const SEEN: [Field; 10] = [
+        Field::WorkerId,
+        Field::Pid,
+        Field::Generation,
+        Field::Accepting,
+        Field::Requests,
+        Field::TxBytes,
+        Field::Exceptions,
+        Field::RunningUs,
+        Field::Connections,
+        Field::HarakiriCount,
+    ];
+    let totals = [Total::Requests, Total::Generation, Total::LogLinesDropped].map(|total| board.total(total));
+    let of_slots = slots(board)
+        .flat_map(|slot| SEEN.map(|field| slot.get(field)).into_iter().chain([u64::from(slot.is_busy())]));
+    // FNV-1a, by words.
+    let add = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
+    totals.into_iter().chain(of_slots).fold(sum, add)
 }
 
 /// The slots in use, as far as they are looked at.
@@ -72,14 +112,13 @@ fn slots(board: &Scoreboard) -> impl Iterator<Item = Slot<'_>> {
 
 /// Virtual and resident size of a worker, by the kernel. The pid is the vassal's word: only processes of the master's
 /// group are asked for.
-fn size(number: usize, slot: Slot<'_>, master: Option<u32>) -> (u64, u64) {
+fn size(number: usize, slot: Slot<'_>, master: Option<u32>, moment: &Moment<'_>) -> (u64, u64) {
     let pid = u32::try_from(slot.get(Field::Pid)).ok().filter(|pid| *pid > 0 && number < SIZES_LIMIT);
-    let own = pid.filter(|pid| master.is_some() && own::group_of(*pid) == master);
-    own.and_then(own::size_of).unwrap_or_default()
+    pid.zip(master).map_or((0, 0), |(pid, master)| moment.sizes.of(pid, master, moment.now))
 }
 
-fn worker(slot: Slot<'_>, (vsz_bytes, rss_bytes): (u64, u64), now_us: u64, grant: Grant) -> Worker {
-    let running = running(slot, now_us, grant);
+fn worker(slot: Slot<'_>, (vsz_bytes, rss_bytes): (u64, u64), moment: &Moment<'_>) -> Worker {
+    let running = running(slot, moment);
     Worker {
         id: slot.get(Field::WorkerId),
         pid: slot.get(Field::Pid),
@@ -105,17 +144,16 @@ fn worker(slot: Slot<'_>, (vsz_bytes, rss_bytes): (u64, u64), now_us: u64, grant
     }
 }
 
-fn running(slot: Slot<'_>, now_us: u64, grant: Grant) -> Vec<Running> {
+fn running(slot: Slot<'_>, moment: &Moment<'_>) -> Vec<Running> {
     (0_u64..)
         .zip(slot.iter_cores())
         .filter(|(_, core)| core.get(CoreField::InRequest) == 1)
         .map(|(number, core)| Running {
             core: number,
-            for_ms: now_us.saturating_sub(core.get(CoreField::StartedUs)) / 1000,
-            request: match grant {
-                Grant::Read => None,
-                Grant::Operate => core.text().map(|text| escaped(&String::from_utf8_lossy(&text))),
-            },
+            for_ms: moment.now_us.saturating_sub(core.get(CoreField::StartedUs)) / 1000,
+            request: (moment.grant >= Grant::Operate)
+                .then(|| core.text().map(|text| escaped(&String::from_utf8_lossy(&text))))
+                .flatten(),
         })
         .collect()
 }
@@ -123,6 +161,16 @@ fn running(slot: Slot<'_>, now_us: u64, grant: Grant) -> Vec<Running> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::sizes::Sizes;
+    use crate::sys::own;
+    use crate::tick::Tick;
+
+    static SIZES: Sizes = Sizes::new();
+
+    fn moment(now_us: u64, grant: Grant) -> Moment<'static> {
+        let now = Tick::from_ms(1);
+        Moment { now, now_us, epoch_ms: 0, pid: 7, root: false, grant, sizes: &SIZES, countdown: true }
+    }
 
     fn board() -> Scoreboard {
         let board = Scoreboard::create(6, 2).unwrap();
@@ -143,7 +191,7 @@ mod tests {
 
     #[test]
     fn counters_are_those_of_all_workers_there_ever_were() {
-        let totals = totals(&board(), None);
+        let totals = totals(&board(), None, &moment(0, Grant::Read));
         assert_eq!((totals.workers, totals.busy, totals.requests), (3, 1, 130));
         assert_eq!(sum(&totals, &totals).requests, 260);
         let full = Totals { requests: u64::MAX, ..totals };
@@ -157,17 +205,18 @@ mod tests {
         slot.set(Field::WorkerId, 1);
         slot.set(Field::Pid, std::process::id().into());
         let group = own::group_of(std::process::id());
-        assert!(totals(&board, group).rss_bytes > 0);
-        assert!(workers(&board, group, 0, Grant::Read)[0].vsz_bytes > 0);
-        assert_eq!(totals(&board, Some(u32::MAX)).rss_bytes, 0);
+        let moment = moment(0, Grant::Read);
+        assert!(totals(&board, group, &moment).rss_bytes > 0);
+        assert!(workers(&board, group, &moment)[0].vsz_bytes > 0);
+        assert_eq!(totals(&board, Some(u32::MAX), &moment).rss_bytes, 0);
         slot.set(Field::Pid, 0);
-        assert_eq!(totals(&board, group).rss_bytes, 0);
+        assert_eq!(totals(&board, group, &moment).rss_bytes, 0);
     }
 
     #[test]
     fn workers_are_sorted_and_show_requests_to_operators_only() {
         let board = board();
-        let workers = workers(&board, None, 5_250_000, Grant::Operate);
+        let workers = workers(&board, None, &moment(5_250_000, Grant::Operate));
         let brief: Vec<_> = workers.iter().map(|w| (w.id, w.generation, w.state)).collect();
         assert_eq!(
             brief,
@@ -175,6 +224,20 @@ mod tests {
         );
         let expected = Running { core: 1, for_ms: 250, request: Some("GET /a\\x1b\u{fffd}".into()) };
         assert_eq!(workers[1].running, [expected]);
-        assert_eq!(super::workers(&board, None, 0, Grant::Read)[1].running[0].request, None);
+        assert_eq!(super::workers(&board, None, &moment(0, Grant::Read))[1].running[0].request, None);
+    }
+    #[test]
+    fn any_counter_makes_another_fingerprint() {
+        let (one, other) = (board(), board());
+        assert_eq!(fingerprint(&one, 0), fingerprint(&other, 0));
+        for change in [
+            |board: &Scoreboard| board.slot(2).unwrap().set(Field::Requests, 11),
+            |board: &Scoreboard| board.slot(3).unwrap().core(1).unwrap().set(CoreField::InRequest, 0),
+            |board: &Scoreboard| board.set_total(Total::Generation, 3),
+        ] {
+            let before = fingerprint(&other, 0);
+            change(&other);
+            assert_ne!(fingerprint(&other, 0), before);
+        }
     }
 }

@@ -35,8 +35,8 @@ impl std::fmt::Display for Peer {
     }
 }
 
-/// What a request may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a request may do, least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Grant {
     /// See counters and states.
     Read,

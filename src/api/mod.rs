@@ -1,13 +1,23 @@
 //! The emperor's HTTP door: views, control, authorisation.
 
+pub mod ask;
 pub mod connection;
 pub mod counters;
+pub mod desk;
 pub mod door;
+pub mod events;
+pub mod gate;
 pub mod guard;
+pub mod host;
+pub mod logs;
 pub mod problem;
 pub mod rate;
+pub mod resources;
 pub mod routes;
 pub mod show;
+pub mod sizes;
+pub mod snapshot;
+pub mod stream;
 pub mod token;
 pub mod views;
 
@@ -21,8 +31,9 @@ use crate::config::emperor::EmperorSpec;
 use crate::emperor::Handle;
 use crate::sys::socket;
 use crate::sys::user::current_uid;
+use desk::Desk;
 use door::Door;
-use routes::{Desk, router};
+use routes::router;
 use token::TokenFile;
 
 /// Opens the doors that the emperor was told of and serves at them until the runtime ends; returns their addresses
@@ -52,6 +63,7 @@ pub fn open(spec: &EmperorSpec, handle: &Handle) -> io::Result<Vec<String>> {
         hosts: spec.api_hosts.clone().into(),
         root: current_uid() == 0,
         refusals: Arc::default(),
+        kept: Arc::default(),
     };
     let addresses = doors.iter().map(Door::to_string).collect();
     for door in doors {

@@ -305,6 +305,9 @@ pub enum Ending {
 /// A line of a vassal's output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
+    /// Its number among the vassal's lines, from 1.
+    #[serde(default)]
+    pub number: u64,
     /// When it was read, milliseconds since the epoch.
     pub at_epoch_ms: u64,
     /// The line without its end, control characters escaped.

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::fleet::Fleet;
 use crate::wire::message::OperationId;
@@ -18,8 +19,16 @@ pub const QUEUE: usize = 64;
 pub struct Handle {
     fleet: Arc<Mutex<Fleet>>,
     commands: mpsc::Sender<Command>,
-    changes: Arc<Notify>,
+    changes: Arc<Changes>,
     doors: Arc<Mutex<BTreeMap<String, Arc<OwnedFd>>>>,
+}
+
+/// What tells that there is something new.
+#[derive(Debug, Default)]
+struct Changes {
+    wake: Notify,
+    count: AtomicU64,
+    logs: watch::Sender<u64>,
 }
 
 /// A request with who made it, and where its answer goes.
@@ -147,10 +156,27 @@ impl Handle {
     /// Waits until the fleet is as wanted; it is looked at whenever it has changed.
     pub async fn until(&self, wanted: impl Fn(&Fleet) -> bool) {
         loop {
-            let mut change = std::pin::pin!(self.changes.notified());
+            let changes = self.changes();
+            if wanted(&self.fleet()) {
+                return;
+            }
+            self.changed_since(changes).await;
+        }
+    }
+
+    /// How often the fleet has changed.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.count.load(Ordering::Acquire)
+    }
+
+    /// Waits until the fleet has changed since it had changed so often.
+    pub async fn changed_since(&self, changes: u64) {
+        loop {
+            let mut change = std::pin::pin!(self.changes.wake.notified());
             // Before looking, so that a change in between is not missed.
             change.as_mut().enable();
-            if wanted(&self.fleet()) {
+            if self.changes() != changes {
                 return;
             }
             change.await;
@@ -159,7 +185,19 @@ impl Handle {
 
     /// Wakes those who wait in [`Handle::until`]: the loop's word that it has changed the fleet.
     pub fn changed(&self) {
-        self.changes.notify_waiters();
+        self.changes.count.fetch_add(1, Ordering::AcqRel);
+        self.changes.wake.notify_waiters();
+    }
+
+    /// Tells whenever a vassal has said something.
+    #[must_use]
+    pub fn news_of_logs(&self) -> watch::Receiver<u64> {
+        self.changes.logs.subscribe()
+    }
+
+    /// The word that a vassal has said something.
+    pub fn logged(&self) {
+        self.changes.logs.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Asks for something and waits for the loop's word: the id of the operation that began.

@@ -103,15 +103,18 @@ impl Reader {
         let mut fleet = self.handle.fleet();
         if let Some(vassal) = fleet.vassals.get_mut(&self.vassal) {
             for text in lines {
-                keep(vassal, LogLine { at_epoch_ms, text });
+                keep(vassal, at_epoch_ms, text);
             }
         }
+        drop(fleet);
+        self.handle.logged();
     }
 }
 
 /// Adds a line to the last ones of a vassal.
-fn keep(vassal: &mut Vassal, line: LogLine) {
-    vassal.log.push_back(line);
+fn keep(vassal: &mut Vassal, at_epoch_ms: u64, text: String) {
+    let number = vassal.log.back().map_or(0, |line| line.number) + 1;
+    vassal.log.push_back(LogLine { number, at_epoch_ms, text });
     let mut bytes: usize = vassal.log.iter().map(|line| line.text.len()).sum();
     while vassal.log.len() > LOG_LINES || bytes > KEPT_BYTES {
         bytes -= vassal.log.pop_front().map_or(bytes, |line| line.text.len());
@@ -174,12 +177,13 @@ mod tests {
     fn only_the_last_lines_are_kept() {
         let mut vassal = Vassal::new("a.ini".into(), "/v".into(), FileIdentity::default());
         for n in 0..LOG_LINES + 5 {
-            keep(&mut vassal, LogLine { at_epoch_ms: 0, text: n.to_string() });
+            keep(&mut vassal, 0, n.to_string());
         }
         assert_eq!(vassal.log.len(), LOG_LINES);
-        assert_eq!(vassal.log.front().unwrap().text, "5");
+        let oldest = vassal.log.front().unwrap();
+        assert_eq!((oldest.text.as_str(), oldest.number), ("5", 6));
         for _ in 0..100 {
-            keep(&mut vassal, LogLine { at_epoch_ms: 0, text: "x".repeat(LINE_LIMIT_BYTES) });
+            keep(&mut vassal, 0, "x".repeat(LINE_LIMIT_BYTES));
         }
         assert_eq!(vassal.log.len(), KEPT_BYTES / LINE_LIMIT_BYTES);
     }

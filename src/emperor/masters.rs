@@ -200,5 +200,6 @@ impl Masters {
         if let Some(vassal) = self.handle.fleet().vassals.get_mut(id) {
             vassal.scoreboard.clone_from(&master.scoreboard);
         }
+        self.handle.changed();
     }
 }

@@ -21,6 +21,45 @@ pub fn name() -> String {
     nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
+/// The memory of this machine, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// All of it.
+    pub total_bytes: u64,
+    /// What new processes could have, as the kernel guesses.
+    pub available_bytes: u64,
+}
+
+/// The memory of this machine; zeros when the system does not tell.
+#[must_use]
+pub fn memory() -> Memory {
+    memory_in(&std::fs::read_to_string("/proc/meminfo").unwrap_or_default())
+}
+
+fn memory_in(text: &str) -> Memory {
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kilobytes.unwrap_or_default().saturating_mul(1024)
+    };
+    Memory { total_bytes: field("MemTotal"), available_bytes: field("MemAvailable") }
+}
+
+/// Processes that ran or wanted to, on average over 1, 5 and 15 minutes.
+#[must_use]
+pub fn load() -> [f64; 3] {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let mut averages = text.split(' ').map_while(|number| number.parse::<f64>().ok());
+    std::array::from_fn(|_| averages.next().unwrap_or_default())
+}
+
+/// Seconds since the boot.
+#[must_use]
+pub fn uptime_s() -> u64 {
+    let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
+    text.split('.').next().and_then(|seconds| seconds.parse().ok()).unwrap_or_default()
+}
+
 /// The real uid and gid.
 #[must_use]
 pub fn ids() -> (u32, u32) {
@@ -93,6 +132,11 @@ mod tests {
     #[test]
     fn the_machine_is_known() {
         assert!(cpus() >= 1);
+        assert!(memory().total_bytes > memory().available_bytes && uptime_s() > 0);
+        assert!(load().iter().all(|average| *average >= 0.0));
+        let text = "MemTotal:        2048 kB\nMemFree: 1 kB\nMemAvailable:      3 kB\n";
+        assert_eq!(memory_in(text), Memory { total_bytes: 2 << 20, available_bytes: 3072 });
+        assert_eq!(memory_in("MemTotal: x"), Memory::default());
         assert!(!user_name(ids().0).is_empty());
     }
 }

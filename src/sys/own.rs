@@ -64,6 +64,20 @@ pub fn size_of(pid: u32) -> Option<(u64, u64)> {
     Some((sizes.next()?, sizes.next()?))
 }
 
+/// The pids of a process's children; none when it is gone.
+#[must_use]
+pub fn children_of(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    children.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
+/// The short name of a process, as the kernel has it. `None`: it is gone.
+#[must_use]
+pub fn name_of(pid: u32) -> Option<String> {
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
+}
+
 /// The process group of a process.
 #[must_use]
 pub fn group_of(pid: u32) -> Option<u32> {
@@ -103,6 +117,8 @@ mod tests {
             .unwrap();
         assert!(children().unwrap().contains(&child.pid()));
         assert_eq!(group_of(child.pid()), Some(child.pid()));
+        assert!(children_of(std::process::id()).contains(&child.pid()) || thread_count().unwrap() > 1);
+        assert!(name_of(child.pid()).is_some());
         // The kernel's count of few resident pages is not exact.
         assert!(size_of(child.pid()).unwrap().0 > 0);
         set_descriptor_limit(child.pid(), 77).unwrap();

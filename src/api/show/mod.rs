@@ -1,13 +1,19 @@
-//! The fleet as views: pure conversion.
+//! The fleet as views: conversion, without asking anybody but the kernel.
+
+mod lists;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
-use super::counters;
+pub use lists::{
+    companions, era, event, log_line, operations, requests, requests_of, sockets, sockets_of, workers,
+};
+
 use super::guard::Grant;
-use super::views;
+use super::sizes::Sizes;
+use super::{counters, host, views};
 use crate::config::diagnostic::Severity;
 use crate::emperor::fleet::{self, Ending, Fleet};
 use crate::stats::scoreboard::Total;
@@ -17,7 +23,7 @@ use crate::wire::failure::Failure;
 
 /// What a view depends on besides the fleet.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub struct Moment<'a> {
     /// The monotonic clock.
     pub now: Tick,
     /// Microseconds on the monotonic clock.
@@ -30,11 +36,15 @@ pub struct Moment {
     pub root: bool,
     /// What the reader may see.
     pub grant: Grant,
+    /// How large processes are.
+    pub sizes: &'a Sizes,
+    /// Whether texts may count seconds: not in what is kept for a while.
+    pub countdown: bool,
 }
 
 /// The emperor itself.
 #[must_use]
-pub fn emperor(fleet: &Fleet, moment: &Moment) -> views::Emperor {
+pub fn emperor(fleet: &Fleet, moment: &Moment<'_>) -> views::Emperor {
     views::Emperor {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: moment.pid,
@@ -55,7 +65,7 @@ pub fn emperor(fleet: &Fleet, moment: &Moment) -> views::Emperor {
 
 /// All vassals.
 #[must_use]
-pub fn vassals(fleet: &Fleet, moment: &Moment) -> views::VassalList {
+pub fn vassals(fleet: &Fleet, moment: &Moment<'_>) -> views::VassalList {
     views::VassalList {
         emperor: emperor(fleet, moment),
         vassals: fleet.vassals.values().map(|v| without_tracebacks(vassal(v, fleet, moment))).collect(),
@@ -72,7 +82,7 @@ pub fn vassals(fleet: &Fleet, moment: &Moment) -> views::VassalList {
 
 /// One vassal with everything that is known of it.
 #[must_use]
-pub fn detail(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment) -> views::VassalDetail {
+pub fn detail(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> views::VassalDetail {
     let board = vassal.scoreboard.as_deref();
     views::VassalDetail {
         vassal: self::vassal(vassal, fleet, moment),
@@ -83,20 +93,38 @@ pub fn detail(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment) -> views::
             at: rfc3339(exit.at_epoch_ms),
             how: exit.how.to_string(),
         }),
-        workers: board
-            .map(|b| counters::workers(b, vassal.pid(), moment.now_us, moment.grant))
-            .unwrap_or_default(),
-        log: (moment.grant == Grant::Operate).then(|| {
-            let line =
-                |l: &fleet::LogLine| views::LogLine { at: rfc3339(l.at_epoch_ms), text: l.text.clone() };
-            vassal.log.iter().map(line).collect()
-        }),
+        workers: board.map(|board| counters::workers(board, vassal.pid(), moment)).unwrap_or_default(),
+        log: (moment.grant >= Grant::Operate).then(|| vassal.log.iter().map(log_line).collect()),
     }
+}
+
+/// The whole host.
+#[must_use]
+pub fn snapshot(fleet: &Fleet, moment: &Moment<'_>, revision: String) -> views::Snapshot {
+    let views::VassalList { emperor, vassals, not_started } = self::vassals(fleet, moment);
+    let generations = fleet.vassals.values().map(generation);
+    let body = views::SnapshotBody {
+        host: host::host(),
+        emperor,
+        totals: vassals.iter().fold(views::Totals::default(), |all, one| counters::sum(&all, &one.totals)),
+        vassals: vassals
+            .into_iter()
+            .zip(generations)
+            .map(|(vassal, generation)| views::SnapshotVassal { vassal, generation })
+            .collect(),
+        not_started,
+        operations: fleet.operations.iter().filter(|o| o.ending.is_none()).map(operation).collect(),
+    };
+    views::Snapshot { revision, body }
+}
+
+fn generation(vassal: &fleet::Vassal) -> u64 {
+    vassal.scoreboard.as_deref().map_or(0, |board| board.total(Total::Generation))
 }
 
 /// All counters.
 #[must_use]
-pub fn stats(fleet: &Fleet, moment: &Moment) -> views::Stats {
+pub fn stats(fleet: &Fleet, moment: &Moment<'_>) -> views::Stats {
     let vassals: Vec<_> = fleet.vassals.values().map(|vassal| vassal_stats(vassal, moment)).collect();
     views::Stats {
         emperor: emperor(fleet, moment),
@@ -155,7 +183,7 @@ pub fn link(name: &str) -> String {
     link
 }
 
-fn vassal(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment) -> views::Vassal {
+fn vassal(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> views::Vassal {
     views::Vassal {
         name: vassal.id.clone(),
         path: path(&vassal.path),
@@ -169,7 +197,7 @@ fn vassal(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment) -> views::Vass
         totals: vassal
             .scoreboard
             .as_deref()
-            .map(|board| counters::totals(board, vassal.pid()))
+            .map(|board| counters::totals(board, vassal.pid(), moment))
             .unwrap_or_default(),
         root: runs_as_root(vassal, moment),
         config_error: vassal.config_error.clone(),
@@ -203,7 +231,7 @@ const fn state(state: fleet::State) -> views::State {
 }
 
 /// The one sentence that an operator needs first.
-fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment) -> Option<String> {
+fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<String> {
     let failure = vassal.last_failure.as_ref().map(|failure| failure.message.clone());
     let state = match vassal.state {
         fleet::State::Waiting => Some("waits for a place among those that load".to_owned()),
@@ -217,7 +245,8 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment) -> Option<Stri
             let exit = vassal.last_exit.map(|exit| exit.how.to_string());
             let why = failure.or(exit).unwrap_or_else(|| "failed".to_owned());
             let wait = until.since(moment.now).as_millis().div_ceil(1000);
-            Some(format!("{why}; next try in {wait} s (attempt {})", attempts.saturating_add(1)))
+            let next = format!("{why}; next try in {wait} s (attempt {})", attempts.saturating_add(1));
+            Some(if moment.countdown { next } else { why })
         }
         fleet::State::Stopped => Some("stopped by an operator".to_owned()),
         fleet::State::Reloading { operation } => fleet.operation(operation).map(|o| o.why.clone()),
@@ -252,23 +281,21 @@ fn first_mistake(failure: &Failure) -> String {
     format!("{line}{option}{}", first.message)
 }
 
-fn runs_as_root(vassal: &fleet::Vassal, moment: &Moment) -> bool {
+fn runs_as_root(vassal: &fleet::Vassal, moment: &Moment<'_>) -> bool {
     let Some(spec) = &vassal.spec else { return false };
     moment.root && spec.identity.uid.as_deref().is_none_or(|uid| matches!(uid, "root" | "0"))
 }
 
-fn vassal_stats(vassal: &fleet::Vassal, moment: &Moment) -> views::VassalStats {
+fn vassal_stats(vassal: &fleet::Vassal, moment: &Moment<'_>) -> views::VassalStats {
     let board = vassal.scoreboard.as_deref();
     views::VassalStats {
         name: vassal.id.clone(),
         state: state(vassal.state),
-        generation: board.map_or(0, |b| b.total(Total::Generation)),
+        generation: generation(vassal),
         restarts: vassal.restarts,
         reloads: vassal.reloads,
-        totals: board.map(|board| counters::totals(board, vassal.pid())).unwrap_or_default(),
-        workers: board
-            .map(|b| counters::workers(b, vassal.pid(), moment.now_us, moment.grant))
-            .unwrap_or_default(),
+        totals: board.map(|board| counters::totals(board, vassal.pid(), moment)).unwrap_or_default(),
+        workers: board.map(|board| counters::workers(board, vassal.pid(), moment)).unwrap_or_default(),
     }
 }
 
@@ -299,13 +326,16 @@ mod tests {
     use crate::config::diagnostic::Diagnostic;
     use crate::emperor::fleet::{Exit, ExitKind, FileIdentity, Operation, OperationKind, State, Vassal};
 
-    const MOMENT: Moment = Moment {
+    static SIZES: Sizes = Sizes::new();
+    const MOMENT: Moment<'static> = Moment {
         now: Tick::from_ms(10_000),
         now_us: 10_000_000,
         epoch_ms: 1_700_000_000_000,
         pid: 7,
         root: false,
         grant: Grant::Operate,
+        sizes: &SIZES,
+        countdown: true,
     };
 
     fn a_vassal(state: State) -> Vassal {

@@ -1,0 +1,137 @@
+//! What the routes work with: the fleet to read, the emperor to ask, and what is kept between requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+
+use super::connection::Aside;
+use super::events::Feed;
+use super::guard::{Grant, Peer};
+use super::problem::Problem;
+use super::rate::Rate;
+use super::show::{self, Moment};
+use super::sizes::Sizes;
+use super::snapshot::Snapshots;
+use super::stream::Streams;
+use super::token::TokenFile;
+use super::views;
+use crate::emperor::{Handle, Refusal, Request as Wish};
+use crate::sys::clock;
+use crate::trace::escaped;
+
+/// What a handler answers.
+pub type Answer = Result<Response, Box<Problem>>;
+
+/// What the routes work with.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    /// The emperor.
+    pub handle: Handle,
+    /// The tokens for TCP.
+    pub tokens: Option<Arc<TokenFile>>,
+    /// Names besides the loopback ones by which the API may be called.
+    pub hosts: Arc<[String]>,
+    /// Whether the emperor runs as root.
+    pub root: bool,
+    /// How many refused requests are logged.
+    pub refusals: Arc<Rate>,
+    /// What is kept between requests.
+    pub kept: Arc<Kept>,
+}
+
+/// What is kept between requests, for all doors.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// How large processes are.
+    pub sizes: Sizes,
+    /// The last snapshot.
+    pub snapshots: Snapshots,
+    /// The events, ready to be sent.
+    pub feed: Feed,
+    /// Places for those who listen.
+    pub streams: Streams,
+}
+
+impl Desk {
+    /// Now, for a reader with this grant.
+    #[must_use]
+    pub fn moment(&self, grant: Grant) -> Moment<'_> {
+        Moment {
+            now: clock::now(),
+            now_us: clock::monotonic_us(),
+            epoch_ms: clock::epoch_ms(),
+            pid: std::process::id(),
+            root: self.root,
+            grant,
+            sizes: &self.kept.sizes,
+            countdown: true,
+        }
+    }
+
+    /// Asks the emperor for something; the answer is the operation.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn act(&self, peer: &Peer, wish: Wish, wait: Duration, aside: Aside) -> Answer {
+        let asked = format!("{wish:?}");
+        let id = self.handle.request(peer.to_string(), wish.clone()).await.map_err(|refusal| {
+            tracing::warn!("{peer}: {asked}: refused: {refusal}");
+            self.explain(refusal, &wish)
+        })?;
+        // Who asked for what is logged by the emperor itself.
+        tracing::debug!("{peer}: {asked}: operation {id}");
+        let Some(operation) = self.wait_for(id, wait, aside).await else {
+            return Err(Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "lost",
+                format!("operation {id} is lost"),
+            ));
+        };
+        let status = if operation.ended.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
+        let location = [(header::LOCATION, operation.link.clone())];
+        Ok((status, location, Json(operation)).into_response())
+    }
+
+    /// An operation, when it has ended or the time is over.
+    pub async fn wait_for(&self, id: u64, wait: Duration, aside: Aside) -> Option<views::Operation> {
+        let now = || self.handle.fleet().operation(id).map(show::operation);
+        if !wait.is_zero() {
+            let ended = self.handle.until(|fleet| fleet.operation(id).is_none_or(|o| o.ending.is_some()));
+            let _place = aside.step();
+            let _ = tokio::time::timeout(wait, ended).await;
+        }
+        now()
+    }
+
+    fn explain(&self, refusal: Refusal, wish: &Wish) -> Box<Problem> {
+        match (refusal, wish) {
+            (Refusal::UnknownVassal(name), _) => self.unknown(&name),
+            (refusal, Wish::Reload { vassal } | Wish::Start { vassal } | Wish::Stop { vassal }) => {
+                let fleet = self.handle.fleet();
+                let broken = fleet.vassals.get(vassal).and_then(|vassal| vassal.config_error.as_ref());
+                let problem = Box::<Problem>::from(refusal);
+                broken.map_or(problem.clone(), |failure| problem.because_of(failure))
+            }
+            (refusal, _) => refusal.into(),
+        }
+    }
+
+    /// There is no such vassal: says what may have been meant, and why a file of that name does not count.
+    #[must_use]
+    pub fn unknown(&self, name: &str) -> Box<Problem> {
+        let fleet = self.handle.fleet();
+        let problem =
+            Problem::new(StatusCode::NOT_FOUND, "no-such-vassal", format!("no vassal {:?}", escaped(name)));
+        if let Some(file) = fleet.not_started.iter().find(|file| file.name == name) {
+            return problem
+                .suggesting(format!("the file is there and not started: {}", escaped(&file.reason)));
+        }
+        match fleet.vassals.keys().find(|id| id.rsplit_once('.').is_some_and(|(stem, _)| stem == name)) {
+            Some(id) => problem.suggesting(format!("did you mean {id:?}?")),
+            None => problem,
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Events as they happen: each listener takes them from the emperor's ring at its own pace, and goes on where it was.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::IntoResponse;
+use http::HeaderMap;
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use super::ask::query_of;
+use super::connection::Aside;
+use super::desk::{Answer, Desk};
+use super::show;
+use super::stream::{self, Format, PORTION_BYTES};
+use super::views;
+use crate::emperor::events::FleetEvent;
+use crate::emperor::fleet::Fleet;
+
+/// Wakes listeners when there are events.
+#[derive(Debug)]
+pub struct Feed {
+    last: watch::Sender<u64>,
+    followed: AtomicBool,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { last: watch::Sender::new(0), followed: AtomicBool::new(false) }
+    }
+}
+
+/// What a request for events may say.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    /// Only those after this id; as the header `Last-Event-ID`.
+    after: Option<String>,
+    /// Only those of this vassal.
+    vassal: Option<String>,
+}
+
+/// `GET /v1/events`: what is kept as one JSON document; where a stream is accepted, what follows too.
+///
+/// # Errors
+/// A query that is not understood, or too many listeners.
+pub async fn get(
+    State(desk): State<Desk>,
+    aside: Aside,
+    query: Result<Query<Which>, QueryRejection>,
+    headers: HeaderMap,
+) -> Answer {
+    let which = query_of(query)?;
+    let given = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let mut place = Place::after(given.or(which.after).as_deref(), &desk.handle.fleet());
+    let vassal = which.vassal;
+    let Some(format) = Format::accepted(&headers) else {
+        let fleet = desk.handle.fleet();
+        let wanted = fleet.events_after(place.after).filter(|event| is_of(event, vassal.as_deref()));
+        let events = wanted.map(|event| show::event(&fleet, event)).collect();
+        drop(fleet);
+        return Ok(Json(views::EventList { events }).into_response());
+    };
+    let news = desk.news_of_events();
+    let handle = desk.handle.clone();
+    let next = move || place.portion(&handle.fleet(), vassal.as_deref(), format);
+    stream::open(&desk.kept.streams, &aside, format, news, next)
+}
+
+fn is_of(event: &FleetEvent, vassal: Option<&str>) -> bool {
+    vassal.is_none_or(|vassal| event.vassal.as_deref() == Some(vassal))
+}
+
+impl Desk {
+    fn news_of_events(&self) -> watch::Receiver<u64> {
+        let feed = &self.kept.feed;
+        if !feed.followed.swap(true, Ordering::Relaxed) {
+            tokio::spawn(follow(self.clone()));
+        }
+        feed.last.subscribe()
+    }
+}
+
+/// Wakes the listeners, and only when there is something for them.
+async fn follow(desk: Desk) {
+    loop {
+        let changes = desk.handle.changes();
+        let last = desk.handle.fleet().last_event();
+        desk.kept.feed.last.send_if_modified(|known| std::mem::replace(known, last) != last);
+        desk.handle.changed_since(changes).await;
+    }
+}
+
+/// How far a listener has come.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Place {
+    after: u64,
+    /// What it had heard was told by an emperor that is gone.
+    lost: bool,
+}
+
+impl Place {
+    /// After the event of this id; without one, before the oldest that is kept.
+    fn after(id: Option<&str>, fleet: &Fleet) -> Self {
+        let oldest = fleet.events.front().map_or(0, |event| event.id.saturating_sub(1));
+        let Some(id) = id.filter(|id| !id.is_empty()) else { return Self { after: oldest, lost: false } };
+        let ours = show::era(fleet);
+        let (era, number) = id.split_once('-').unwrap_or((&ours, id));
+        match number.parse() {
+            Ok(after) if era == ours && after <= fleet.last_event() => Self { after, lost: false },
+            _ => Self { after: oldest, lost: true },
+        }
+    }
+
+    /// What comes next, and where it was before that the kept events begin, a note of the gap.
+    fn portion(&mut self, fleet: &Fleet, vassal: Option<&str>, format: Format) -> Vec<u8> {
+        let mut out = Vec::new();
+        if std::mem::take(&mut self.lost) {
+            format.write_json(&mut out, "gap", None, &views::Gap { gap: None });
+        }
+        for event in fleet.events_after(self.after) {
+            let missing = event.id.saturating_sub(self.after).saturating_sub(1);
+            if missing > 0 {
+                format.write_json(&mut out, "gap", None, &views::Gap { gap: Some(missing) });
+            }
+            self.after = event.id;
+            if is_of(event, vassal) {
+                let shown = show::event(fleet, event);
+                format.write_json(&mut out, "event", Some(&shown.id), &shown);
+            }
+            if out.len() >= PORTION_BYTES {
+                break;
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fleet(numbers: std::ops::RangeInclusive<u64>) -> Fleet {
+        let mut fleet = serde_json::to_value(Fleet::default()).unwrap();
+        fleet["started_epoch_ms"] = 255.into();
+        fleet["last_event"] = (*numbers.end()).into();
+        let mut fleet: Fleet = serde_json::from_value(fleet).unwrap();
+        for id in numbers {
+            let vassal = (id % 2 == 0).then(|| "even.ini".to_owned());
+            let said = serde_json::json!({"id": id, "at_epoch_ms": 0, "vassal": vassal, "message": "it"});
+            fleet.events.push_back(serde_json::from_value(said).unwrap());
+        }
+        fleet
+    }
+
+    #[test]
+    fn a_listener_goes_on_where_it_was_and_is_told_of_gaps() {
+        let fleet = fleet(11..=14);
+        for (given, expected) in [
+            (None, "11 12 13 14"),
+            (Some("ff-12"), "13 14"),
+            (Some("12"), "13 14"),
+            (Some("ff-14"), ""),
+            (Some("ff-5"), "gap 5 11 12 13 14"),
+            (Some("fe-12"), "gap ? 11 12 13 14"),
+            (Some("ff-99"), "gap ? 11 12 13 14"),
+            (Some("nonsense"), "gap ? 11 12 13 14"),
+            (Some(""), "11 12 13 14"),
+        ] {
+            let mut place = Place::after(given, &fleet);
+            let text = String::from_utf8(place.portion(&fleet, None, Format::Lines)).unwrap();
+            let brief: Vec<String> = text
+                .lines()
+                .map(|line| {
+                    let value: serde_json::Value = serde_json::from_str(line).unwrap();
+                    match value.get("gap") {
+                        Some(serde_json::Value::Null) => "gap ?".to_owned(),
+                        Some(number) => format!("gap {number}"),
+                        None => value["id"].as_str().unwrap().trim_start_matches("ff-").to_owned(),
+                    }
+                })
+                .collect();
+            assert_eq!(brief.join(" "), expected, "{given:?}");
+            assert!(place.portion(&fleet, None, Format::Lines).is_empty());
+        }
+        let mut place = Place::after(None, &fleet);
+        let text = String::from_utf8(place.portion(&fleet, Some("even.ini"), Format::ServerSent)).unwrap();
+        assert!(text.starts_with("id: ff-12\nevent: event\ndata: {"), "{text}");
+        assert_eq!(text.matches("\n\n").count(), 2);
+    }
+}

@@ -1,0 +1,98 @@
+//! The gate before every route: lets a request in or not, reads its body, and puts on every answer what browsers must
+//! know.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Body as _;
+use serde::de::DeserializeOwned;
+
+use super::connection::{Activity, Working};
+use super::desk::Desk;
+use super::guard::{Peer, TokenCheck, judge};
+use super::problem::Problem;
+use crate::sys::clock;
+
+/// The longest body of a request.
+pub const BODY_LIMIT_BYTES: usize = 1024 * 1024;
+/// How long a body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Admits or refuses.
+pub async fn guard(State(desk): State<Desk>, mut request: Request, next: Next) -> Response {
+    let admitted = admit(&desk, &mut request).await;
+    let mut response = match admitted {
+        Ok(()) => {
+            let _working = request.extensions().get::<Arc<Activity>>().map(Working::on);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn admit(desk: &Desk, request: &mut Request) -> Result<(), Box<Problem>> {
+    let Some(peer) = request.extensions().get::<Peer>().cloned() else {
+        return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "no-peer", "the peer is unknown"));
+    };
+    let token = match (&peer, &desk.tokens) {
+        (Peer::Local { .. }, _) | (_, None) => TokenCheck::NotConfigured,
+        (Peer::Remote { .. }, Some(tokens)) => tokens.check(request.headers()),
+    };
+    let body = !request.body().is_end_stream();
+    let judged = judge(&peer, request.method(), request.headers(), body, token, &desk.hosts);
+    let grant = judged.inspect_err(|problem| {
+        if desk.refusals.allows(clock::now()) {
+            let (method, path) = (request.method(), request.uri().path());
+            tracing::warn!("{peer}: {method} {path} was refused: {}", problem.detail);
+        }
+    })?;
+    request.extensions_mut().insert(grant);
+    if *request.method() != Method::GET && *request.method() != Method::HEAD {
+        let body = read_body(request).await?;
+        request.extensions_mut().insert(body);
+    }
+    Ok(())
+}
+
+/// The body of a request that is no `GET`.
+#[derive(Clone, Debug)]
+pub struct Parameters(Bytes);
+
+impl Parameters {
+    /// What the body says; nothing at all is `{}`.
+    ///
+    /// # Errors
+    /// It is not the JSON that is expected. Types without nesting of their own end at the first level, whatever the
+    /// sender writes.
+    pub fn read<T: DeserializeOwned>(&self, expected: &str) -> Result<T, Box<Problem>> {
+        let text = if self.0.is_empty() { b"{}" } else { self.0.as_ref() };
+        serde_json::from_slice(text).map_err(|error| {
+            Problem::new(StatusCode::BAD_REQUEST, "bad-json", error.to_string())
+                .suggesting(format!("send {expected}"))
+        })
+    }
+}
+
+async fn read_body(request: &mut Request) -> Result<Parameters, Box<Problem>> {
+    let body = std::mem::take(request.body_mut());
+    let reading = Limited::new(body, BODY_LIMIT_BYTES).collect();
+    match tokio::time::timeout(BODY_TIMEOUT, reading).await {
+        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow-body", "the body took too long")),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            let detail = format!("the body is longer than {BODY_LIMIT_BYTES} bytes");
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-long", detail))
+        }
+        Ok(Err(error)) => Err(Problem::new(StatusCode::BAD_REQUEST, "bad-body", error.to_string())),
+        Ok(Ok(body)) => Ok(Parameters(body.to_bytes())),
+    }
+}

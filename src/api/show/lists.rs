@@ -1,0 +1,92 @@
+//! Lists of what belongs to vassals: workers, requests, sockets, companions; and single events and lines.
+
+use super::{Moment, rfc3339, socket};
+use crate::api::{counters, host, views};
+use crate::emperor::events::FleetEvent;
+use crate::emperor::fleet::{Fleet, LogLine, Vassal};
+
+/// How many requests are listed.
+const REQUESTS: usize = 1000;
+
+/// The workers of a vassal.
+#[must_use]
+pub fn workers(vassal: &Vassal, _fleet: &Fleet, moment: &Moment<'_>) -> views::WorkerList {
+    let board = vassal.scoreboard.as_deref();
+    let workers = board.map(|board| counters::workers(board, vassal.pid(), moment)).unwrap_or_default();
+    views::WorkerList { workers }
+}
+
+/// What runs in a vassal.
+#[must_use]
+pub fn requests_of(vassal: &Vassal, _fleet: &Fleet, moment: &Moment<'_>) -> views::RequestList {
+    views::RequestList { requests: running(vassal, moment).take(REQUESTS).collect() }
+}
+
+/// What runs on the host.
+#[must_use]
+pub fn requests(fleet: &Fleet, moment: &Moment<'_>) -> views::RequestList {
+    let all = fleet.vassals.values().flat_map(|vassal| running(vassal, moment));
+    views::RequestList { requests: all.take(REQUESTS).collect() }
+}
+
+fn running<'a>(vassal: &'a Vassal, moment: &'a Moment<'_>) -> impl Iterator<Item = views::Request> + 'a {
+    let board = vassal.scoreboard.as_deref();
+    board.into_iter().flat_map(move |board| counters::requests(board, &vassal.id, moment))
+}
+
+/// The sockets of a vassal.
+#[must_use]
+pub fn sockets_of(vassal: &Vassal, _fleet: &Fleet, _moment: &Moment<'_>) -> views::SocketList {
+    views::SocketList { sockets: listening(vassal).collect() }
+}
+
+/// All sockets.
+#[must_use]
+pub fn sockets(fleet: &Fleet, _moment: &Moment<'_>) -> views::SocketList {
+    views::SocketList { sockets: fleet.vassals.values().flat_map(listening).collect() }
+}
+
+fn listening(vassal: &Vassal) -> impl Iterator<Item = views::VassalSocket> {
+    let sockets = vassal.spec.iter().flat_map(|spec| &spec.listen).map(socket);
+    sockets.map(|socket| views::VassalSocket { vassal: vassal.id.clone(), socket })
+}
+
+/// The processes of a vassal besides its master and workers.
+#[must_use]
+pub fn companions(vassal: &Vassal, _fleet: &Fleet, _moment: &Moment<'_>) -> views::CompanionList {
+    views::CompanionList { companions: host::companions(vassal) }
+}
+
+/// Operations, oldest first.
+#[must_use]
+pub fn operations(fleet: &Fleet, _moment: &Moment<'_>) -> views::OperationList {
+    views::OperationList { operations: fleet.operations.iter().map(super::operation).collect() }
+}
+
+/// An event.
+#[must_use]
+pub fn event(fleet: &Fleet, event: &FleetEvent) -> views::Event {
+    views::Event {
+        id: format!("{}-{}", era(fleet), event.id),
+        at: rfc3339(event.at_epoch_ms),
+        vassal: event.vassal.clone(),
+        kind: event.kind,
+        message: event.message.clone(),
+        reason: event.reason.clone(),
+        config: event.config.clone(),
+        operation: event.operation,
+        outcome: event.outcome,
+    }
+}
+
+/// Tells the events' numbers of this emperor from those of another.
+#[must_use]
+pub fn era(fleet: &Fleet) -> String {
+    format!("{:x}", fleet.started_epoch_ms)
+}
+
+/// A line of output.
+#[must_use]
+pub fn log_line(line: &LogLine) -> views::LogLine {
+    views::LogLine { number: line.number, at: rfc3339(line.at_epoch_ms), text: line.text.clone() }
+}

@@ -1,0 +1,199 @@
+//! What the API tells, as plain data: written by the emperor, read by `liege status` and others.
+
+mod happening;
+mod host;
+mod operation;
+mod snapshot;
+mod worker;
+
+pub use happening::{Event, EventList, Gap, LogLine, LogPage};
+pub use host::{Companion, CompanionList, Host, SocketList, VassalSocket};
+pub use operation::{Operation, OperationList, Outcome};
+pub use snapshot::{Snapshot, SnapshotBody, SnapshotVassal};
+pub use worker::{
+    Request, RequestList, Running, Stats, Totals, VassalStats, Worker, WorkerList, WorkerState,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::address::Protocol;
+use crate::config::diagnostic::Diagnostic;
+use crate::wire::failure::Failure;
+
+/// `GET /v1`: who answers, and where to go on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    /// The emperor.
+    pub emperor: Emperor,
+    /// The addresses of the other resources.
+    pub links: Vec<String>,
+}
+
+/// The emperor itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Emperor {
+    /// The version of liege.
+    pub version: String,
+    /// Its pid.
+    pub pid: u32,
+    /// `starting`, `running` or `stopping`.
+    pub phase: String,
+    /// When it started, RFC 3339.
+    pub since: String,
+    /// How often it re-executed itself.
+    pub reexecutions: u64,
+    /// The watched directories.
+    pub directories: Vec<Directory>,
+}
+
+/// A watched directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Directory {
+    /// Its path.
+    pub path: String,
+    /// Why it cannot be read.
+    pub problem: Option<String>,
+    /// Who else could put files there, or why changes are noticed late.
+    pub warning: Option<String>,
+}
+
+/// `GET /v1/vassals`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VassalList {
+    /// The emperor.
+    pub emperor: Emperor,
+    /// The vassals by name. Tracebacks are left out.
+    pub vassals: Vec<Vassal>,
+    /// Files that are not started, each with the reason.
+    pub not_started: Vec<NotStarted>,
+}
+
+/// A file that is not started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotStarted {
+    /// Its directory and name, escaped.
+    pub path: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// A vassal in the list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vassal {
+    /// Its name: the file's, with the extension.
+    pub name: String,
+    /// The file.
+    pub path: String,
+    /// This vassal's address in the API.
+    pub link: String,
+    /// How it stands.
+    pub state: State,
+    /// Why it stands so, or what is wrong with it; a sentence.
+    pub reason: Option<String>,
+    /// Whether requests are answered.
+    pub serving: bool,
+    /// The master's pid.
+    pub pid: Option<u32>,
+    /// When the master was launched, RFC 3339.
+    pub since: Option<String>,
+    /// Where it listens.
+    pub sockets: Vec<Socket>,
+    /// Its counters.
+    pub totals: Totals,
+    /// Its application runs as root.
+    pub root: bool,
+    /// What is wrong with the file as it is now, until it is mended.
+    pub config_error: Option<Failure>,
+    /// The last failure that an instance reported.
+    pub last_failure: Option<Failure>,
+    /// The last reload that ended.
+    pub last_reload: Option<Operation>,
+    /// How often an instance died unasked and another was started.
+    pub restarts: u64,
+    /// How often a new generation took over.
+    pub reloads: u64,
+    /// Failures in a row; the back-off grows with them.
+    pub attempts: u32,
+    /// When a resting vassal is tried again, RFC 3339.
+    pub next_try: Option<String>,
+}
+
+/// `GET /v1/vassals/{name}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VassalDetail {
+    /// What the list tells, with tracebacks.
+    #[serde(flatten)]
+    pub vassal: Vassal,
+    /// The version of liege that the master runs.
+    pub version: Option<String>,
+    /// What the configuration in effect warns about.
+    pub warnings: Vec<Diagnostic>,
+    /// How the last instance ended.
+    pub last_exit: Option<Exit>,
+    /// Its workers.
+    pub workers: Vec<Worker>,
+    /// Its last output, oldest line first; `None` for readers who may not operate: logs can hold request data.
+    pub log: Option<Vec<LogLine>>,
+}
+
+/// How a vassal stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It waits for a place among those that load.
+    Waiting,
+    /// Its instance was launched and is not ready.
+    Starting,
+    /// It serves.
+    Up,
+    /// It answers every request with 500: the application did not load.
+    NoApp,
+    /// It serves while a new generation is being brought up.
+    Reloading,
+    /// It is being stopped.
+    Stopping,
+    /// It failed and is tried again later.
+    Resting,
+    /// Its file has mistakes: it is tried again when the file changes, or when an operator asks.
+    Broken,
+    /// An operator stopped it.
+    Stopped,
+}
+
+impl State {
+    /// The word for people.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Starting => "starting",
+            Self::Up => "up",
+            Self::NoApp => "no app",
+            Self::Reloading => "reloading",
+            Self::Stopping => "stopping",
+            Self::Resting => "resting",
+            Self::Broken => "broken",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// A socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Socket {
+    /// `127.0.0.1:8000`, a path, or `@name`.
+    pub address: String,
+    /// What is spoken there.
+    pub protocol: Protocol,
+}
+
+/// How an instance ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// The master's pid.
+    pub pid: u32,
+    /// When, RFC 3339.
+    pub at: String,
+    /// `exit status 1`, `signal 9`.
+    pub how: String,
+}
