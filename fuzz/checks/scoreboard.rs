@@ -5,8 +5,11 @@ use std::sync::atomic::Ordering;
 
 use liege::api::counters::{totals, workers};
 use liege::api::guard::Grant;
+use liege::api::show::Moment;
+use liege::api::sizes::Sizes;
 use liege::stats::scoreboard::Scoreboard;
 use liege::sys::shared::SharedWords;
+use liege::tick::Tick;
 
 /// The words as they stand in the memory, which is so long that a small scoreboard fits.
 const WORDS: usize = 1024;
@@ -22,8 +25,19 @@ pub(crate) fn check(input: &[u8]) {
     let Ok(file) = memory.fd().try_clone_to_owned() else { return };
     let Ok(board) = Scoreboard::open(file, false) else { return };
     assert!(board.slots() * board.cores() <= WORDS);
-    let shown = workers(&board, None, u64::MAX, Grant::Operate);
-    let totals = totals(&board, None);
+    let sizes = Sizes::new();
+    let moment = Moment {
+        now: Tick::from_ms(0),
+        now_us: u64::MAX,
+        epoch_ms: 0,
+        pid: 0,
+        root: false,
+        grant: Grant::Operate,
+        sizes: &sizes,
+        countdown: true,
+    };
+    let shown = workers(&board, None, &moment);
+    let totals = totals(&board, None, &moment);
     assert_eq!(totals.workers, shown.len() as u64);
     assert_eq!(totals.busy, shown.iter().filter(|worker| !worker.running.is_empty()).count() as u64);
     let requests = shown.iter().flat_map(|worker| &worker.running).filter_map(|core| core.request.as_ref());
