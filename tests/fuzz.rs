@@ -6,12 +6,12 @@
 
 #[path = "../fuzz/checks/api_request.rs"]
 mod api_request;
+#[path = "../fuzz/checks/config_file.rs"]
+mod config_file;
 #[path = "../fuzz/checks/control_message.rs"]
 mod control_message;
 #[path = "../fuzz/checks/http1_stream.rs"]
 mod http1_stream;
-#[path = "../fuzz/checks/ini_file.rs"]
-mod ini_file;
 #[path = "fuzz/mutation.rs"]
 mod mutation;
 #[path = "../fuzz/checks/scoreboard.rs"]
@@ -34,8 +34,8 @@ fn uwsgi_packet() {
 }
 
 #[test]
-fn ini_file() {
-    run("ini_file", 50_000, ini_file::check);
+fn config_file() {
+    run("config_file", 5_000, config_file::check);
 }
 
 #[test]

@@ -312,7 +312,7 @@ mod tests {
             ("app.ini:web", "unable to load configuration from app.ini:web"),
             ("--ini :x", "no ini file was read before this"),
             ("--ini gone.ini", "realpath() of gone.ini failed"),
-            ("app.yaml", "YAML"),
+            ("app.toml", "unable to load configuration from app.toml"),
         ] {
             let read = read(&words(arguments), &Imagined::new(&[("/srv/app.ini", "[uwsgi]\na=b\n")]));
             let errors: Vec<_> = read.raw.diagnostics.iter().map(ToString::to_string).collect();

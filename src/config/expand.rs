@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::diagnostic::{Diagnostic, Severity, has_room};
-use super::ini::VALUE_MAX;
+use super::format::VALUE_MAX;
 use super::pipeline;
 use super::raw::{Entry, Role};
 use super::surroundings::Surroundings;

@@ -3,7 +3,7 @@
 //! A block is the list of contexts in which its entries count: none where a condition does not hold, one for each
 //! item of a loop. Blocks nest: an inner one is made of the contexts of the outer.
 
-use super::ini::VALUE_MAX;
+use super::format::VALUE_MAX;
 use super::raw::Origin;
 
 /// One way in which an entry counts: the value of `%(_)` there.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use super::format::Format;
 use super::surroundings::Facts;
-use super::text::tame;
 
 /// The version that `%V` tells: that of the uWSGI whose files we read.
 const UWSGI_VERSION: &str = "2.0.31";
@@ -31,6 +31,8 @@ pub(super) struct Magic<'a> {
     pub(super) facts: &'a Facts,
     /// The directory at start (`%v`).
     pub(super) directory: &'a Path,
+    /// What the file is written in.
+    pub(super) format: Format,
 }
 
 impl Magic<'_> {
@@ -49,8 +51,13 @@ impl Magic<'_> {
                 Some('(') => replaced.push_str("%("),
                 Some('[') => replaced.push('\u{1b}'),
                 Some(letter) => match self.value(letter) {
-                    Some(value) => replaced.push_str(&tame(&value)),
-                    None => swallowed(Some(letter)),
+                    Some(value) => replaced.push_str(&self.format.tame(&value)),
+                    None => {
+                        if self.format.structure().contains(letter) {
+                            replaced.push(letter);
+                        }
+                        swallowed(Some(letter));
+                    }
                 },
                 None => swallowed(None),
             }
@@ -139,7 +146,13 @@ mod tests {
         let first = FileNames { path: "/etc/first.ini".to_owned(), ..FileNames::default() };
         let facts =
             Facts { cpus: 2, hostname: "host".into(), unix_us: 3_000_001, uid: 7, ..Facts::default() };
-        let magic = Magic { own: &own, first: Some(&first), facts: &facts, directory: Path::new("/run") };
+        let magic = Magic {
+            own: &own,
+            first: Some(&first),
+            facts: &facts,
+            directory: Path::new("/run"),
+            format: Format::Ini,
+        };
         for (line, expected, swallows) in [
             ("%o %p %s", "../apps/my.app.ini /srv/apps/my.app.ini my.app.ini", 0),
             ("%dx %n %e %c %x %i", "/srv/apps/x my.app ini apps web 17", 0),
@@ -160,9 +173,11 @@ mod tests {
     fn a_files_name_is_data() {
         let own = FileNames { path: "/srv/$(HOME)%(x)\n.ini".to_owned(), ..FileNames::default() };
         let facts = Facts::default();
-        let magic = Magic { own: &own, first: None, facts: &facts, directory: Path::new("/") };
-        let line = magic.replace("a = %s", |_| ());
-        assert!(!line.contains(['$', '\n']) && !line.contains("%("));
-        assert_eq!(reveal(&line), "a = $(HOME)%(x)\n.ini");
+        for format in [Format::Ini, Format::Json, Format::Yaml, Format::Xml] {
+            let magic = Magic { own: &own, first: None, facts: &facts, directory: Path::new("/"), format };
+            let line = magic.replace("a = %s", |_| ());
+            assert!(!line.contains(['$', '\n']) && !line.contains("%("));
+            assert_eq!(reveal(&line), "a = $(HOME)%(x)\n.ini");
+        }
     }
 }

@@ -6,7 +6,7 @@
 //!   `raw.is_emperor()` decides between `load::emperor(raw, …)` and `load::instance(raw, …)`.
 //! * What changed: `diff::diff(&old, &new)`.
 //!
-//! The stages: [`ini`] cuts lines, `assembly` collects entries (includes, logic, magic variables), `expand` replaces
+//! The stages: [`format`] cuts a file into keys and values, `assembly` collects entries (includes, logic, magic variables), `expand` replaces
 //! what they stand for, [`load`] gives them a meaning by the one [`table`] of options. All mistakes are reported at
 //! once, each with file and line.
 
@@ -18,7 +18,7 @@ pub mod diff;
 pub mod emperor;
 mod expand;
 pub mod fingerprint;
-pub mod ini;
+pub mod format;
 pub mod instance;
 pub mod load;
 mod logic;

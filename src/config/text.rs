@@ -41,6 +41,38 @@ pub(super) fn tame(name: &str) -> String {
     disguise(name, |c| matches!(c, '$' | '@' | '%' | '\n' | '\r' | '\0' | '=' | ';' | '#' | '['))
 }
 
+/// In front of every character that [`shield`] disguised: so it says whose it is, and what an earlier stage
+/// disguised stays so.
+const SHIELD: char = '\u{10fffd}';
+
+/// Disguises the characters that `acts` names (each with the one behind it) from a parser of somebody else's.
+pub(super) fn shield(text: &str, acts: impl Fn(char, Option<char>) -> bool) -> String {
+    let mut shielded = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        match char::from_u32(PLANE.saturating_add(u32::from(c))) {
+            Some(disguised) if u32::from(c) < LAST && acts(c, rest.peek().copied()) => {
+                shielded.extend([SHIELD, disguised]);
+            }
+            _ => shielded.push(c),
+        }
+    }
+    shielded
+}
+
+/// Takes off what [`shield`] put on, and nothing else.
+pub(super) fn reveal_shielded(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match c {
+            SHIELD => plain.extend(rest.next().map(|c| reveal(c.encode_utf8(&mut [0; 4])))),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,6 +84,14 @@ mod tests {
             assert_eq!(reveal(&disguise(name, |_| true)), name);
         }
         assert!(!tame("$(X)\n").contains(['$', '\n']));
+    }
+
+    #[test]
+    fn a_shield_leaves_other_disguises_on() {
+        let text = format!("a: %(x) % {}", tame("$;"));
+        let shielded = shield(&text, |c, next| c == '%' && next == Some('('));
+        assert!(!shielded.contains("%(") && shielded.contains("% "));
+        assert_eq!(reveal_shielded(&shielded), text);
     }
 
     #[test]

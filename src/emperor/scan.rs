@@ -10,6 +10,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::fleet::{FileIdentity, NotStarted};
+use crate::config::format::Format;
 use crate::sys::file::{self, Trouble};
 
 /// The largest vassal file.
@@ -156,18 +157,12 @@ pub enum Name {
 /// Judges a name.
 #[must_use]
 pub fn judge(name: &OsStr) -> Name {
-    const OTHER_FORMATS: [&[u8]; 6] = [b".xml", b".yml", b".yaml", b".js", b".json", b".toml"];
     let bytes = name.as_bytes();
     if bytes.starts_with(b".") || bytes.starts_with(b"#") {
         return Name::Other;
     }
-    if !bytes.ends_with(b".ini") {
-        let other = OTHER_FORMATS.iter().any(|suffix| bytes.ends_with(suffix));
-        return if other {
-            Name::Refused("this format is not read yet: write it as an .ini file")
-        } else {
-            Name::Other
-        };
+    if Format::of(&name.to_string_lossy()).is_none() {
+        return Name::Other;
     }
     match name.to_str() {
         None => Name::Refused("the name is not UTF-8"),
@@ -272,7 +267,13 @@ mod tests {
             (b"co:lon.ini", vassal("co:lon.ini")),
             (b"new\nline.ini", Name::Refused("the name contains control characters")),
             (b"\xff.ini", Name::Refused("the name is not UTF-8")),
-            (b"app.yaml", Name::Refused("this format is not read yet: write it as an .ini file")),
+            (b"app.yaml", vassal("app.yaml")),
+            (b"app.yml", vassal("app.yml")),
+            (b"app.json", vassal("app.json")),
+            (b"app.js", vassal("app.js")),
+            (b"app.xml", vassal("app.xml")),
+            (b"app.toml", Name::Other),
+            (b"app.json~", Name::Other),
             (b".hidden.ini", Name::Other),
             (b".ini", Name::Other),
             (b"#a.ini#", Name::Other),

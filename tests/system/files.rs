@@ -71,6 +71,35 @@ fn bad_files_are_reported_and_good_ones_served() {
 }
 
 #[test]
+fn a_vassal_may_be_json_yaml_or_xml() {
+    let host = host();
+    for (name, text) in [
+        (
+            "a.json",
+            r#"{"uwsgi": {"http-socket": "127.0.0.1:PORT", "wsgi-file": "%d../app.py", "threads": 2}}"#,
+        ),
+        ("b.yml", "uwsgi:\n  http-socket: 127.0.0.1:PORT\n  wsgi-file: %d../app.py\n"),
+        ("c.yaml", "uwsgi: {http-socket: '127.0.0.1:PORT', wsgi-file: %d../app.py}\n"),
+        (
+            "d.xml",
+            "<uwsgi><http-socket>127.0.0.1:PORT</http-socket><wsgi-file>%d../app.py</wsgi-file></uwsgi>",
+        ),
+    ] {
+        let port = free_port();
+        host.write(name, text.replace("PORT", &port.to_string()));
+        Door::Port(port).wait_for("/", "v1");
+    }
+    host.write("e.json", "{\"uwsgi\": {\n  \"processes\": 1,\n}}");
+    host.wait_for_vassal("e.json", "is refused", |vassal| {
+        vassal.to_string().contains("error parsing JSON data")
+    });
+    // A mistake in a file of another format keeps what runs, too.
+    host.write("b.yml", "uwsgi:\n  a: b: c\n");
+    host.wait_for_vassal("b.yml", "is told", |vassal| vassal.to_string().contains("error parsing YAML file"));
+    assert_eq!(host.vassal("b.yml").unwrap()["state"], "up");
+}
+
+#[test]
 fn an_unreadable_file_is_reported() {
     use std::os::unix::fs::PermissionsExt;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Assembly, Manner};
 use crate::config::diagnostic::Severity;
 use crate::config::expand;
-use crate::config::ini;
+use crate::config::format::Format;
 use crate::config::magic::{FileNames, Magic};
 use crate::config::raw::Origin;
 use crate::config::text::{decode, reveal};
@@ -25,7 +25,8 @@ impl Assembly<'_> {
     pub(in crate::config) fn load(&mut self, name: &str, manner: Manner, origin: &Origin) {
         let name = reveal(&expand::environment(name, self.around));
         let option = match manner {
-            Manner::Ini => "ini",
+            Manner::Named(Some(format)) => format.option(),
+            Manner::Named(None) => "config",
             Manner::Include => "include",
             Manner::Inherit => "inherit",
         };
@@ -35,26 +36,35 @@ impl Assembly<'_> {
             self.report(Severity::Error, origin, Some(option), &message, None);
             return;
         }
-        let (file, asked) = match (manner, name.rsplit_once(':')) {
-            (Manner::Ini, Some((file, section))) if !section.starts_with("//") => (file, section),
+        let (file, section) = match (manner, name.rsplit_once(':')) {
+            (Manner::Named(_), Some((file, section))) if !section.starts_with("//") => (file, section),
             _ => (name.as_str(), ""),
         };
-        if manner != Manner::Ini && !is_ini(file, origin, option, self) {
+        let format = match manner {
+            Manner::Named(Some(format)) => Some(format),
+            _ => Format::of(file),
+        };
+        let Some(format) = format else {
+            let message = format!("unable to load configuration from {file}");
+            let hint =
+                "liege --help lists the commands; the name of a file must end in .ini, .json, .yaml or .xml";
+            self.report(Severity::Error, origin, Some(option), &message, Some(hint.to_owned()));
             return;
-        }
+        };
         let file = if file.is_empty() {
-            let Some(last) = self.last_ini.clone() else {
-                self.report(Severity::Error, origin, Some(option), "no ini file was read before this", None);
+            let Some(last) = self.last.get(&format).cloned() else {
+                let message = format!("no {} file was read before this", format.option());
+                self.report(Severity::Error, origin, Some(option), &message, None);
                 return;
             };
             last
         } else {
             file.to_owned()
         };
-        let section = if asked.is_empty() { "uwsgi" } else { asked };
         let before = self.diagnostics.len();
-        if !self.read_file(&file, section, asked, manner, origin) && self.diagnostics.len() == before {
-            let message = format!("can't find section \"{section}\" in configuration file {file}");
+        if !self.read_file(&file, format, section, manner, origin) && self.diagnostics.len() == before {
+            let section = if section.is_empty() { "uwsgi" } else { section };
+            let message = format!("can't find {} in configuration file {file}", format.call(section));
             self.report(Severity::Warning, origin, Some(option), &message, None);
         }
     }
@@ -63,8 +73,8 @@ impl Assembly<'_> {
     pub(super) fn read_file(
         &mut self,
         file: &str,
+        format: Format,
         section: &str,
-        asked: &str,
         manner: Manner,
         origin: &Origin,
     ) -> bool {
@@ -75,16 +85,21 @@ impl Assembly<'_> {
                 return true;
             }
         };
-        let names = self.names(file, asked);
-        if manner == Manner::Ini && self.first.is_none() {
+        let names = self.names(file, section);
+        if matches!(manner, Manner::Named(_)) && self.first.is_none() {
             self.first = Some(names.clone());
         }
-        self.last_ini = Some(file.to_owned());
+        self.last.insert(format, file.to_owned());
         let display: Arc<str> = Arc::from(if file.starts_with('/') { &names.path } else { file });
         self.file.get_or_insert_with(|| display.to_string());
         let mut oddities: Vec<(u32, Option<char>)> = Vec::new();
-        let magic =
-            Magic { own: &names, first: self.first.as_ref(), facts: &self.facts, directory: &self.directory };
+        let magic = Magic {
+            own: &names,
+            first: self.first.as_ref(),
+            facts: &self.facts,
+            directory: &self.directory,
+            format,
+        };
         let replace = |line: &str, number: u32| {
             magic.replace(line, |swallowed| {
                 if oddities.len() < ODDITIES_MAX {
@@ -92,39 +107,34 @@ impl Assembly<'_> {
                 }
             })
         };
-        let items = ini::read(&decode(&bytes), section, replace);
+        let read = format.read(&decode(&bytes), section, replace);
         for (line, letter) in oddities {
             let origin = Origin { file: display.clone(), line: Some(line) };
             let message = match letter {
                 Some(letter) => format!("`%{letter}` is not a magic variable and stands for nothing"),
                 None => "`%` at the end of a line stands for nothing".to_owned(),
             };
-            self.report(
-                Severity::Warning,
-                &origin,
-                None,
-                &message,
-                Some("write %% for a percent sign".to_owned()),
-            );
+            let suggestion = Some("write %% for a percent sign".to_owned());
+            self.report(Severity::Warning, &origin, None, &message, suggestion);
         }
-        match items {
-            Ok(items) => {
+        match read {
+            Ok(None) => false,
+            Ok(Some(section)) => {
+                for (line, doubt) in section.doubts {
+                    let origin = Origin { file: display.clone(), line: Some(line) };
+                    self.report(Severity::Warning, &origin, None, &doubt, None);
+                }
                 self.files.push(file.to_owned());
-                for item in &items {
+                for item in &section.items {
                     let origin = Origin { file: display.clone(), line: Some(item.line) };
                     self.say(&item.key, Some(&item.value), &origin);
                 }
                 self.files.pop();
-                !items.is_empty()
+                true
             }
-            Err(error) => {
-                let line = match error {
-                    ini::IniError::NotText(line)
-                    | ini::IniError::LongLine(line)
-                    | ini::IniError::Nameless(line) => Some(line),
-                    ini::IniError::TooManyLines | ini::IniError::Unreadable(_) => None,
-                };
-                self.report(Severity::Error, &Origin { file: display, line }, None, &error.to_string(), None);
+            Err(mistake) => {
+                let origin = Origin { file: display, line: mistake.line };
+                self.report(Severity::Error, &origin, None, &mistake.message, None);
                 true
             }
         }
@@ -170,26 +180,6 @@ impl Assembly<'_> {
             inode: self.around.inode(path),
         }
     }
-}
-
-/// Whether a file's extension says ini; anything else is reported.
-fn is_ini(file: &str, origin: &Origin, option: &str, assembly: &mut Assembly<'_>) -> bool {
-    if file.ends_with(".ini") {
-        return true;
-    }
-    let format = match file.rsplit_once('.').map(|(_, extension)| extension) {
-        Some("yml" | "yaml") => Some("YAML"),
-        Some("xml") => Some("XML"),
-        Some("js" | "json") => Some("JSON"),
-        _ => None,
-    };
-    let suggestion = format.map_or_else(
-        || "liege --help lists the commands; the name of a file must end in .ini".to_owned(),
-        |format| format!("{format} files are not read, write it as .ini"),
-    );
-    let message = format!("unable to load configuration from {file}");
-    assembly.report(Severity::Error, origin, Some(option), &message, Some(suggestion));
-    false
 }
 
 /// The system's words without Rust's `(os error 2)`.

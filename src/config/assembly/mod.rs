@@ -3,10 +3,12 @@
 mod blocks;
 mod files;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::config::diagnostic::{Diagnostic, Severity, has_room};
 use crate::config::expand;
+use crate::config::format::Format;
 use crate::config::logic::{self, Logic, Word};
 use crate::config::magic::FileNames;
 use crate::config::raw::{COMMAND_LINE, Entry, Origin, Raw, Role};
@@ -22,8 +24,9 @@ const VALUES_MAX: usize = 16 * 1024 * 1024;
 /// How a file comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::config) enum Manner {
-    /// `ini`: a section may be named; sets the upper-case magic variables.
-    Ini,
+    /// `ini`, `json`, `yaml`, `xml`, and by its extension `config`: a section may be named; sets the upper-case magic
+    /// variables.
+    Named(Option<Format>),
     /// `include`, or a bare argument: by extension, always the default section.
     Include,
     /// `inherit`: not expanded.
@@ -42,7 +45,8 @@ pub(in crate::config) struct Assembly<'a> {
     logic: Logic,
     files: Vec<String>,
     inherits: Vec<(String, Origin)>,
-    last_ini: Option<String>,
+    /// The last file of each format that was read.
+    last: BTreeMap<Format, String>,
     first: Option<FileNames>,
     file: Option<String>,
     bytes_read: usize,
@@ -64,7 +68,7 @@ impl<'a> Assembly<'a> {
             logic: Logic::default(),
             files: Vec::new(),
             inherits: Vec::new(),
-            last_ini: None,
+            last: BTreeMap::new(),
             first: None,
             file: None,
             bytes_read: 0,
@@ -84,9 +88,12 @@ impl<'a> Assembly<'a> {
         };
         let origin = Origin::of(COMMAND_LINE);
         self.held = Some((self.directory.join(&given), bytes));
-        self.push("ini", Some(tame(&given)), &origin, Role::Acted);
-        if !self.read_file(&given, "uwsgi", "", Manner::Ini, &origin) && !self.has_errors() {
-            self.report(Severity::Error, &Origin::of(path), None, "has no section [uwsgi]", None);
+        let format = Format::of(&given).unwrap_or(Format::Ini);
+        self.push(format.option(), Some(tame(&given)), &origin, Role::Acted);
+        let manner = Manner::Named(Some(format));
+        if !self.read_file(&given, format, "", manner, &origin) && !self.has_errors() {
+            let message = format!("has no {}", format.call("uwsgi"));
+            self.report(Severity::Error, &Origin::of(path), None, &message, None);
         }
     }
 
@@ -182,8 +189,11 @@ impl<'a> Assembly<'a> {
     fn take(&mut self, key: &str, value: Option<String>, origin: &Origin) {
         let text = value.clone().unwrap_or_default();
         match key {
-            "ini" | "include" => {
-                let manner = if key == "ini" { Manner::Ini } else { Manner::Include };
+            "ini" | "include" | "json" | "js" | "yaml" | "yml" | "xml" | "xmlconfig" | "config" => {
+                let manner = match key {
+                    "include" => Manner::Include,
+                    _ => Manner::Named(Format::of_option(key)),
+                };
                 self.push(key, value, origin, Role::Acted);
                 // What is inside a file is no part of the block around its inclusion.
                 if self.logic.is_open() {

@@ -120,8 +120,9 @@ fn mistakes_are_told_with_their_line() {
         ("a = @(/gone)", "open(\"/gone\"): "),
         ("else", "app.ini:4: error: else: no block is open here"),
         ("need-plugin = sentry", "unable to load plugin \"sentry\""),
-        ("include = x.yaml", "unable to load configuration from x.yaml (YAML files are not read"),
-        ("yaml = x.yml", "error: yaml: liege does not do this (YAML"),
+        ("include = x.toml", "unable to load configuration from x.toml"),
+        ("yaml = x.yml", "app.ini:4: error: realpath() of x.yml failed"),
+        ("json = :web", "no json file was read before this"),
         ("root-apps = no", "`no` is neither allow nor deny"),
         ("inherit = base.ini", "realpath() of base.ini failed"),
         ("processes = 5000", "more than 4096 are not supported"),
@@ -212,6 +213,8 @@ fn a_binary_file_is_refused_in_one_line() {
 
 #[test]
 fn logic_includes_and_expansion_meet() {
+    const LOADING: [&str; 11] =
+        ["ini", "inherit", "include", "set", "json", "js", "yaml", "yml", "xml", "xmlconfig", "config"];
     let rows = [
         ("if-env = A\nx = %(_)\nelse\nx = no\nendif", "x=1"),
         ("if-env = B\nx = yes\nelse\nx = no\nendif", "x=no"),
@@ -229,6 +232,15 @@ fn logic_includes_and_expansion_meet() {
         ("if-hostname = host\nx = 1\nend\nif-reload\ny = 1\nend", "x=1"),
         ("if-plugin = python3\nx = 1\nend\nif-plugin = php\ny = 1\nend", "x=1"),
         ("ini = a.ini", "in=a z=a"),
+        ("json = a.json", "in=a z=a l=1 l=2"),
+        ("js = a.json:web", "w=a.json"),
+        ("config = a.json:web", "w=a.json"),
+        ("include = a.json", "in=a z=a l=1 l=2"),
+        ("inherit = a.json", "in=a z=%(in) l=1 l=2"),
+        ("yaml = a.yml\nyml = :web", "in=a z=a l=1 l=2 w=1"),
+        ("xml = a.xml", "in=a w=1 z=a l=1 l=2"),
+        ("xmlconfig = a.xml:web", "in=a w=1 z=a l=1 l=2"),
+        ("for = 1 2\njson = a.json:web\nend", "w=a.json w=a.json"),
         ("ini = :base\n[base]\nb = 1", "b=1"),
         ("ini = /srv/app.ini:base\n[base]\nb = 1", "b=1"),
         ("ini = %p:base\n[base]\nb = %x%o", "b=base/srv/app.ini"),
@@ -244,8 +256,13 @@ fn logic_includes_and_expansion_meet() {
         ("x = %%(y)", "x=%(y)"),
     ];
     for (lines, expected) in rows {
-        let world =
-            Imagined::new(&[("/srv/a.ini", "[uwsgi]\nin = %n\nz = %(in)\n"), ("/srv/lines", "one\ntwo\n")]);
+        let world = Imagined::new(&[
+            ("/srv/a.ini", "[uwsgi]\nin = %n\nz = %(in)\n"),
+            ("/srv/lines", "one\ntwo\n"),
+            ("/srv/a.json", r#"{"uwsgi": {"in": "%n", "z": "%(in)", "l": [1, 2]}, "web": {"w": "%s"}}"#),
+            ("/srv/a.yml", "uwsgi:\n  in: %n\n  z: %(in)\n  l: [1, 2]\nweb:\n  w: 1\n"),
+            ("/srv/a.xml", "<uwsgi><in>%n</in><w id='web'>1</w><z>%(in)</z><l>1</l><l>2</l></uwsgi>"),
+        ]);
         let world = world.with("A", "1").with("HERE", "/srv");
         let mut assembly = Assembly::new(&world);
         let file = format!("[uwsgi]\nmodule = app\n{lines}");
@@ -256,7 +273,7 @@ fn logic_includes_and_expansion_meet() {
             .said()
             .into_iter()
             .skip(2)
-            .filter(|(key, _)| !acted(key) && !["ini", "inherit", "set"].contains(&key.as_str()))
+            .filter(|(key, _)| !acted(key) && !LOADING.contains(&key.as_str()))
             .map(|(key, value)| format!("{key}={value}"))
             .collect();
         assert_eq!(said.join(" "), expected, "{lines}: {:?}", raw.diagnostics);
@@ -265,15 +282,42 @@ fn logic_includes_and_expansion_meet() {
 
 #[test]
 fn a_vassals_name_is_data() {
-    for name in
-        ["$(HOME).ini", "@(passwd).ini", "%(module).ini", "a\nuid = root.ini", "100%.ini", "-x y;z#.ini"]
-    {
-        let path = format!("/srv/{name}");
-        let world = Imagined::new(&[("/srv/passwd", "root")]).with("HOME", "/root");
-        let loaded = vassal(&path, format!("{BASE}logto = /log/%s\n").as_bytes(), &world);
-        let spec = loaded.spec.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
-        assert_eq!(spec.log.logto, Some(PathBuf::from(format!("/log/{name}"))));
-        assert_eq!((spec.name.as_str(), spec.identity.uid), (name, None));
+    let files = [
+        ("ini", format!("{BASE}logto = /log/%s\n")),
+        ("json", r#"{"uwsgi": {"http-socket": ":8080", "module": "app", "logto": "/log/%s"}}"#.to_owned()),
+        ("yaml", "uwsgi:\n  http-socket: :8080\n  module: app\n  logto: /log/%s\n".to_owned()),
+        (
+            "xml",
+            "<uwsgi><http-socket>:8080</http-socket><module>app</module><logto>/log/%s</logto></uwsgi>"
+                .to_owned(),
+        ),
+    ];
+    for stem in [
+        "$(HOME)",
+        "@(passwd)",
+        "%(module)",
+        "a\nuid = root",
+        "a\n  uid: root\n  b: ",
+        "\",\"uid\":\"root",
+        "</logto><uid>root</uid><b>",
+        "&lt; # x",
+        "a: b",
+        "100%",
+        "-x y;z#",
+        "'\\",
+    ] {
+        for (extension, text) in &files {
+            let name = format!("{stem}.{extension}");
+            let path = format!("/srv/{name}");
+            let world = Imagined::new(&[("/srv/passwd", "root")]).with("HOME", "/root");
+            let loaded = vassal(&path, text.as_bytes(), &world);
+            let spec = loaded.spec.unwrap_or_else(|| panic!("{path}: {:?}", loaded.diagnostics));
+            if !name.contains('/') {
+                assert_eq!(spec.log.logto, Some(PathBuf::from(format!("/log/{name}"))));
+                assert_eq!(spec.name, name);
+            }
+            assert_eq!(spec.identity.uid, None);
+        }
     }
 }
 

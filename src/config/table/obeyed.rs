@@ -310,6 +310,10 @@ pub(super) static ROWS: &[Row] = &[
         "",
         "Puts another file, or `FILE:SECTION`, or `:SECTION` of the last one, here",
     ),
+    row(&["json", "js"], Language, Config, "", "As `ini`, for a JSON file").short('j'),
+    row(&["yaml", "yml"], Language, Config, "", "As `ini`, for a YAML file").short('y'),
+    row(&["xml", "xmlconfig"], Language, Config, "", "As `ini`, for an XML file").short('x'),
+    row(&["config"], Language, Config, "", "As `ini`, for a file of the format that its name tells"),
     row(
         &["include"],
         Language,

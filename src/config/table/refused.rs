@@ -246,10 +246,6 @@ pub(super) static ROWS: &[Row] = &[
     ),
     row(&["hook-as-gateway"], FreeText, "the router runs no hooks"),
     // Other sources of configuration.
-    row(&["yaml", "yml"], Path, "YAML files are not read: write it as .ini").short('y'),
-    row(&["json", "js"], Path, "JSON files are not read: write it as .ini").short('j'),
-    row(&["xml", "xmlconfig"], Path, "XML files are not read: write it as .ini").short('x'),
-    row(&["config"], Path, "other formats are not read: use `ini`"),
     row(&["ldap", "sqlite3", "zeus"], Text, "configurations are files"),
     row(&["ldap-schema", "ldap-schema-ldif"], Flag, "configurations are files"),
     row(

@@ -6,74 +6,46 @@
 
 use ini::{Ini, ParseOption};
 
-use super::text::{disguise, reveal};
+use super::{Item, LINES_MAX, Mistake, Section, VALUE_MAX};
+use crate::config::text::{reveal, reveal_shielded, shield};
 
-/// One `key = value` line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
-    /// Before the first `=`.
-    pub key: String,
-    /// After it; empty for a bare key.
-    pub value: String,
-    /// From 1.
-    pub line: u32,
-}
-
-/// The most lines with content that a file may have.
-pub const LINES_MAX: usize = 50_000;
-/// The most bytes that a value may have.
-pub const VALUE_MAX: usize = 64 * 1024;
-
-/// Why a file cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IniError {
-    /// More than [`LINES_MAX`].
-    #[error("more than {LINES_MAX} lines")]
-    TooManyLines,
-    /// A NUL byte before any section begins: an image, an archive, or text in UTF-16.
-    #[error("this is no text in UTF-8: there is a NUL byte in it")]
-    NotText(u32),
-    /// A line longer than [`VALUE_MAX`].
-    #[error("a line may have {VALUE_MAX} bytes at most")]
-    LongLine(u32),
-    /// A line that begins with `=`.
-    #[error("there is no name before the `=`")]
-    Nameless(u32),
-    /// The two readings disagree.
-    #[error("cannot be read as ini: {0}")]
-    Unreadable(String),
-}
-
-/// The items of one section of a file, in order. `magic` replaces the magic variables of a line, given its number.
-///
-/// # Errors
-/// When a limit is passed or a line has no meaning.
-pub fn read(
+/// The items of one section of a file, in order; `None`: it has none. `magic` replaces the magic variables of a
+/// line, given its number.
+pub(super) fn read(
     text: &str,
     section: &str,
     mut magic: impl FnMut(&str, u32) -> String,
-) -> Result<Vec<Item>, IniError> {
+) -> Result<Option<Section>, Mistake> {
     if let Some(line) = binary_line(text) {
-        return Err(IniError::NotText(line));
+        return Err(Mistake::at(line, "this is no text in UTF-8: there is a NUL byte in it"));
     }
     let (normal, lines) = normalise(text, &mut magic)?;
     let options = ParseOption { enabled_quote: false, enabled_escape: false, ..ParseOption::default() };
-    let ini = Ini::load_from_str_opt(&normal, options)
-        .map_err(|error| IniError::Unreadable(reveal(&error.to_string())))?;
+    let ini =
+        Ini::load_from_str_opt(&normal, options).map_err(|error| unreadable(&reveal(&error.to_string())))?;
     let read: Vec<_> = ini
         .iter()
         .flat_map(|(name, properties)| properties.iter().map(move |(key, value)| (name, key, value)))
         .collect();
     if read.len() != lines.len() {
-        return Err(IniError::Unreadable(format!("{} entries in {} lines", read.len(), lines.len())));
+        return Err(unreadable(&format!("{} entries in {} lines", read.len(), lines.len())));
     }
     let section = escape(section);
-    Ok(read
+    let items: Vec<_> = read
         .into_iter()
         .zip(lines)
         .filter(|((name, ..), _)| *name == Some(&section))
-        .map(|((_, key, value), line)| Item { key: unescape(key), value: unescape(value), line })
-        .collect())
+        .map(|((_, key, value), line)| Item {
+            key: reveal_shielded(key),
+            value: reveal_shielded(value),
+            line,
+        })
+        .collect();
+    Ok((!items.is_empty()).then(|| Section { items, ..Section::default() }))
+}
+
+fn unreadable(why: &str) -> Mistake {
+    Mistake { line: None, message: format!("cannot be read as ini: {why}") }
 }
 
 /// The line of a NUL byte that stands before the first section. After that it only ends its line's content.
@@ -84,10 +56,7 @@ fn binary_line(text: &str) -> Option<u32> {
 }
 
 /// The text that the crate reads, and the line of each of its entries.
-fn normalise(
-    text: &str,
-    magic: &mut impl FnMut(&str, u32) -> String,
-) -> Result<(String, Vec<u32>), IniError> {
+fn normalise(text: &str, magic: &mut impl FnMut(&str, u32) -> String) -> Result<(String, Vec<u32>), Mistake> {
     let mut normal = String::with_capacity(text.len().min(VALUE_MAX));
     let mut lines = Vec::new();
     let mut headers = 0usize;
@@ -97,11 +66,11 @@ fn normalise(
             continue;
         }
         if lines.len().saturating_add(headers) >= LINES_MAX {
-            return Err(IniError::TooManyLines);
+            return Err(Mistake::at(number, format!("more than {LINES_MAX} lines")));
         }
         let line = if line.len() > VALUE_MAX { line.to_owned() } else { magic(line, number) };
         if line.len() > VALUE_MAX {
-            return Err(IniError::LongLine(number));
+            return Err(Mistake::at(number, format!("a line may have {VALUE_MAX} bytes at most")));
         }
         let line = trim(&line);
         if let Some(name) = line.strip_prefix('[') {
@@ -120,7 +89,7 @@ fn normalise(
             if value.is_empty() {
                 continue;
             }
-            return Err(IniError::Nameless(number));
+            return Err(Mistake::at(number, "there is no name before the `=`"));
         }
         if headers == 0 {
             continue;
@@ -138,34 +107,9 @@ fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t', '\r'])
 }
 
-/// What a stage of ours already disguised must not be revealed by [`unescape`]: a second level of disguise would
-/// be needed. A mark in front of every character of ours says whose it is.
-const OURS: char = '\u{10fffd}';
-
+/// Whatever the crate would act on.
 fn escape(text: &str) -> String {
-    let acts = |c: char| c.is_whitespace() || "\\:=[];#\"'".contains(c);
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        if acts(c) {
-            escaped.push(OURS);
-            escaped.push_str(&disguise(c.encode_utf8(&mut [0; 4]), |_| true));
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
-}
-
-fn unescape(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        match c {
-            OURS => plain.extend(rest.next().map(|c| reveal(c.encode_utf8(&mut [0; 4])))),
-            c => plain.push(c),
-        }
-    }
-    plain
+    shield(text, |c, _| c.is_whitespace() || "\\:=[];#\"'".contains(c))
 }
 
 #[cfg(test)]
@@ -177,6 +121,8 @@ mod tests {
     fn plain(text: &str, section: &str) -> Vec<(String, String, u32)> {
         read(text, section, |line, _| line.to_owned())
             .unwrap()
+            .unwrap_or_default()
+            .items
             .into_iter()
             .map(|item| (item.key, item.value, item.line))
             .collect()
@@ -220,15 +166,17 @@ mod tests {
     fn what_has_no_meaning_is_refused() {
         let long = format!("[uwsgi]\na = {}", "x".repeat(VALUE_MAX));
         let many = format!("[uwsgi]\n{}", "a\n".repeat(LINES_MAX));
-        for (text, error) in [
-            ("[uwsgi]\n= x", IniError::Nameless(2)),
-            ("\u{7f}ELF\n\0\n[uwsgi]\na = 1", IniError::NotText(2)),
-            ("\u{fffd}\u{fffd}[\0u\0w\0", IniError::NotText(1)),
-            ("[\0u\0w\0s\0g\0i\0]\0\n", IniError::NotText(1)),
-            (long.as_str(), IniError::LongLine(2)),
-            (many.as_str(), IniError::TooManyLines),
+        for (text, line, message) in [
+            ("[uwsgi]\n= x", 2, "no name"),
+            ("\u{7f}ELF\n\0\n[uwsgi]\na = 1", 2, "NUL"),
+            ("\u{fffd}\u{fffd}[\0u\0w\0", 1, "NUL"),
+            ("[\0u\0w\0s\0g\0i\0]\0\n", 1, "NUL"),
+            (long.as_str(), 2, "a line may have"),
+            (many.as_str(), 50_001, "more than 50000 lines"),
         ] {
-            assert_eq!(read(text, "uwsgi", |line, _| line.to_owned()), Err(error));
+            let mistake = read(text, "uwsgi", |line, _| line.to_owned()).unwrap_err();
+            assert_eq!(mistake.line, Some(line));
+            assert!(mistake.message.contains(message), "{mistake}");
         }
     }
 
@@ -264,7 +212,7 @@ mod tests {
         fn the_crate_and_our_index_agree(lines in prop::collection::vec("[ -~\t\r\u{a0}\u{85}é:=\\[\\]#;\"'\\\\]{0,12}", 0..12)) {
             let text = format!("[uwsgi]\n{}", lines.join("\n"));
             if let Ok(read) = read(&text, "uwsgi", |line, _| line.to_owned()) {
-                let read: Vec<_> = read.into_iter().map(|item| (item.key, item.value, item.line)).collect();
+                let read: Vec<_> = read.unwrap_or_default().items.into_iter().map(|item| (item.key, item.value, item.line)).collect();
                 prop_assert_eq!(read, by_hand(&text));
             }
         }
