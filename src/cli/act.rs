@@ -72,7 +72,7 @@ fn told(operation: &Operation) -> String {
         Outcome::Superseded => format!("{kind} of {object}: a later request took its place\n"),
         Outcome::RolledBack => format!("{kind} of {object}: rolled back, {serves_on}\n"),
         Outcome::TimedOut => {
-            format!("{kind} of {object}: the new generation was not ready in time, {serves_on}\n")
+            format!("{kind} of {object}: not ready within startup-timeout; what served before serves on\n")
         }
         Outcome::Failed => format!("{kind} of {object}: failed\n"),
     };

@@ -103,6 +103,9 @@ pub struct WorkerSpec {
     pub reload_mercy_s: u32,
     /// `reload-mercy`, in seconds; 0: as `worker-reload-mercy`.
     pub instance_mercy_s: u32,
+    /// `startup-timeout`, in seconds: what a new generation gets to be ready; 0 is off.
+    #[serde(default)]
+    pub startup_timeout_s: u32,
 }
 
 /// The router of `http`.
@@ -218,6 +221,7 @@ impl Default for WorkerSpec {
             socket_timeout_s: 4,
             reload_mercy_s: 60,
             instance_mercy_s: 0,
+            startup_timeout_s: 300,
         }
     }
 }

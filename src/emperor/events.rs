@@ -68,6 +68,8 @@ pub enum EventKind {
     Configured,
     /// The vassal serves.
     Up,
+    /// It does not serve though its application had its time to load.
+    Late,
     /// An instance could not start, or not go on.
     Failed,
     /// A master died unasked.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::event::{Effect, Event, Plan};
 use super::roster::{Generation, Pending, Phase, Roster, Router, Settings, Slot, SlotState, Stage, Zygote};
-use super::settle;
+use super::{routing, settle};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId, Outcome};
@@ -30,7 +30,7 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
     match event {
         Event::Begin(settings) => {
             settle::announce(roster, InstanceState::Starting, out);
-            settle::add_generation(roster, settings, None, out);
+            settle::add_generation(roster, settings, None, now, out);
         }
         Event::Reload(operation) => request(roster, Pending { operation, reexec: None }, out),
         Event::Reexec { operation, reload } => {
@@ -42,7 +42,7 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
                 out.push(ended(pending.operation, Outcome::RolledBack(failure)));
             }
         }
-        Event::Reexecuted(settings) => reexecuted(roster, settings, out),
+        Event::Reexecuted(settings) => reexecuted(roster, settings, now, out),
         Event::ZygoteLoaded { zygote, app, threads, failure } => {
             zygote_loaded(roster, zygote, Loaded { app, threads, failure }, now, out);
         }
@@ -69,7 +69,7 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
                 roster.router = Router::Ready { since: now };
             }
         }
-        Event::RouterGone => settle::router_gone(roster, now, out),
+        Event::RouterGone => routing::router_gone(roster, now, out),
         Event::Released { slot, generation } => {
             if let Some(place) = roster.slots.get_mut(slot)
                 && place.generation == generation
@@ -141,17 +141,17 @@ fn rehearsed(
     match plan {
         Ok(Plan::Generation(settings)) => {
             settle::abandon_candidate(roster, Outcome::Superseded, now, out);
-            settle::add_generation(roster, settings, Some(operation), out);
+            settle::add_generation(roster, settings, Some(operation), now, out);
         }
         Ok(Plan::Replace { reason }) => out.push(ended(operation, Outcome::NeedsReplace { reason })),
         Err(failure) => out.push(ended(operation, Outcome::RolledBack(failure))),
     }
 }
 
-fn reexecuted(roster: &mut Roster, settings: Settings, out: &mut Vec<Effect>) {
+fn reexecuted(roster: &mut Roster, settings: Settings, now: Tick, out: &mut Vec<Effect>) {
     let Some(pending) = roster.pending.take() else { return };
     if pending.reexec == Some(true) || roster.serving().is_none() {
-        settle::add_generation(roster, settings, Some(pending.operation), out);
+        settle::add_generation(roster, settings, Some(pending.operation), now, out);
     } else {
         out.push(ended(pending.operation, Outcome::Swapped));
     }
@@ -294,7 +294,7 @@ fn worker_ready(roster: &mut Roster, slot: usize, app: bool, now: Tick, out: &mu
         generation.app &= app;
     }
     if router_ready && roster.serving().is_some_and(|g| g.number == place.generation) {
-        settle::route(roster, slot, out);
+        routing::route(roster, slot, out);
     }
     if let Some(old) = place.replaces {
         if let Some(new) = roster.slots.get_mut(slot) {

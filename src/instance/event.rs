@@ -145,6 +145,11 @@ pub enum Plan {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// No generation serves, and the one that loads is not ready after so long.
+    Late {
+        /// What it got.
+        after: std::time::Duration,
+    },
     /// Read the operation's configuration in a child, with the new binary if it is to be executed.
     Rehearse(Pending),
     /// Execute the binary again.

@@ -1,5 +1,7 @@
 //! Whatever happens to an instance in whatever order, in a simulated world.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::event::Event;
@@ -54,12 +56,16 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+fn patience() -> impl Strategy<Value = Option<Duration>> {
+    prop::sample::select(vec![None, Some(Duration::from_millis(200)), Some(Duration::from_secs(5))])
+}
+
 proptest! {
     /// Whatever happens in whatever order: slots hold one process, reloads take nobody away before somebody else is
     /// there, every operation ends once, and every stop ends.
     #[test]
-    fn any_history_ends_well(first in nature(), router: bool, lazy: bool, acts in prop::collection::vec(act(), 0..40)) {
-        let mut world = World::new(Settings { router, lazy, ..settings(2) }, first);
+    fn any_history_ends_well(first in nature(), router: bool, lazy: bool, patience in patience(), acts in prop::collection::vec(act(), 0..40)) {
+        let mut world = World::new(Settings { router, lazy, patience, ..settings(2) }, first);
         let mut operation = 0;
         for act in acts {
             let before = world.accepting();

@@ -56,6 +56,10 @@ impl Config {
             names_app: spec.app.load.is_some(),
             router: spec.listen.iter().any(|l| l.protocol == Protocol::Router),
             mercy: Duration::from_secs(u64::from(spec.workers.reload_mercy_s)),
+            patience: match spec.workers.startup_timeout_s {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds.into())),
+            },
         }
     }
 }

@@ -21,6 +21,7 @@ mod reexec;
 pub mod rehearse;
 mod reload;
 pub mod roster;
+mod routing;
 pub mod run;
 #[cfg(test)]
 mod scenarios;

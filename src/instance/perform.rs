@@ -93,6 +93,13 @@ impl Master {
             Effect::State(state) => self.announce(state),
             Effect::Ended { operation, outcome } => self.ended(operation, outcome),
             Effect::Tell(message) => self.tell(message),
+            Effect::Late { after } => {
+                let after_s = after.as_secs();
+                tracing::warn!(
+                    "nothing serves after {after_s} s (startup-timeout): the application still loads"
+                );
+                self.tell_emperor(&FromInstance::Late { after_s }, &[]);
+            }
             Effect::Exit { code, failure } => self.exit = Some((code, failure)),
         }
     }
@@ -320,7 +327,7 @@ impl Master {
                 tracing::error!("reload failed, the old generation serves on:");
                 super::run::log_failure(failure);
             }
-            Outcome::TimedOut => tracing::error!("reload timed out, the old generation serves on"),
+            Outcome::TimedOut => tracing::error!("reload not ready within startup-timeout"),
             Outcome::NeedsReplace { reason } => {
                 self.replaced = true;
                 tracing::info!("a new instance has to take over: {reason} changed");

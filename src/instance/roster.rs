@@ -60,6 +60,9 @@ pub struct Settings {
     pub router: bool,
     /// What running requests get before the worker is killed.
     pub mercy: Duration,
+    /// What a generation gets to be ready; `None`: any time.
+    #[serde(default)]
+    pub patience: Option<Duration>,
 }
 
 /// The zygote and the workers made from one reading of the configuration and one load of the application.
@@ -87,6 +90,9 @@ pub struct Generation {
     pub reach: usize,
     /// How many zygotes ended in failure, one after the other.
     pub failed_zygotes: u32,
+    /// When it should be ready, while it is not and nothing was said about it.
+    #[serde(default)]
+    pub late_at: Option<Tick>,
 }
 
 /// Where a generation is in its life.
@@ -298,6 +304,7 @@ impl Roster {
             {
                 at(not_before);
             }
+            self.candidate().and_then(|candidate| candidate.late_at).into_iter().for_each(&mut at);
             for generation in self.generations.iter().filter(|g| g.stage != Stage::Retired) {
                 match generation.zygote {
                     Zygote::Absent { not_before } if self.wants_zygote(generation) => at(not_before),

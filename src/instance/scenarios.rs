@@ -93,6 +93,34 @@ fn an_app_that_never_returns_from_import_blocks_neither_reload_nor_stop() {
 }
 
 #[test]
+fn a_generation_that_is_not_ready_in_time_is_given_up_and_a_first_one_only_told() {
+    let patience = Some(Duration::from_secs(5));
+    let hangs = Nature { load: Load::Hangs, ..Nature::default() };
+    for lazy in [false, true] {
+        let hangs = if lazy { Nature { ready_ms: 1_000_000, ..Nature::default() } } else { hangs };
+        let mut world = World::new(Settings { patience, lazy, ..settings(2) }, Nature::default());
+        world.pass(100);
+        world.reload(7, hangs);
+        world.pass(4_900);
+        assert_eq!(world.ended, []);
+        world.pass(200);
+        assert_eq!(world.ended, [(7, Outcome::TimedOut)]);
+        assert_eq!((world.serving(), world.accepting(), world.late), (Some(1), 2, 0));
+        world.pass(100_000);
+        assert_eq!((world.roster.generations.len(), world.workers.len()), (1, 2));
+        assert_eq!(world.roster.next_deadline(), None);
+    }
+    let mut world = World::new(Settings { patience, ..settings(1) }, hangs);
+    world.pass(100_000);
+    assert_eq!((world.late, world.exit, world.zygotes.len()), (1, None, 1));
+    world.reload(8, Nature { load_ms: 8_000, ..Nature::default() });
+    world.pass(6_000);
+    assert_eq!((world.ended.as_slice(), world.late), ([(8, Outcome::TimedOut)].as_slice(), 2));
+    world.pass(6_000);
+    assert_eq!((world.serving(), world.ended.len()), (Some(2), 1));
+}
+
+#[test]
 fn a_burst_of_reloads_collapses_into_the_last() {
     let mut world = World::new(settings(2), Nature::default());
     world.pass(100);

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use super::decide::QUICK;
 use super::event::Effect;
 use super::roster::{Closing, Generation, Phase, Roster, Router, Settings, Slot, SlotState, Stage, Zygote};
+use super::routing;
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId, Outcome};
@@ -20,12 +20,13 @@ pub(super) fn settle(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
     expire(roster, now, out);
     match roster.phase {
         Phase::Running => {
-            keep_router(roster, now, out);
+            give_up_late(roster, now, out);
+            routing::keep_router(roster, now, out);
             keep_zygotes(roster, now, out);
             fork_missing(roster, now, out);
             swap(roster, now, out);
-            keep_router(roster, now, out);
-            route_all(roster, out);
+            routing::keep_router(roster, now, out);
+            routing::route_all(roster, out);
         }
         Phase::Stopping { .. } => {
             let empty = roster.slots.iter().all(|s| s.state == SlotState::Empty);
@@ -48,6 +49,7 @@ pub(super) fn add_generation(
     roster: &mut Roster,
     settings: Settings,
     operation: Option<OperationId>,
+    now: Tick,
     out: &mut Vec<Effect>,
 ) {
     roster.newest_generation += 1;
@@ -64,6 +66,7 @@ pub(super) fn add_generation(
         quick_deaths: 0,
         reach: 0,
         failed_zygotes: 0,
+        late_at: settings.patience.map(|patience| now + patience),
     });
     out.push(Effect::Adopt { generation: number });
     let workers = roster.generations.iter().map(|g| g.settings.processes).max().unwrap_or(1);
@@ -123,16 +126,6 @@ pub(super) fn drain(roster: &mut Roster, slot: usize, now: Tick, out: &mut Vec<E
             };
             out.push(first);
         }
-    }
-}
-
-/// Gives a worker's connections to the router.
-pub(super) fn route(roster: &mut Roster, slot: usize, out: &mut Vec<Effect>) {
-    let Some(place) = roster.slots.get(slot).copied() else { return };
-    let wanted = roster.generation(place.generation).is_some_and(|g| g.settings.router);
-    if let Some(place) = roster.slots.get_mut(slot).filter(|s| wanted && !s.routed && !s.recycle) {
-        place.routed = true;
-        out.push(Effect::AddToRouter { slot });
     }
 }
 
@@ -209,26 +202,6 @@ pub(super) fn stop_now(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
     }
 }
 
-/// The router is gone: another one is needed, and workers with connections to it.
-pub(super) fn router_gone(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
-    let delay = match roster.router {
-        Router::Absent { .. } => return,
-        Router::Starting { .. } => QUICK,
-        Router::Ready { since } if now.since(since) < QUICK => QUICK,
-        Router::Ready { .. } | Router::Draining { .. } => Duration::ZERO,
-    };
-    roster.router = Router::Absent { not_before: now + delay };
-    for slot in 0..roster.slots.len() {
-        let Some(place) = roster.slots.get_mut(slot).filter(|s| s.routed) else { continue };
-        place.routed = false;
-        match place.state {
-            SlotState::Draining => out.push(Effect::Drain { slot }),
-            // Its connections ended with the router; only a new worker gets new ones.
-            _ => place.recycle = true,
-        }
-    }
-}
-
 /// Ends an instance that cannot go on.
 pub(super) fn fail(roster: &mut Roster, code: u8, failure: Failure, out: &mut Vec<Effect>) {
     roster.phase = Phase::Ended;
@@ -281,25 +254,18 @@ fn expire(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
     }
 }
 
-fn keep_router(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
-    let wanted = roster.wants_router();
-    match roster.router {
-        Router::Absent { not_before } if wanted && not_before <= now => {
-            let newest = roster.generations.iter().filter(|g| g.stage != Stage::Retired && g.settings.router);
-            let generation = newest.map(|g| g.number).min().unwrap_or_default();
-            roster.router = Router::Starting { since: now };
-            out.push(Effect::StartRouter { generation });
-        }
-        Router::Ready { .. } if !wanted => {
-            let mercy = roster.generations.iter().map(|g| g.settings.mercy).max().unwrap_or_default();
-            roster.router = Router::Draining { deadline: Some(now + mercy) };
-            out.push(Effect::DrainRouter);
-        }
-        Router::Starting { .. } if !wanted => {
-            roster.router = Router::Draining { deadline: None };
-            out.push(Effect::KillRouter);
-        }
-        _ => {}
+/// Gives up a candidate that is not ready in time. Where nothing else serves it is only told: better late than never.
+fn give_up_late(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
+    let others_serve = roster.serving().is_some();
+    let due = |g: &&mut Generation| g.stage == Stage::Candidate && g.late_at.is_some_and(|at| at <= now);
+    let Some(late) = roster.generations.iter_mut().find(due) else { return };
+    late.late_at = None;
+    if others_serve {
+        return abandon_candidate(roster, Outcome::TimedOut, now, out);
+    }
+    out.push(Effect::Late { after: late.settings.patience.unwrap_or_default() });
+    if let Some(operation) = late.operation.take() {
+        out.push(Effect::Ended { operation, outcome: Outcome::TimedOut });
     }
 }
 
@@ -367,23 +333,11 @@ fn swap(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
     if state != InstanceState::Ready || roster.announced != Some(InstanceState::Loyal) {
         announce(roster, state, out);
     }
-    route_all(roster, out);
+    routing::route_all(roster, out);
     if let Some((old, zygote)) = old {
         retire(roster, old, zygote, now, out);
     }
     if let Some(operation) = operation {
         out.push(Effect::Ended { operation, outcome: Outcome::Swapped });
-    }
-}
-
-fn route_all(roster: &mut Roster, out: &mut Vec<Effect>) {
-    let Some(serving) = roster.serving().map(|g| g.number) else { return };
-    if !matches!(roster.router, Router::Ready { .. }) {
-        return;
-    }
-    for slot in 0..roster.slots.len() {
-        if roster.slots.get(slot).is_some_and(|s| s.generation == serving && s.state == SlotState::Serving) {
-            route(roster, slot, out);
-        }
     }
 }

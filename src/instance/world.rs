@@ -51,6 +51,7 @@ pub(super) struct World {
     pub(super) begun: BTreeSet<OperationId>,
     pub(super) ended: Vec<(OperationId, Outcome)>,
     pub(super) states: Vec<InstanceState>,
+    pub(super) late: usize,
     pub(super) exit: Option<u8>,
     pub(super) rehearsal_fails: bool,
 }
@@ -70,6 +71,7 @@ pub(super) fn settings(processes: u32) -> Settings {
         names_app: true,
         router: false,
         mercy: Duration::from_secs(60),
+        patience: None,
     }
 }
 
@@ -90,6 +92,7 @@ impl World {
             begun: BTreeSet::new(),
             ended: Vec::new(),
             states: Vec::new(),
+            late: 0,
             exit: None,
             rehearsal_fails: false,
         };
@@ -212,6 +215,7 @@ impl World {
             Effect::Exit { code, .. } => {
                 assert_eq!(self.exit.replace(code), None, "it exits once");
             }
+            Effect::Late { .. } => self.late += 1,
             Effect::Clear { .. }
             | Effect::Discard { .. }
             | Effect::Swap { .. }

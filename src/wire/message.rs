@@ -110,6 +110,11 @@ pub enum FromInstance {
         /// One line.
         message: String,
     },
+    /// Nothing serves yet though the application got its `startup-timeout`; it goes on loading.
+    Late {
+        /// What it got, in seconds.
+        after_s: u64,
+    },
     /// The application could not be loaded; without `need-app` the instance goes on, and answers 500.
     AppFailed(Failure),
     /// The instance cannot start or go on, and will exit.

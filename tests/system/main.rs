@@ -20,5 +20,6 @@ mod options;
 mod python;
 mod reload;
 mod serve;
+mod stuck;
 mod systemd;
 mod uwsgitop;

@@ -236,7 +236,10 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<
     let state = match vassal.state {
         fleet::State::Waiting => Some("waits for a place among those that load".to_owned()),
         // For long, when an import never returns.
-        fleet::State::Starting => Some("its application is being loaded".to_owned()),
+        fleet::State::Starting => Some(match vassal.current.as_ref() {
+            Some(life) => format!("loading for {} s", moment.now.since(life.started).as_secs()),
+            None => "loading".to_owned(),
+        }),
         fleet::State::Up { app: false, .. } => {
             let why = failure.unwrap_or_else(|| "the application did not load".to_owned());
             Some(format!("every request is answered with 500: {why}"))
@@ -374,7 +377,7 @@ mod tests {
         type Change = fn(&mut Vassal);
         let rows: [(State, Change, Option<&str>); 10] = [
             (UP, |_| {}, None),
-            (State::Starting, |_| {}, Some("its application is being loaded")),
+            (State::Starting, |_| {}, Some("loading")),
             (State::Stopped, |_| {}, Some("stopped by an operator")),
             (
                 State::Resting { until: Tick::from_ms(12_500), attempts: 4 },

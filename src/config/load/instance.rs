@@ -85,6 +85,7 @@ impl Reading {
             "min-worker-lifetime" => workers.min_lifetime_s = sift.count(said),
             "worker-reload-mercy" => workers.reload_mercy_s = sift.count(said),
             "reload-mercy" => workers.instance_mercy_s = sift.count(said),
+            "startup-timeout" => workers.startup_timeout_s = sift.count(said),
             "socket-timeout" => workers.socket_timeout_s = sift.count(said),
             "buffer-size" => {
                 let bytes = sift.count(said);

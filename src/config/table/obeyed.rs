@@ -62,6 +62,13 @@ pub(super) static ROWS: &[Row] = &[
         "Seconds that the whole instance gets; in an emperor, that each vassal gets",
     ),
     row(
+        &["startup-timeout"],
+        Number,
+        Master,
+        "300",
+        "Seconds that a new generation gets to load the application and be ready, before the old one serves on without it; a first one is only reported; 0: any time. liege's own",
+    ),
+    row(
         &["buffer-size"],
         Number,
         Worker,

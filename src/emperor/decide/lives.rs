@@ -73,6 +73,7 @@ impl Turn<'_> {
             FromInstance::Ended { operation, outcome } => self.operation_ended(id, life, operation, outcome),
             FromInstance::Began { operation, reason } => self.began(id, life, operation, reason),
             FromInstance::Event { message } => self.note(Some(id), EventKind::Said, clipped(message)),
+            FromInstance::Late { after_s } => self.late(id, life, after_s),
             FromInstance::AppFailed(failure) => {
                 if let Some(vassal) = self.vassal(id).filter(|vassal| vassal.is_current(life)) {
                     vassal.last_failure = Some(bounded(failure));
@@ -151,6 +152,29 @@ impl Turn<'_> {
                 self.tell(Some(id), EventKind::Up, format!("up{without}"));
             }
             self.up(id);
+        }
+    }
+
+    /// A first generation is not ready in time: a replacement is given up, any other goes on loading.
+    fn late(&mut self, id: &str, life: LifeId, after_s: u64) {
+        let Some(vassal) = self.vassal(id) else { return };
+        if vassal.is_next(life) {
+            let operation = vassal.plan.replace.take();
+            if let Some(next) = vassal.next.take() {
+                self.let_go(id, next);
+            }
+            if let Some(operation) = operation {
+                self.end(operation, Ending::TimedOut);
+                self.reloaded(id, operation);
+            }
+        } else if vassal.is_current(life) && vassal.state == State::Starting {
+            let operation = vassal.plan.start.take();
+            let text =
+                format!("nothing serves after {after_s} s (startup-timeout): the application still loads");
+            self.note(Some(id), EventKind::Late, text);
+            if let Some(operation) = operation {
+                self.end(operation, Ending::TimedOut);
+            }
         }
     }
 

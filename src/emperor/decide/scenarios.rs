@@ -126,6 +126,37 @@ fn a_burst_of_touches_collapses_into_the_last() {
 }
 
 #[test]
+fn what_is_not_ready_in_time_ends_its_operation() {
+    let hangs = || Manners { start: Start::Hangs, reload: Reload::NeedsReplacement, ..Manners::default() };
+    // A first instance goes on loading …
+    let mut world = World::new(4);
+    world.behave("a.ini", hangs());
+    world.write("a.ini");
+    world.run_for(100);
+    world.ask(Request::Stop { vassal: "a.ini".to_owned() }).unwrap();
+    world.run_for(1000);
+    let start = world.ask(Request::Start { vassal: "a.ini".to_owned() }).unwrap();
+    world.run_for(59_000);
+    assert_eq!(world.ending(start), None);
+    world.run_for(2_000);
+    assert_eq!(world.ending(start), Some(Ending::TimedOut));
+    assert_eq!(world.state("a.ini"), Some(State::Starting));
+    assert_eq!(world.alive("a.ini"), 1);
+    // … and a replacement gives way to what serves.
+    let mut world = World::new(4);
+    world.behave("a.ini", Manners { reload: Reload::NeedsReplacement, ..Manners::default() });
+    world.write("a.ini");
+    world.run_for(100);
+    world.behave("a.ini", hangs());
+    let operation = world.ask(reload("a.ini")).unwrap();
+    world.run_for(30_000);
+    assert_eq!((world.ending(operation), world.alive("a.ini")), (None, 2));
+    world.run_for(35_000);
+    assert_eq!((world.ending(operation), world.alive("a.ini")), (Some(Ending::TimedOut), 1));
+    assert!(world.is_up("a.ini"));
+}
+
+#[test]
 fn a_killed_master_is_replaced_at_once_and_its_workers_get_their_time() {
     let mut world = World::new(4);
     world.behave("a.ini", Manners { leaves_survivors: true, ..Manners::default() });

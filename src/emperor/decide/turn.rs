@@ -139,7 +139,9 @@ impl Turn<'_> {
                 self.warn(vassal, facts, text);
             }
             Ending::TimedOut => {
-                self.warn(vassal, facts, format!("{subject} timed out, the old generation serves on"));
+                let serves = vassal.and_then(|id| self.fleet.vassals.get(id)).is_some_and(Vassal::serves);
+                let rest = if serves { "the old generation serves on" } else { "it still loads" };
+                self.warn(vassal, facts, format!("{subject} was not ready in time, {rest}"));
             }
             Ending::Failed(failure) => {
                 facts.reason = Some(failure.message.clone());

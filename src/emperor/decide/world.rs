@@ -274,7 +274,8 @@ impl World {
                 let failure = Failure { diagnostics: vec![mistake], ..Failure::new("mistakes") };
                 self.fail(life, load_ms, failure, 1);
             }
-            Start::Hangs | Start::FailsToLaunch => {}
+            Start::Hangs => self.news(60_000, life, News::Said(FromInstance::Late { after_s: 60 })),
+            Start::FailsToLaunch => {}
         }
     }
 
