@@ -9,6 +9,8 @@
 
 #[path = "emperor/host.rs"]
 mod host;
+#[path = "emperor/sources.rs"]
+mod sources;
 #[path = "emperor/stage.rs"]
 mod stage;
 
@@ -31,11 +33,13 @@ fn the_emperor() {
 
 #[test]
 fn files_are_started_touched_and_removed() {
-    let mut stage = Stage::new(&[("a.ini", "print"), ("not this.txt", ""), ("b.yaml", "")]);
+    let mut stage = Stage::new(&[("a.ini", "print"), ("not this.txt", ""), ("c.toml", "")]);
     fs::create_dir(stage.path("one/dir.ini")).unwrap();
+    symlink("nowhere", stage.path("one/dangling.ini")).unwrap();
     stage.until("a.ini", "Up");
     stage.until("a.ini", "printed \\\\x1b[31m here");
-    stage.until("! b.yaml", "format");
+    stage.until("! c.toml", "TOML");
+    stage.until("! dangling.ini", "leads nowhere");
     stage.until("! dir.ini", "directory");
     assert!(stage.log().contains("[a.ini] printed \\x1b[31m here"));
 

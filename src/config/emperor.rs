@@ -9,8 +9,14 @@ use super::instance::IdentitySpec;
 /// What `liege --emperor DIR …` was told, as meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmperorSpec {
-    /// The watched directories (`emperor`), in order: of two files with one name the first is started.
-    pub directories: Vec<PathBuf>,
+    /// Where vassals are looked for (`emperor`), in order: of two files with one name the first is started.
+    pub sources: Vec<Source>,
+    /// More names of vassal files, by their ends (`emperor-extra-extension`).
+    #[serde(default)]
+    pub extra_extensions: Vec<String>,
+    /// Whether a symbolic link counts by itself, not by what it leads to (`emperor-nofollow`).
+    #[serde(default)]
+    pub nofollow: bool,
     /// The API's unix socket (`--api`); `None`: `/run/liege/api.sock` for root, else below `$XDG_RUNTIME_DIR`.
     pub api_socket: Option<PathBuf>,
     /// The API's loopback TCP address (`--api-http 127.0.0.1:PORT`), off by default.
@@ -42,11 +48,22 @@ pub struct EmperorSpec {
     pub identity: IdentitySpec,
 }
 
+/// Where vassals are looked for; paths as given, relative ones from the emperor's directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// Every file of a directory whose name is a vassal's.
+    Directory(PathBuf),
+    /// One file, or those that match a shell pattern.
+    Pattern(PathBuf),
+}
+
 impl Default for EmperorSpec {
     /// An emperor of which nothing was said.
     fn default() -> Self {
         Self {
-            directories: Vec::new(),
+            sources: Vec::new(),
+            extra_extensions: Vec::new(),
+            nofollow: false,
             api_socket: None,
             api_http: None,
             api_token_file: None,

@@ -30,3 +30,4 @@ pub mod surroundings;
 pub mod table;
 mod text;
 pub mod value;
+pub mod vassals;

@@ -50,7 +50,8 @@ impl Emperor {
         let path = file_of.as_ref().and_then(|id| Some(self.handle.fleet().vassals.get(id)?.path.clone()));
         let vassal = self.masters.by_life.get(&life).map(|master| master.vassal.clone());
         let Some(vassal) = vassal else { return };
-        let news = match (self.masters.send(life, message, path.as_deref()), message) {
+        let file = path.as_deref().map(|path| (path, self.launcher.links));
+        let news = match (self.masters.send(life, message, file), message) {
             (Ok(Some(identity)), _) => News::Opened(identity),
             (Ok(None), _) => return,
             (Err(failure), ToInstance::Reload { operation } | ToInstance::Reexec { operation, .. }) => {

@@ -189,6 +189,9 @@ pub struct NotStarted {
     pub directory: PathBuf,
     /// Its name; bytes that are not UTF-8 and control characters are escaped as `\xNN`.
     pub name: String,
+    /// The id of the vassal that it would be, if it could be one's.
+    #[serde(default)]
+    pub id: Option<String>,
     /// Why.
     pub reason: String,
 }

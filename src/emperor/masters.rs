@@ -13,7 +13,7 @@ use super::handle::Handle;
 use super::life::LifeId;
 use super::link::{Heard, Link};
 use super::logs::LogPipe;
-use super::scan;
+use super::scan::{self, Links};
 use super::spawn::{Launched, Launcher, Listeners};
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::process::{Child, Signal};
@@ -122,13 +122,13 @@ impl Masters {
         &self,
         life: LifeId,
         message: &ToInstance,
-        file: Option<&Path>,
+        file: Option<(&Path, Links)>,
     ) -> Result<Option<FileIdentity>, Failure> {
         let Some(master) = self.by_life.get(&life) else { return Ok(None) };
         let opened = match file {
             None => None,
-            Some(path) => Some(
-                scan::open(path)
+            Some((path, links)) => Some(
+                scan::open(path, links)
                     .map_err(|error| Failure::new(format!("cannot open {}: {error}", path.display())))?,
             ),
         };

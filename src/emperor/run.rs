@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -15,8 +16,10 @@ use super::fleet::{Directory, Fleet, Rules};
 use super::handle::Handle;
 use super::masters::Masters;
 use super::notify::ServiceManager;
+use super::scan::Links;
 use super::settle::Settle;
 use super::signals::Signals;
+use super::sources::Sources;
 use super::spawn::Launcher;
 use super::turns::Emperor;
 use super::watch::Watcher;
@@ -69,6 +72,7 @@ where
     drop_privileges(&spec.identity).map_err(step("drop privileges"))?;
     let launcher = Launcher {
         policy,
+        links: if spec.nofollow { Links::Themselves } else { Links::Followed },
         descriptor_limit: record.as_ref().map_or(own_limit, |record| record.descriptor_limit),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -131,12 +135,10 @@ impl Emperor {
     ) -> Result<(Self, Option<OperationId>), Failure> {
         let failed = |what: &str, error: io::Error| Failure::new(format!("cannot {what}: {error}"));
         let now = clock::now();
-        let directories = spec
-            .directories
-            .iter()
-            .map(std::path::absolute)
-            .collect::<io::Result<Vec<PathBuf>>>()
+        let links = if spec.nofollow { Links::Themselves } else { Links::Followed };
+        let sources = Sources::new(&spec.sources, &spec.extra_extensions, links)
             .map_err(|error| failed("find the directories", error))?;
+        let sources = Rc::new(sources);
         let (handle, commands) = Handle::new(Fleet::default());
         let (ear, heard) = mpsc::channel(HEARD);
         let mut masters = Masters::new(ear, handle.clone());
@@ -148,7 +150,7 @@ impl Emperor {
             }
         };
         fleet.rules = rules(&spec);
-        fleet.directories = directories.iter().map(|path| directory(path)).collect();
+        fleet.directories = sources.bases().map(|(path, base)| directory(path, base)).collect();
         for (id, vassal) in &mut fleet.vassals {
             let board = vassal.current.as_ref().and_then(|life| masters.by_life.get(&life.id));
             vassal.scoreboard = board.and_then(|master| master.scoreboard.clone());
@@ -164,8 +166,8 @@ impl Emperor {
             heard,
             masters,
             launcher,
-            watcher: Watcher::new(directories.clone()),
-            directories,
+            watcher: Watcher::new(sources.clone()),
+            sources,
             settle: Settle::default(),
             signals,
             alive_at: manager.interval().map(|interval| now + interval),
@@ -199,8 +201,8 @@ fn rules(spec: &EmperorSpec) -> Rules {
     }
 }
 
-fn directory(path: &std::path::Path) -> Directory {
-    let warning = audit::warning(path);
+fn directory(path: &Path, base: &Path) -> Directory {
+    let warning = audit::warning(base);
     if let Some(warning) = &warning {
         tracing::warn!("whoever can write there runs code as the emperor's user: {warning}");
     }

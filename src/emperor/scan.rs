@@ -1,6 +1,5 @@
-//! What is in the watched directories: files to start, and files that are not started, each with the reason.
+//! A look at one file that may be a vassal's: its name, what it is, and what tells one state of it from another.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File, Metadata};
@@ -10,7 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::fleet::{FileIdentity, NotStarted};
-use crate::config::format::Format;
+use crate::config::vassals;
 use crate::sys::file::{self, Trouble};
 
 /// The largest vassal file.
@@ -19,9 +18,9 @@ pub const FILE_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 /// A file that is to be a vassal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// Its name.
+    /// The vassal's id.
     pub id: String,
-    /// The watched directory that it is in.
+    /// The directory that it is in.
     pub directory: PathBuf,
     /// What tells this state of it from another.
     pub identity: FileIdentity,
@@ -36,69 +35,10 @@ pub enum Look {
     Refused(NotStarted),
     /// Nothing, or a symbolic link that leads nowhere.
     Missing,
+    /// The watched directory that it was in is gone itself; what runs goes on.
+    Unlisted,
     /// It could not be told now; what runs goes on.
     Unknown(String),
-}
-
-/// The content of all watched directories.
-#[derive(Debug, Default)]
-pub struct Listing {
-    /// Each name with what was found.
-    pub looks: BTreeMap<String, Look>,
-    /// What is not started.
-    pub not_started: Vec<NotStarted>,
-    /// For each directory, why it could not be listed.
-    pub problems: Vec<Option<String>>,
-}
-
-impl Listing {
-    /// Whether every directory could be listed, so that what is not here is not there.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        self.problems.iter().all(Option::is_none)
-    }
-}
-
-/// Lists the directories. Of two files with one name the first directory's counts.
-#[must_use]
-pub fn scan(directories: &[PathBuf]) -> Listing {
-    let mut listing = Listing::default();
-    let mut ids = BTreeSet::new();
-    for directory in directories {
-        let problem = names(directory, &mut ids, &mut listing.not_started).err();
-        listing.problems.push(problem.map(|error| error.to_string()));
-    }
-    for id in ids {
-        let (look, not_started) = look(directories, &id);
-        listing.not_started.extend(not_started);
-        listing.looks.insert(id, look);
-    }
-    listing
-}
-
-/// Looks at one name in the directories, in order; answers what counts, and everything of that name that is not
-/// started.
-#[must_use]
-pub fn look(directories: &[PathBuf], id: &str) -> (Look, Vec<NotStarted>) {
-    let mut first: Option<(&PathBuf, Look)> = None;
-    let mut not_started = Vec::new();
-    for directory in directories {
-        let look = look_in(directory, id);
-        match (&look, &first) {
-            (Look::Missing, _) => continue,
-            (Look::Refused(refused), None) => not_started.push(refused.clone()),
-            (_, None) => {}
-            (_, Some((earlier, _))) => not_started.push(NotStarted {
-                directory: directory.clone(),
-                name: id.to_owned(),
-                reason: format!("shadowed by the one of this name in {}", earlier.display()),
-            }),
-        }
-        if first.is_none() {
-            first = Some((directory, look));
-        }
-    }
-    (first.map_or(Look::Missing, |(_, look)| look), not_started)
 }
 
 /// A file opened to be read once: all that is said of it is said of this descriptor.
@@ -124,11 +64,23 @@ pub enum OpenError {
     Unknown(io::Error),
 }
 
+/// What counts as a change of a file that is a symbolic link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Links {
+    /// A change of what it leads to.
+    #[default]
+    Followed,
+    /// A change of the link itself (`emperor-nofollow`).
+    Themselves,
+}
+
 /// Opens a vassal file.
 ///
 /// # Errors
 /// It is missing, is no regular file of at most [`FILE_LIMIT_BYTES`], or may not be read.
-pub fn open(path: &Path) -> Result<Opened, OpenError> {
+pub fn open(path: &Path, links: Links) -> Result<Opened, OpenError> {
+    // Before it is opened: a change in between is noticed later.
+    let own = if links == Links::Themselves { link_identity(path) } else { None };
     let opened = file::open_untrusted(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
     let (file, metadata) = opened.map_err(|error| match Trouble::of(&error) {
         Trouble::Missing => OpenError::Missing,
@@ -139,7 +91,7 @@ pub fn open(path: &Path) -> Result<Opened, OpenError> {
     })?;
     match kind_problem(&metadata) {
         Some(reason) => Err(OpenError::Refused(reason)),
-        None => Ok(Opened { file, identity: identity(&metadata) }),
+        None => Ok(Opened { file, identity: own.unwrap_or_else(|| identity(&metadata)) }),
     }
 }
 
@@ -154,15 +106,19 @@ pub enum Name {
     Other,
 }
 
-/// Judges a name.
+/// Judges a name; `extra` are further ends of vassals' names.
 #[must_use]
-pub fn judge(name: &OsStr) -> Name {
+pub fn judge(name: &OsStr, extra: &[String]) -> Name {
     let bytes = name.as_bytes();
     if bytes.starts_with(b".") || bytes.starts_with(b"#") {
         return Name::Other;
     }
-    if Format::of(&name.to_string_lossy()).is_none() {
-        return Name::Other;
+    if !vassals::is_name(&name.to_string_lossy(), extra) {
+        return if bytes.ends_with(b".toml") {
+            Name::Refused("uwsgi reads no TOML: write it as an .ini file")
+        } else {
+            Name::Other
+        };
     }
     match name.to_str() {
         None => Name::Refused("the name is not UTF-8"),
@@ -173,37 +129,35 @@ pub fn judge(name: &OsStr) -> Name {
     }
 }
 
-fn names(directory: &Path, ids: &mut BTreeSet<String>, not_started: &mut Vec<NotStarted>) -> io::Result<()> {
-    for entry in fs::read_dir(directory)? {
-        let name = entry?.file_name();
-        match judge(&name) {
-            Name::Other => {}
-            Name::Vassal(id) => {
-                ids.insert(id);
-            }
-            Name::Refused(reason) => not_started.push(NotStarted {
-                directory: directory.to_owned(),
-                name: printable(&name),
-                reason: reason.to_owned(),
-            }),
-        }
-    }
-    Ok(())
-}
-
-fn look_in(directory: &Path, id: &str) -> Look {
-    let path = directory.join(id);
-    let refused = |reason: String| {
-        Look::Refused(NotStarted { directory: directory.to_owned(), name: id.to_owned(), reason })
-    };
-    match open(&path) {
-        Ok(Opened { identity, .. }) => {
-            Look::Found(Found { id: id.to_owned(), directory: directory.to_owned(), identity })
+/// Looks at the file that this vassal would have.
+pub(super) fn look(id: &str, path: &Path, links: Links) -> Look {
+    let directory = path.parent().unwrap_or(path).to_owned();
+    let found = |identity| Look::Found(Found { id: id.to_owned(), directory: directory.clone(), identity });
+    match open(path, links) {
+        Ok(Opened { identity, .. }) => found(identity),
+        // The link counts, wherever it leads.
+        Err(OpenError::Missing) if links == Links::Themselves => {
+            link_identity(path).map_or(Look::Missing, found)
         }
         Err(OpenError::Missing) => Look::Missing,
-        Err(OpenError::Refused(reason)) => refused(reason),
+        Err(OpenError::Refused(reason)) => Look::Refused(not_started(id, path, reason)),
         Err(OpenError::Unknown(error)) => Look::Unknown(error.to_string()),
     }
+}
+
+/// A file that is not started, though this would be the vassal's id.
+pub(super) fn not_started(id: &str, path: &Path, reason: String) -> NotStarted {
+    NotStarted {
+        directory: path.parent().unwrap_or(path).to_owned(),
+        name: path.file_name().map(printable).unwrap_or_default(),
+        id: Some(id.to_owned()),
+        reason,
+    }
+}
+
+/// What tells one state of a symbolic link from another; `None` if there is nothing, or no link.
+fn link_identity(path: &Path) -> Option<FileIdentity> {
+    fs::symlink_metadata(path).ok().filter(Metadata::is_symlink).map(|metadata| identity(&metadata))
 }
 
 fn kind_problem(metadata: &Metadata) -> Option<String> {
@@ -231,7 +185,7 @@ fn identity(metadata: &Metadata) -> FileIdentity {
 }
 
 /// A name for people: bytes that are not UTF-8 and control characters as `\xNN`.
-fn printable(name: &OsStr) -> String {
+pub(super) fn printable(name: &OsStr) -> String {
     let mut out = String::new();
     for chunk in name.as_bytes().utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -272,8 +226,10 @@ mod tests {
             (b"app.json", vassal("app.json")),
             (b"app.js", vassal("app.js")),
             (b"app.xml", vassal("app.xml")),
-            (b"app.toml", Name::Other),
             (b"app.json~", Name::Other),
+            (b"app.skel", vassal("app.skel")),
+            (b"app.conf", Name::Other),
+            (b"app.toml", Name::Refused("uwsgi reads no TOML: write it as an .ini file")),
             (b".hidden.ini", Name::Other),
             (b".ini", Name::Other),
             (b"#a.ini#", Name::Other),
@@ -285,70 +241,13 @@ mod tests {
             (b"a.INI", Name::Other),
             (b"README", Name::Other),
         ] {
-            assert_eq!(judge(OsStr::from_bytes(name)), expected, "{}", String::from_utf8_lossy(name));
+            assert_eq!(
+                judge(OsStr::from_bytes(name), &[".skel".to_owned()]),
+                expected,
+                "{}",
+                String::from_utf8_lossy(name)
+            );
         }
-    }
-
-    #[test]
-    fn each_kind_of_entry_is_started_or_says_why_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        fs::write(at("good.ini"), "[uwsgi]\n").unwrap();
-        fs::write(at("empty.ini"), "").unwrap();
-        symlink("good.ini", at("link.ini")).unwrap();
-        symlink("nowhere", at("dangling.ini")).unwrap();
-        symlink("loop2.ini", at("loop1.ini")).unwrap();
-        symlink("loop1.ini", at("loop2.ini")).unwrap();
-        symlink("/dev/zero", at("device.ini")).unwrap();
-        fs::create_dir(at("dir.ini")).unwrap();
-        let _socket = std::os::unix::net::UnixListener::bind(at("socket.ini")).unwrap();
-        File::create(at("big.ini")).unwrap().set_len(FILE_LIMIT_BYTES + 1).unwrap();
-        let listing = scan(&[dir.path().to_owned()]);
-        assert!(listing.is_complete());
-        let said = |name: &str| match &listing.looks[name] {
-            Look::Found(_) => "found".to_owned(),
-            Look::Missing => "missing".to_owned(),
-            Look::Refused(refused) => refused.reason.clone(),
-            Look::Unknown(reason) => panic!("{reason}"),
-        };
-        for (name, expected) in [
-            ("good.ini", "found"),
-            ("empty.ini", "found"),
-            ("link.ini", "found"),
-            ("dangling.ini", "missing"),
-            ("loop1.ini", "symbolic links lead in a circle"),
-            ("device.ini", "it is not a regular file"),
-            ("dir.ini", "it is a directory"),
-            ("socket.ini", "cannot be opened: No such device or address (os error 6)"),
-            ("big.ini", "it has 4194305 bytes, more than 4194304"),
-        ] {
-            assert_eq!(said(name), expected, "{name}");
-        }
-        let (Look::Found(file), Look::Found(link)) = (&listing.looks["good.ini"], &listing.looks["link.ini"])
-        else {
-            panic!("both exist");
-        };
-        assert_eq!(file.identity, link.identity);
-    }
-
-    #[test]
-    fn the_first_directory_wins_and_a_missing_one_is_a_problem() {
-        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        fs::write(one.path().join("a.ini"), "1").unwrap();
-        fs::write(two.path().join("a.ini"), "2").unwrap();
-        fs::write(two.path().join("b.ini"), "2").unwrap();
-        fs::write(two.path().join(OsStr::from_bytes(b"\xff\n.ini")), "2").unwrap();
-        let directories = [one.path().to_owned(), PathBuf::from("/nonexistent/liege"), two.path().to_owned()];
-        let listing = scan(&directories);
-        assert!(!listing.is_complete());
-        assert_eq!(listing.looks.keys().collect::<Vec<_>>(), ["a.ini", "b.ini"]);
-        let names: Vec<&str> = listing.not_started.iter().map(|n| n.name.as_str()).collect();
-        assert_eq!(names, ["\\xff\\x0a.ini", "a.ini"]);
-        assert!(listing.not_started[1].reason.starts_with("shadowed"));
-        fs::remove_file(one.path().join("a.ini")).unwrap();
-        let Look::Found(found) = look(&directories, "a.ini").0 else { panic!("the second one") };
-        assert_eq!(found.directory, two.path());
-        assert_eq!(look(&directories, "c.ini"), (Look::Missing, Vec::new()));
     }
 
     #[test]
@@ -356,13 +255,35 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.ini");
         fs::write(&path, "1").unwrap();
-        let first = open(&path).unwrap().identity;
-        assert_eq!(open(&path).unwrap().identity, first);
+        let first = open(&path, Links::Followed).unwrap().identity;
+        assert_eq!(open(&path, Links::Followed).unwrap().identity, first);
         // The same size, and an older time stamp, as `cp -p` from a backup leaves it.
         fs::write(dir.path().join("b.ini"), "2").unwrap();
         let older = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
         File::options().write(true).open(dir.path().join("b.ini")).unwrap().set_modified(older).unwrap();
         fs::rename(dir.path().join("b.ini"), &path).unwrap();
-        assert_ne!(open(&path).unwrap().identity, first);
+        assert_ne!(open(&path, Links::Followed).unwrap().identity, first);
+    }
+
+    #[test]
+    fn a_link_that_counts_itself_changes_only_when_it_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (target, link) = (dir.path().join("target"), dir.path().join("a.ini"));
+        symlink("target", &link).unwrap();
+        assert_eq!(look("a.ini", &link, Links::Followed), Look::Missing);
+        let Look::Found(dangling) = look("a.ini", &link, Links::Themselves) else {
+            panic!("the link is there")
+        };
+        fs::write(&target, "1").unwrap();
+        let Look::Found(whole) = look("a.ini", &link, Links::Themselves) else { panic!("the link is there") };
+        assert_eq!(whole, dangling);
+        let own = |path| open(path, Links::Themselves).unwrap().identity;
+        let followed = |path| open(path, Links::Followed).unwrap().identity;
+        assert_eq!(own(&link), whole.identity);
+        assert_ne!(followed(&link), whole.identity);
+        symlink("target", dir.path().join("new")).unwrap();
+        fs::rename(dir.path().join("new"), &link).unwrap();
+        assert_ne!(own(&link), whole.identity);
+        assert_eq!(own(&target), followed(&target));
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::fleet::FileIdentity;
-use super::scan;
+use super::scan::{self, Links};
 use crate::config::address::Listen;
 use crate::sys::fd;
 use crate::sys::own;
@@ -33,6 +33,8 @@ const REMOVED: [&str; 9] = [
 pub struct Launcher {
     /// What the operator decided for all vassals; `binary` is what is started.
     pub policy: Policy,
+    /// What counts as a change of a vassal file that is a symbolic link.
+    pub links: Links,
     /// The soft limit of open descriptors that the emperor was started with, which its children get back.
     pub descriptor_limit: u64,
 }
@@ -60,7 +62,7 @@ impl Launcher {
     /// The file cannot be opened, or the process cannot be started.
     pub fn launch(&self, id: &str, directory: &Path, listeners: &Listeners) -> Result<Launched, Failure> {
         let path = directory.join(id);
-        let opened = scan::open(&path)
+        let opened = scan::open(&path, self.links)
             .map_err(|error| Failure::new(format!("cannot open {}: {error}", path.display())))?;
         let start = ToInstance::Start {
             protocol: PROTOCOL,

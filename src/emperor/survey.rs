@@ -7,14 +7,17 @@ use std::time::Duration;
 use super::audit;
 use super::event::Event;
 use super::fleet::{FileIdentity, NotStarted};
-use super::scan::{self, Look};
+use super::scan::Look;
 use super::settle::Note;
+use super::sources::Listing;
 use super::turns::Emperor;
 use super::watch::{Notes, Watcher};
 use crate::sys::clock;
 
 /// While a directory cannot be listed it is tried again after this time.
 const RETRY: Duration = Duration::from_secs(2);
+/// While of some directory nothing is told it is listed this often, as uWSGI does with all.
+const BLIND: Duration = Duration::from_secs(3);
 /// Rescans that events ask for are this far apart.
 const RESCANS_APART: Duration = Duration::from_secs(1);
 
@@ -25,7 +28,7 @@ impl Emperor {
             Ok(notes) => notes,
             Err(error) => {
                 tracing::error!("cannot read what inotify tells: {error}; rescanning instead");
-                self.watcher = Watcher::new(self.directories.clone());
+                self.watcher = Watcher::new(self.sources.clone());
                 self.follow_links();
                 Notes { rescan: true, ..Notes::default() }
             }
@@ -34,14 +37,23 @@ impl Emperor {
             self.settle.note(&id, note, now);
         }
         if notes.rescan || notes.refused {
-            self.rescan_at = self.rescan_at.min(now.max(self.rescanned + RESCANS_APART));
+            self.rescan_soon();
         }
     }
 
+    fn rescan_soon(&mut self) {
+        self.rescan_at = self.rescan_at.min(clock::now().max(self.rescanned + RESCANS_APART));
+    }
+
     pub(super) fn look(&mut self, id: &str) {
-        let (look, not_started) = scan::look(&self.directories, id);
+        let known = self.handle.fleet().vassals.get(id).map(|vassal| vassal.path.clone());
+        let (look, not_started) = self.sources.look(id, known.as_deref());
         if let Look::Found(found) = &look {
             self.watcher.follow(id, &found.directory.join(id));
+        }
+        if look == Look::Unlisted {
+            // The kernel does not tell of a deleted directory while processes stand in it.
+            self.rescan_soon();
         }
         self.decide(Event::Looked { id: id.to_owned(), look, not_started });
     }
@@ -52,7 +64,7 @@ impl Emperor {
             if let Look::Found(found) = &look {
                 self.watcher.follow(&id, &found.directory.join(&id));
             }
-            let of_name = |refused: &&NotStarted| refused.name == id;
+            let of_name = |refused: &&NotStarted| refused.id.as_ref() == Some(&id);
             let not_started = listing.not_started.iter().filter(of_name).cloned().collect();
             self.decide(Event::Looked { id, look, not_started });
         }
@@ -84,10 +96,10 @@ impl Emperor {
                 notes.push((id.clone(), note));
             }
             for (id, known) in &fleet.vassals {
-                let place = self.directories.iter().position(|directory| *directory == known.directory);
                 // What is in a directory that cannot be listed is not known to be gone.
-                let listed = place.and_then(|place| listing.problems.get(place)).is_none_or(Option::is_none);
-                if listed && !listing.looks.contains_key(id) {
+                if !listing.looks.contains_key(id)
+                    && self.sources.look(id, Some(&known.path)).0 == Look::Missing
+                {
                     notes.push((id.clone(), Note::Removed));
                 }
             }
@@ -99,15 +111,18 @@ impl Emperor {
         }
     }
 
-    pub(super) fn list(&mut self) -> scan::Listing {
+    pub(super) fn list(&mut self) -> Listing {
         self.rescanned = clock::now();
         // Watched first, listed then: nothing falls in between.
         let unwatched = self.watcher.refresh();
-        let listing = scan::scan(&self.directories);
+        let blind = unwatched.iter().any(Option::is_some);
+        let listing = self.sources.scan();
         {
             let mut fleet = self.handle.fleet();
-            for (directory, unwatched) in fleet.directories.iter_mut().zip(unwatched) {
-                directory.warning = audit::warning(&directory.path);
+            for ((directory, unwatched), (_, base)) in
+                fleet.directories.iter_mut().zip(unwatched).zip(self.sources.bases())
+            {
+                directory.warning = audit::warning(base);
                 if directory.unwatched != unwatched
                     && let Some(reason) = &unwatched
                 {
@@ -117,7 +132,11 @@ impl Emperor {
                 directory.unwatched = unwatched;
             }
         }
-        let retry = if listing.is_complete() { self.rescan_every } else { RETRY.min(self.rescan_every) };
+        let retry = match (listing.is_complete(), blind) {
+            (false, _) => RETRY.min(self.rescan_every),
+            (true, true) => BLIND.min(self.rescan_every),
+            (true, false) => self.rescan_every,
+        };
         self.rescan_at = self.rescanned + retry;
         let not_started = listing.not_started.clone();
         self.decide(Event::Listed { not_started, problems: listing.problems.clone() });

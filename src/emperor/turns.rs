@@ -1,7 +1,7 @@
 //! The emperor's loop: waits for whatever happens first, asks `decide`, does what it says.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -16,6 +16,7 @@ use super::notify::ServiceManager;
 use super::reexec::Rehearsal;
 use super::settle::Settle;
 use super::signals::{Signals, Wish};
+use super::sources::Sources;
 use super::spawn::Launcher;
 use super::watch::Watcher;
 use crate::sys::clock;
@@ -30,7 +31,7 @@ pub(super) struct Emperor {
     pub(super) heard: mpsc::Receiver<Heard>,
     pub(super) masters: Masters,
     pub(super) launcher: Launcher,
-    pub(super) directories: Vec<PathBuf>,
+    pub(super) sources: Rc<Sources>,
     pub(super) watcher: Watcher,
     pub(super) settle: Settle,
     pub(super) signals: Signals,

@@ -6,21 +6,28 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
+use std::rc::Rc;
 
 use super::directories::{Change, Directories, Kind};
-use super::scan::{self, Name};
+use super::scan::{Links, Name};
 use super::settle::Note;
+use super::sources::{Place, Sources};
+use crate::sys::filesystem;
 
 /// How many symbolic links are followed from one file, as the kernel does.
 const LINKS: usize = 40;
+/// How often the sources are looked through for directories until nothing new appears.
+const LOOKS: usize = 3;
 
 /// The watches on the directories, and on those that symbolic links lead through.
 #[derive(Debug)]
 pub struct Watcher {
     kernel: Result<Directories, String>,
-    directories: Vec<PathBuf>,
-    /// The directories as they are watched, without links, each with its place in `directories`.
-    watched: BTreeMap<PathBuf, PathBuf>,
+    sources: Rc<Sources>,
+    /// The directories as they are watched, without links, each with what it is watched for.
+    watched: BTreeMap<PathBuf, Vec<Place>>,
+    /// What the sources' own paths lead through: directory without links, and name.
+    ways: BTreeSet<(PathBuf, OsString)>,
     /// What the links of a vassal lead through: directory without links, and name.
     links: BTreeMap<String, BTreeSet<(PathBuf, OsString)>>,
 }
@@ -39,38 +46,58 @@ pub struct Notes {
 impl Watcher {
     /// Watches nothing yet. Where the kernel tells nothing, the rescan alone notices changes.
     #[must_use]
-    pub fn new(directories: Vec<PathBuf>) -> Self {
-        Self { kernel: Directories::new(), directories, watched: BTreeMap::new(), links: BTreeMap::new() }
+    pub fn new(sources: Rc<Sources>) -> Self {
+        let (watched, ways, links) = Default::default();
+        Self { kernel: Directories::new(), sources, watched, ways, links }
     }
 
-    /// Watches the directories, those again that were gone; answers for each why it is not watched.
+    /// Watches the directories of all sources, those again that were gone; answers for each source why changes in it
+    /// are noticed by the rescan only.
     pub fn refresh(&mut self) -> Vec<Option<String>> {
+        let mut problems = vec![None; self.sources.bases().count()];
         let kernel = match &mut self.kernel {
             Ok(kernel) => kernel,
-            Err(reason) => return vec![Some(reason.clone()); self.directories.len()],
+            Err(reason) => return vec![Some(reason.clone()); problems.len()],
         };
-        let before = std::mem::take(&mut self.watched);
-        let mut problems = Vec::with_capacity(self.directories.len());
-        for directory in &self.directories {
-            let watched = kernel.add(directory);
-            problems.push(watched.map(|real| self.watched.insert(real, directory.clone())).err());
+        let before: Vec<PathBuf> = self.watched.keys().cloned().collect();
+        let ways = std::mem::take(&mut self.ways);
+        // What appeared before its directory was watched is not told of: look once more, and once more.
+        let mut places = Vec::new();
+        for _ in 0..LOOKS {
+            let seen = std::mem::replace(&mut places, self.sources.places());
+            if seen == places {
+                break;
+            }
+            self.watched.clear();
+            for place in &places {
+                match kernel.add(&place.directory) {
+                    Ok(real) => self.watched.entry(real).or_default().push(place.clone()),
+                    Err(reason) => {
+                        if let Some(problem @ None) = problems.get_mut(place.source) {
+                            *problem = Some(reason);
+                        }
+                    }
+                }
+            }
         }
-        self.drop_unused(before.into_keys());
+        for (problem, (_, base)) in problems.iter_mut().zip(self.sources.bases()) {
+            *problem = problem.take().or_else(|| filesystem::tells_nothing(base));
+            self.ways.extend(watched_hops(kernel, base));
+        }
+        self.drop_unused(before.into_iter().chain(ways.into_iter().map(|(directory, _)| directory)));
         problems
     }
 
     /// Watches every directory that the path of this file leads through by symbolic links.
     pub fn follow(&mut self, id: &str, path: &Path) {
-        let hops = hops(path);
-        if hops.is_empty() && !self.links.contains_key(id) {
+        if self.sources.links() == Links::Themselves {
             return;
         }
         let Ok(kernel) = &mut self.kernel else { return };
-        // The rescan notices what cannot be watched.
-        let wanted: BTreeSet<(PathBuf, OsString)> = hops
-            .into_iter()
-            .filter_map(|(directory, name)| kernel.add(&directory).ok().map(|real| (real, name)))
-            .collect();
+        let wanted = watched_hops(kernel, path);
+        if wanted.is_empty() && !self.links.contains_key(id) {
+            return;
+        }
         let before =
             if wanted.is_empty() { self.links.remove(id) } else { self.links.insert(id.to_owned(), wanted) };
         self.drop_unused(before.into_iter().flatten().map(|(directory, _)| directory));
@@ -110,16 +137,20 @@ impl Watcher {
             self.note_gone_directory(&path, notes);
         }
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return };
-        if let Some(directory) = self.watched.get(directory) {
-            match scan::judge(name) {
-                Name::Vassal(id) => {
-                    let note = note_of(kind, &directory.join(name));
-                    notes.names.push((id, note));
-                }
+        for place in self.watched.get(directory).into_iter().flatten() {
+            let path = place.directory.join(name);
+            match self.sources.name_of(place.source, &path) {
+                Name::Vassal(id) if place.has_files => notes.names.push((id, note_of(kind, &path))),
                 Name::Refused(_) => notes.refused = true,
-                Name::Other => {}
+                Name::Vassal(_) | Name::Other => {}
+            }
+            let comes_or_goes = matches!(kind, Kind::Created | Kind::Complete | Kind::Removed);
+            if comes_or_goes && self.sources.leads_on(place.source, &path) {
+                // Only directories lead on; of what is gone nobody knows what it was.
+                notes.rescan |= kind == Kind::Removed || path.is_dir();
             }
         }
+        notes.rescan |= self.ways.iter().any(|(of, part)| of == directory && part == name);
         for (id, links) in &self.links {
             if links.iter().any(|(of, part)| of == directory && part == name) {
                 // Whatever lies on the way: the file at its end decides.
@@ -143,7 +174,11 @@ impl Watcher {
         let Ok(kernel) = &mut self.kernel else { return };
         for directory in before {
             let used = self.watched.contains_key(&directory)
-                || self.links.values().flatten().any(|(other, _)| *other == directory);
+                || self
+                    .ways
+                    .iter()
+                    .chain(self.links.values().flatten())
+                    .any(|(other, _)| *other == directory);
             if !used {
                 kernel.remove(&directory);
             }
@@ -164,6 +199,12 @@ fn note_of(kind: Kind, path: &Path) -> Note {
             if being_written { Note::Writing } else { Note::Changed }
         }
     }
+}
+
+/// Watches what this path leads through; the rescan notices what cannot be watched.
+fn watched_hops(kernel: &mut Directories, path: &Path) -> BTreeSet<(PathBuf, OsString)> {
+    let watch = |(directory, name): (PathBuf, OsString)| Some((kernel.add(&directory).ok()?, name));
+    hops(path).into_iter().filter_map(watch).collect()
 }
 
 /// The symbolic links on the way of this path, and the file at their end: each as directory and name. Empty when
@@ -217,6 +258,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::config::emperor::Source;
+
+    fn directory(path: &Path) -> Rc<Sources> {
+        let source = Source::Directory(path.to_owned());
+        Rc::new(Sources::new(&[source], &[], Links::Followed).unwrap())
+    }
 
     async fn names(watcher: &mut Watcher) -> Vec<(String, Note)> {
         let next = tokio::time::timeout(Duration::from_secs(5), watcher.next());
@@ -234,7 +281,7 @@ mod tests {
         fs::write(release.join("app.ini"), "").unwrap();
         fs::write(next.join("app.ini"), "").unwrap();
         symlink("release-1", base.join("current")).unwrap();
-        let mut watcher = Watcher::new(vec![watched.clone()]);
+        let mut watcher = Watcher::new(directory(&watched));
         assert_eq!(watcher.refresh(), [None]);
         let link = watched.join("a.ini");
         symlink("../current/app.ini", &link).unwrap();
@@ -271,7 +318,7 @@ mod tests {
     async fn a_directory_that_goes_asks_for_a_rescan() {
         let dir = tempfile::tempdir().unwrap();
         let watched = dir.path().join("watched");
-        let mut watcher = Watcher::new(vec![watched.clone()]);
+        let mut watcher = Watcher::new(directory(&watched));
         assert!(watcher.refresh()[0].is_some());
         fs::create_dir(&watched).unwrap();
         assert_eq!(watcher.refresh(), [None]);

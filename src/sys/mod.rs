@@ -6,6 +6,7 @@ mod ends;
 pub mod exec;
 pub mod fd;
 pub mod file;
+pub mod filesystem;
 pub mod fork;
 pub mod host;
 pub mod limits;

@@ -149,6 +149,7 @@ fn fleet() -> Fleet {
     fleet.not_started.push(NotStarted {
         directory: "/w".into(),
         name: "other.ini".into(),
+        id: None,
         reason: "shadowed".into(),
     });
     fleet

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use liege::config::emperor::EmperorSpec;
+use liege::config::emperor::{EmperorSpec, Source};
 use liege::emperor::{Handle, Request, run};
 use liege::wire::message::Policy;
 
@@ -17,15 +17,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn play() -> ExitCode {
     let base = PathBuf::from(std::env::var_os("STAGE").unwrap());
     liege::trace::start(false);
-    let spec = EmperorSpec {
-        directories: vec![base.join("one"), base.join("two")],
-        throttle_ms: 300,
-        max_throttle_ms: 1_000,
-        mercy_ms: 500,
-        pidfile: Some(base.join("pid")),
-        logto: Some(base.join("log")),
-        ..EmperorSpec::default()
-    };
+    let spec = fs::read(base.join("spec")).unwrap();
+    let spec: EmperorSpec = serde_json::from_slice(&spec).unwrap();
     let binary = base.join("binary").to_string_lossy().into_owned();
     let policy = Policy { deny_root_apps: false, binary, extension: None };
     run::main(spec, policy, move |handle| Ok(show(handle, base)))
@@ -73,6 +66,15 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts an emperor over two directories, the first with these files.
     pub(crate) fn new(files: &[(&str, &str)]) -> Self {
+        Self::under(&[], files, |_, _| {})
+    }
+
+    /// The same with a command in front, and with these options.
+    pub(crate) fn under(
+        before: &[&str],
+        files: &[(&str, &str)],
+        options: impl FnOnce(&mut EmperorSpec, &Path),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for made in ["one", "two"] {
@@ -88,7 +90,23 @@ impl Stage {
             us.display()
         );
         install(&dir.path().join("binary"), &script);
-        let emperor = Command::new(dir.path().join("binary"))
+        let base = dir.path();
+        let mut spec = EmperorSpec {
+            sources: ["one", "two"].map(|name| Source::Directory(base.join(name))).to_vec(),
+            throttle_ms: 300,
+            max_throttle_ms: 1_000,
+            mercy_ms: 500,
+            pidfile: Some(base.join("pid")),
+            logto: Some(base.join("log")),
+            ..EmperorSpec::default()
+        };
+        options(&mut spec, base);
+        fs::write(base.join("spec"), serde_json::to_vec(&spec).unwrap()).unwrap();
+        let binary = base.join("binary").display().to_string();
+        let mut line: Vec<&str> = before.to_vec();
+        line.push(&binary);
+        let emperor = Command::new(line[0])
+            .args(&line[1..])
             .args(["--exact", "the_emperor", "--nocapture"])
             .env("STAGE", dir.path())
             .env("FAKE_LOG", dir.path().join("fakes"))

@@ -1,13 +1,14 @@
 //! The options of an emperor.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::sift::{Said, Sift};
 use crate::config::address::Address;
 use crate::config::diagnostic::Severity;
-use crate::config::emperor::EmperorSpec;
+use crate::config::emperor::{EmperorSpec, Source};
 use crate::config::surroundings::Kind;
 use crate::config::table::By;
+use crate::config::vassals;
 
 /// What the entries mean for an emperor.
 pub(super) fn read(sift: &mut Sift<'_>) -> EmperorSpec {
@@ -16,10 +17,10 @@ pub(super) fn read(sift: &mut Sift<'_>) -> EmperorSpec {
         obey(sift, said, &mut spec);
     }
     spec.deny_root_apps = spec.identity.deny_root_apps;
-    if spec.directories.is_empty() {
+    if spec.sources.is_empty() {
         sift.report_whole(
             Severity::Error,
-            "there is no directory to watch",
+            "there is nothing to watch",
             Some("say emperor = /etc/uwsgi/vassals"),
         );
     }
@@ -32,7 +33,9 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
         return;
     }
     match said.name() {
-        "emperor" => directory(sift, said, spec),
+        "emperor" => source(sift, said, spec),
+        "emperor-extra-extension" => spec.extra_extensions.push(said.text().to_owned()),
+        "emperor-nofollow" => spec.nofollow = said.flag(),
         "emperor-freq" => spec.rescan_ms = u64::from(sift.count(said).max(1)).saturating_mul(1000),
         "emperor-throttle" => spec.throttle_ms = u64::from(sift.count(said)),
         "emperor-max-throttle" => spec.max_throttle_ms = u64::from(sift.count(said)),
@@ -63,57 +66,55 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
     }
 }
 
-/// A directory, or a pattern that ends in `*.ini` directly below directories.
-fn directory(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
+/// A directory, a file, or a shell pattern; with `dir://` or `glob://` in front it is that, whatever lies there.
+fn source(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
     let text = said.text();
-    if let Some((scheme, rest)) = text.split_once("://") {
-        match scheme {
-            "dir" => spec.directories.push(sift.raw.directory.join(rest)),
-            "glob" => patterns(sift, said, rest, spec),
-            _ => {
-                let suggestion = Some("watch a directory".to_owned());
-                sift.error(said, format!("liege has no {scheme}:// monitor"), suggestion);
-            }
+    let (scheme, rest) = text.split_once("://").map_or((None, text), |(scheme, rest)| (Some(scheme), rest));
+    if rest.is_empty() {
+        return sift.error(said, "the path is empty", None);
+    }
+    let path = normal(&sift.raw.directory.join(rest));
+    let is_pattern = match scheme {
+        Some("dir") => false,
+        Some("glob") => true,
+        None => rest.contains(['*', '?', '[']) || is_file(sift, &path, spec),
+        Some(scheme) => {
+            let suggestion = Some("write the configurations as files into a directory".to_owned());
+            return sift.error(said, format!("liege has no {scheme}:// monitor"), suggestion);
         }
-    } else if text.contains(['*', '?', '[']) {
-        patterns(sift, said, text, spec);
-    } else {
-        let path = sift.path(said, &sift.raw.directory.clone());
-        match path {
-            Some(path) if sift.around.kind(&path) == Some(Kind::File) => {
-                let suggestion = Some("name its directory".to_owned());
-                sift.error(said, format!("{} is not a directory", path.display()), suggestion);
-            }
-            path => spec.directories.extend(path),
-        }
+    };
+    if !is_pattern {
+        return spec.sources.push(Source::Directory(path));
+    }
+    if let Some(reason) = path.components().find_map(|part| pattern_problem(part.as_os_str().to_str())) {
+        return sift.error(said, format!("`{rest}` is no pattern: {reason}"), None);
+    }
+    spec.sources.push(Source::Pattern(path));
+}
+
+/// Whether there is a file, or one is meant that is not there yet.
+fn is_file(sift: &Sift<'_>, path: &Path, spec: &EmperorSpec) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match sift.around.kind(path) {
+        Some(kind) => kind != Kind::Directory,
+        None => vassals::is_name(name, &spec.extra_extensions),
     }
 }
 
-fn patterns(sift: &mut Sift<'_>, said: Said<'_>, pattern: &str, spec: &mut EmperorSpec) {
-    let directory = sift.raw.directory.clone();
-    let parent = match pattern.strip_suffix("*.ini") {
-        Some("") => Some(directory),
-        Some(parent) if parent.ends_with('/') && !parent.contains(['*', '?', '[']) => {
-            Some(directory.join(parent))
-        }
-        _ => None,
-    };
-    match parent {
-        Some(parent) => spec.directories.push(normal(&parent)),
-        None => {
-            let suggestion = Some("name directories, or a pattern of the form DIR/*.ini".to_owned());
-            sift.error(said, format!("liege cannot watch the pattern {pattern} yet"), suggestion);
-        }
+fn pattern_problem(part: Option<&str>) -> Option<String> {
+    match part {
+        None => Some("it is not UTF-8".to_owned()),
+        Some(part) => glob::Pattern::new(&vassals::shell(part)).err().map(|error| error.msg.to_owned()),
     }
 }
 
 /// Without a slash at the end.
-fn normal(path: &std::path::Path) -> PathBuf {
+fn normal(path: &Path) -> PathBuf {
     path.components().collect()
 }
 
 fn api_http(sift: &mut Sift<'_>, said: Said<'_>) -> Option<(String, u16)> {
-    match sift.address(said, std::path::Path::new("/"))? {
+    match sift.address(said, Path::new("/"))? {
         Address::Tcp { host, port } => {
             let is_local = host == "localhost"
                 || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());

@@ -6,6 +6,7 @@ use super::fake::Imagined;
 use super::*;
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::command_line;
+use crate::config::emperor::Source;
 use crate::config::instance::AppSource;
 use crate::config::table::{self, By, Standing};
 
@@ -358,16 +359,28 @@ fn emperors_are_read() {
         emperor(raw, &world)
     };
     let spec = read("e.ini").spec.unwrap();
-    assert_eq!(spec.directories, [PathBuf::from("/srv/vassals")]);
+    assert_eq!(spec.sources, [Source::Directory("/srv/vassals".into())]);
     assert_eq!(spec.identity.uid.as_deref(), Some("www-data"));
-    let spec =
-        read("--emperor /a --emperor /b/*.ini --emperor dir:///c --api-http 127.0.0.1:90 --emperor-freq 5");
+    let spec = read(
+        "--emperor /a/ --emperor /b/*/x.ini --emperor dir:///c.ini --emperor x.ini --emperor new.yaml --emperor \
+         glob:///d --api-http 127.0.0.1:90 --emperor-freq 5 --emperor-nofollow --emperor-extra-extension .skel",
+    );
     let spec = spec.spec.unwrap();
-    assert_eq!(spec.directories, ["/a", "/b", "/c"].map(PathBuf::from));
+    let (directory, pattern) =
+        (|path: &str| Source::Directory(path.into()), |path: &str| Source::Pattern(path.into()));
+    let expected = [
+        directory("/a"),
+        pattern("/b/*/x.ini"),
+        directory("/c.ini"),
+        pattern("/srv/x.ini"),
+        pattern("/srv/new.yaml"),
+        pattern("/d"),
+    ];
+    assert_eq!(spec.sources, expected);
+    assert_eq!((spec.nofollow, spec.extra_extensions), (true, vec![".skel".to_owned()]));
     assert_eq!((spec.api_http, spec.rescan_ms), (Some(("127.0.0.1".into(), 90)), 5000));
     for (arguments, expected) in [
-        ("--emperor /a/*/x.ini", "cannot watch the pattern"),
-        ("--emperor x.ini", "is not a directory"),
+        ("--emperor /a/[x.ini", "is no pattern"),
         ("--emperor pg://x", "no pg:// monitor"),
         ("--emperor /a --module app", "an emperor serves no application itself"),
         ("--emperor /a --api-http 0.0.0.0:90", "not a loopback address"),

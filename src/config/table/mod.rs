@@ -1,5 +1,6 @@
 //! Every option once: its names, its kind, its default, what it means, who obeys it — or why nobody does.
 
+mod emperor;
 mod families;
 mod harmless;
 mod later;
@@ -93,7 +94,7 @@ pub enum Standing {
 
 /// All options.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    [obeyed::ROWS, harmless::ROWS, later::ROWS, not_yet::ROWS, refused::ROWS, &families::ROWS]
+    [obeyed::ROWS, emperor::ROWS, harmless::ROWS, later::ROWS, not_yet::ROWS, refused::ROWS, &families::ROWS]
         .into_iter()
         .flatten()
 }

@@ -249,9 +249,7 @@ pub(super) static ROWS: &[Row] = &[
         Flag,
         "give each vassal its `uid` and `gid`",
     ),
-    row(&["emperor-nofollow"], Flag, "links are followed"),
     row(&["emperor-magic-exec"], Flag, "write the configuration into the file"),
-    row(&["emperor-extra-extension", "emperor-extra-ext"], Text, "name the files .ini"),
     row(
         &[
             "emperor-on-demand-directory",

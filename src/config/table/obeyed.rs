@@ -1,6 +1,6 @@
 //! The options that take effect.
 
-use super::By::{Both, Config, Emperor, Master, Router, Worker};
+use super::By::{Both, Config, Master, Router, Worker};
 use super::Kind::{Address, Flag, FreeText, Identity, Language, Mode, Number, Pair, Path, Text};
 use super::{By, Kind, Row, Standing};
 
@@ -260,54 +260,6 @@ pub(super) static ROWS: &[Row] = &[
     row(&["auto-procname"], Flag, Master, "off", "Process titles that tell what each process is"),
     row(&["procname-prefix"], Text, Master, "none", "In front of the process titles"),
     row(&["procname-prefix-spaced"], Text, Master, "none", "As `procname-prefix`, with a space behind it"),
-    // Emperor.
-    row(&["emperor"], Path, Emperor, "none", "A directory whose `.ini` files are run as vassals; repeatable"),
-    row(
-        &["emperor-freq"],
-        Number,
-        Emperor,
-        "60",
-        "Seconds between full scans; changes are noticed at once without them",
-    ),
-    row(
-        &["emperor-throttle"],
-        Number,
-        Emperor,
-        "1000",
-        "Milliseconds before a vassal that died is started again, doubled each time",
-    ),
-    row(&["emperor-max-throttle"], Number, Emperor, "180000", "The longest such delay, in milliseconds"),
-    row(
-        &["emperor-curse-tolerance"],
-        Number,
-        Emperor,
-        "30",
-        "Seconds that a stopping vassal gets before it is killed",
-    ),
-    row(
-        &["emperor-concurrency"],
-        Number,
-        Emperor,
-        "four times the CPUs, at least 8",
-        "How many vassals load at the same time",
-    ),
-    row(&["emperor-pidfile"], Path, Emperor, "none", "Where the emperor's pid is written"),
-    row(
-        &["api"],
-        Path,
-        Emperor,
-        "/run/liege/api.sock or below $XDG_RUNTIME_DIR",
-        "The unix socket of the HTTP API",
-    ),
-    row(
-        &["api-http"],
-        Address,
-        Emperor,
-        "off",
-        "A loopback address of the HTTP API; read-only without `api-token-file`",
-    ),
-    row(&["api-token-file"], Path, Emperor, "none", "The file with the token of the HTTP API"),
-    row(&["api-host"], Text, Emperor, "none", "A further name that `Host` may have; repeatable"),
     // The language.
     row(&["strict"], Flag, Config, "off", "An unknown option is an error"),
     row(

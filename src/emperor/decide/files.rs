@@ -40,7 +40,7 @@ impl Turn<'_> {
                 self.tell_not_started(refused);
             }
         }
-        self.fleet.not_started.retain(|refused| refused.name != id);
+        self.fleet.not_started.retain(|refused| refused.id.as_deref() != Some(id));
         self.fleet.not_started.extend(not_started);
         match look {
             Look::Found(found) => self.found(found),
@@ -52,6 +52,8 @@ impl Turn<'_> {
                     vassal.identity = FileIdentity::default();
                 }
             }
+            // The directory is told of when it is listed.
+            Look::Unlisted => {}
             Look::Missing => self.remove(id, "its file is gone"),
             Look::Unknown(reason) => {
                 self.warn(

@@ -1,0 +1,64 @@
+//! The options that an emperor obeys, and those of its API.
+
+use super::Kind::{Address, Flag, Number, Path, Text};
+use super::{By, Kind, Row, Standing};
+
+const fn row(names: &'static [&'static str], kind: Kind, default: &'static str, doc: &'static str) -> Row {
+    Row::new(names, kind, Standing::Obeyed(By::Emperor), default, doc)
+}
+
+pub(super) static ROWS: &[Row] = &[
+    row(
+        &["emperor"],
+        Path,
+        "none",
+        "A directory whose files are run as vassals, or one such file, or a shell pattern; repeatable",
+    ),
+    row(
+        &["emperor-extra-extension", "emperor-extra-ext"],
+        Text,
+        "none",
+        "A further ending of the names of vassal files; repeatable",
+    ),
+    row(
+        &["emperor-nofollow"],
+        Flag,
+        "off",
+        "A symbolic link is reloaded when it changes itself, not when what it leads to does",
+    ),
+    row(
+        &["emperor-freq"],
+        Number,
+        "60",
+        "Seconds between full scans; changes are noticed at once without them",
+    ),
+    row(
+        &["emperor-throttle"],
+        Number,
+        "1000",
+        "Milliseconds before a vassal that died is started again, doubled each time",
+    ),
+    row(&["emperor-max-throttle"], Number, "180000", "The longest such delay, in milliseconds"),
+    row(
+        &["emperor-curse-tolerance"],
+        Number,
+        "30",
+        "Seconds that a stopping vassal gets before it is killed",
+    ),
+    row(
+        &["emperor-concurrency"],
+        Number,
+        "four times the CPUs, at least 8",
+        "How many vassals load at the same time",
+    ),
+    row(&["emperor-pidfile"], Path, "none", "Where the emperor's pid is written"),
+    row(&["api"], Path, "/run/liege/api.sock or below $XDG_RUNTIME_DIR", "The unix socket of the HTTP API"),
+    row(
+        &["api-http"],
+        Address,
+        "off",
+        "A loopback address of the HTTP API; read-only without `api-token-file`",
+    ),
+    row(&["api-token-file"], Path, "none", "The file with the token of the HTTP API"),
+    row(&["api-host"], Text, "none", "A further name that `Host` may have; repeatable"),
+];

@@ -1,0 +1,45 @@
+//! What a path lies on.
+
+use std::path::Path;
+
+use nix::sys::statfs::{FsType, statfs};
+
+/// File systems whose content others change behind this kernel's back (`linux/magic.h`).
+const REMOTE: [(u64, &str); 9] = [
+    (0x6969, "NFS"),
+    (0x517b, "SMB"),
+    (0xff53_4d42, "CIFS"),
+    (0xfe53_4d42, "SMB"),
+    (0x0102_1997, "9p"),
+    (0x00c3_6400, "Ceph"),
+    (0x5346_414f, "AFS"),
+    (0x6573_5546, "FUSE"),
+    (0x0bd0_0bd0, "Lustre"),
+];
+
+/// Why this kernel does not tell of every change below a path: the file system is of another machine, or of a
+/// program. `None`: it does, or there is nothing at that path.
+#[must_use]
+pub fn tells_nothing(path: &Path) -> Option<String> {
+    remote(statfs(path).ok()?.filesystem_type())
+}
+
+fn remote(kind: FsType) -> Option<String> {
+    // The number is 32 bits wide; where the field is wider, its sign was extended.
+    let magic = kind.0.cast_unsigned() & 0xffff_ffff;
+    let (_, name) = REMOTE.iter().find(|(known, _)| *known == magic)?;
+    Some(format!("others can change what is on {name}, and nothing tells of it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remote_is_known_by_its_number() {
+        assert_eq!(tells_nothing(Path::new("/proc")), None);
+        assert_eq!(tells_nothing(Path::new("/nonexistent/liege")), None);
+        assert!(remote(FsType(0x6969)).unwrap().contains("NFS"));
+        assert!(remote(FsType(0xff53_4d42_u32.cast_signed().into())).unwrap().contains("CIFS"));
+    }
+}
