@@ -78,7 +78,7 @@ impl Emperor {
         self.decide(Event::News { vassal, life, news });
     }
 
-    /// Reaps; answers children that belong to no life.
+    /// Reaps, and notices masters that were stopped by a signal; answers children that belong to no life.
     pub(super) fn reap(&mut self) -> Vec<(u32, process::Exit)> {
         let reaped = reap::reap(&mut self.masters);
         for (life, news) in reaped.news {
@@ -89,6 +89,12 @@ impl Emperor {
                 self.hear_last_words(&vassal, life);
             }
             self.decide(Event::News { vassal, life, news });
+        }
+        while let Some((pid, halted)) = process::next_halt() {
+            let known = self.masters.by_life.iter().find(|(_, m)| m.child.pid() == pid && !m.reaped);
+            if let Some((life, vassal)) = known.map(|(life, master)| (*life, master.vassal.clone())) {
+                self.decide(Event::News { vassal, life, news: News::Halted(halted) });
+            }
         }
         reaped.others
     }

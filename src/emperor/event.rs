@@ -64,6 +64,8 @@ pub enum News {
     Said(FromInstance),
     /// Its master closed its channel.
     Disconnected,
+    /// Its master was stopped by a signal (`SIGSTOP`), or goes on (`SIGCONT`).
+    Halted(bool),
     /// Its master was reaped.
     Exited {
         /// How it ended.

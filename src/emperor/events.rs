@@ -72,6 +72,8 @@ pub enum EventKind {
     Late,
     /// An instance could not start, or not go on.
     Failed,
+    /// A master was stopped by a signal, or goes on.
+    Halted,
     /// A master died unasked.
     Died,
     /// The vassal is on its way out.

@@ -28,6 +28,9 @@ pub struct Life {
     pub app: bool,
     /// Whether it has answered a request.
     pub loyal: bool,
+    /// Whether its master was stopped by a signal, and does nothing until it goes on.
+    #[serde(default)]
+    pub halted: bool,
     /// The version that it announced.
     pub version: Option<String>,
     /// How far its end has come; `None`: it is to stay.
@@ -81,6 +84,7 @@ impl Life {
             ready: None,
             app: false,
             loyal: false,
+            halted: false,
             version: None,
             leaving: None,
             reaped: false,

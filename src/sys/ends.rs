@@ -58,6 +58,22 @@ pub fn reap_any() -> io::Result<Option<(u32, Exit)>> {
     }
 }
 
+/// A child that was stopped by a signal (`true`) or goes on (`false`) since this was asked last. `None`: there is none.
+/// Call it until it says so, for one `SIGCHLD` may stand for many.
+#[must_use]
+pub fn next_halt() -> Option<(u32, bool)> {
+    // An event of a child that ended stays for who reaps it: waitid tells without WEXITED only of the others.
+    // SAFETY: a structure of numbers and pointers that may all be zero.
+    #[expect(unsafe_code, reason = "the structure has private padding")]
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    let flags = libc::WSTOPPED | libc::WCONTINUED | libc::WNOHANG;
+    // SAFETY: waitid writes to a valid place, and `si_pid` is what it wrote there, or the zero from before.
+    #[expect(unsafe_code, reason = "nix's waitid fails for signals that it does not know")]
+    let (failed, pid) = unsafe { (libc::waitid(libc::P_ALL, 0, &raw mut info, flags), info.si_pid()) };
+    let pid = u32::try_from(pid).ok().filter(|pid| failed == 0 && *pid != 0)?;
+    Some((pid, info.si_code == libc::CLD_STOPPED))
+}
+
 /// Waits for one child of ours to end, and reaps it.
 ///
 /// # Errors

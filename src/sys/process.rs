@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::signals;
 
-pub use super::ends::{Exit, reap_any, wait};
+pub use super::ends::{Exit, next_halt, reap_any, wait};
 
 /// A program to start. Everything not said is inherited; descriptors above 2 never are, because all of ours are
 /// close-on-exec. The child starts with an empty signal mask, and with `SIGPIPE` at its default: processes of ours

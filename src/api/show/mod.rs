@@ -271,7 +271,10 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<
         Some(Some(Ending::TimedOut)) => Some("the last reload was not ready in time".to_owned()),
         _ => None,
     };
-    broken_file.or(state).or(rolled_back).map(|text| escaped(&text))
+    let halted = vassal.current.as_ref().filter(|life| life.halted).and_then(|life| life.pid);
+    let halted =
+        halted.map(|pid| format!("its master was stopped by a signal; `kill -CONT {pid}` lets it go on"));
+    halted.or(broken_file).or(state).or(rolled_back).map(|text| escaped(&text))
 }
 
 /// The first error with its line, else the sentence.

@@ -28,6 +28,7 @@ impl Turn<'_> {
             News::LaunchFailed(failure) => self.launch_failed(id, life, failure),
             News::Said(message) => self.said(id, life, message),
             News::Disconnected => self.disconnected(id, life),
+            News::Halted(halted) => self.halted(id, life, halted),
             News::Exited { exit, survivors } => self.exited(id, life, exit, survivors),
             News::Emptied => self.emptied(id, life),
         }

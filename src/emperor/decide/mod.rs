@@ -2,6 +2,7 @@
 
 mod deaths;
 mod files;
+mod halts;
 mod lives;
 mod places;
 mod requests;

@@ -114,6 +114,7 @@ impl Turn<'_> {
             message: ToInstance::Reload { operation },
             file_of: Some(id.to_owned()),
         });
+        self.end_if_halted(id, operation);
     }
 
     fn send_reexec(&mut self, id: &str, operation: OperationId) {
@@ -126,6 +127,7 @@ impl Turn<'_> {
         }
         let message = ToInstance::Reexec { operation, reload: false };
         self.out.push(Effect::Send { life, message, file_of: None });
+        self.end_if_halted(id, operation);
     }
 
     /// A replacement that is not ready gives way to something newer.

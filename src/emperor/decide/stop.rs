@@ -92,6 +92,10 @@ impl Turn<'_> {
             let mercy_ms = u64::try_from(mercy.as_millis()).ok();
             let message = ToInstance::Stop { mercy_ms, keep_files };
             self.out.push(Effect::Send { life: number, message, file_of: None });
+            if life.halted {
+                // Only this wakes it up, to end as it should.
+                self.out.push(Effect::Terminate { life: number });
+            }
         }
         if let Some(vassal) = self.vassal(id) {
             vassal.leaving.push(life);
