@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::master::Master;
-use crate::stats::scoreboard::{Field, Scoreboard, Total};
+use crate::stats::scoreboard::{Field, Scoreboard};
 use crate::sys::clock;
 use crate::wire::message::FromInstance;
 
@@ -22,17 +22,7 @@ impl Master {
                 return;
             }
         };
-        for total in [
-            Total::Requests,
-            Total::TxBytes,
-            Total::Exceptions,
-            Total::RunningUs,
-            Total::Generation,
-            Total::StartedEpochS,
-            Total::LogLinesDropped,
-        ] {
-            new.set_total(total, old.total(total));
-        }
+        new.inherit(&old);
         *self.board.borrow_mut() = Rc::clone(&new);
         self.tell_emperor(&FromInstance::Scoreboard, &[new.share()]);
     }
@@ -45,10 +35,7 @@ impl Master {
         let Some(entry) = worker.board.slot(slot) else { return };
         self.tallies.entry(worker.number).or_default().add(entry);
         if !Rc::ptr_eq(&worker.board, &board) {
-            board.add_total(Total::Requests, entry.get(Field::Requests));
-            board.add_total(Total::TxBytes, entry.get(Field::TxBytes));
-            board.add_total(Total::Exceptions, entry.get(Field::Exceptions));
-            board.add_total(Total::RunningUs, entry.get(Field::RunningUs));
+            board.keep(entry);
         }
         worker.board.retire(slot);
     }

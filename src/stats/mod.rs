@@ -1,3 +1,4 @@
 //! What is counted and seen: the scoreboard in shared memory and those who read it.
 
+pub mod classes;
 pub mod scoreboard;

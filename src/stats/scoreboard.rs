@@ -9,11 +9,12 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
+use super::classes::HAS_ATTIC;
 use crate::sys::shared::SharedWords;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"liegeSB1");
-const HEADER_WORDS: usize = 16;
-const SLOT_WORDS: usize = 32;
+pub(super) const HEADER_WORDS: usize = 16;
+pub(super) const SLOT_WORDS: usize = 32;
 const CORE_WORDS: usize = 48;
 const TEXT_WORDS: usize = 32;
 const TEXT_START: usize = CORE_WORDS - TEXT_WORDS;
@@ -78,6 +79,9 @@ pub enum Field {
     Connections = 14,
     /// Milliseconds the application took to load.
     StartupMs = 15,
+    // 16 to 27: requests by how long they took.
+    /// Microseconds that requests waited for a thread.
+    QueuedUs = 28,
 }
 
 /// A number of one core (thread) of a slot, written by the worker.
@@ -107,9 +111,9 @@ pub enum CoreField {
 /// The scoreboard of one instance.
 #[derive(Debug)]
 pub struct Scoreboard {
-    memory: SharedWords,
-    slots: usize,
-    cores: usize,
+    pub(super) memory: SharedWords,
+    pub(super) slots: usize,
+    pub(super) cores: usize,
 }
 
 impl Scoreboard {
@@ -121,8 +125,12 @@ impl Scoreboard {
         if slots == 0 || slots > MAX_SLOTS || cores == 0 || cores > MAX_CORES {
             return Err(invalid());
         }
-        let board =
-            Self { memory: SharedWords::create("liege-scoreboard", words_for(slots, cores))?, slots, cores };
+        let board = Self {
+            memory: SharedWords::create("liege-scoreboard", words_for(slots + 1, cores))?,
+            slots,
+            cores,
+        };
+        board.word(HAS_ATTIC).store(1, Ordering::Relaxed);
         board.share();
         Ok(board)
     }
@@ -199,13 +207,37 @@ impl Scoreboard {
         self.word(total as usize).fetch_add(value, Ordering::Relaxed);
     }
 
-    /// Empties a slot whose worker is gone, keeping its counters in the totals.
-    pub fn retire(&self, slot: usize) {
-        let Some(slot) = self.slot(slot) else { return };
+    /// Adds what a slot, of this or another scoreboard, has counted to what is kept.
+    pub fn keep(&self, slot: Slot<'_>) {
         self.add_total(Total::Requests, slot.get(Field::Requests));
         self.add_total(Total::TxBytes, slot.get(Field::TxBytes));
         self.add_total(Total::Exceptions, slot.get(Field::Exceptions));
         self.add_total(Total::RunningUs, slot.get(Field::RunningUs));
+        self.keep_classes(slot);
+    }
+
+    /// Takes over what another scoreboard, whose place this one takes, has kept.
+    pub fn inherit(&self, old: &Self) {
+        for total in [
+            Total::Requests,
+            Total::TxBytes,
+            Total::Exceptions,
+            Total::RunningUs,
+            Total::Generation,
+            Total::StartedEpochS,
+            Total::LogLinesDropped,
+        ] {
+            self.set_total(total, old.total(total));
+        }
+        if let Some(attic) = old.attic() {
+            self.keep_classes(attic);
+        }
+    }
+
+    /// Empties a slot whose worker is gone, keeping its counters in the totals.
+    pub fn retire(&self, slot: usize) {
+        let Some(slot) = self.slot(slot) else { return };
+        self.keep(slot);
         for word in slot.start..slot.start + slot_words(self.cores) {
             self.word(word).store(0, Ordering::Relaxed);
         }
@@ -217,7 +249,7 @@ impl Scoreboard {
         self.iter().map(|s| s.get(Field::Requests)).fold(self.total(Total::Requests), u64::saturating_add)
     }
 
-    fn word(&self, at: usize) -> &AtomicU64 {
+    pub(super) fn word(&self, at: usize) -> &AtomicU64 {
         static NOWHERE: AtomicU64 = AtomicU64::new(0);
         // In bounds by construction; a wrong index must not take a supervisor down.
         self.memory.words().get(at).unwrap_or(&NOWHERE)
@@ -227,8 +259,8 @@ impl Scoreboard {
 /// One worker's place.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot<'a> {
-    board: &'a Scoreboard,
-    start: usize,
+    pub(super) board: &'a Scoreboard,
+    pub(super) start: usize,
 }
 
 impl<'a> Slot<'a> {
@@ -340,7 +372,7 @@ impl Core<'_> {
     }
 }
 
-const fn slot_words(cores: usize) -> usize {
+pub(super) const fn slot_words(cores: usize) -> usize {
     SLOT_WORDS + cores * CORE_WORDS
 }
 

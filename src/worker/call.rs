@@ -56,8 +56,8 @@ impl From<ItemError> for Trouble {
 impl Caller {
     /// Answers a request, whatever the application does.
     pub(super) fn answer(&self, py: Python<'_>, job: Job) {
-        let Job { head, body, reply } = job;
-        let record = Record::start(self.server.host, self.core, &head);
+        let Job { head, body, reply, since_us } = job;
+        let record = Record::start(self.server.host, self.core, &head, since_us);
         let (is_http, is_head) = match &head {
             Head::Http(parts, _) => (true, parts.method == http::Method::HEAD),
             Head::Packet(block) => (false, packet(block).is_ok_and(|request| request.is_head())),

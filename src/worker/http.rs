@@ -26,7 +26,7 @@ use super::server::{Held, Server};
 use crate::gateway::peer::{Connection, Peer};
 use crate::proto::http1::{self, Guard, Watch};
 use crate::proto::refusal::phrase;
-use crate::sys::stream;
+use crate::sys::{clock, stream};
 
 /// A body up to this length is read before a thread is taken for its request.
 const PREFETCH_BYTES: u64 = 64 * 1024;
@@ -188,7 +188,8 @@ async fn answer(
     };
     let (sender, receiver) = reply::channel();
     let head = Head::Http(Box::new(parts), origin);
-    server.push(Job { head, body, reply: Reply::Http(sender, watch) });
+    let since_us = clock::monotonic_us();
+    server.push(Job { head, body, reply: Reply::Http(sender, watch), since_us });
     let mut response = receiver.await.ok_or(NoAnswer)?;
     // The router gives a connection one request at a time and knows who is idle; closing one would cost a worker.
     // The router gives a connection one request at a time and knows who is idle; closing one would cost a worker.

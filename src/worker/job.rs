@@ -23,6 +23,8 @@ pub(super) struct Job {
     pub(super) head: Head,
     pub(super) body: RequestBody,
     pub(super) reply: Reply,
+    /// Since when it waits for a thread, in microseconds on the monotonic clock.
+    pub(super) since_us: u64,
 }
 
 /// What the environ is made of.

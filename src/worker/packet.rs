@@ -16,7 +16,7 @@ use super::server::{Held, Server};
 use crate::gateway::environ::UwsgiRequest;
 use crate::proto::refusal::Refusal;
 use crate::proto::uwsgi::{self, Fault, Packet};
-use crate::sys::{reactor, stream, wait};
+use crate::sys::{clock, reactor, stream, wait};
 
 /// A body up to this length is read before a thread is taken for its request.
 const PREFETCH_BYTES: usize = 64 * 1024;
@@ -231,7 +231,8 @@ impl Reading {
         } else {
             RequestBody::Socket(body, left, Arc::clone(&socket))
         };
-        server.push(Job { head, body, reply: Reply::Socket(socket) });
+        let since_us = clock::monotonic_us();
+        server.push(Job { head, body, reply: Reply::Socket(socket), since_us });
     }
 }
 

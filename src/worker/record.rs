@@ -49,10 +49,11 @@ pub(super) struct Course {
 
 impl Record {
     /// A request begins in the thread of this core; `None` when the scoreboard has no such place.
-    pub(super) fn start(host: &'static Host, number: usize, head: &Head) -> Option<Self> {
+    pub(super) fn start(host: &'static Host, number: usize, head: &Head, since_us: u64) -> Option<Self> {
         let slot = host.slot()?;
         let core = slot.core(number)?;
         let started_us = clock::monotonic_us();
+        slot.add(Field::QueuedUs, started_us.saturating_sub(since_us));
         match head {
             Head::Http(parts, _) => {
                 core.set_text(parts.method.as_str().as_bytes(), parts.uri.path().as_bytes());
@@ -84,6 +85,7 @@ impl Record {
         let bytes = u64::try_from(sent.head_bytes).unwrap_or(0).saturating_add(sent.body_bytes);
         self.slot.add(Field::TxBytes, bytes);
         self.slot.add(Field::RunningUs, taken_us);
+        self.slot.classify(taken_us);
         self.slot.set(Field::AverageUs, u64::midpoint(self.slot.get(Field::AverageUs), taken_us));
         if course.has_raised {
             self.slot.add(Field::Exceptions, 1);

@@ -1,0 +1,77 @@
+//! Requests by how long they took: counted in classes, in each slot, and kept when a slot changes hands.
+
+use std::sync::atomic::Ordering;
+
+use super::scoreboard::{Field, HEADER_WORDS, SLOT_WORDS, Scoreboard, Slot, slot_words};
+
+/// The upper ends, in microseconds, of the classes in which requests are counted by how long they took. Longer ones are
+/// in none.
+pub const CLASSES_US: [u64; CLASSES] = [
+    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 10_000_000,
+];
+/// How many classes there are.
+pub const CLASSES: usize = 12;
+/// Where in a slot the classes begin.
+const CLASSES_START: usize = 16;
+/// A word of the header: 1, if a slot behind the last keeps what those of the totals do not that retired slots counted.
+pub(super) const HAS_ATTIC: usize = 11;
+
+impl Scoreboard {
+    /// The place of what retired slots counted; a scoreboard of an older version has none.
+    #[must_use]
+    pub fn attic(&self) -> Option<Slot<'_>> {
+        let start = HEADER_WORDS + self.slots * slot_words(self.cores);
+        let has_attic = self.word(HAS_ATTIC).load(Ordering::Relaxed) == 1;
+        (has_attic && self.memory.words().len() >= start + SLOT_WORDS).then_some(Slot { board: self, start })
+    }
+
+    /// Adds the classes of a slot to what is kept.
+    pub(super) fn keep_classes(&self, slot: Slot<'_>) {
+        let Some(attic) = self.attic() else { return };
+        attic.add(Field::QueuedUs, slot.get(Field::QueuedUs));
+        for (class, count) in slot.classes().into_iter().enumerate() {
+            self.word(attic.start + CLASSES_START + class).fetch_add(count, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Slot<'_> {
+    /// Counts a request by how long it took.
+    pub fn classify(self, taken_us: u64) {
+        if let Some(class) = CLASSES_US.iter().position(|end| taken_us <= *end) {
+            self.board.word(self.start + CLASSES_START + class).fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many requests took so long, by class.
+    #[must_use]
+    pub fn classes(self) -> [u64; CLASSES] {
+        std::array::from_fn(|class| {
+            self.board.word(self.start + CLASSES_START + class).load(Ordering::Relaxed)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::scoreboard::Total;
+
+    #[test]
+    fn what_is_counted_in_classes_outlives_slots_and_scoreboards() {
+        let board = Scoreboard::create(2, 1).unwrap();
+        board.slot(0).unwrap().set(Field::Requests, 5);
+        board.slot(0).unwrap().set(Field::QueuedUs, 7);
+        for taken_us in [0, 1000, 1001, 10_000_000, 10_000_001] {
+            board.slot(0).unwrap().classify(taken_us);
+        }
+        board.retire(0);
+        let larger = Scoreboard::create(3, 2).unwrap();
+        larger.inherit(&board);
+        let attic = larger.attic().unwrap();
+        assert_eq!(attic.classes(), [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!((attic.get(Field::QueuedUs), larger.total(Total::Requests), larger.slots()), (7, 5, 3));
+        let observer = Scoreboard::open(larger.fd().try_clone_to_owned().unwrap(), false).unwrap();
+        assert_eq!((observer.slots(), observer.attic().unwrap().classes()[0]), (3, 2));
+    }
+}
