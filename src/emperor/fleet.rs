@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::events::FleetEvent;
 use super::life::{Life, LifeId};
+use super::past::Past;
 use super::plan::Plan;
 pub use super::plan::Rules;
+use super::spawn::Listeners;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::Scoreboard;
@@ -138,11 +140,17 @@ pub struct Vassal {
     pub last_reload: Option<Operation>,
     /// Failures in a row; what the back-off grows with.
     pub attempts: u32,
+    /// What it has been through.
+    #[serde(default)]
+    pub past: Past,
     /// The vassal's last output, oldest first, at most [`LOG_LINES`].
     pub log: VecDeque<LogLine>,
     /// The scoreboard of the running instance, opened for reading.
     #[serde(skip)]
     pub scoreboard: Option<Arc<Scoreboard>>,
+    /// Where it listens, also when no instance runs.
+    #[serde(skip)]
+    pub listeners: Arc<Listeners>,
     /// What is going on, and what is to happen next.
     pub(super) plan: Plan,
 }
@@ -348,8 +356,10 @@ impl Vassal {
             reloads: 0,
             last_reload: None,
             attempts: 0,
+            past: Past::default(),
             log: VecDeque::new(),
             scoreboard: None,
+            listeners: Arc::default(),
             plan: Plan::default(),
         }
     }

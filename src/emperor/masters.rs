@@ -48,7 +48,7 @@ pub struct Masters {
     /// By life.
     pub by_life: BTreeMap<LifeId, Master>,
     /// The listeners of each vassal, which its next life gets.
-    pub kept: BTreeMap<String, Listeners>,
+    pub kept: BTreeMap<String, Arc<Listeners>>,
     /// The emperor's face to the API, with the API's listeners.
     pub handle: Handle,
     ear: mpsc::Sender<Heard>,
@@ -72,9 +72,8 @@ impl Masters {
         directory: &Path,
         life: LifeId,
     ) -> Result<(u32, FileIdentity), Failure> {
-        let none = Listeners::new();
-        let listeners = self.kept.get(id).unwrap_or(&none);
-        let Launched { child, channel, output, identity } = launcher.launch(id, directory, listeners)?;
+        let listeners = self.kept.get(id).cloned().unwrap_or_default();
+        let Launched { child, channel, output, identity } = launcher.launch(id, directory, &listeners)?;
         let pid = child.pid();
         self.add(id, life, child, channel, output, Vec::new())
             .map_err(|error| Failure::new(format!("cannot follow the instance: {error}")))?;
@@ -195,10 +194,11 @@ impl Masters {
     pub fn adopt(&mut self, id: &str, life: LifeId) {
         let Some(master) = self.by_life.get_mut(&life) else { return };
         if !master.listeners.is_empty() {
-            self.kept.insert(id.to_owned(), std::mem::take(&mut master.listeners));
+            self.kept.insert(id.to_owned(), Arc::new(std::mem::take(&mut master.listeners)));
         }
         if let Some(vassal) = self.handle.fleet().vassals.get_mut(id) {
             vassal.scoreboard.clone_from(&master.scoreboard);
+            vassal.listeners = self.kept.get(id).cloned().unwrap_or_default();
         }
         self.handle.changed();
     }

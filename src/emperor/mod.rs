@@ -14,6 +14,7 @@ pub mod link;
 pub mod logs;
 pub mod masters;
 pub mod notify;
+pub mod past;
 pub mod pattern;
 mod plan;
 pub mod reap;

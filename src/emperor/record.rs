@@ -160,7 +160,7 @@ impl Record {
             masters.handle.keep_door(address, fd::adopt(number)?);
         }
         for (id, listeners) in self.kept {
-            masters.kept.insert(id, adopted(listeners)?);
+            masters.kept.insert(id, Arc::new(adopted(listeners)?));
         }
         for record in self.masters {
             let child = Child::adopt(record.pid)?;
@@ -199,7 +199,8 @@ fn descriptors(masters: &Masters) -> Vec<BorrowedFd<'_>> {
         let listeners = master.listeners.iter().map(|(_, listener)| listener.as_fd());
         [master.link.as_fd(), master.log.as_fd()].into_iter().chain(board).chain(listeners)
     });
-    let kept = masters.kept.values().flatten().map(|(_, listener)| listener.as_fd());
+    let kept =
+        masters.kept.values().flat_map(|listeners| listeners.iter()).map(|(_, listener)| listener.as_fd());
     of_masters.chain(kept).collect()
 }
 

@@ -154,6 +154,7 @@ impl Emperor {
         for (id, vassal) in &mut fleet.vassals {
             let board = vassal.current.as_ref().and_then(|life| masters.by_life.get(&life.id));
             vassal.scoreboard = board.and_then(|master| master.scoreboard.clone());
+            vassal.listeners = masters.kept.get(id).cloned().unwrap_or_default();
             tracing::debug!(vassal = id, "taken over");
         }
         *handle.fleet() = fleet;

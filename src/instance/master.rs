@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::bind::Sockets;
+use super::black_box;
 use super::children::{Children, Owner, Rehearsal};
 use super::decide;
 use super::event::Event;
@@ -337,6 +338,10 @@ impl Master {
         let pid = worker.process.pid().unwrap_or(0);
         let state = self.roster.slots.get(slot).map_or(SlotState::Empty, |s| s.state);
         let number = worker.number;
+        if state != SlotState::Draining || worker.overran {
+            let death = black_box::death(slot, worker, exit);
+            self.tell_emperor(&FromInstance::Died(death), &[]);
+        }
         if state == SlotState::Draining {
             tracing::info!("worker {number} buried (pid: {pid})");
         } else {

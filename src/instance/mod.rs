@@ -1,6 +1,7 @@
 //! One instance: the master of a vassal, which owns its sockets, its scoreboard and all its processes.
 
 mod bind;
+mod black_box;
 mod board;
 mod carry;
 mod children;

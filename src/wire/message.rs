@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::death::Death;
 use super::failure::Failure;
 use crate::config::address::Listen;
 use crate::config::diagnostic::Diagnostic;
@@ -115,6 +116,8 @@ pub enum FromInstance {
         /// What it got, in seconds.
         after_s: u64,
     },
+    /// A worker died that was not asked to finish.
+    Died(Death),
     /// The application could not be loaded; without `need-app` the instance goes on, and answers 500.
     AppFailed(Failure),
     /// The instance cannot start or go on, and will exit.

@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod channel;
+pub mod death;
 pub mod failure;
 pub mod inherited;
 pub mod message;

@@ -26,6 +26,7 @@ impl Turn<'_> {
         let Some(known) = vassal.lives_mut().find(|known| known.id == life) else { return };
         let exit = Exit { pid: known.pid.unwrap_or(0), at_epoch_ms, how: exit };
         known.reaped = true;
+        vassal.past.master_ended(exit.how);
         if !is_next {
             vassal.last_exit = Some(exit);
         }

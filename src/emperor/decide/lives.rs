@@ -6,7 +6,9 @@ use crate::emperor::event::{Effect, News};
 use crate::emperor::events::EventKind;
 use crate::emperor::fleet::{Ending, FileIdentity, OperationKind, State, Vassal};
 use crate::emperor::life::LifeId;
+use crate::trace::escaped;
 use crate::wire::PROTOCOL;
+use crate::wire::death::Death;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, InstanceState, OperationId, Outcome};
 
@@ -75,6 +77,7 @@ impl Turn<'_> {
             FromInstance::Began { operation, reason } => self.began(id, life, operation, reason),
             FromInstance::Event { message } => self.note(Some(id), EventKind::Said, clipped(message)),
             FromInstance::Late { after_s } => self.late(id, life, after_s),
+            FromInstance::Died(death) => self.worker_died(id, death),
             FromInstance::AppFailed(failure) => {
                 if let Some(vassal) = self.vassal(id).filter(|vassal| vassal.is_current(life)) {
                     vassal.last_failure = Some(bounded(failure));
@@ -82,6 +85,16 @@ impl Turn<'_> {
             }
             FromInstance::Failed(failure) => self.failed(id, life, bounded(failure)),
         }
+    }
+
+    fn worker_died(&mut self, id: &str, mut death: Death) {
+        let at_epoch_ms = self.epoch_ms();
+        let Some(vassal) = self.vassal(id) else { return };
+        death.how = clipped(death.how);
+        for last in &mut death.last {
+            last.request = clipped(escaped(&last.request));
+        }
+        vassal.past.worker_died(death, at_epoch_ms, &vassal.log);
     }
 
     fn hello(&mut self, id: &str, life: LifeId, protocol: u32, version: String) {

@@ -1,7 +1,7 @@
 //! One turn of deciding: the fleet, the time, the effects so far, and the small steps that all decisions are made of.
 
 use crate::emperor::event::Effect;
-use crate::emperor::events::{EventKind, Facts};
+use crate::emperor::events::{EventKind, EventOutcome, Facts};
 use crate::emperor::fleet::{Ending, Fleet, OPERATIONS, Operation, OperationKind, Vassal};
 use crate::emperor::life::{Life, LifeId};
 use crate::tick::Tick;
@@ -97,6 +97,7 @@ impl Turn<'_> {
             && let Some(vassal) = self.fleet.vassals.get_mut(vassal)
         {
             vassal.last_reload = Some(ended.clone());
+            vassal.past.reloaded(ended.ending.as_ref().map_or(EventOutcome::Done, Into::into));
         }
         self.report(&ended);
         if let Some(parent) = ended.parent {

@@ -1,0 +1,52 @@
+//! What a worker was doing when it died.
+
+use serde::{Deserialize, Serialize};
+
+/// How many requests of a dead worker are told.
+pub const REQUESTS: usize = 16;
+
+/// The death of a worker that was not asked to finish.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Death {
+    /// The worker's number.
+    pub worker: u32,
+    /// Its pid.
+    pub pid: u32,
+    /// Its generation.
+    pub generation: u64,
+    /// Why it died.
+    pub cause: Cause,
+    /// How: `exit status 1`, `signal 9`.
+    pub how: String,
+    /// When it was forked, seconds since the epoch.
+    pub born_epoch_s: u64,
+    /// Requests that it had answered.
+    pub requests: u64,
+    /// What it was doing; when it was idle, what it did last.
+    pub last: Vec<LastRequest>,
+}
+
+/// Why a worker died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// Its request ran too long.
+    Harakiri,
+    /// A signal that we did not send.
+    Signal,
+    /// It ended by itself.
+    Exit,
+}
+
+/// A request that a dead worker ran, or had run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastRequest {
+    /// The thread, from 0.
+    pub core: u32,
+    /// Whether it still ran.
+    pub running: bool,
+    /// When it began, seconds since the epoch.
+    pub started_epoch_s: u64,
+    /// Method and path without the query.
+    pub request: String,
+}
