@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what went wrong by panicking")]
 
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -130,4 +131,55 @@ fn what_is_broken_is_shown_with_its_place_and_reason() {
     assert!(page["last_failure"]["traceback"].as_str().unwrap().contains("not_there"), "{page}");
     let error = host.vassal("typo")["config_error"]["diagnostics"][0].clone();
     assert!(error["file"].as_str().unwrap().ends_with("/vassals/typo.ini"), "{error}");
+}
+
+/// An app that dies of what it is asked for.
+const MORTAL: &str = "\
+import os
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/die':
+        print('these are my last words', flush=True)
+        os.kill(os.getpid(), 9)
+    start_response('200 OK', [])
+    return [b'alive']
+";
+
+#[test]
+fn a_dead_worker_leaves_a_black_box_and_counts() {
+    let host = Host::start(&[("m.ini", "[uwsgi]\nhttp-socket = ROOT/m.sock\nwsgi-file = ROOT/mortal.py\n")]);
+    std::fs::write(host.path("mortal.py"), MORTAL).unwrap();
+    host.said(&["reload", "m", "--wait"], 0);
+    let ask = |socket: &str, path: &str| {
+        let mut stream = std::os::unix::net::UnixStream::connect(host.path(socket)).unwrap();
+        let _ = write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+    };
+    assert_eq!(ask("m.sock", "/"), "alive");
+    assert_eq!(ask("m.sock", "/die?secret=1"), "");
+    host.wait_for("the black box", |_| ask("api.sock", "/v1/black-boxes").contains("signal 9"));
+    let list: Value = serde_json::from_str(&ask("api.sock", "/v1/vassals/m.ini/black-boxes")).unwrap();
+    let found = &list["black_boxes"][0];
+    assert_eq!(
+        (&found["cause"], &found["worker"], &found["requests"]),
+        (&"signal".into(), &1.into(), &1.into())
+    );
+    assert_eq!(
+        (&found["last"][0]["request"], &found["last"][0]["running"]),
+        (&"GET /die".into(), &true.into())
+    );
+    assert!(found["log"].to_string().contains("these are my last words"), "{found}");
+    assert_eq!(ask("m.sock", "/"), "alive");
+    let metrics = ask("api.sock", "/metrics");
+    for line in [
+        "liege_exits_total{vassal=\"m.ini\",role=\"worker\",reason=\"signal\"} 1",
+        "liege_requests_total{vassal=\"m.ini\"} 2",
+        "liege_request_duration_seconds_count{vassal=\"m.ini\"} 2",
+        "liege_reloads_total{vassal=\"m.ini\",outcome=\"swapped\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    let queued = metrics.lines().find(|line| line.starts_with("liege_queue_seconds_total{")).unwrap();
+    assert!(queued.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap() > 0.0, "{queued}");
 }

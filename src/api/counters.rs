@@ -105,7 +105,7 @@ pub fn fingerprint(board: &Scoreboard, sum: u64) -> u64 {
 }
 
 /// The slots in use, as far as they are looked at.
-fn slots(board: &Scoreboard) -> impl Iterator<Item = Slot<'_>> {
+pub fn slots(board: &Scoreboard) -> impl Iterator<Item = Slot<'_>> {
     let limit = CORES_LIMIT / board.cores().max(1);
     board.iter().take(limit.max(1)).filter(|slot| slot.get(Field::WorkerId) != 0)
 }

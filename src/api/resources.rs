@@ -17,7 +17,7 @@ use super::{host, views};
 use crate::emperor::fleet::{Fleet, Vassal};
 
 /// Where a reader goes on from `/v1`.
-const LINKS: [&str; 9] = [
+const LINKS: [&str; 12] = [
     "/v1/snapshot",
     "/v1/host",
     "/v1/emperor",
@@ -25,8 +25,11 @@ const LINKS: [&str; 9] = [
     "/v1/stats",
     "/v1/requests",
     "/v1/sockets",
+    "/v1/black-boxes",
     "/v1/events",
     "/v1/operations",
+    "/metrics",
+    "/metrics/uwsgi",
 ];
 
 /// `GET /v1`.

@@ -5,17 +5,18 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Extension, Path, Query, Request, State};
 use axum::middleware;
 use axum::routing::{MethodRouter, get, post};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
 use super::ask::{Wait, plain, wait_of};
 use super::connection::Aside;
 use super::desk::Desk;
+use super::exposition::{Exposition, Form};
 use super::gate::{Parameters, guard};
 use super::guard::{Grant, Peer};
 use super::problem::Problem;
 use super::show::{self, Moment};
-use super::{events, logs, resources, snapshot};
+use super::{events, logs, metrics, resources, snapshot};
 use crate::emperor::Request as Wish;
 use crate::emperor::fleet::{Fleet, Vassal};
 use crate::trace::escaped;
@@ -32,6 +33,7 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/stats", of_fleet(show::stats))
         .route("/v1/requests", of_fleet(show::requests))
         .route("/v1/sockets", of_fleet(show::sockets))
+        .route("/v1/black-boxes", of_fleet(show::black_boxes))
         .route("/v1/operations", of_fleet(show::operations))
         .route("/v1/operations/{id}", get(resources::operation))
         .route("/v1/events", get(events::get))
@@ -40,6 +42,7 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/vassals/{name}/requests", of_vassal(show::requests_of))
         .route("/v1/vassals/{name}/sockets", of_vassal(show::sockets_of))
         .route("/v1/vassals/{name}/companions", of_vassal(show::companions))
+        .route("/v1/vassals/{name}/black-boxes", of_vassal(show::black_boxes_of))
         .route("/v1/vassals/{name}/logs", get(logs::get))
         .route("/v1/vassals/{name}/reload", act_on(|vassal| Wish::Reload { vassal }))
         .route("/v1/vassals/{name}/stop", act_on(|vassal| Wish::Stop { vassal }))
@@ -52,6 +55,8 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/upgrade", act(Wish::Upgrade))
         .route("/v1/rescan", act(Wish::Rescan))
         .route("/v1/clear-back-off", act(Wish::ClearBackOff { vassal: None }))
+        .route("/metrics", metrics_by(metrics::liege))
+        .route("/metrics/uwsgi", metrics_by(metrics::uwsgi))
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(desk.clone(), guard))
@@ -72,6 +77,15 @@ fn of_vassal<T: Serialize + 'static>(view: fn(&Vassal, &Fleet, &Moment<'_>) -> T
             resources::of_vassal(desk, grant, name, view)
         },
     )
+}
+
+fn metrics_by(write: fn(&mut Exposition, &Fleet, &Moment<'_>)) -> MethodRouter<Desk> {
+    get(move |State(desk): State<Desk>, headers: HeaderMap| async move {
+        let form = Form::accepted(&headers);
+        let mut out = Exposition::new(form);
+        write(&mut out, &desk.handle.fleet(), &desk.moment(Grant::Read));
+        ([(header::CONTENT_TYPE, form.media_type())], out.finish())
+    })
 }
 
 /// An action takes no parameters.

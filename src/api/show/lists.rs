@@ -1,6 +1,7 @@
 //! Lists of what belongs to vassals: workers, requests, sockets, companions; and single events and lines.
 
 use super::{Moment, rfc3339, socket};
+use crate::api::guard::Grant;
 use crate::api::{counters, host, views};
 use crate::emperor::events::FleetEvent;
 use crate::emperor::fleet::{Fleet, LogLine, Vassal};
@@ -61,6 +62,45 @@ pub fn companions(vassal: &Vassal, _fleet: &Fleet, _moment: &Moment<'_>) -> view
 #[must_use]
 pub fn operations(fleet: &Fleet, _moment: &Moment<'_>) -> views::OperationList {
     views::OperationList { operations: fleet.operations.iter().map(super::operation).collect() }
+}
+
+/// The black boxes of a vassal.
+#[must_use]
+pub fn black_boxes_of(vassal: &Vassal, _fleet: &Fleet, moment: &Moment<'_>) -> views::BlackBoxList {
+    views::BlackBoxList { black_boxes: boxes(vassal, moment).collect() }
+}
+
+/// All black boxes.
+#[must_use]
+pub fn black_boxes(fleet: &Fleet, moment: &Moment<'_>) -> views::BlackBoxList {
+    let all = fleet.vassals.values().flat_map(|vassal| boxes(vassal, moment));
+    views::BlackBoxList { black_boxes: all.collect() }
+}
+
+fn boxes<'a>(vassal: &'a Vassal, moment: &'a Moment<'_>) -> impl Iterator<Item = views::BlackBox> + 'a {
+    let may_operate = moment.grant >= Grant::Operate;
+    vassal.past.black_boxes.iter().map(move |found| {
+        let death = &found.death;
+        let last = death.last.iter().map(|last| views::LastRequest {
+            core: last.core,
+            running: last.running,
+            started: rfc3339(last.started_epoch_s.saturating_mul(1000)),
+            request: may_operate.then(|| last.request.clone()),
+        });
+        views::BlackBox {
+            vassal: vassal.id.clone(),
+            at: rfc3339(found.at_epoch_ms),
+            worker: death.worker,
+            pid: death.pid,
+            generation: death.generation,
+            cause: death.cause,
+            how: death.how.clone(),
+            since: rfc3339(death.born_epoch_s.saturating_mul(1000)),
+            requests: death.requests,
+            last: last.collect(),
+            log: may_operate.then(|| found.log.iter().map(log_line).collect()),
+        }
+    })
 }
 
 /// An event.

@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 pub use lists::{
-    companions, era, event, log_line, operations, requests, requests_of, sockets, sockets_of, workers,
+    black_boxes, black_boxes_of, companions, era, event, log_line, operations, requests, requests_of,
+    sockets, sockets_of, workers,
 };
 
 use super::guard::Grant;
@@ -228,6 +229,12 @@ const fn state(state: fleet::State) -> views::State {
         fleet::State::Broken => views::State::Broken,
         fleet::State::Stopped => views::State::Stopped,
     }
+}
+
+/// The word for how a vassal stands.
+#[must_use]
+pub fn state_word(vassal: &fleet::Vassal) -> String {
+    word(state(vassal.state))
 }
 
 /// The one sentence that an operator needs first.

@@ -1,11 +1,13 @@
 //! What the API tells, as plain data: written by the emperor, read by `liege status` and others.
 
+mod black_box;
 mod happening;
 mod host;
 mod operation;
 mod snapshot;
 mod worker;
 
+pub use black_box::{BlackBox, BlackBoxList, LastRequest};
 pub use happening::{Event, EventList, Gap, LogLine, LogPage};
 pub use host::{Companion, CompanionList, Host, SocketList, VassalSocket};
 pub use operation::{Operation, OperationList, Outcome};

@@ -1,0 +1,222 @@
+//! `/metrics/uwsgi`: the names that timonwong/uwsgi_exporter gives to uWSGI's statistics, for dashboards that know them.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+
+use super::seconds;
+use crate::api::counters;
+use crate::api::exposition::{Exposition, Kind};
+use crate::api::show::Moment;
+use crate::config::address::Protocol;
+use crate::emperor::fleet::{Fleet, Vassal};
+use crate::stats::scoreboard::{CoreField, Field, Slot};
+use crate::sys::socket;
+
+/// How many threads of each worker are shown.
+const CORES: usize = 64;
+
+/// A worker with the labels that name it.
+struct Place<'a> {
+    vassal: &'a Vassal,
+    slot: Slot<'a>,
+    id: String,
+    sizes: (u64, u64),
+}
+
+/// Writes them.
+pub fn uwsgi(out: &mut Exposition, fleet: &Fleet, moment: &Moment<'_>) {
+    out.family("uwsgi_up", Kind::Gauge, "Whether the uWSGI server is up.");
+    for vassal in fleet.vassals.values() {
+        out.sample(&[("stats_uri", &vassal.id)], u8::from(vassal.serves()));
+    }
+    let all: Vec<Place<'_>> = fleet.vassals.values().flat_map(|vassal| places(vassal, moment)).collect();
+    out.family("uwsgi_workers", Kind::Gauge, "Number of workers.");
+    for vassal in fleet.vassals.values() {
+        let count = all.iter().filter(|place| place.vassal.id == vassal.id).count();
+        out.sample(&[("stats_uri", &vassal.id)], count);
+    }
+    sockets(out, fleet);
+    workers(out, &all);
+    statuses(out, &all);
+    apps(out, &all);
+    cores(out, &all);
+}
+
+/// The worker that stands for each number: of two the one that accepts, of the newest generation.
+fn places<'a>(vassal: &'a Vassal, moment: &Moment<'_>) -> Vec<Place<'a>> {
+    let mut by_number: BTreeMap<u64, Slot<'a>> = BTreeMap::new();
+    let rank = |slot: Slot<'_>| (slot.get(Field::Accepting), slot.get(Field::Generation));
+    for slot in vassal.scoreboard.iter().flat_map(|board| counters::slots(board)) {
+        let number = slot.get(Field::WorkerId);
+        if by_number.get(&number).is_none_or(|other| rank(*other) < rank(slot)) {
+            by_number.insert(number, slot);
+        }
+    }
+    let place = |(number, slot): (u64, Slot<'a>)| {
+        let pid = u32::try_from(slot.get(Field::Pid)).ok().zip(vassal.pid());
+        let sizes = pid.map(|(pid, master)| moment.sizes.of(pid, master, moment.now)).unwrap_or_default();
+        Place { vassal, slot, id: number.to_string(), sizes }
+    };
+    by_number.into_iter().map(place).collect()
+}
+
+fn sockets(out: &mut Exposition, fleet: &Fleet) {
+    let queue = |vassal: &Vassal| {
+        let queues = vassal.listeners.iter().filter_map(|(_, listener)| socket::tcp_queue(listener.as_fd()));
+        queues.map(|(queue, _)| queue).max().unwrap_or_default()
+    };
+    out.family("uwsgi_listen_queue_length", Kind::Gauge, "Length of listen queue.");
+    for vassal in fleet.vassals.values() {
+        out.sample(&[("stats_uri", &vassal.id)], queue(vassal));
+    }
+    type Value = fn((u32, u32)) -> u32;
+    let families: [(&'static str, &str, Value); 2] = [
+        ("uwsgi_socket_queue_length", "Length of socket queue.", |queue| queue.0),
+        ("uwsgi_socket_max_queue_length", "Max length of socket queue.", |queue| queue.1),
+    ];
+    for (name, help, value) in families {
+        out.family(name, Kind::Gauge, help);
+        for vassal in fleet.vassals.values() {
+            for (listen, listener) in vassal.listeners.iter() {
+                let (address, proto) = (listen.address.to_string(), spoken(listen.protocol));
+                let labels = [("stats_uri", vassal.id.as_str()), ("name", &address), ("proto", proto)];
+                out.sample(&labels, value(socket::tcp_queue(listener.as_fd()).unwrap_or_default()));
+            }
+        }
+    }
+}
+
+fn workers(out: &mut Exposition, all: &[Place<'_>]) {
+    type Value = fn(&Place<'_>) -> f64;
+    let families: [(&'static str, Kind, &str, Value); 12] = [
+        ("uwsgi_worker_accepting", Kind::Gauge, "Is this worker accepting requests?", |p| {
+            p.get(Field::Accepting)
+        }),
+        ("uwsgi_worker_delta_requests", Kind::Gauge, "Number of delta requests", |p| p.get(Field::Requests)),
+        ("uwsgi_worker_rss_bytes", Kind::Gauge, "Worker RSS bytes.", |p| float(p.sizes.1)),
+        ("uwsgi_worker_vsz_bytes", Kind::Gauge, "Worker VSZ bytes.", |p| float(p.sizes.0)),
+        ("uwsgi_worker_running_time_seconds", Kind::Gauge, "Worker running time in seconds.", |p| {
+            seconds(p.slot.get(Field::RunningUs))
+        }),
+        (
+            "uwsgi_worker_last_spawn_time_seconds",
+            Kind::Gauge,
+            "Last spawn time in seconds since epoch.",
+            |p| p.get(Field::LastSpawnEpochS),
+        ),
+        (
+            "uwsgi_worker_average_response_time_seconds",
+            Kind::Gauge,
+            "Average response time in seconds.",
+            |p| seconds(p.slot.get(Field::AverageUs)),
+        ),
+        ("uwsgi_worker_requests", Kind::Counter, "Total number of requests.", |p| p.get(Field::Requests)),
+        ("uwsgi_worker_exceptions", Kind::Counter, "Total number of exceptions.", |p| {
+            p.get(Field::Exceptions)
+        }),
+        ("uwsgi_worker_harakiri_count", Kind::Counter, "Total number of harakiri count.", |p| {
+            p.get(Field::HarakiriCount)
+        }),
+        ("uwsgi_worker_respawn_count", Kind::Counter, "Total number of respawn count.", |p| {
+            p.get(Field::RespawnCount)
+        }),
+        ("uwsgi_worker_transmitted_bytes", Kind::Counter, "Worker transmitted bytes.", |p| {
+            p.get(Field::TxBytes)
+        }),
+    ];
+    for (name, kind, help, value) in families {
+        out.family(name, kind, help);
+        for place in all {
+            out.sample(&place.labels(), value(place));
+        }
+    }
+}
+
+fn statuses(out: &mut Exposition, all: &[Place<'_>]) {
+    for (name, help, is_busy) in
+        [("uwsgi_worker_busy", "Is core in busy?", true), ("uwsgi_worker_idle", "Is core in idle?", false)]
+    {
+        out.family(name, Kind::Gauge, help);
+        for place in all {
+            out.sample(&place.labels(), u8::from(place.slot.is_busy() == is_busy));
+        }
+    }
+}
+
+fn apps(out: &mut Exposition, all: &[Place<'_>]) {
+    out.family("uwsgi_worker_apps", Kind::Gauge, "Number of apps.");
+    for place in all {
+        out.sample(&place.labels(), 1);
+    }
+    type Value = fn(&Place<'_>) -> f64;
+    let families: [(&'static str, Kind, &str, Value); 3] = [
+        ("uwsgi_worker_app_startup_time_seconds", Kind::Gauge, "How long this app took to start.", |p| {
+            p.get(Field::StartupMs) / 1000.0
+        }),
+        ("uwsgi_worker_app_requests", Kind::Counter, "Total number of requests.", |p| p.get(Field::Requests)),
+        ("uwsgi_worker_app_exceptions", Kind::Counter, "Total number of exceptions.", |p| {
+            p.get(Field::Exceptions)
+        }),
+    ];
+    for (name, kind, help, value) in families {
+        out.family(name, kind, help);
+        for place in all {
+            let [uri, worker] = place.labels();
+            out.sample(&[uri, worker, ("app_id", "0"), ("mountpoint", ""), ("chdir", "")], value(place));
+        }
+    }
+}
+
+fn cores(out: &mut Exposition, all: &[Place<'_>]) {
+    let families: [(&'static str, Kind, &str, CoreField); 4] = [
+        ("uwsgi_worker_core_busy", Kind::Gauge, "Is core busy", CoreField::InRequest),
+        ("uwsgi_worker_core_requests", Kind::Counter, "Total number of requests.", CoreField::Requests),
+        (
+            "uwsgi_worker_core_write_errors",
+            Kind::Counter,
+            "Total number of write errors.",
+            CoreField::WriteErrors,
+        ),
+        (
+            "uwsgi_worker_core_read_errors",
+            Kind::Counter,
+            "Total number of read errors.",
+            CoreField::ReadErrors,
+        ),
+    ];
+    for (name, kind, help, field) in families {
+        out.family(name, kind, help);
+        for place in all {
+            for (number, core) in place.slot.iter_cores().take(CORES).enumerate() {
+                let [uri, worker] = place.labels();
+                out.sample(&[uri, worker, ("core_id", &number.to_string())], core.get(field));
+            }
+        }
+    }
+}
+
+/// As uWSGI calls it.
+const fn spoken(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Uwsgi => "uwsgi",
+        Protocol::Http | Protocol::Router => "http",
+    }
+}
+
+impl Place<'_> {
+    fn get(&self, field: Field) -> f64 {
+        float(self.slot.get(field))
+    }
+
+    fn labels(&self) -> [(&str, &str); 2] {
+        [("stats_uri", &self.vassal.id), ("worker_id", &self.id)]
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counters beyond 2^53 lose their last digits, as in every exporter"
+)]
+fn float(number: u64) -> f64 {
+    number as f64
+}

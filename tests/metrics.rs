@@ -1,0 +1,110 @@
+//! The metrics as a scraper reads them: every line obeys the format, no series comes twice, histograms add up.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what went wrong by panicking"
+)]
+
+#[path = "door/api.rs"]
+mod api;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use api::{Api, converse};
+
+/// The samples by series, once everything about the text has been found right.
+fn read(text: &str, open: bool) -> BTreeMap<String, f64> {
+    let mut samples = BTreeMap::new();
+    let mut families = BTreeSet::new();
+    let (mut family, mut kind) = ("", "");
+    for line in text.lines() {
+        if let Some(comment) = line.strip_prefix("# ") {
+            let mut words = comment.splitn(3, ' ');
+            match (words.next().unwrap(), words.next(), words.next()) {
+                ("TYPE", Some(name), Some(word)) => {
+                    assert!(families.insert(name), "{name} twice");
+                    (family, kind) = (name, word);
+                }
+                ("HELP" | "UNIT", Some(name), Some(_)) => assert_eq!(name, family),
+                ("EOF", None, None) => assert!(open && text.ends_with("# EOF\n")),
+                other => panic!("{other:?}"),
+            }
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let name = series.split('{').next().unwrap();
+        let suffix = name.strip_prefix(family).unwrap_or_else(|| panic!("{name} in {family}"));
+        match kind {
+            "counter" => assert_eq!(suffix, if open { "_total" } else { "" }, "{line}"),
+            "gauge" => assert_eq!(suffix, "", "{line}"),
+            "histogram" => assert!(["_bucket", "_sum", "_count"].contains(&suffix), "{line}"),
+            other => panic!("{other}"),
+        }
+        assert!(open || kind != "counter" || name.ends_with("_total"), "{line}");
+        if let Some(labels) = series.strip_prefix(name).filter(|labels| !labels.is_empty()) {
+            let inner = labels.strip_prefix('{').and_then(|l| l.strip_suffix('}')).unwrap();
+            assert!(inner.split("\",").all(|label| label.contains("=\"")), "{line}");
+        }
+        assert!(samples.insert(series.to_owned(), value.parse().unwrap()).is_none(), "{series} twice");
+    }
+    samples
+}
+
+fn scrape(api: &Api, path: &str, accept: &str) -> (String, String) {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\naccept: {accept}\r\n\r\n");
+    let answer = converse(api.unix(), request.as_bytes());
+    assert_eq!(answer.status, 200);
+    (answer.head, answer.body)
+}
+
+#[test]
+fn both_formats_tell_the_same() {
+    let api = Api::start();
+    for path in ["/metrics", "/metrics/uwsgi"] {
+        let (head, body) = scrape(&api, path, "application/openmetrics-text;version=1.0.0,*/*;q=0.1");
+        assert!(head.contains("application/openmetrics-text; version=1.0.0"), "{head}");
+        let open = read(&body, true);
+        let (head, body) = scrape(&api, path, "*/*");
+        assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+        let text = read(&body, false);
+        assert_eq!(open.keys().collect::<Vec<_>>(), text.keys().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn the_numbers_are_those_of_the_fleet() {
+    let api = Api::start();
+    let board = api.handle.fleet().vassals["a b%.ini"].scoreboard.clone().unwrap();
+    board.slot(0).unwrap().classify(4_000);
+    board.slot(0).unwrap().classify(60_000_000);
+    let samples = read(&scrape(&api, "/metrics", "*/*").1, false);
+    for (series, value) in [
+        ("liege_vassals{state=\"up\"}", 1.0),
+        ("liege_vassals{state=\"broken\"}", 0.0),
+        ("liege_vassal_up{vassal=\"a b%.ini\"}", 1.0),
+        ("liege_vassal_state{vassal=\"a b%.ini\",state=\"up\"}", 1.0),
+        ("liege_requests_total{vassal=\"a b%.ini\"}", 41.0),
+        ("liege_workers_busy{vassal=\"a b%.ini\"}", 1.0),
+        ("liege_request_duration_seconds_bucket{vassal=\"a b%.ini\",le=\"0.0025\"}", 0.0),
+        ("liege_request_duration_seconds_bucket{vassal=\"a b%.ini\",le=\"0.005\"}", 1.0),
+        ("liege_request_duration_seconds_bucket{vassal=\"a b%.ini\",le=\"10\"}", 1.0),
+        ("liege_request_duration_seconds_bucket{vassal=\"a b%.ini\",le=\"+Inf\"}", 41.0),
+        ("liege_reloads_total{vassal=\"a b%.ini\",outcome=\"rolled-back\"}", 0.0),
+        ("liege_exits_total{vassal=\"a b%.ini\",role=\"worker\",reason=\"harakiri\"}", 0.0),
+        ("liege_files_not_started", 1.0),
+    ] {
+        assert_eq!(samples.get(series), Some(&value), "{series}");
+    }
+    let samples = read(&scrape(&api, "/metrics/uwsgi", "*/*").1, false);
+    for (series, value) in [
+        ("uwsgi_worker_requests_total{stats_uri=\"a b%.ini\",worker_id=\"1\"}", 41.0),
+        ("uwsgi_worker_busy{stats_uri=\"a b%.ini\",worker_id=\"1\"}", 1.0),
+        ("uwsgi_worker_core_busy{stats_uri=\"a b%.ini\",worker_id=\"1\",core_id=\"0\"}", 1.0),
+        ("uwsgi_workers{stats_uri=\"a b%.ini\"}", 1.0),
+    ] {
+        assert_eq!(samples.get(series), Some(&value), "{series}");
+    }
+    assert!(!samples.keys().any(|series| series.contains("/path")), "no request shows in a metric");
+}
