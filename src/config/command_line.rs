@@ -292,7 +292,7 @@ mod tests {
             ("--include base.ini", "include=base.ini vacuum=true"),
             ("-- app.ini", "processes=4 module=-app"),
             ("[x] --master", "master=true"),
-            ("--for 1 --socket=:303%(_) --endfor", "for=1 socket=:3031 endfor="),
+            ("--for 1 --socket=:303%(_) --endfor", "for=1 socket=:3031 endfor=true"),
         ] {
             assert_eq!(said(arguments), pairs(expected), "{arguments}");
         }

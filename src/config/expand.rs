@@ -1,5 +1,6 @@
 //! The three passes over all entries: `$(ENVIRONMENT)`, then `@(file)`, then `%(placeholder)`.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -12,6 +13,8 @@ use super::text::reveal;
 
 /// How many placeholders may stand for each other in a row.
 pub(super) const DEPTH_MAX: usize = 64;
+/// How deep one placeholder's name is made of others.
+const NESTED_MAX: usize = 8;
 /// How many bytes all expanded values may have together.
 pub(super) const TOTAL_MAX: usize = 16 * 1024 * 1024;
 
@@ -178,7 +181,7 @@ impl<'a> Placeholders<'a> {
                 }
                 self.set(index, State::Busy);
                 self.chain.push(index);
-                let value = self.replace(value, index);
+                let value = self.replace(value, index, 0);
                 self.chain.pop();
                 Some(value)
             }
@@ -188,7 +191,7 @@ impl<'a> Placeholders<'a> {
         value
     }
 
-    fn replace(&mut self, value: &str, index: usize) -> String {
+    fn replace(&mut self, value: &str, index: usize, nested: usize) -> String {
         let mut replaced = String::with_capacity(value.len());
         let mut rest = value;
         while let Some((before, after)) = rest.split_once("%(") {
@@ -199,11 +202,15 @@ impl<'a> Placeholders<'a> {
                 break;
             };
             rest = behind;
-            match self.inside(inside) {
+            let inside = match inside.contains("%(") && nested < NESTED_MAX {
+                true => Cow::Owned(self.replace(inside, index, nested.saturating_add(1))),
+                false => Cow::Borrowed(inside),
+            };
+            match self.inside(&inside) {
                 Some(value) => replaced.push_str(&value),
                 None => {
                     replaced.push_str("%(");
-                    replaced.push_str(inside);
+                    replaced.push_str(&inside);
                     replaced.push(')');
                 }
             }

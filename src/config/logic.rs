@@ -65,6 +65,7 @@ pub(super) enum Condition {
     Directory,
     Reload,
     Hostname,
+    HostnameMatch,
     Plugin,
 }
 
@@ -92,6 +93,7 @@ impl Word {
                     "dir" | "directory" => Condition::Directory,
                     "reload" => Condition::Reload,
                     "hostname" => Condition::Hostname,
+                    "hostname-match" => Condition::HostnameMatch,
                     "plugin" => Condition::Plugin,
                     _ => return None,
                 };
@@ -164,7 +166,7 @@ mod tests {
             ("ifenv", Some(Word::If(Condition::Env, false))),
             ("if-not-dir", Some(Word::If(Condition::Directory, true))),
             ("ifdir", Some(Word::If(Condition::Directory, false))),
-            ("if-hostname-match", None),
+            ("if-not-hostname-match", Some(Word::If(Condition::HostnameMatch, true))),
             ("for-glob", Some(Word::Loop(Loop::Glob))),
             ("endfor", Some(Word::End)),
             ("else", Some(Word::Else)),

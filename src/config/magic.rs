@@ -120,7 +120,8 @@ impl FileNames {
             'c' => self.directory().trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned(),
             'x' => self.section.clone(),
             'i' => self.inode.map(|inode| inode.to_string()).unwrap_or_default(),
-            'j' => format!("{:08X}", djb33x(&self.path)),
+            // The bytes of the number as they lie in the memory of a PC.
+            'j' => format!("{:08X}", djb33x(&self.path).swap_bytes()),
             _ => String::new(),
         }
     }
@@ -157,6 +158,7 @@ mod tests {
             ("%o %p %s", "../apps/my.app.ini /srv/apps/my.app.ini my.app.ini", 0),
             ("%dx %n %e %c %x %i", "/srv/apps/x my.app ini apps web 17", 0),
             ("%0/%1/%2", "srv/apps/", 0),
+            ("%j", "940C243D", 0),
             ("%P %N %D", "/etc/first.ini first /etc/", 0),
             ("%k %h %v %t %T %u", "2 host /run 3 3000001 7", 0),
             ("%%Y %(name) %[", "%Y %(name) \u{1b}", 0),

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use regex_lite::Regex;
+
 use super::Assembly;
 use crate::config::diagnostic::Severity;
 use crate::config::expand;
@@ -19,7 +21,7 @@ impl Assembly<'_> {
         let mut otherwise = Vec::new();
         for context in self.logic.contexts().to_vec() {
             let argument = reveal(&expand::environment(&logic::fill(text, &context), self.around));
-            let (is_so, subject) = self.check(condition, &argument);
+            let (is_so, subject) = self.check(key, condition, &argument, origin);
             let context = subject.map_or(context, |subject| Some(tame(&subject)));
             if is_so == negated { otherwise.push(context) } else { holds.push(context) }
         }
@@ -27,7 +29,13 @@ impl Assembly<'_> {
     }
 
     /// Whether a condition holds, and what `%(_)` is in its block.
-    fn check(&self, condition: Condition, argument: &str) -> (bool, Option<String>) {
+    fn check(
+        &mut self,
+        key: &str,
+        condition: Condition,
+        argument: &str,
+        origin: &Origin,
+    ) -> (bool, Option<String>) {
         let (name, wanted) =
             argument.split_once('=').map_or((argument, None), |(name, value)| (name, Some(value)));
         let path = || Some(argument.to_owned());
@@ -47,7 +55,23 @@ impl Assembly<'_> {
             Condition::Directory => (kind() == Some(Kind::Directory), path()),
             Condition::Reload => (self.facts.reloaded, None),
             Condition::Hostname => (self.facts.hostname == argument, path()),
+            Condition::HostnameMatch => match Regex::new(argument) {
+                Ok(pattern) => (pattern.is_match(&self.facts.hostname), path()),
+                Err(error) => {
+                    let message = format!("`{argument}` is not a regular expression: {error}");
+                    self.report(Severity::Error, origin, Some(key), &message, None);
+                    (false, path())
+                }
+            },
             Condition::Plugin => (table::is_built_in(argument), path()),
+        }
+    }
+
+    /// A path as glob(3) marks it: a directory with a slash at its end.
+    fn marked(&self, path: String) -> String {
+        match self.around.kind(Path::new(&path)) {
+            Some(Kind::Directory) if !path.ends_with('/') => path + "/",
+            _ => path,
         }
     }
 
@@ -66,9 +90,11 @@ impl Assembly<'_> {
                 Loop::Glob => {
                     let matches = self.around.matches(&argument);
                     if matches.is_empty() {
-                        items.push(Some(argument));
+                        items.push(Some(tame(&argument)));
                     } else {
-                        items.extend(matches.into_iter().take(room).map(|path| Some(tame(&path))));
+                        items.extend(
+                            matches.into_iter().take(room).map(|path| Some(tame(&self.marked(path)))),
+                        );
                     }
                 }
                 Loop::Lines => match self.read_bytes(&argument) {

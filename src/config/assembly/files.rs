@@ -65,7 +65,11 @@ impl Assembly<'_> {
         if !self.read_file(&file, format, section, manner, origin) && self.diagnostics.len() == before {
             let section = if section.is_empty() { "uwsgi" } else { section };
             let message = format!("can't find {} in configuration file {file}", format.call(section));
-            self.report(Severity::Warning, origin, Some(option), &message, None);
+            let severity = match format {
+                Format::Ini | Format::Yaml => Severity::Warning,
+                Format::Json | Format::Xml => Severity::Error,
+            };
+            self.report(severity, origin, Some(option), &message, None);
         }
     }
 

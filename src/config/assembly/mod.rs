@@ -52,6 +52,10 @@ pub(in crate::config) struct Assembly<'a> {
     bytes_read: usize,
     bytes_held: usize,
     role: Role,
+    /// What `blacklist` forbids here.
+    forbidden: Vec<String>,
+    /// What `whitelist` allows here; `None`: all.
+    allowed: Option<Vec<String>>,
     /// A limit was passed: nothing more is taken.
     full: bool,
 }
@@ -74,6 +78,8 @@ impl<'a> Assembly<'a> {
             bytes_read: 0,
             bytes_held: 0,
             role: Role::Ordinary,
+            forbidden: Vec::new(),
+            allowed: None,
             full: false,
         }
     }
@@ -106,18 +112,18 @@ impl<'a> Assembly<'a> {
         match Word::of(key) {
             Some(Word::End) => {
                 self.logic.close();
-                self.note_word(key, text, origin);
+                self.note_word(key, value, origin);
             }
             Some(Word::Else) => match self.logic.turn() {
-                Ok(()) => self.note_word(key, text, origin),
+                Ok(()) => self.note_word(key, value, origin),
                 Err(why) => self.report(Severity::Error, origin, Some(key), why, None),
             },
             Some(Word::If(condition, negated)) => {
-                self.note_word(key, text, origin);
+                self.note_word(key, value, origin);
                 self.branch(key, text, (condition, negated), origin);
             }
             Some(Word::Loop(kind)) => {
-                self.note_word(key, text, origin);
+                self.note_word(key, value, origin);
                 self.repeat(key, text, kind, origin);
             }
             None => {
@@ -179,16 +185,30 @@ impl<'a> Assembly<'a> {
     }
 
     /// A word of logic is an entry too, where the block around it counts.
-    fn note_word(&mut self, key: &str, value: &str, origin: &Origin) {
+    fn note_word(&mut self, key: &str, value: Option<&str>, origin: &Origin) {
         for context in self.logic.contexts().to_vec() {
-            self.push(key, Some(logic::fill(value, &context)), origin, Role::Acted);
+            let value = value.map(|value| logic::fill(value, &context));
+            self.push(key, value, origin, Role::Acted);
         }
     }
 
     /// Takes an entry that counts, and lets it act if it acts at once.
     fn take(&mut self, key: &str, value: Option<String>, origin: &Origin) {
         let text = value.clone().unwrap_or_default();
+        if !self.is_allowed(key, origin) {
+            return;
+        }
         match key {
+            "blacklist" | "whitelist" | "end-blacklist" | "end-whitelist" => {
+                let names = text.split(' ').map(str::to_owned).collect();
+                match key {
+                    "blacklist" => self.forbidden = names,
+                    "whitelist" => self.allowed = Some(names),
+                    "end-blacklist" => self.forbidden = Vec::new(),
+                    _ => self.allowed = None,
+                }
+                self.push(key, value, origin, Role::Acted);
+            }
             "ini" | "include" | "json" | "js" | "yaml" | "yml" | "xml" | "xmlconfig" | "config" => {
                 let manner = match key {
                     "include" => Manner::Include,
@@ -224,6 +244,20 @@ impl<'a> Assembly<'a> {
             }
             _ => self.push(key, value, origin, self.role),
         }
+    }
+
+    /// Whether neither list is against an entry; what is forbidden is reported.
+    fn is_allowed(&mut self, key: &str, origin: &Origin) -> bool {
+        let names = |list: &[String]| list.iter().any(|name| name.eq_ignore_ascii_case(key));
+        let by = match &self.allowed {
+            _ if names(&self.forbidden) => "blacklist",
+            // In uWSGI the list must name its own end, or nothing can follow.
+            Some(allowed) if !names(allowed) && key != "end-whitelist" => "whitelist",
+            _ => return true,
+        };
+        let message = format!("forbidden option \"{key}\" (by {by})");
+        self.report(Severity::Error, origin, Some(key), &message, None);
+        false
     }
 
     fn define(&mut self, word: &str, text: &str, origin: &Origin) {

@@ -85,4 +85,6 @@ pub(super) fn option_of(variable: &str) -> String {
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod language;
+#[cfg(test)]
 mod tests;

@@ -10,13 +10,13 @@ use crate::config::emperor::Source;
 use crate::config::instance::AppSource;
 use crate::config::table::{self, By, Standing};
 
-const BASE: &str = "[uwsgi]\nhttp-socket = :8080\nmodule = app\n";
+pub(super) const BASE: &str = "[uwsgi]\nhttp-socket = :8080\nmodule = app\n";
 
 pub(super) fn load(lines: &str, world: &Imagined) -> Loaded<InstanceSpec> {
     vassal("/srv/app.ini", format!("{BASE}{lines}\n").as_bytes(), world)
 }
 
-fn told(loaded: &Loaded<InstanceSpec>) -> Vec<String> {
+pub(super) fn told(loaded: &Loaded<InstanceSpec>) -> Vec<String> {
     loaded.diagnostics.iter().map(ToString::to_string).collect()
 }
 
@@ -120,6 +120,12 @@ fn mistakes_are_told_with_their_line() {
         ("set = x", "invalid placeholder/--set value `x`"),
         ("a = @(/gone)", "open(\"/gone\"): "),
         ("else", "app.ini:4: error: else: no block is open here"),
+        ("blacklist = uid gid\nuid = x", "app.ini:5: error: uid: forbidden option \"uid\" (by blacklist)"),
+        ("whitelist = a b\nb = 1\nUID = x", "app.ini:6: error: UID: forbidden option \"UID\" (by whitelist)"),
+        (
+            "if-hostname-match = (\nendif",
+            "app.ini:4: error: if-hostname-match: `(` is not a regular expression",
+        ),
         ("need-plugin = sentry", "unable to load plugin \"sentry\""),
         ("include = x.toml", "unable to load configuration from x.toml"),
         ("yaml = x.yml", "app.ini:4: error: realpath() of x.yml failed"),
@@ -196,137 +202,6 @@ fn all_mistakes_are_told_at_once() {
     let loaded = load("chmod-socket = 9\nuid = 0\nsocket = x:y\nstatic-map = a=b", &Imagined::new(&[]));
     let lines: Vec<_> = loaded.errors().filter_map(|error| error.line).collect();
     assert_eq!(lines, [4, 5, 6, 7]);
-}
-
-#[test]
-fn a_file_without_the_section_is_refused() {
-    for bytes in [&b""[..], b"\xff\xfe", b"[other]\na = b\n", b"processes = 4\n"] {
-        let loaded = vassal("/srv/app.ini", bytes, &Imagined::new(&[]));
-        assert!(told(&loaded).iter().any(|line| line.contains("has no section [uwsgi]")), "{bytes:?}");
-    }
-}
-
-#[test]
-fn a_binary_file_is_refused_in_one_line() {
-    let loaded = vassal("/srv/app.ini", b"\x89PNG %a\n\x00\xff%z\n", &Imagined::new(&[]));
-    assert_eq!(told(&loaded), ["/srv/app.ini:2: error: this is no text in UTF-8: there is a NUL byte in it"],);
-}
-
-#[test]
-fn logic_includes_and_expansion_meet() {
-    const LOADING: [&str; 11] =
-        ["ini", "inherit", "include", "set", "json", "js", "yaml", "yml", "xml", "xmlconfig", "config"];
-    let rows = [
-        ("if-env = A\nx = %(_)\nelse\nx = no\nendif", "x=1"),
-        ("if-env = B\nx = yes\nelse\nx = no\nendif", "x=no"),
-        ("if-env = A=2\nx = yes\nendif\ny = 3", "y=3"),
-        ("if-not-env = B\nx = yes\nend", "x=yes"),
-        ("for = a b\nk1 = %(_)\nk2 = %(_)\nendfor", "k1=a k1=b k2=a k2=b"),
-        ("for-times = 2\nk = %(_)\nend-for", "k=1 k=2"),
-        ("for = a b\nif-file = /srv/%(_).ini\nk = %(_)\nendif\nl = %(_)\nendfor", "k=/srv/a.ini l=a l=b"),
-        ("for-glob = /srv/*.ini\nk = %(_)\nend", "k=/srv/a.ini"),
-        ("for-glob = /no/*\nk = %(_)\nend", "k=/no/*"),
-        ("for-readline = lines\nk = %(_)\nend", "k=one k=two"),
-        ("if-opt = module=app\nx = 1\nendif", "x=1"),
-        ("if-dir = /srv\nx = %(_)\nend", "x=/srv"),
-        ("if-exists = $(HERE)/a.ini\nx = %(_)\nend", "x=/srv/a.ini"),
-        ("if-hostname = host\nx = 1\nend\nif-reload\ny = 1\nend", "x=1"),
-        ("if-plugin = python3\nx = 1\nend\nif-plugin = php\ny = 1\nend", "x=1"),
-        ("ini = a.ini", "in=a z=a"),
-        ("json = a.json", "in=a z=a l=1 l=2"),
-        ("js = a.json:web", "w=a.json"),
-        ("config = a.json:web", "w=a.json"),
-        ("include = a.json", "in=a z=a l=1 l=2"),
-        ("inherit = a.json", "in=a z=%(in) l=1 l=2"),
-        ("yaml = a.yml\nyml = :web", "in=a z=a l=1 l=2 w=1"),
-        ("xml = a.xml", "in=a w=1 z=a l=1 l=2"),
-        ("xmlconfig = a.xml:web", "in=a w=1 z=a l=1 l=2"),
-        ("for = 1 2\njson = a.json:web\nend", "w=a.json w=a.json"),
-        ("ini = :base\n[base]\nb = 1", "b=1"),
-        ("ini = /srv/app.ini:base\n[base]\nb = 1", "b=1"),
-        ("ini = %p:base\n[base]\nb = %x%o", "b=base/srv/app.ini"),
-        ("for = 1 2\nini = a.ini\nend", "in=a z=a in=a z=a"),
-        ("inherit = a.ini\nx = 1", "x=1 in=a z=%(in)"),
-        ("x = $(A)$(NONE)", "x=1$(NONE)"),
-        ("x = $(NONE:-d)$(A:-d)$(NONE-e)", "x=d1e"),
-        ("x = @(lines)", "x=one\ntwo"),
-        ("w1 = %(w2)\nw2 = %(w3)\nw3 = end", "w1=end w2=end w3=end"),
-        ("x = 1\nx = 2\ny = %(x)", "x=1 x=2 y=1"),
-        ("x = %(nope)%(also nope)", "x=%(nope)"),
-        ("set = x=%(A)\nA = v", "x=v A=v"),
-        ("x = %%(y)", "x=%(y)"),
-    ];
-    for (lines, expected) in rows {
-        let world = Imagined::new(&[
-            ("/srv/a.ini", "[uwsgi]\nin = %n\nz = %(in)\n"),
-            ("/srv/lines", "one\ntwo\n"),
-            ("/srv/a.json", r#"{"uwsgi": {"in": "%n", "z": "%(in)", "l": [1, 2]}, "web": {"w": "%s"}}"#),
-            ("/srv/a.yml", "uwsgi:\n  in: %n\n  z: %(in)\n  l: [1, 2]\nweb:\n  w: 1\n"),
-            ("/srv/a.xml", "<uwsgi><in>%n</in><w id='web'>1</w><z>%(in)</z><l>1</l><l>2</l></uwsgi>"),
-        ]);
-        let world = world.with("A", "1").with("HERE", "/srv");
-        let mut assembly = Assembly::new(&world);
-        let file = format!("[uwsgi]\nmodule = app\n{lines}");
-        assembly.vassal("/srv/app.ini", file.as_bytes());
-        let raw = assembly.finish();
-        let acted = |key: &str| crate::config::logic::Word::of(key).is_some();
-        let said: Vec<_> = raw
-            .said()
-            .into_iter()
-            .skip(2)
-            .filter(|(key, _)| !acted(key) && !LOADING.contains(&key.as_str()))
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect();
-        assert_eq!(said.join(" "), expected, "{lines}: {:?}", raw.diagnostics);
-    }
-}
-
-#[test]
-fn a_vassals_name_is_data() {
-    let files = [
-        ("ini", format!("{BASE}logto = /log/%s\n")),
-        ("json", r#"{"uwsgi": {"http-socket": ":8080", "module": "app", "logto": "/log/%s"}}"#.to_owned()),
-        ("yaml", "uwsgi:\n  http-socket: :8080\n  module: app\n  logto: /log/%s\n".to_owned()),
-        (
-            "xml",
-            "<uwsgi><http-socket>:8080</http-socket><module>app</module><logto>/log/%s</logto></uwsgi>"
-                .to_owned(),
-        ),
-    ];
-    for stem in [
-        "$(HOME)",
-        "@(passwd)",
-        "%(module)",
-        "a\nuid = root",
-        "a\n  uid: root\n  b: ",
-        "\",\"uid\":\"root",
-        "</logto><uid>root</uid><b>",
-        "&lt; # x",
-        "a: b",
-        "100%",
-        "-x y;z#",
-        "'\\",
-    ] {
-        for (extension, text) in &files {
-            let name = format!("{stem}.{extension}");
-            let path = format!("/srv/{name}");
-            let world = Imagined::new(&[("/srv/passwd", "root")]).with("HOME", "/root");
-            let loaded = vassal(&path, text.as_bytes(), &world);
-            let spec = loaded.spec.unwrap_or_else(|| panic!("{path}: {:?}", loaded.diagnostics));
-            if !name.contains('/') {
-                assert_eq!(spec.log.logto, Some(PathBuf::from(format!("/log/{name}"))));
-                assert_eq!(spec.name, name);
-            }
-            assert_eq!(spec.identity.uid, None);
-        }
-    }
-}
-
-#[test]
-fn a_vassal_takes_only_what_is_meant_for_it_from_the_environment() {
-    let world = Imagined::new(&[]).with("UWSGI_EMPEROR", "/etc").with("UWSGI_VASSAL_THREADS", "3");
-    let spec = load("", &world).spec.unwrap();
-    assert_eq!((spec.workers.threads, spec.emperor.len()), (3, 0));
 }
 
 #[test]

@@ -171,8 +171,6 @@ pub(super) static ROWS: &[Row] = &[
     row(&["flock", "flock-wait", "flock2", "flock-wait2"], Path, "the emperor starts each vassal once"),
     row(&["safe-pidfile2"], Path, "use `safe-pidfile` or `pidfile2`"),
     row(&["daemonize2"], Path, "use `daemonize`"),
-    row(&["blacklist", "whitelist"], Text, "options of a file cannot be limited"),
-    row(&["end-blacklist", "end-whitelist"], Flag, "options of a file cannot be limited"),
     // Request routing.
     row(
         &[
@@ -231,11 +229,6 @@ pub(super) static ROWS: &[Row] = &[
         ],
         FreeText,
         ROUTES,
-    ),
-    row(
-        &["if-hostname-match", "if-not-hostname-match"],
-        Text,
-        "use `if-hostname`, or name a variable with `if-env`",
     ),
     // The emperor.
     row(&["vassal-set", "vassals-set"], Pair, COMMON),
