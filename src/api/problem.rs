@@ -102,7 +102,7 @@ impl IntoResponse for Box<Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::diagnostic::{Diagnostic, Severity};
+    use crate::config::diagnostic::{Cause, Diagnostic, Severity};
 
     #[test]
     fn a_problem_names_the_place_to_mend() {
@@ -114,6 +114,7 @@ mod tests {
                 option: Some("procesess".into()),
                 message: "unknown option".into(),
                 suggestion: Some("did you mean processes?".into()),
+                cause: Cause::default(),
             }],
             ..Failure::new("configuration").with_traceback("Traceback …")
         };

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::Read;
 use std::path::Path;
 
+use super::paper::{self, Paper, Tone};
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::sys::file;
 use crate::trace::escaped;
@@ -11,6 +12,8 @@ use crate::wire::failure::Failure;
 
 /// How much of a file is read to show one of its lines.
 const SOURCE_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
+/// How many characters of a line are shown.
+const SHOWN_MAX: usize = 72;
 
 /// A failure with its places, traceback and advice, each line after `indent`.
 #[must_use]
@@ -32,28 +35,68 @@ pub fn lines(failure: &Failure, indent: &str) -> String {
     out
 }
 
-/// A diagnostic: `file:line: error: option: message`, the line if it can be read, and what to write instead.
+/// A diagnostic: `file:line: error: option: message`, the line with a mark below what is meant if it can be read, and
+/// what to write instead.
 #[must_use]
 pub fn diagnostic(diagnostic: &Diagnostic, indent: &str) -> String {
+    on_paper(diagnostic, indent, Paper { width: None, colour: false })
+}
+
+/// The same, wrapped and coloured as the paper allows.
+#[must_use]
+pub fn on_paper(diagnostic: &Diagnostic, indent: &str, paper: Paper) -> String {
     let place = match diagnostic.line {
         Some(line) => format!("{}:{line}", diagnostic.file),
         None => diagnostic.file.clone(),
     };
-    let severity = match diagnostic.severity {
-        Severity::Warning => "warning",
-        Severity::Error => "error",
+    let (severity, tone) = match diagnostic.severity {
+        Severity::Warning => ("warning", Tone::Passing),
+        Severity::Error => ("error", Tone::Bad),
     };
     let option = diagnostic.option.as_ref().map(|option| format!("{option}: ")).unwrap_or_default();
-    let text = format!("{place}: {severity}: {option}{}", diagnostic.message);
-    let mut out = format!("{indent}{}\n", escaped(&text));
+    let text = escaped(&format!("{place}: {severity}: {option}{}", diagnostic.message));
+    let first = paper::wrapped(&text, &format!("{indent}    "), indent, paper.width);
+    let label = format!(" {severity}:");
+    let mut out = format!("{}\n", first.replacen(&label, &paper.tone(tone, &label), 1));
     let source = diagnostic.line.and_then(|line| source_line(Path::new(&diagnostic.file), line));
     if let (Some(source), Some(line)) = (source, diagnostic.line) {
-        let _ = writeln!(out, "{indent}  {line} | {}", escaped(source.trim()));
+        let (shown, mark) = marked(source.trim(), diagnostic);
+        let _ = writeln!(out, "{indent}  {} {shown}", paper.tone(Tone::Faint, &format!("{line} |")));
+        if !mark.is_empty() {
+            let margin = " ".repeat(line.to_string().len());
+            let _ = writeln!(
+                out,
+                "{indent}  {margin} {} {}",
+                paper.tone(Tone::Faint, "|"),
+                paper.tone(tone, &mark)
+            );
+        }
     }
     if let Some(suggestion) = &diagnostic.suggestion {
-        let _ = writeln!(out, "{indent}  → {}", escaped(suggestion));
+        let text = format!("→ {}", escaped(suggestion));
+        out.push_str(&paper::wrapped(&text, &format!("{indent}    "), &format!("{indent}  "), paper.width));
+        out.push('\n');
     }
     out
+}
+
+/// A line as shown, and the mark below the part of it that is meant; empty where that cannot be told.
+fn marked(source: &str, diagnostic: &Diagnostic) -> (String, String) {
+    let (name, value) = source.split_once('=').map_or((source, ""), |(name, value)| (name.trim_end(), value));
+    let value = value.trim();
+    let (start, part) = match diagnostic.option.as_deref() == Some(name) {
+        // Something else on this line: an included file, a placeholder, a block.
+        false => (0, source),
+        true if diagnostic.cause.is_of_name() || value.is_empty() => (0, name),
+        true => (source.len().saturating_sub(value.len()), value),
+    };
+    let before = escaped(source.get(..start).unwrap_or_default()).chars().count();
+    let length = escaped(part).chars().count();
+    let shown = paper::clipped(&escaped(source), SHOWN_MAX);
+    if diagnostic.option.is_none() || before >= SHOWN_MAX {
+        return (shown, String::new());
+    }
+    (shown, format!("{}{}", " ".repeat(before), "^".repeat(length.clamp(1, SHOWN_MAX - before))))
 }
 
 fn source_line(path: &Path, line: u32) -> Option<String> {
@@ -68,6 +111,7 @@ fn source_line(path: &Path, line: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::diagnostic::Cause;
 
     #[test]
     fn a_mistake_is_shown_where_it_stands() {
@@ -82,14 +126,42 @@ mod tests {
             option: Some("procesess".into()),
             message: "unknown option".into(),
             suggestion: Some("did you mean processes?".into()),
+            cause: Cause::Unknown,
         };
         let shown = diagnostic(&mistake, "");
         let expected = format!(
-            "{file}:2: error: procesess: unknown option\n  2 | procesess = 4\\x1b\n  → did you mean processes?\n"
+            "{file}:2: error: procesess: unknown option\n  2 | procesess = 4\\x1b\n    | ^^^^^^^^^\n  → did you mean processes?\n"
         );
         assert_eq!(shown, expected);
         let elsewhere = Diagnostic { line: Some(99), suggestion: None, ..mistake };
         assert_eq!(diagnostic(&elsewhere, ""), format!("{file}:99: error: procesess: unknown option\n"));
+    }
+
+    #[test]
+    fn the_mark_is_below_what_is_meant() {
+        for (source, option, cause, mark) in [
+            ("processes = four", Some("processes"), Cause::Value, "            ^^^^"),
+            ("processes = four", Some("processes"), Cause::NotYet, "^^^^^^^^^"),
+            ("a = a", Some("a"), Cause::Value, "    ^"),
+            ("a=a", Some("a"), Cause::Value, "  ^"),
+            ("vacuum", Some("vacuum"), Cause::Value, "^^^^^^"),
+            ("chdir =", Some("chdir"), Cause::Value, "^^^^^"),
+            ("env = A=b", Some("env"), Cause::Value, "      ^^^"),
+            ("ini = gone.ini", None, Cause::Value, ""),
+            ("ü = \u{1b}x", Some("ü"), Cause::Value, "    ^^^^^"),
+            ("x = y", Some("other"), Cause::Value, "^^^^^"),
+        ] {
+            let diagnostic = Diagnostic {
+                severity: Severity::Error,
+                file: "a.ini".into(),
+                line: Some(1),
+                option: option.map(str::to_owned),
+                message: String::new(),
+                suggestion: None,
+                cause,
+            };
+            assert_eq!(marked(source, &diagnostic).1, mark, "{source}");
+        }
     }
 
     #[test]

@@ -101,6 +101,31 @@ pub fn clipped(text: &str, width: usize) -> String {
     text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// The text after `first`, in lines no wider than the paper where its words allow that; further ones begin with
+/// `hang`.
+#[must_use]
+pub fn wrapped(text: &str, hang: &str, first: &str, width: Option<usize>) -> String {
+    let Some(width) = width else { return format!("{first}{text}") };
+    let mut out = first.to_owned();
+    let mut column = length(first);
+    let mut is_start = true;
+    for word in text.split(' ') {
+        let space = usize::from(!is_start);
+        if !is_start && column + space + length(word) > width {
+            out.push('\n');
+            out.push_str(hang);
+            column = length(hang);
+        } else if !is_start {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length(word);
+        is_start = false;
+    }
+    out
+}
+
 fn length(text: &str) -> usize {
     text.chars().count()
 }
@@ -150,6 +175,18 @@ mod tests {
         assert_eq!(columns(&rows, &[1], None), ["a          10  x", "long name   5  a long note"]);
         assert_eq!(columns(&rows, &[1], Some(20)), ["a          10  x", "long name   5  a lo…"]);
         assert!(columns(&[], &[], None).is_empty());
+    }
+
+    #[test]
+    fn long_text_is_wrapped_between_words() {
+        for (width, expected) in [
+            (None, "> one two three"),
+            (Some(40), "> one two three"),
+            (Some(9), "> one two\n  three"),
+            (Some(3), "> one\n  two\n  three"),
+        ] {
+            assert_eq!(wrapped("one two three", "  ", "> ", width), expected);
+        }
     }
 
     #[test]

@@ -29,6 +29,36 @@ pub struct Diagnostic {
     pub message: String,
     /// What to write instead.
     pub suggestion: Option<String>,
+    /// What it is about.
+    #[serde(default)]
+    pub cause: Cause,
+}
+
+/// What a mistake or a doubt is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// What was written.
+    #[default]
+    Value,
+    /// There is no option of that name.
+    Unknown,
+    /// The option is accepted without an effect.
+    NoEffect,
+    /// The option is refused until it exists.
+    NotYet,
+    /// The option is refused for good.
+    Refused,
+    /// This host: a file, a user or an address.
+    Host,
+}
+
+impl Cause {
+    /// Whether it is about the option itself, whatever its value.
+    #[must_use]
+    pub const fn is_of_name(self) -> bool {
+        matches!(self, Self::Unknown | Self::NoEffect | Self::NotYet | Self::Refused)
+    }
 }
 
 /// How many warnings are worth telling at once, and how many errors on top of them.

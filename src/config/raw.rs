@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::diagnostic::{Diagnostic, Severity};
+use super::diagnostic::{Cause, Diagnostic, Severity};
 use super::text::reveal;
 
 /// A configuration as said, expanded, before its values get a meaning.
@@ -86,6 +86,7 @@ impl Origin {
             option: option.map(reveal),
             message: reveal(&message.into()),
             suggestion: suggestion.map(|text| reveal(&text)),
+            cause: Cause::default(),
         }
     }
 }

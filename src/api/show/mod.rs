@@ -336,7 +336,7 @@ fn path(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::diagnostic::Diagnostic;
+    use crate::config::diagnostic::{Cause, Diagnostic};
     use crate::emperor::fleet::{Exit, ExitKind, FileIdentity, Operation, OperationKind, State, Vassal};
 
     static SIZES: Sizes = Sizes::new();
@@ -365,6 +365,7 @@ mod tests {
             option: Some("processes".into()),
             message: "wrong".into(),
             suggestion: None,
+            cause: Cause::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::config::address::Address;
-use crate::config::diagnostic::{Diagnostic, Severity, has_room};
+use crate::config::diagnostic::{Cause, Diagnostic, Severity, has_room};
 use crate::config::instance::{IdentitySpec, Ownership};
 use crate::config::raw::{COMMAND_LINE, ENVIRONMENT, Entry, Raw, Role};
 use crate::config::suggest;
@@ -99,19 +99,19 @@ impl<'a> Sift<'a> {
                 Standing::NoEffect => self.no_effect(said, "has no effect"),
                 Standing::Later => self.no_effect(said, "has no effect yet"),
                 Standing::NotYet if is_harmless(said) => self.no_effect(said, "has no effect"),
-                Standing::NotYet => self.refuse(said, "liege cannot do this yet"),
-                Standing::Refused => self.refuse(said, "liege does not do this"),
+                Standing::NotYet => self.refuse(said, Cause::NotYet, "liege cannot do this yet"),
+                Standing::Refused => self.refuse(said, Cause::Refused, "liege does not do this"),
             }
         }
         obeyed
     }
 
     pub(super) fn error(&mut self, said: Said<'_>, message: impl Into<String>, suggestion: Option<String>) {
-        self.report(said.entry, Severity::Error, message.into(), suggestion);
+        self.report(said.entry, Severity::Error, Cause::Value, message.into(), suggestion);
     }
 
     pub(super) fn warn(&mut self, said: Said<'_>, message: impl Into<String>, suggestion: Option<String>) {
-        self.report(said.entry, Severity::Warning, message.into(), suggestion);
+        self.report(said.entry, Severity::Warning, Cause::Value, message.into(), suggestion);
     }
 
     /// Reports what belongs to no single entry.
@@ -124,6 +124,7 @@ impl<'a> Sift<'a> {
             option: None,
             message: message.to_owned(),
             suggestion: suggestion.map(str::to_owned),
+            cause: Cause::default(),
         });
     }
 
@@ -256,7 +257,7 @@ impl<'a> Sift<'a> {
             true => format!("[strict-mode] unknown config directive: {}", entry.key),
             false => "unknown option".to_owned(),
         };
-        self.report(entry, severity, message, suggestion);
+        self.report(entry, severity, Cause::Unknown, message, suggestion);
     }
 
     fn no_effect(&mut self, said: Said<'a>, verdict: &str) {
@@ -267,10 +268,11 @@ impl<'a> Sift<'a> {
         }
     }
 
-    fn refuse(&mut self, said: Said<'_>, verdict: &str) {
+    fn refuse(&mut self, said: Said<'_>, cause: Cause, verdict: &str) {
         let off = said.entry.value.as_deref().is_some_and(value::is_off);
         if !off || (said.row.kind == Kind::Flag && said.flag()) {
-            self.error(said, verdict, Some(said.row.doc.to_owned()));
+            let advice = Some(said.row.doc.to_owned());
+            self.report(said.entry, Severity::Error, cause, verdict.to_owned(), advice);
         }
     }
 
@@ -289,13 +291,21 @@ impl<'a> Sift<'a> {
 
     fn warn_once(&mut self, entry: &'a Entry, message: &str) {
         if self.warned.insert(&entry.key) {
-            self.report(entry, Severity::Warning, message.to_owned(), None);
+            self.report(entry, Severity::Warning, Cause::NoEffect, message.to_owned(), None);
         }
     }
 
-    fn report(&mut self, entry: &Entry, severity: Severity, message: String, suggestion: Option<String>) {
+    fn report(
+        &mut self,
+        entry: &Entry,
+        severity: Severity,
+        cause: Cause,
+        message: String,
+        suggestion: Option<String>,
+    ) {
         if has_room(&self.diagnostics, severity) {
-            self.diagnostics.push(entry.origin.diagnose(severity, Some(&entry.key), message, suggestion));
+            let told = entry.origin.diagnose(severity, Some(&entry.key), message, suggestion);
+            self.diagnostics.push(Diagnostic { cause, ..told });
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 pub(super) use super::manners::{Manners, Reload, Start};
 use super::{decide, hang_up, request};
-use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::diagnostic::{Cause, Diagnostic, Severity};
 use crate::emperor::event::{Effect, Event, News};
 use crate::emperor::fleet::{Ending, ExitKind, FileIdentity, Fleet, Phase, Rules, State, Vassal};
 use crate::emperor::handle::{Refusal, Request};
@@ -270,6 +270,7 @@ impl World {
                     option: None,
                     message: "wrong".to_owned(),
                     suggestion: None,
+                    cause: Cause::default(),
                 };
                 let failure = Failure { diagnostics: vec![mistake], ..Failure::new("mistakes") };
                 self.fail(life, load_ms, failure, 1);
