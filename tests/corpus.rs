@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use liege::config::command_line;
+use liege::config::diagnostic::{Cause, Diagnostic, Severity};
 use liege::config::load;
 use liege::config::raw::Raw;
 use liege::config::surroundings::{Facts, Kind, Surroundings};
@@ -22,6 +23,17 @@ const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
 /// How many of the files give a spec; the rest need options that are refused, or are parts of a configuration. This
 /// number may only grow.
 const LOADED: usize = 171;
+
+/// How often they ask for what liege cannot do yet. This number may only shrink.
+const MISSING: usize = 167;
+
+/// The errors that are right, by a part of their message, and why.
+const ERRORS: &[(&str, &str)] = &[
+    ("there is nothing to listen on", "part of a configuration: uWSGI ends, too"),
+    ("No such file or directory", "an included file is not in the corpus: uWSGI ends, too"),
+    ("is not a port", "a template that nobody filled in: uWSGI takes any port that is free"),
+    ("@(exec://", "a command would be run"),
+];
 
 /// Where the files live in our imagination, and how the expected results call it.
 const ROOT: (&str, &str) = ("/imagined-root", "@ROOT@");
@@ -88,6 +100,7 @@ fn real_files_mean_what_they_mean_in_uwsgi() {
         return;
     };
     let mut wrong = Vec::new();
+    let mut missing = Vec::new();
     let (mut files, mut loaded) = (0, 0);
     for expected in expectations(&corpus) {
         let id = expected["id"].as_str().unwrap();
@@ -99,17 +112,29 @@ fn real_files_mean_what_they_mean_in_uwsgi() {
         } else if !raw.has_errors() {
             wrong.push(format!("{id}: uWSGI refuses it: {}", expected["error"]));
         }
-        loaded += usize::from(loads(raw, &world));
+        let diagnostics = judge(raw, &world);
+        let errors = diagnostics.iter().filter(|told| told.severity == Severity::Error);
+        for error in errors {
+            let is_known = |(part, _): &&(&str, &str)| error.message.contains(part);
+            match error.cause {
+                Cause::NotYet => missing.push(error.option.clone().unwrap_or_default()),
+                Cause::Refused => {}
+                _ if ERRORS.iter().any(|known| is_known(&known)) => {}
+                _ => wrong.push(format!("{id}: a false error: {error}")),
+            }
+        }
+        loaded += usize::from(!diagnostics.iter().any(|told| told.severity == Severity::Error));
     }
     assert!(wrong.is_empty(), "{} of {files} files differ:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(missing.len() <= MISSING, "{} uses of what liege cannot do yet: {missing:?}", missing.len());
     assert!(loaded >= LOADED, "only {loaded} of {files} files load");
 }
 
-fn loads(raw: Raw, world: &Recorded) -> bool {
+fn judge(raw: Raw, world: &Recorded) -> Vec<Diagnostic> {
     if raw.is_emperor() {
-        load::emperor(raw, world).spec.is_some()
+        load::emperor(raw, world).diagnostics
     } else {
-        load::instance(raw, world).spec.is_some()
+        load::instance(raw, world).diagnostics
     }
 }
 

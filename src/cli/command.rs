@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
+use super::subject::Subject;
+use super::{check, effective};
+
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -13,8 +16,10 @@ pub enum Command {
     Role(Role),
     /// To serve: uWSGI's command line, without the program's name. An emperor or an instance, as it says.
     Serve(Vec<OsString>),
-    /// To check files and print what is wrong with them.
-    Check(Vec<PathBuf>),
+    /// To check configurations and print what is wrong with them.
+    Check(Subject, check::Manner),
+    /// To print a configuration as it counts.
+    Config(Subject, effective::Manner),
     /// To show the fleet, or these vassals.
     Status {
         /// Vassals; none: all.
@@ -50,6 +55,8 @@ pub enum Role {
     Router,
     /// The trial run of a configuration or a new binary.
     Rehearse,
+    /// The trial load of an application.
+    Trial,
 }
 
 /// What the emperor can be asked to do.
@@ -90,6 +97,7 @@ pub fn parse(program: &OsStr, arguments: Vec<OsString>, supervised: bool) -> Res
             "instance" => return Ok(Command::Role(Role::Instance)),
             "router" => return Ok(Command::Role(Role::Router)),
             "rehearse" => return Ok(Command::Role(Role::Rehearse)),
+            "trial" => return Ok(Command::Role(Role::Trial)),
             _ => {}
         }
     }
@@ -102,6 +110,7 @@ pub fn parse(program: &OsStr, arguments: Vec<OsString>, supervised: bool) -> Res
         "" | "help" => Ok(Command::Help),
         "emperor" => Ok(Command::Serve(emperor(rest()))),
         "check" => check(rest()),
+        "config" => config(rest()),
         "status" => status(rest()),
         "reload" | "stop" | "start" | "upgrade" => act(first, rest()),
         _ => Ok(Command::Serve(arguments)),
@@ -123,19 +132,58 @@ fn emperor(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
 }
 
 fn check(arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
+    let (arguments, line) = split(arguments);
     let mut parser = lexopt::Parser::from_args(arguments);
-    let mut files = Vec::new();
+    let (mut files, mut manner) = (Vec::new(), check::Manner::default());
     while let Some(argument) = parser.next()? {
         match argument {
             Value(file) => files.push(file.into()),
+            Long("json") => manner.json = true,
+            Long("import") => manner.import = true,
             Long("help") | Short('h') => return Ok(Command::Help),
             other => return Err(other.unexpected().into()),
         }
     }
-    if files.is_empty() {
-        return Err(Usage("check needs a file: liege check FILE…".into()));
+    Ok(Command::Check(subject("check FILE…|DIR…", files, line)?, manner))
+}
+
+fn config(arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
+    let (arguments, line) = split(arguments);
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let (mut files, mut manner) = (Vec::new(), effective::Manner::default());
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Value(file) if files.is_empty() => files.push(file.into()),
+            Long("json") => manner.json = true,
+            Long("diff") => manner.old = Some(parser.value()?.into()),
+            Long("help") | Short('h') => return Ok(Command::Help),
+            other => return Err(other.unexpected().into()),
+        }
     }
-    Ok(Command::Check(files))
+    if manner.old.is_some() && line.is_some() {
+        return Err(Usage("config --diff compares files: liege config FILE --diff OLD".into()));
+    }
+    Ok(Command::Config(subject("config FILE", files, line)?, manner))
+}
+
+/// What stands before `--`, and uWSGI's command line behind it.
+fn split(arguments: impl Iterator<Item = OsString>) -> (Vec<OsString>, Option<Vec<OsString>>) {
+    let mut before: Vec<OsString> = arguments.collect();
+    let line = before.iter().position(|argument| argument == "--").map(|at| before.split_off(at));
+    (before, line.map(|line| line.into_iter().skip(1).collect()))
+}
+
+fn subject(usage: &str, files: Vec<PathBuf>, line: Option<Vec<OsString>>) -> Result<Subject, Usage> {
+    match line {
+        Some(line) if files.is_empty() => {
+            let words: Result<Vec<String>, OsString> = line.into_iter().map(OsString::into_string).collect();
+            let words = words.map_err(|_| Usage("an argument is not UTF-8".into()))?;
+            Ok(Subject::Line(words))
+        }
+        Some(_) => Err(Usage("files, or a command line behind --, not both".into())),
+        None if files.is_empty() => Err(Usage(format!("liege {usage}, or -- OPTION…"))),
+        None => Ok(Subject::Files(files)),
+    }
 }
 
 fn status(arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
@@ -196,6 +244,15 @@ mod tests {
         Command::Act { action, wait, json: false, api: None }
     }
 
+    fn checks(subject: Subject, json: bool) -> Command {
+        Command::Check(subject, check::Manner { json, import: false })
+    }
+
+    fn configures(old: Option<&str>) -> Command {
+        let manner = effective::Manner { json: false, old: old.map(PathBuf::from) };
+        Command::Config(Subject::Files(vec!["a.ini".into()]), manner)
+    }
+
     fn names(text: &str) -> Vec<String> {
         text.split_whitespace().map(str::to_owned).collect()
     }
@@ -225,7 +282,11 @@ mod tests {
             ("stop blog", act(Action::Stop(names("blog")), false)),
             ("start blog -w", act(Action::Start(names("blog")), true)),
             ("upgrade", act(Action::Upgrade, false)),
-            ("check a.ini b.ini", Command::Check(vec!["a.ini".into(), "b.ini".into()])),
+            ("check a.ini b.ini", checks(Subject::Files(vec!["a.ini".into(), "b.ini".into()]), false)),
+            ("check --json d", checks(Subject::Files(vec!["d".into()]), true)),
+            ("check -- --http :80", checks(Subject::Line(names("--http :80")), false)),
+            ("config a.ini --diff b.ini", configures(Some("b.ini"))),
+            ("config a.ini", configures(None)),
         ] {
             assert_eq!(line("liege", text), Ok(expected), "{text}");
         }
@@ -244,8 +305,12 @@ mod tests {
             ("upgrade now", "now"),
             ("status --wait", "--wait"),
             ("status --api", "--api"),
-            ("check", "needs a file"),
-            ("check --json x", "--json"),
+            ("check", "check FILE"),
+            ("check --wait x", "--wait"),
+            ("check a.ini -- --http :80", "not both"),
+            ("config", "config FILE"),
+            ("config a.ini b.ini", "b.ini"),
+            ("config --diff a.ini -- --http :80", "compares files"),
         ] {
             let error = line("liege", text).unwrap_err();
             assert!(error.0.contains(part), "{text}: {error}");
@@ -254,9 +319,12 @@ mod tests {
 
     #[test]
     fn only_a_process_of_ours_starts_the_inner_roles() {
-        for (word, role) in
-            [("instance", Role::Instance), ("router", Role::Router), ("rehearse", Role::Rehearse)]
-        {
+        for (word, role) in [
+            ("instance", Role::Instance),
+            ("router", Role::Router),
+            ("rehearse", Role::Rehearse),
+            ("trial", Role::Trial),
+        ] {
             let parsed = parse(OsStr::new("liege"), args(&format!("{word} blog")), true);
             assert_eq!(parsed, Ok(Command::Role(role)));
         }

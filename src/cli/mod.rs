@@ -4,6 +4,7 @@ pub mod act;
 pub mod check;
 pub mod client;
 pub mod command;
+pub mod effective;
 pub mod emperor;
 pub mod exit;
 pub mod failure;
@@ -11,6 +12,7 @@ pub mod paper;
 pub mod pidfile;
 pub mod serve;
 pub mod status;
+pub mod subject;
 
 use std::future::Future;
 use std::path::Path;
@@ -52,7 +54,8 @@ fn run(command: Command) -> ExitCode {
     match command {
         Command::Role(role) => play(role),
         Command::Serve(arguments) => serve::run(arguments),
-        Command::Check(files) => check::run(&files).into(),
+        Command::Check(subject, manner) => check::run(&subject, manner).into(),
+        Command::Config(subject, manner) => effective::run(&subject, &manner).into(),
         Command::Status { names, json, api } => {
             ask(api.as_deref(), async |client| status::run(&client, &names, json).await.map(|()| Exit::Done))
         }
@@ -76,6 +79,7 @@ fn play(role: Role) -> ExitCode {
         Role::Router => router::run::main(),
         Role::Instance => instance::run::vassal(),
         Role::Rehearse => instance::rehearse::main(),
+        Role::Trial => instance::trial::main(),
     }
 }
 

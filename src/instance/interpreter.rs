@@ -28,19 +28,23 @@ pub(super) fn find_all(spec: &InstanceSpec, extension: Option<&Path>) -> Result<
     Ok(Interpreter { python: find(spec)?, extension: find_extension(spec, extension)? })
 }
 
-/// The interpreter that `spec` asks for: `python`, the virtualenv's, or `python3` from the PATH.
+/// The interpreter that `spec` asks for, itself.
+fn find(spec: &InstanceSpec) -> Result<PathBuf, Failure> {
+    real(&look(spec)?)
+}
+
+/// The interpreter that `spec` asks for: `python`, the virtualenv's, or `python3` from the PATH. Runs nothing.
 ///
 /// # Errors
 /// There is none; the failure says how to mend it.
-fn find(spec: &InstanceSpec) -> Result<PathBuf, Failure> {
-    let found = match &spec.interpreter {
+pub fn look(spec: &InstanceSpec) -> Result<PathBuf, Failure> {
+    Ok(match &spec.interpreter {
         InterpreterSpec { python: Some(python), .. } => named(python, path_of(spec).as_deref())?,
         InterpreterSpec { virtualenv: Some(virtualenv), .. } => of_virtualenv(virtualenv)?,
         _ => process::find_program(OsStr::new("python3"), path_of(spec).as_deref()).ok_or_else(|| {
             Failure::new("there is no python3 on the PATH").with_hint("name an interpreter with `python`")
         })?,
-    };
-    real(&found)
+    })
 }
 
 /// The extension for it: the option, beside the executable, or installed in the virtualenv.

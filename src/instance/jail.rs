@@ -42,6 +42,19 @@ pub(super) fn enter(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Fail
     early.map_or_else(|| bind::bind_all(spec, have), Ok)
 }
 
+/// Becomes whom the application of `spec` runs as, if this process may.
+///
+/// # Errors
+/// A name that does not exist, root where that is refused, or a step that was refused.
+pub(super) fn become_user(spec: &InstanceSpec) -> Result<(), Failure> {
+    let identity = look_up(spec)?;
+    if user::current_uid() != 0 {
+        return Ok(());
+    }
+    refuse_root(spec, &identity)?;
+    drop_privileges(&identity)
+}
+
 /// Sends descriptors 1 and 2 to the end of a file.
 ///
 /// # Errors

@@ -38,7 +38,7 @@ pub(super) struct Interpreter {
     pub(super) extension: PathBuf,
 }
 
-/// Starts a zygote; answers our end of its channel.
+/// Starts a zygote, which writes to what `output` gives; answers our end of its channel.
 ///
 /// # Errors
 /// The interpreter cannot be started, or no descriptor is left.
@@ -46,15 +46,15 @@ pub(super) fn zygote(
     interpreter: &Interpreter,
     spec: &InstanceSpec,
     supervised: bool,
-    output: &Output,
+    output: &dyn Fn() -> io::Result<OwnedFd>,
 ) -> io::Result<(Child, OwnedFd)> {
     let (ours, theirs) = channel::pair()?;
     let mut launch = Launch::new(&interpreter.python)
         .arg("-c")
         .arg(boot::BOOT)
         .stdin(theirs)
-        .stdout(output.for_child()?)
-        .stderr(output.for_child()?);
+        .stdout(output()?)
+        .stderr(output()?);
     for name in OURS {
         launch = launch.unset_env(name);
     }

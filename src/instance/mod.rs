@@ -10,7 +10,7 @@ pub mod event;
 mod hear;
 #[cfg(test)]
 mod histories;
-mod interpreter;
+pub mod interpreter;
 mod jail;
 mod launch;
 mod link;
@@ -31,5 +31,6 @@ mod source;
 mod stats_document;
 mod stats_socket;
 mod touch;
+pub mod trial;
 #[cfg(test)]
 mod world;

@@ -127,7 +127,8 @@ impl Master {
     fn start_zygote(&mut self, zygote: u64, generation: u64, lazy: bool) -> io::Result<()> {
         let config = self.config(generation)?;
         let spec = &config.said.spec;
-        let (child, socket) = launch::zygote(&config.interpreter, spec, self.supervised, &self.output)?;
+        let (child, socket) =
+            launch::zygote(&config.interpreter, spec, self.supervised, &|| self.output.for_child())?;
         let wrap = move |message| Report::Zygote(zygote, message);
         let link = Link::start(socket, self.reports.clone(), wrap)?;
         let own: Vec<&Rc<Listener>> = served_by_workers(&config.sockets.listeners).collect();

@@ -8,6 +8,7 @@ pub mod fd;
 pub mod file;
 pub mod filesystem;
 pub mod fork;
+pub mod holder;
 pub mod host;
 pub mod limits;
 pub mod memfd;

@@ -12,6 +12,7 @@
 
 mod support;
 
+mod check;
 mod crash;
 mod examples;
 mod files;

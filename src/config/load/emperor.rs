@@ -57,7 +57,7 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
         "print" => tracing::info!("{}", said.text()),
         "module" | "wsgi-file" => {
             let suggestion = "put the application into a file of its own in the watched directory";
-            sift.error(said, "an emperor serves no application itself", Some(suggestion.to_owned()));
+            sift.not_yet(said, "an emperor serves no application itself", suggestion);
         }
         _ if said.by() == By::Emperor => {
             sift.error(said, format!("liege forgot to obey {}: please report this", said.name()), None);

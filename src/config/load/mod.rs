@@ -19,6 +19,8 @@ use sift::Sift;
 pub struct Loaded<T> {
     /// `None` if and only if there is an error among the diagnostics.
     pub spec: Option<T>,
+    /// What could be understood of a refused configuration: only to find more that is wrong with it.
+    pub draft: Option<T>,
     /// Everything that is wrong or doubtful, in the order of the configuration.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -26,7 +28,8 @@ pub struct Loaded<T> {
 impl<T> Loaded<T> {
     fn new(spec: T, diagnostics: Vec<Diagnostic>) -> Self {
         let refused = diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
-        Self { spec: (!refused).then_some(spec), diagnostics }
+        let (spec, draft) = if refused { (None, Some(spec)) } else { (Some(spec), None) };
+        Self { spec, draft, diagnostics }
     }
 
     /// Only what refuses the configuration.
@@ -39,15 +42,7 @@ impl<T> Loaded<T> {
 /// emperor found it.
 #[must_use]
 pub fn vassal(path: &str, bytes: &[u8], around: &dyn Surroundings) -> Loaded<InstanceSpec> {
-    let mut assembly = Assembly::new(around);
-    // The emperor's own options are not for vassals; those meant for them are marked.
-    for (name, value) in around.variables() {
-        if let Some(key) = name.strip_prefix("UWSGI_VASSAL_") {
-            assembly.say(&option_of(key), Some(&value), &Origin::of(ENVIRONMENT));
-        }
-    }
-    assembly.vassal(path, bytes);
-    let mut loaded = instance(assembly.finish(), around);
+    let mut loaded = instance(entries(path, bytes, around), around);
     let Some((_, name)) = path.rsplit_once('/') else { return loaded };
     if let Some(spec) = &mut loaded.spec {
         name.clone_into(&mut spec.name);
@@ -57,6 +52,20 @@ pub fn vassal(path: &str, bytes: &[u8], around: &dyn Surroundings) -> Loaded<Ins
         path.clone_into(&mut diagnostic.file);
     }
     loaded
+}
+
+/// The entries of a vassal's file, before they get a meaning.
+#[must_use]
+pub fn entries(path: &str, bytes: &[u8], around: &dyn Surroundings) -> Raw {
+    let mut assembly = Assembly::new(around);
+    // The emperor's own options are not for vassals; those meant for them are marked.
+    for (name, value) in around.variables() {
+        if let Some(key) = name.strip_prefix("UWSGI_VASSAL_") {
+            assembly.say(&option_of(key), Some(&value), &Origin::of(ENVIRONMENT));
+        }
+    }
+    assembly.vassal(path, bytes);
+    assembly.finish()
 }
 
 /// What an instance was told.

@@ -110,6 +110,12 @@ impl<'a> Sift<'a> {
         self.report(said.entry, Severity::Error, Cause::Value, message.into(), suggestion);
     }
 
+    /// Refuses a use of an option that may come one day.
+    pub(super) fn not_yet(&mut self, said: Said<'_>, message: &str, suggestion: &str) {
+        let suggestion = Some(suggestion.to_owned());
+        self.report(said.entry, Severity::Error, Cause::NotYet, message.to_owned(), suggestion);
+    }
+
     pub(super) fn warn(&mut self, said: Said<'_>, message: impl Into<String>, suggestion: Option<String>) {
         self.report(said.entry, Severity::Warning, Cause::Value, message.into(), suggestion);
     }

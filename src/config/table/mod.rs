@@ -136,6 +136,12 @@ impl Row {
         self.names.first().copied().unwrap_or_default()
     }
 
+    /// Whether every one of several entries counts.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        self.doc.contains("repeatable")
+    }
+
     const fn new(
         names: &'static [&'static str],
         kind: Kind,

@@ -1,0 +1,166 @@
+//! What only this host can tell of a configuration: users, directories, interpreters and addresses.
+
+use std::io::ErrorKind;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use crate::cli::subject::Reading;
+use crate::config::address::Address;
+use crate::config::diagnostic::Diagnostic;
+use crate::config::diagnostic::Severity::{self, Error, Warning};
+use crate::config::emperor::Source;
+use crate::config::instance::{AppSource, InstanceSpec};
+use crate::instance::interpreter;
+use crate::sys::{holder, socket, user};
+
+/// Looks around.
+pub(super) fn look(reading: &Reading) -> Vec<Diagnostic> {
+    let mut host = Host { reading, found: Vec::new() };
+    if let Some(spec) = &reading.instance {
+        host.instance(spec);
+    }
+    if let Some(spec) = &reading.emperor {
+        host.identity(spec.identity.uid.as_deref(), spec.identity.gid.as_deref(), &spec.identity.add_gid);
+        for source in &spec.sources {
+            if let Source::Directory(path) = source
+                && !path.is_dir()
+            {
+                host.tell(Error, "emperor", format!("there is no directory {}", path.display()), "make it");
+            }
+        }
+    }
+    host.found
+}
+
+struct Host<'a> {
+    reading: &'a Reading,
+    found: Vec<Diagnostic>,
+}
+
+impl Host<'_> {
+    fn instance(&mut self, spec: &InstanceSpec) {
+        self.identity(spec.identity.uid.as_deref(), spec.identity.gid.as_deref(), &spec.identity.add_gid);
+        if let Some(owner) = &spec.chown_socket {
+            if let Err(error) = user::uid_of(&owner.user) {
+                self.tell(Error, "chown-socket", error.to_string(), "make the user, or name another");
+            }
+            if let Some(Err(error)) = owner.group.as_deref().map(user::gid_of) {
+                self.tell(Error, "chown-socket", error.to_string(), "make the group, or name another");
+            }
+        }
+        if let Some(directory) = spec.app.chdir.as_deref().filter(|directory| !directory.is_dir()) {
+            self.tell(Error, "chdir", format!("there is no directory {}", directory.display()), "");
+        }
+        if let Some(AppSource::File(path)) = &spec.app.load
+            && !path.is_file()
+        {
+            self.tell(Error, "wsgi-file", format!("there is no file {}", path.display()), "");
+        }
+        for directory in spec.app.pythonpath.iter().filter(|directory| !directory.exists()) {
+            self.tell(Warning, "pythonpath", format!("there is no {}", directory.display()), "");
+        }
+        if let Err(failure) = interpreter::look(spec) {
+            let option = if spec.interpreter.python.is_some() { "python" } else { "virtualenv" };
+            self.tell(Error, option, failure.message, failure.hint.as_deref().unwrap_or_default());
+        }
+        let files = [
+            ("pidfile", &spec.files.pidfile),
+            ("pidfile2", &spec.files.pidfile2),
+            ("safe-pidfile", &spec.files.safe_pidfile),
+            ("logto", &spec.log.logto),
+            ("logto2", &spec.log.logto2),
+        ];
+        for (option, path) in files {
+            let Some(directory) = path.as_deref().and_then(Path::parent) else { continue };
+            if !directory.is_dir() {
+                self.tell(Error, option, format!("there is no directory {}", directory.display()), "make it");
+            }
+        }
+        for listen in &spec.listen {
+            self.address(&listen.address);
+        }
+        for address in &spec.stats {
+            self.address(address);
+        }
+    }
+
+    fn identity(&mut self, uid: Option<&str>, gid: Option<&str>, add_gid: &[String]) {
+        if let Some(Err(error)) = uid.map(user::uid_of) {
+            self.tell(Error, "uid", error.to_string(), "make the user, or name another");
+        }
+        if let Some(Err(error)) = gid.map(user::gid_of) {
+            self.tell(Error, "gid", error.to_string(), "make the group, or name another");
+        }
+        for group in add_gid {
+            if let Err(error) = user::gid_of(group) {
+                self.tell(Error, "add-gid", error.to_string(), "make the group, or name another");
+            }
+        }
+    }
+
+    fn address(&mut self, address: &Address) {
+        match address {
+            Address::Tcp { port: 0, .. } | Address::Abstract(_) => {}
+            Address::Tcp { host, port } => self.port(address, host, *port),
+            Address::Unix(path) => self.unix(address, path),
+        }
+    }
+
+    fn port(&mut self, address: &Address, host: &str, port: u16) {
+        let tried = socket::resolve(host, port).and_then(holder::try_tcp);
+        let Err(error) = tried else { return };
+        match error.kind() {
+            // Whose configuration is checked may well be running.
+            ErrorKind::AddrInUse => match holder::of_port(port) {
+                Some(holder) if holder.name.starts_with("liege") || holder.name.starts_with("python") => {
+                    let message = format!("{address} is in use by {} (pid {})", holder.name, holder.pid);
+                    self.tell_address(Warning, address, message, "all is well if that is this instance");
+                }
+                Some(holder) => {
+                    let message = format!("{address} is in use by {} (pid {})", holder.name, holder.pid);
+                    self.tell_address(Error, address, message, "end that process, or choose another port");
+                }
+                None => {
+                    let message = format!("{address} is in use");
+                    self.tell_address(Warning, address, message, "all is well if that is this instance");
+                }
+            },
+            ErrorKind::PermissionDenied => {
+                let message = format!("{address} is not permitted to user {}", user::current_uid());
+                self.tell_address(
+                    Error,
+                    address,
+                    message,
+                    "start as root with `uid`, or choose a port from 1024 on",
+                );
+            }
+            ErrorKind::AddrNotAvailable => {
+                let message = format!("{address} is not an address of this host");
+                self.tell_address(Error, address, message, "");
+            }
+            _ => self.tell_address(Error, address, format!("cannot listen on {address}: {error}"), ""),
+        }
+    }
+
+    fn unix(&mut self, address: &Address, path: &Path) {
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        if !directory.is_dir() {
+            let message = format!("there is no directory {}", directory.display());
+            self.tell_address(Error, address, message, "make it");
+        } else if path.exists() && socket::identity(path).is_none() {
+            let message = format!("{} is there, and no socket", path.display());
+            self.tell_address(Error, address, message, "choose another name");
+        } else if UnixStream::connect(path).is_ok() {
+            let message = format!("somebody listens on {}", path.display());
+            self.tell_address(Warning, address, message, "all is well if that is this instance");
+        }
+    }
+
+    fn tell(&mut self, severity: Severity, option: &str, message: String, suggestion: &str) {
+        self.found.push(self.reading.told(severity, option, message, suggestion));
+    }
+
+    fn tell_address(&mut self, severity: Severity, address: &Address, message: String, suggestion: &str) {
+        self.found.push(self.reading.told_of_address(address, severity, message, suggestion));
+    }
+}

@@ -1,0 +1,25 @@
+//! Whether the application can be loaded: tried in its own interpreter.
+
+use crate::cli::subject::Reading;
+use crate::config::diagnostic::{Diagnostic, Severity};
+use crate::config::instance::AppSource;
+use crate::instance::trial;
+use crate::wire::failure::Failure;
+
+/// What goes wrong when the application is loaded.
+pub(super) fn load(reading: &Reading) -> Option<Diagnostic> {
+    let spec = reading.instance.as_ref()?;
+    let option = match spec.app.load.as_ref()? {
+        AppSource::File(_) => "wsgi-file",
+        AppSource::Module(_) => "module",
+    };
+    let Failure { message, hint, traceback, .. } = trial::run(spec).err()?;
+    // The last lines of a traceback tell where it happened.
+    let place =
+        traceback.as_deref().and_then(|text| text.lines().rev().find(|line| line.contains("File \"")));
+    let message = match place {
+        Some(place) => format!("{message} ({})", place.trim()),
+        None => message,
+    };
+    Some(reading.told(Severity::Error, option, message, hint.as_deref().unwrap_or_default()))
+}

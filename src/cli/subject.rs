@@ -1,0 +1,237 @@
+//! What `liege check` and `liege config` are about: files as an emperor would start them, or a whole command line.
+
+use std::path::{Path, PathBuf};
+
+use super::paper::complain;
+use crate::config::address::Address;
+use crate::config::command_line;
+use crate::config::diagnostic::{Cause, Diagnostic, Severity};
+use crate::config::emperor::{EmperorSpec, Source};
+use crate::config::instance::InstanceSpec;
+use crate::config::load;
+use crate::config::raw::{Entry, Raw};
+use crate::config::surroundings::{Surroundings, World};
+use crate::config::table::{self, Kind};
+use crate::emperor::scan::{Links, Look};
+use crate::emperor::sources::Sources;
+
+/// How much of a file is read.
+const FILE_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+
+/// What is to be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Files, and directories of them.
+    Files(Vec<PathBuf>),
+    /// uWSGI's command line.
+    Line(Vec<String>),
+}
+
+/// One configuration, read.
+#[derive(Debug)]
+pub struct Reading {
+    /// What it is called: the file as given, or `command line`.
+    pub name: String,
+    /// Its entries.
+    pub raw: Raw,
+    /// What is wrong or doubtful.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The instance that it describes, as far as it could be understood.
+    pub instance: Option<InstanceSpec>,
+    /// The emperor that it describes, as far as it could be understood.
+    pub emperor: Option<EmperorSpec>,
+    place: Place,
+}
+
+/// Where a configuration's relative names start, and what people call that.
+#[derive(Debug, Default)]
+struct Place {
+    directory: PathBuf,
+    shown: PathBuf,
+}
+
+impl Place {
+    /// A file as people find it from where they are.
+    fn shown(&self, name: &str) -> String {
+        match self.directory.join(name).is_file() {
+            true => self.shown.join(name).display().to_string(),
+            false => name.to_owned(),
+        }
+    }
+}
+
+impl Subject {
+    /// Reads all of it. What cannot be read is told, and answered as `None`.
+    #[must_use]
+    pub fn read(&self) -> Vec<Option<Reading>> {
+        match self {
+            Self::Line(arguments) => {
+                let world = World::here();
+                let raw = command_line::read(arguments, &world).raw;
+                vec![Some(Reading::of("command line".to_owned(), raw, &world))]
+            }
+            Self::Files(paths) => {
+                // `./a.ini` is `a.ini` to people.
+                let plain = |path: &PathBuf| match path.strip_prefix("./") {
+                    Ok(rest) if rest != Path::new("") => rest.to_owned(),
+                    _ => path.clone(),
+                };
+                paths.iter().flat_map(|path| read_path(&plain(path))).collect()
+            }
+        }
+    }
+}
+
+fn read_path(path: &Path) -> Vec<Option<Reading>> {
+    if !path.is_dir() {
+        return vec![read_file(path, None)];
+    }
+    let mut readings = Vec::new();
+    let sources = match Sources::new(&[Source::Directory(path.to_owned())], &[], Links::default()) {
+        Ok(sources) => sources,
+        Err(error) => {
+            complain(&format!("cannot list {}: {error}", path.display()));
+            return vec![None];
+        }
+    };
+    let listing = sources.scan();
+    for problem in listing.problems.iter().flatten() {
+        complain(&format!("cannot list {}: {problem}", path.display()));
+        readings.push(None);
+    }
+    for (id, look) in &listing.looks {
+        if matches!(look, Look::Found(_)) {
+            let file = if path == Path::new(".") { PathBuf::from(id) } else { path.join(id) };
+            readings.push(read_file(&file, None));
+        }
+    }
+    for refused in &listing.not_started {
+        let name = refused.directory.join(&refused.name).display().to_string();
+        let told = Diagnostic {
+            severity: Severity::Error,
+            file: name.clone(),
+            line: None,
+            option: None,
+            message: format!("is not started: {}", refused.reason),
+            suggestion: None,
+            cause: Cause::Host,
+        };
+        let raw = Raw::default();
+        let diagnostics = vec![told];
+        let place = Place::default();
+        readings.push(Some(Reading { name, raw, diagnostics, instance: None, emperor: None, place }));
+    }
+    readings
+}
+
+/// Reads a file, whose content may be another one's.
+pub(super) fn read_file(file: &Path, content: Option<&Path>) -> Option<Reading> {
+    let here = World::here();
+    let bytes_of = |path: &Path| {
+        let bytes = here.read(path, FILE_LIMIT_BYTES)?;
+        if bytes.len() > FILE_LIMIT_BYTES {
+            return Err(std::io::Error::other(format!("it is longer than {FILE_LIMIT_BYTES} bytes")));
+        }
+        Ok(bytes)
+    };
+    let read = here.locate(file).and_then(|path| Ok((path, bytes_of(content.unwrap_or(file))?)));
+    let (path, bytes) = match read {
+        Ok(read) => read,
+        Err(error) => {
+            complain(&format!("cannot read {}: {error}", content.unwrap_or(file).display()));
+            return None;
+        }
+    };
+    // The emperor stands in the directory of its vassals.
+    let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
+    let world = World::at(directory.clone());
+    let raw = load::entries(&path.to_string_lossy(), &bytes, &world);
+    let mut reading = Reading::of(file.display().to_string(), raw, &world);
+    reading.place = Place { directory, shown: file.parent().unwrap_or(Path::new("")).to_owned() };
+    if let Some(spec) = &mut reading.instance {
+        spec.name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    }
+    for diagnostic in &mut reading.diagnostics {
+        diagnostic.file = reading.place.shown(&diagnostic.file);
+    }
+    Some(reading)
+}
+
+impl Reading {
+    fn of(name: String, raw: Raw, world: &World) -> Self {
+        let place = Place::default();
+        if raw.is_emperor() {
+            let loaded = load::emperor(raw.clone(), world);
+            let (diagnostics, emperor) = (loaded.diagnostics, loaded.spec.or(loaded.draft));
+            return Self { name, raw, diagnostics, instance: None, emperor, place };
+        }
+        let loaded = load::instance(raw.clone(), world);
+        let (diagnostics, instance) = (loaded.diagnostics, loaded.spec.or(loaded.draft));
+        Self { name, raw, diagnostics, instance, emperor: None, place }
+    }
+
+    /// Whether nothing refuses it.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        !self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+    }
+
+    /// What is told of an option, at the place where it was said last.
+    #[must_use]
+    pub fn told(&self, severity: Severity, option: &str, message: String, suggestion: &str) -> Diagnostic {
+        let said = |entry: &&Entry| table::find(&entry.key).is_some_and(|row| row.name() == option);
+        self.told_of(self.raw.entries.iter().rfind(said), severity, message, suggestion)
+    }
+
+    /// What is told of an address, at the place where it was said.
+    #[must_use]
+    pub fn told_of_address(
+        &self,
+        address: &Address,
+        severity: Severity,
+        message: String,
+        suggestion: &str,
+    ) -> Diagnostic {
+        let chdir = self.instance.as_ref().and_then(|spec| spec.app.chdir.as_deref());
+        let directories = [Some(self.raw.directory.as_path()), chdir];
+        let said = |entry: &&Entry| {
+            let value = entry.value.as_deref().unwrap_or_default();
+            let is_meant = |directory: &Path| {
+                Address::parse(value, directory).is_ok_and(|(meant, _)| meant == *address)
+                    || matches!(address, Address::Abstract(name) if name == value)
+            };
+            table::find(&entry.key).is_some_and(|row| row.kind == Kind::Address)
+                && directories.into_iter().flatten().any(is_meant)
+        };
+        self.told_of(self.raw.entries.iter().find(said), severity, message, suggestion)
+    }
+
+    fn told_of(
+        &self,
+        entry: Option<&Entry>,
+        severity: Severity,
+        message: String,
+        suggestion: &str,
+    ) -> Diagnostic {
+        let (file, line) = match entry {
+            Some(entry) => (self.place.shown(&entry.origin.file), entry.origin.line),
+            None => (self.name.clone(), None),
+        };
+        Diagnostic {
+            severity,
+            file,
+            line,
+            option: entry.map(|entry| entry.key.clone()),
+            message,
+            suggestion: (!suggestion.is_empty()).then(|| suggestion.to_owned()),
+            cause: Cause::Host,
+        }
+    }
+
+    /// An entry's origin as people find it.
+    #[must_use]
+    pub fn origin(&self, entry: &Entry) -> String {
+        let file = self.place.shown(&entry.origin.file);
+        entry.origin.line.map_or_else(|| file.clone(), |line| format!("{file}:{line}"))
+    }
+}

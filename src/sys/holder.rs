@@ -1,0 +1,97 @@
+//! Who holds a TCP port of this host.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// A process that listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its pid.
+    pub pid: u32,
+    /// Its name, as the kernel knows it.
+    pub name: String,
+}
+
+/// Who listens on the port; `None`: nobody, or somebody whose descriptors we may not see.
+#[must_use]
+pub fn of_port(port: u16) -> Option<Holder> {
+    let inodes: Vec<u64> = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .flat_map(|table| listening(&table, port))
+        .collect();
+    if inodes.is_empty() {
+        return None;
+    }
+    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        holds(&entry.path(), &inodes).then(|| Holder { pid, name: name(&entry.path()) })
+    })
+}
+
+/// Tries an address without listening on it.
+///
+/// # Errors
+/// It is in use, or not allowed, or not of this host.
+pub fn try_tcp(address: SocketAddr) -> std::io::Result<()> {
+    use nix::sys::socket::{
+        AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt,
+    };
+    use std::os::fd::AsRawFd;
+
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, SockProtocol::Tcp)?;
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    Ok(bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?)
+}
+
+/// The inodes of the sockets that listen on the port, from a table of the kernel.
+fn listening(table: &str, port: u16) -> Vec<u64> {
+    const LISTEN: &str = "0A";
+    let wanted = format!(":{port:04X}");
+    table
+        .lines()
+        .skip(1)
+        .filter_map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let (local, state, inode) = (words.get(1)?, words.get(3)?, words.get(9)?);
+            (local.ends_with(&wanted) && *state == LISTEN).then(|| inode.parse().ok()).flatten()
+        })
+        .collect()
+}
+
+fn holds(process: &Path, inodes: &[u64]) -> bool {
+    let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
+    let mut inode = descriptors.filter_map(|entry| fs::metadata(entry.path()).ok()).map(|stat| stat.ino());
+    inode.any(|inode| inodes.contains(&inode))
+}
+
+fn name(process: &Path) -> String {
+    fs::read_to_string(process.join("comm")).unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_listener_of_a_port_is_found() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        assert_eq!(of_port(address.port()).map(|holder| holder.pid), Some(std::process::id()));
+        assert_eq!(try_tcp(address).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
+        drop(socket);
+        assert!(try_tcp(address).is_ok());
+    }
+
+    #[test]
+    fn only_listeners_count() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+             0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0 0 4711 1\n\
+             1: 0100007F:1F90 0100007F:C001 01 00000000:00000000 00:00000000 00000000  0 0 4712 1\n";
+        assert_eq!(listening(table, 8080), [4711]);
+        assert!(listening(table, 80).is_empty());
+    }
+}

@@ -1,0 +1,209 @@
+//! `liege check` and `liege config`: what they say of files, to people and to machines.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use crate::support::apps::{BROKEN, TOOLS};
+use crate::support::server::Folder;
+use crate::support::{LIEGE, free_port};
+
+fn run(folder: &Folder, arguments: &[&str]) -> Output {
+    Command::new(LIEGE).args(arguments).current_dir(folder.path()).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", text(output)))
+}
+
+/// A folder with an app and these files, in which `PORT` becomes a free port.
+fn folder(files: &[(&str, &str)]) -> Folder {
+    let folder = Folder::new();
+    folder.write("app.py", TOOLS);
+    let port = free_port().to_string();
+    for (name, lines) in files {
+        folder.write(name, format!("[uwsgi]\n{}\n", lines.replace("PORT", &port)));
+    }
+    folder
+}
+
+const GOOD: &str = "http-socket = 127.0.0.1:PORT\nwsgi-file = app.py";
+
+#[test]
+fn five_mistakes_are_five_lines() {
+    let folder = folder(&[(
+        "a.ini",
+        "http-socket = 127.0.0.1:99999\nmodule = app\nprocceses = 4\nuid = no-such-user\nchmod-socket = 0666\nstrict = true\nvirtualenv = /no/such/place",
+    )]);
+    let output = run(&folder, &["check", "a.ini"]);
+    let told = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    for expected in [
+        "a.ini:2: error: http-socket: port 99999 is not between 0 and 65535\n  2 | http-socket = 127.0.0.1:99999\n    |               ^^^^^^^^^^^^^^^\n",
+        "a.ini:4: error: procceses: [strict-mode] unknown config directive: procceses\n  4 | procceses = 4\n    | ^^^^^^^^^\n  → did you mean processes?\n",
+        "a.ini:5: error: uid: there is no user no-such-user\n",
+        "a.ini:6: error: chmod-socket: invalid chmod value: 0666\n",
+        "a.ini:8: error: virtualenv: the virtualenv /no/such/place does not exist\n",
+        "a.ini: 5 errors\n",
+    ] {
+        assert!(told.contains(expected), "{expected}\nis not in\n{told}");
+    }
+    assert_eq!(told.matches(": error: ").count(), 5, "{told}");
+}
+
+#[test]
+fn a_good_file_is_good_and_what_is_not_there_yet_is_counted() {
+    let folder = folder(&[
+        ("good.ini", GOOD),
+        ("later.ini", "http-socket = 127.0.0.1:0\nwsgi-file = app.py\ngevent = 10\nhttps = :1,a,b"),
+    ]);
+    let output = run(&folder, &["check", "./good.ini"]);
+    assert_eq!((output.status.code(), text(&output).as_str()), (Some(0), "good.ini: good\n"));
+    let output = run(&folder, &["check", "."]);
+    let told = text(&output);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        told.ends_with(
+            "\n1 good, 1 with errors\nwhat liege cannot do yet, and how often: gevent 1, https 1\n"
+        ),
+        "{told}"
+    );
+    assert_eq!(run(&folder, &["check", "gone.ini"]).status.code(), Some(1));
+    assert_eq!(run(&folder, &["check"]).status.code(), Some(2));
+}
+
+#[test]
+fn machines_get_json() {
+    let folder = folder(&[("a.ini", &format!("{GOOD}\nprocceses = 4\nthunder-lock = true"))]);
+    let output = run(&folder, &["check", "--json", "a.ini"]);
+    assert_eq!(output.status.code(), Some(0));
+    let document = json(&output);
+    let file = &document["files"][0];
+    assert_eq!((&file["file"], &file["good"]), (&"a.ini".into(), &true.into()));
+    let told = &file["diagnostics"];
+    assert_eq!(
+        (
+            &told[0]["option"],
+            &told[0]["line"],
+            &told[0]["severity"],
+            &told[0]["cause"],
+            &told[0]["suggestion"]
+        ),
+        (
+            &"procceses".into(),
+            &4.into(),
+            &"warning".into(),
+            &"unknown".into(),
+            &"did you mean processes?".into()
+        )
+    );
+    assert_eq!(told[1]["cause"], "no-effect");
+}
+
+#[test]
+fn what_only_the_host_can_tell_is_told() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    for (lines, expected) in [
+        (format!("http-socket = 127.0.0.1:{port}"), format!("is in use by {}", own_name())),
+        ("http-socket = 192.0.2.1:80".to_owned(), "is not an address of this host".to_owned()),
+        ("socket = /no/such/place/a.sock".to_owned(), "there is no directory /no/such/place".to_owned()),
+        ("chdir = /no/such/place".to_owned(), "there is no directory /no/such/place".to_owned()),
+        ("logto = /no/such/place/log".to_owned(), "logto: there is no directory /no/such/place".to_owned()),
+        ("gid = no-such-group".to_owned(), "there is no group no-such-group".to_owned()),
+        ("chown-socket = root:no-such-group".to_owned(), "there is no group no-such-group".to_owned()),
+        ("wsgi-file = gone.py".to_owned(), "gone.py".to_owned()),
+        ("python = no-such-python".to_owned(), "there is no such program".to_owned()),
+    ] {
+        let folder = folder(&[("a.ini", &format!("{GOOD}\n{lines}"))]);
+        let output = run(&folder, &["check", "a.ini"]);
+        let told = text(&output);
+        let name = lines.split(' ').next().unwrap();
+        assert!(told.contains(&format!("a.ini:4: error: {name}: ")), "{lines}: {told}");
+        assert!(told.contains(&expected) && output.status.code() == Some(1), "{lines}: {told}");
+    }
+}
+
+fn own_name() -> String {
+    std::fs::read_to_string("/proc/self/comm").unwrap().trim().to_owned()
+}
+
+#[test]
+fn two_vassals_on_one_address_are_told() {
+    let folder = folder(&[("a.ini", GOOD), ("b.ini", &GOOD.replace("127.0.0.1", ""))]);
+    let told = text(&run(&folder, &["check", "a.ini", "b.ini"]));
+    assert!(told.contains("b.ini:2: error: http-socket: :"), "{told}");
+    assert!(told.contains("of a.ini\n") && told.contains("1 good, 1 with errors"), "{told}");
+}
+
+#[test]
+fn an_application_that_cannot_be_loaded_is_told_when_that_is_asked_for() {
+    let folder = folder(&[("a.ini", GOOD)]);
+    folder.write("app.py", BROKEN);
+    assert_eq!(run(&folder, &["check", "a.ini"]).status.code(), Some(0));
+    let output = run(&folder, &["check", "--import", "a.ini"]);
+    let told = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("a.ini:3: error: wsgi-file: cannot load "), "{told}");
+    assert!(told.contains("no luck today"), "{told}");
+    folder.write("app.py", TOOLS);
+    let output = run(&folder, &["check", "--import", "a.ini"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
+#[test]
+fn a_configuration_is_shown_with_the_origin_of_each_value() {
+    let folder = folder(&[
+        ("a.ini", "ini = base.ini\nname = blog\nprocesses = %(count)\nmodule = %(name)\nthreads = 2x"),
+        ("base.ini", "processes = 2\ncount = 3"),
+    ]);
+    let shown = text(&run(&folder, &["config", "a.ini"]));
+    let expected = "command line  ini = a.ini\n\
+        a.ini:2       ini = base.ini\n\
+        base.ini:2    processes = 2  (a later one counts)\n\
+        base.ini:3    count = 3\n\
+        a.ini:3       name = blog\n\
+        a.ini:4       processes = 3\n\
+        a.ini:5       module = blog\n\
+        a.ini:6       threads = 2x\n";
+    assert_eq!(shown, expected);
+    let document = json(&run(&folder, &["config", "--json", "a.ini"]));
+    let options = document["options"].as_array().unwrap();
+    assert_eq!(options[2], serde_json::json!(["processes", "2", "base.ini:2"]));
+    assert_eq!(options[5], serde_json::json!(["processes", "3", "a.ini:4"]));
+    assert_eq!(document["error"], Value::Null);
+    let warnings = document["warnings"].as_array().unwrap();
+    assert!(warnings[0].as_str().unwrap().starts_with("a.ini:6: warning: threads: "), "{warnings:?}");
+    folder.write("b.ini", "[uwsgi]\nini = gone.ini\n");
+    let output = run(&folder, &["config", "--json", "b.ini"]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = json(&output)["error"].clone();
+    assert_eq!(error["message"], "realpath() of gone.ini failed: No such file or directory");
+}
+
+#[test]
+fn a_change_says_what_the_reload_will_do() {
+    let folder = folder(&[("a.ini", &format!("{GOOD}\nprocesses = 2")), ("old.ini", GOOD)]);
+    let shown = text(&run(&folder, &["config", "a.ini", "--diff", "old.ini"]));
+    assert_eq!(
+        shown,
+        "+ processes = 2\na reload changes processes: workers are added or end; the others stay as they are\n"
+    );
+    let document = json(&run(&folder, &["config", "a.ini", "--diff", "old.ini", "--json"]));
+    assert_eq!((&document["needs"], &document["options"][0]), (&"workers".into(), &"processes".into()));
+}
+
+#[test]
+fn a_command_line_can_be_checked_too() {
+    let folder = folder(&[]);
+    let output = run(
+        &folder,
+        &["check", "--", "--http-socket", "127.0.0.1:0", "--wsgi-file", "app.py", "--threads=-1"],
+    );
+    let told = text(&output);
+    assert!(told.contains("command line: error: threads: ") && output.status.code() == Some(1), "{told}");
+}
