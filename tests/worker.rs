@@ -15,6 +15,8 @@ mod master;
 mod passage;
 #[path = "worker/rules.rs"]
 mod rules;
+#[path = "worker/slow.rs"]
+mod slow;
 #[path = "worker/streams.rs"]
 mod streams;
 

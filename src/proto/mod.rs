@@ -1,5 +1,6 @@
 //! The protocols that clients and front ends speak: bytes in, events out, every limit named. Knows no Python.
 
+pub mod budget;
 pub mod http1;
 pub mod limits;
 pub mod refusal;

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
-use super::budget::Budget;
 use super::dispatch::{Dispatch, Offered, Ticket, WorkerKey};
 use super::job::{Job, Reached, Trouble};
 use super::pipe;
 use super::upload::Room;
+use crate::proto::budget::Budget;
 use crate::proto::limits::Limits;
 use crate::sys::clock;
 use crate::tick::Tick;

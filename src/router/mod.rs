@@ -9,7 +9,6 @@
 //! cannot have read it, or read a part of it and repeating does no harm; otherwise 502. After the answer began it
 //! breaks off visibly.
 
-mod budget;
 mod client;
 pub mod dispatch;
 mod door;

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::budget::{Budget, Share};
+use crate::proto::budget::{Budget, Share};
 
 /// How much of one response waits for its client.
 pub(super) const PIPE_BYTES: u64 = 1024 * 1024;

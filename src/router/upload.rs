@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::budget::{Budget, Share};
+use crate::proto::budget::{Budget, Share};
 
 /// A body up to this length stays in memory.
 pub(super) const MEMORY_LIMIT_BYTES: u64 = 1024 * 1024;

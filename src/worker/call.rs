@@ -63,7 +63,8 @@ impl Caller {
             Head::Packet(block) => (false, packet(block).is_ok_and(|request| request.is_head())),
         };
         let body = Body::new(body, self.waiter.clone());
-        let output = Output::new(reply, is_head, self.waiter.clone());
+        let output =
+            Output::new(reply, is_head, self.waiter.clone(), Arc::clone(&self.server.room_for_bodies));
         let exchange = Arc::new(Exchange::new(is_http, body, output));
         let mut course = Course::default();
         let called = self.call(py, &head, &exchange, &mut course.weight);

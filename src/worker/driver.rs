@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use tokio::runtime::Runtime;
 
 use super::call::Caller;
+use super::deputy::Deputy;
 use super::environ::EnvironMaker;
 use super::server::Server;
 use super::waiter::Waiter;
@@ -28,7 +29,8 @@ pub(super) fn run(
         Ok::<_, PyErr>(Caller { server: Arc::clone(server), app, environs, waiter, core })
     };
     if server.threads() == 1 {
-        run_inline(py, &caller(0, app, Waiter::inside(runtime))?);
+        let deputy = Deputy::new(Arc::clone(&server.room_for_bodies), Arc::clone(&runtime));
+        run_inline(py, &caller(0, app, Waiter::inside(runtime))?, deputy);
         return Ok(());
     }
     let mut threads = Vec::new();
@@ -48,10 +50,11 @@ pub(super) fn run(
 
 /// One thread for everything: requests that hyper completed wait in the queue, the loop is left to call the
 /// application, and entered again whenever the application reads or writes.
-fn run_inline(py: Python<'_>, caller: &Caller) {
+fn run_inline(py: Python<'_>, caller: &Caller, mut deputy: Deputy) {
     let server = &caller.server;
     let mut next = py.detach(|| caller.waiter.wait(server.next()));
     while let Some(job) = next {
+        deputy.call();
         caller.answer(py, job);
         next = py.detach(|| {
             caller.waiter.wait(async {
@@ -60,6 +63,7 @@ fn run_inline(py: Python<'_>, caller: &Caller) {
             })
         });
     }
+    py.detach(|| drop(deputy));
 }
 
 fn spawn(caller: Caller) -> io::Result<JoinHandle<()>> {

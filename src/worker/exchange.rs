@@ -5,7 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::prelude::*;
 
 use super::input::Body;
-use super::output::{ItemError, Output, PIECE_BYTES};
+use super::output::{ItemError, Output};
+use super::spool::PIECE_BYTES;
 
 /// One request and its response. Both are gone when the request is over, so that what the application keeps of it
 /// reaches nothing of another.

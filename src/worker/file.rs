@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
@@ -10,10 +10,8 @@ use pyo3::types::PyBytes;
 
 use super::exchange::Exchange;
 use super::output::ItemError;
+use super::spool::{PIECE_BYTES, Part};
 use crate::sys::fd;
-
-/// How much of a file is in memory at once.
-const PIECE_BYTES: u64 = 256 * 1024;
 
 /// `wsgi.file_wrapper`.
 #[pyclass(frozen, module = "uwsgi", name = "FileWrapper")]
@@ -53,13 +51,9 @@ impl FileWrapper {
     }
 }
 
-/// A regular file on disk, and the part of it that is to be sent.
+/// The part of a regular file on disk that is to be sent.
 #[derive(Debug)]
-pub(super) struct Plain {
-    file: File,
-    position: u64,
-    end: u64,
-}
+pub(super) struct Plain(Part);
 
 impl FileWrapper {
     /// The file on disk behind it, from its current position, if what it wraps is nothing but that. Objects that
@@ -83,27 +77,21 @@ fn open(object: &Bound<'_, PyAny>, position: u64) -> Option<Plain> {
     let number: i32 = object.call_method0("fileno").ok()?.extract().ok()?;
     let file = File::from(fd::duplicate(number).ok()?);
     let metadata = file.metadata().ok()?;
-    metadata.is_file().then(|| Plain { file, position, end: metadata.len() })
+    metadata.is_file().then(|| Plain(Part { file: Arc::new(file), at: position, end: metadata.len() }))
 }
 
 impl Plain {
     /// Sends it all, detached.
-    pub(super) fn send(mut self, py: Python<'_>, exchange: &Exchange) -> Result<(), ItemError> {
+    pub(super) fn send(self, py: Python<'_>, exchange: &Exchange) -> Result<(), ItemError> {
+        let Self(mut part) = self;
         let sent = exchange.with_output(py, |output| {
-            let mut buffer = Vec::new();
-            while let Some(left) = self.end.checked_sub(self.position).filter(|&left| left > 0) {
-                let length = left.min(PIECE_BYTES);
-                buffer.resize(usize::try_from(length).unwrap_or(0), 0);
-                let read = self.file.read_at(&mut buffer, self.position)?;
-                if read == 0 {
-                    // It shrank; the length that was announced breaks the connection.
-                    break;
-                }
-                self.position += u64::try_from(read).unwrap_or(0);
-                output.item(
-                    buffer.get(..read).unwrap_or_default(),
-                    self.position >= self.end && !output.is_sending(),
-                )?;
+            // What is small is in the kernel's memory; the rest is read when the client wants it.
+            if part.left() > PIECE_BYTES as u64 && output.file(part.clone())? {
+                return Ok(());
+            }
+            while part.left() > 0 {
+                let piece = part.split().read()?;
+                output.item(&piece, part.left() == 0 && !output.is_sending())?;
                 if output.is_full() {
                     break;
                 }

@@ -10,9 +10,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, EXPECT, HeaderValue};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
-use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -23,6 +22,7 @@ use super::feed::ReplyBody;
 use super::job::{Head, Job, Reply, RequestBody, Upload};
 use super::reply;
 use super::server::{Held, Server};
+use super::upload;
 use crate::gateway::peer::{Connection, Peer};
 use crate::proto::http1::{self, Guard, Watch};
 use crate::proto::refusal::phrase;
@@ -172,20 +172,26 @@ async fn answer(
     origin: Arc<Origin>,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, NoAnswer> {
-    let (parts, incoming) = request.into_parts();
+    let (mut parts, incoming) = request.into_parts();
     let routed = matches!(*origin, Origin::Router);
-    let body = match incoming.size_hint().exact() {
-        Some(0) => RequestBody::Whole(Bytes::new()),
-        // Who expects a 100 gets it when the application first reads.
-        Some(length) if length <= PREFETCH_BYTES && !parts.headers.contains_key(EXPECT) => {
-            match incoming.collect().await {
-                Ok(whole) => RequestBody::Whole(whole.to_bytes()),
-                Err(_) => return refused(&watch),
-            }
-        }
+    let body = if incoming.is_end_stream() {
+        RequestBody::Whole(Bytes::new())
+    } else if routed && incoming.size_hint().exact().is_none_or(|length| length > PREFETCH_BYTES) {
         // The router waits for nothing but the worker, and a connection to it that is closed costs the worker.
-        _ => RequestBody::Streamed(Upload::new(incoming, routed.then(|| server.handle.clone()))),
+        RequestBody::Streamed(Upload::new(incoming, Some(server.handle.clone())))
+    } else {
+        match upload::receive(incoming, &server.room_for_bodies).await {
+            Ok(body) => body,
+            Err(_) => return refused(&watch),
+        }
     };
+    if let RequestBody::Received(received) = &body
+        && let Some(length) = received.length()
+    {
+        // Applications know what to do with a length.
+        parts.headers.remove(TRANSFER_ENCODING);
+        parts.headers.insert(CONTENT_LENGTH, length.into());
+    }
     let (sender, receiver) = reply::channel();
     let head = Head::Http(Box::new(parts), origin);
     let since_us = clock::monotonic_us();

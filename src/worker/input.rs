@@ -11,6 +11,7 @@ use pyo3::types::{PyBytes, PyList};
 use super::exchange::Exchange;
 use super::job::{RequestBody, Upload};
 use super::packet::PacketSocket;
+use super::upload::Received;
 use super::waiter::Waiter;
 
 /// How much is read from a socket at once.
@@ -29,6 +30,7 @@ pub(super) struct Body {
 enum Source {
     Ended,
     Streamed(Upload),
+    Received(Box<Received>),
     Socket(u64, Arc<PacketSocket>),
     /// It broke off; every further read says so again.
     Broken(String),
@@ -40,6 +42,7 @@ impl Body {
         let (held, source) = match body {
             RequestBody::Whole(bytes) => (bytes, Source::Ended),
             RequestBody::Streamed(upload) => (Bytes::new(), Source::Streamed(upload)),
+            RequestBody::Received(received) => (Bytes::new(), Source::Received(received)),
             RequestBody::Socket(bytes, left, socket) => (bytes, Source::Socket(left, socket)),
         };
         Self { held: BytesMut::from(held), source, waiter }
@@ -72,6 +75,7 @@ impl Body {
             Source::Ended => return Ok(false),
             Source::Broken(reason) => Err(io::Error::other(reason.clone())),
             Source::Streamed(upload) => self.waiter.wait(upload.next()),
+            Source::Received(received) => self.waiter.wait(received.next()),
             Source::Socket(0, _) => Ok(None),
             Source::Socket(left, socket) => {
                 let before = self.held.len();

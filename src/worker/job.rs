@@ -12,6 +12,7 @@ use tokio::runtime::Handle;
 use super::http::Origin;
 use super::packet::PacketSocket;
 use super::reply::ReplySender;
+use super::upload::Received;
 use crate::proto::http1::Watch;
 
 /// How much of a body is read and thrown away that the application did not want, so that its connection can go on.
@@ -43,6 +44,8 @@ pub(super) enum RequestBody {
     Whole(Bytes),
     /// hyper reads it as the application asks for it.
     Streamed(Upload),
+    /// It was received in advance, as far as there was room.
+    Received(Box<Received>),
     /// What came with the packet, and so many bytes that are still to be read.
     Socket(Bytes, u64, Arc<PacketSocket>),
 }

@@ -2,6 +2,7 @@
 
 mod app;
 mod call;
+mod deputy;
 mod driver;
 mod environ;
 mod errors;
@@ -24,8 +25,10 @@ mod record;
 mod reply;
 mod serve;
 mod server;
+mod spool;
 mod start_response;
 mod traceback;
+mod upload;
 mod uwsgi_module;
 mod waiter;
 mod zygote;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -9,6 +10,7 @@ use super::feed::{Feed, ReplyBody};
 use super::job::Reply;
 use super::packet::PacketSocket;
 use super::reply::ReplySender;
+use super::spool::{PIECE_BYTES, Part, Room};
 use super::start_response::STATUS_LINE_BYTES;
 use super::waiter::Waiter;
 use crate::gateway::head::{Fault, Head, Http, Wire};
@@ -16,8 +18,8 @@ use crate::gateway::response::{Body, NotStarted, Response, StartFault};
 use crate::proto::http1::Watch;
 use crate::proto::refusal::phrase;
 
-/// A longer item goes out in pieces of this size, so that what is buffered for a slow client stays bounded.
-pub(super) const PIECE_BYTES: usize = 256 * 1024;
+/// How long an application waits for a client to take a piece before the client counts as slow.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// A response on its way. Methods that send also wait; call them detached.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub(super) struct Output {
     /// Why the request's body broke off, if it did.
     watch: Watch,
     waiter: Waiter,
+    room: Arc<Room>,
     is_bodiless: bool,
     /// What went out, for the log and the scoreboard.
     pub(super) sent: Sent,
@@ -96,12 +99,12 @@ impl From<NotStarted> for ItemError {
 
 impl Output {
     /// Nothing sent yet.
-    pub(super) fn new(reply: Reply, is_head: bool, waiter: Waiter) -> Self {
+    pub(super) fn new(reply: Reply, is_head: bool, waiter: Waiter, room: Arc<Room>) -> Self {
         let (way, watch) = match reply {
             Reply::Http(sender, watch) => (Way::Http(Response::new(is_head), Some(sender), None), watch),
             Reply::Socket(socket) => (Way::Socket(Response::new(is_head), socket), Watch::default()),
         };
-        Self { way, watch, waiter, is_bodiless: false, sent: Sent::default() }
+        Self { way, watch, waiter, room, is_bodiless: false, sent: Sent::default() }
     }
 
     /// `start_response` was called with this head, of so many fields and bytes.
@@ -146,7 +149,10 @@ impl Output {
                         item = &[];
                         ReplyBody::Whole(whole)
                     } else {
-                        let (own, taker) = Feed::new();
+                        let (own, taker) = Feed::new(&self.room);
+                        if is_whole && own.push_whole(item) {
+                            item = &[];
+                        }
                         *feed = Some(own);
                         ReplyBody::Fed(taker)
                     };
@@ -154,7 +160,7 @@ impl Output {
                 }
                 if let Some(feed) = feed {
                     for piece in item.chunks(PIECE_BYTES) {
-                        self.waiter.wait(feed.push(Bytes::copy_from_slice(piece)))?;
+                        pass(&self.waiter, feed, piece)?;
                     }
                 }
             }
@@ -173,6 +179,29 @@ impl Output {
             }
         }
         Ok(())
+    }
+
+    /// Sends a part of a file that nothing comes before, and that is read while it is sent; `false` if that is not
+    /// possible.
+    pub(super) fn file(&mut self, mut part: Part) -> Result<bool, ItemError> {
+        let Way::Http(response, sender, feed) = &mut self.way else { return Ok(false) };
+        if response.is_sending() {
+            return Ok(false);
+        }
+        let step = response.item(usize::try_from(part.left()).unwrap_or(usize::MAX), true)?;
+        part.end = part.at.saturating_add(as_u64(step.take));
+        self.sent.body_bytes += part.left();
+        if let Some((head, body)) = step.head {
+            self.is_bodiless = body == Body::None;
+            let (own, taker) = Feed::new(&self.room);
+            own.push_file(part);
+            let reply = if self.is_bodiless { ReplyBody::Whole(None) } else { ReplyBody::Fed(taker) };
+            *feed = Some(own).filter(|_| !self.is_bodiless);
+            let given = give(&self.waiter, sender, head, reply);
+            self.sent.is_cut |= given.is_err();
+            given?;
+        }
+        Ok(true)
     }
 
     /// Sends what is left; breaks the connection when less came than was announced.
@@ -252,6 +281,25 @@ impl Output {
         let _ = head.field(NAME, VALUE);
         self.start(head, true, 1, STATUS_LINE_BYTES + status.len() + NAME.len() + VALUE.len() + 4)
     }
+}
+
+/// Has a piece sent, while the client keeps up; holds it for a slow one.
+fn pass(waiter: &Waiter, feed: &Feed, piece: &[u8]) -> io::Result<()> {
+    waiter.wait(async {
+        feed.room().await?;
+        if !feed.push(piece) {
+            feed.taken().await?;
+            feed.force(piece);
+        }
+        Ok::<_, io::Error>(())
+    })?;
+    if !feed.is_slow() {
+        match waiter.wait_for(PATIENCE, feed.taken()) {
+            Some(taken) => taken?,
+            None => feed.set_slow(),
+        }
+    }
+    Ok(())
 }
 
 fn give(

@@ -16,6 +16,7 @@ use super::host::Host;
 use super::job::Job;
 use super::lifetime::Lifetime;
 use super::passage::Entrance;
+use super::spool::Room;
 use crate::proto::limits::Limits;
 use crate::stats::scoreboard::{Field, Slot};
 
@@ -29,6 +30,8 @@ const SILENCE: Duration = Duration::from_secs(15);
 pub(super) struct Server {
     pub(super) host: &'static Host,
     pub(super) limits: Limits,
+    /// What may wait for slow clients.
+    pub(super) room_for_bodies: Arc<Room>,
     /// The loop, to start tasks in from application threads.
     pub(super) handle: Handle,
     threads: usize,
@@ -65,6 +68,7 @@ impl Server {
         Self {
             host,
             limits,
+            room_for_bodies: Arc::default(),
             handle,
             threads: usize::try_from(host.spec.workers.threads).unwrap_or(1).max(1),
             lifetime: Lifetime::new(host),

@@ -6,8 +6,10 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
+use tokio::time::timeout;
 
 /// How an application thread waits for the network. Wait detached from the interpreter only.
 #[derive(Clone, Debug)]
@@ -40,7 +42,22 @@ impl Waiter {
                 woken.into_iter().for_each(Waker::wake);
                 future.await
             }),
-            Self::Sleep => sleep_until(future),
+            Self::Sleep => {
+                let mut future = pin!(future);
+                loop {
+                    if let Some(output) = sleep_for(Duration::MAX, future.as_mut()) {
+                        return output;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same for so long at most.
+    pub(super) fn wait_for<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
+        match self {
+            Self::Loop(_) => self.wait(async { timeout(limit, future).await.ok() }),
+            Self::Sleep => sleep_for(limit, future),
         }
     }
 
@@ -68,15 +85,16 @@ impl Wake for WakeThread {
     }
 }
 
-fn sleep_until<F: Future>(future: F) -> F::Output {
+fn sleep_for<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let waker = Arc::new(WakeThread(thread::current())).into();
     let mut context = Context::from_waker(&waker);
+    let since = Instant::now();
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
+            return Some(output);
         }
-        thread::park();
+        thread::park_timeout(limit.checked_sub(since.elapsed()).filter(|left| !left.is_zero())?);
     }
 }
 
@@ -90,5 +108,7 @@ mod tests {
         let other = thread::spawn(move || sender.send(7));
         assert_eq!(Waiter::Sleep.wait(receiver), Ok(7));
         other.join().unwrap().unwrap();
+        let never = std::future::pending::<()>();
+        assert_eq!(Waiter::Sleep.wait_for(Duration::from_millis(1), never), None);
     }
 }

@@ -172,7 +172,7 @@ fn large_bodies_stream_and_unread_ones_do_not_cost_the_answer() {
 }
 
 #[test]
-fn who_expects_100_continue_gets_it_when_the_body_is_read() {
+fn who_expects_100_continue_gets_it() {
     let (master, _worker) = Master::with_worker(&interpreter(), APP, |_| {});
     let mut socket = master.connect();
     socket

@@ -158,7 +158,7 @@ pub(super) static ROWS: &[Row] = &[
     later(
         &["post-buffering", "post-buffering-bufsize"],
         Number,
-        "the application reads the body as it comes",
+        "bodies from `http` and `http-socket` are always received before the application is called",
     ),
     later(&["limit-as", "limit-nproc", "max-fd", "prio"], Number, "the limits of the service manager hold"),
     later(&["cpu-affinity"], Number, "the kernel chooses the CPU"),
