@@ -2,6 +2,7 @@
 
 pub mod background;
 pub mod clock;
+pub mod directory;
 mod ends;
 pub mod exec;
 pub mod fd;
@@ -15,6 +16,7 @@ pub mod memfd;
 pub mod orphan;
 pub mod output;
 pub mod own;
+pub mod peer;
 pub mod pipe;
 pub mod process;
 pub mod reactor;

@@ -13,6 +13,9 @@ use super::signals;
 
 pub use super::ends::{Exit, next_halt, reap_any, wait};
 
+/// `PIDFD_SIGNAL_PROCESS_GROUP`, which libc does not name.
+const PIDFD_SIGNAL_PROCESS_GROUP: u32 = 1 << 2;
+
 /// A program to start. Everything not said is inherited; descriptors above 2 never are, because all of ours are
 /// close-on-exec. The child starts with an empty signal mask, and with `SIGPIPE` at its default: processes of ours
 /// ignore it again as their first act.
@@ -194,11 +197,15 @@ impl Child {
     /// # Errors
     /// `pidfd_send_signal`: not permitted.
     pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        self.send(signal, 0)
+    }
+
+    fn send(&self, signal: Signal, flags: u32) -> io::Result<()> {
         let (fd, number) = (std::os::fd::AsRawFd::as_raw_fd(&self.pidfd), signal.number());
         // SAFETY: pidfd_send_signal takes numbers and a null siginfo; `fd` is open because it is borrowed.
         #[expect(unsafe_code, reason = "there is no wrapper for pidfd_send_signal")]
         let done = unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, fd, number, std::ptr::null::<libc::siginfo_t>(), 0_u32)
+            libc::syscall(libc::SYS_pidfd_send_signal, fd, number, std::ptr::null::<libc::siginfo_t>(), flags)
         };
         gone_is_fine(if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) })
     }
@@ -211,13 +218,17 @@ impl Child {
         self.signal(Signal::Kill)
     }
 
-    /// Sends a signal to the process group that it leads. Only for a child started with [`Launch::own_group`] that
-    /// was not reaped yet: until then no other group can have its number.
+    /// Sends a signal to the process group that it leads: by its pidfd where the kernel can (Linux 6.9), else by number,
+    /// which is safe for a child started with [`Launch::own_group`] that was not reaped yet: until then no other group
+    /// can have it.
     ///
     /// # Errors
-    /// `killpg`: not permitted.
+    /// `pidfd_send_signal` or `killpg`: not permitted.
     pub fn signal_group(&self, signal: Signal) -> io::Result<()> {
-        signal_group(self.pid, signal)
+        match self.send(signal, PIDFD_SIGNAL_PROCESS_GROUP) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => signal_group(self.pid, signal),
+            done => done,
+        }
     }
 
     /// Kills the process group that it leads; as [`Child::signal_group`].

@@ -1,10 +1,15 @@
 //! Unix SEQPACKET sockets: whole messages with descriptors attached.
 
+use std::fs;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, sendmsg, socketpair};
+use nix::sys::socket::{
+    AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, bind, sendmsg, socketpair,
+};
 
 use super::fd;
 
@@ -31,6 +36,46 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
         None,
         SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
     )?)
+}
+
+/// Listens at `path`, in place of whatever was there: the directory must be the caller's own.
+///
+/// # Errors
+/// `socket`, `bind`, `chmod` or `listen`.
+pub fn listen(path: &Path, mode: u32, backlog: i32) -> io::Result<OwnedFd> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let socket = make()?;
+    bind(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    nix::sys::socket::listen(&socket, Backlog::new(backlog)?)?;
+    Ok(socket)
+}
+
+/// Connects to who listens at `path`.
+///
+/// # Errors
+/// `socket` or `connect`: nobody does, or the queue is full.
+pub fn connect(path: &Path) -> io::Result<OwnedFd> {
+    let socket = make()?;
+    nix::sys::socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(socket)
+}
+
+/// The next connection that waits.
+///
+/// # Errors
+/// `accept`: `WouldBlock` when there is none.
+pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    Ok(fd::own(nix::sys::socket::accept4(listener.as_fd().as_raw_fd(), flags)?))
+}
+
+fn make() -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    Ok(nix::sys::socket::socket(AddressFamily::Unix, SockType::SeqPacket, flags, None)?)
 }
 
 /// Sends one message, or fails with `WouldBlock` and sends nothing.
