@@ -8,6 +8,7 @@
 )]
 
 #[path = "emperor/host.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
 mod host;
 #[path = "emperor/sources.rs"]
 mod sources;

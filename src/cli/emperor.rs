@@ -15,7 +15,8 @@ use crate::wire::message::Policy;
 
 /// Runs an emperor until it is told to stop.
 #[must_use]
-pub fn main(spec: EmperorSpec) -> ExitCode {
+pub fn main(mut spec: EmperorSpec) -> ExitCode {
+    choose_runtime_directory(&mut spec);
     let binary = match own::started_as() {
         Ok(path) => path.to_string_lossy().into_owned(),
         Err(error) => {
@@ -23,12 +24,22 @@ pub fn main(spec: EmperorSpec) -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    let policy = Policy { deny_root_apps: spec.deny_root_apps, binary, extension: None };
+    let policy = Policy { deny_root_apps: spec.deny_root_apps, binary, extension: None, adoption: None };
     trace::start(false);
     run::main(spec.clone(), policy, move |handle| {
         let doors = api::open(&spec, &handle)?;
         Ok(announce(handle, doors))
     })
+}
+
+/// The runtime directory is beside the API's socket, unless an option says otherwise: `api.d` for `api.sock`.
+fn choose_runtime_directory(spec: &mut EmperorSpec) {
+    if spec.runtime_directory.is_none() {
+        spec.runtime_told = spec.api_socket.is_some();
+        let usual = || api::door::usual_sockets().into_iter().next();
+        spec.runtime_directory =
+            spec.api_socket.clone().or_else(usual).map(|socket| socket.with_extension("d"));
+    }
 }
 
 /// Logs what is served and where the API is, once the first vassals have been brought up or have failed.

@@ -111,6 +111,7 @@ const fn tone(vassal: &Vassal) -> Tone {
         State::Up
         | State::Waiting
         | State::Starting
+        | State::Adopting
         | State::Reloading
         | State::Stopping
         | State::Stopped => Tone::Passing,

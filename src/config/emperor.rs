@@ -43,6 +43,20 @@ pub struct EmperorSpec {
     pub logto: Option<PathBuf>,
     /// Whether to go to the background (`daemonize`).
     pub daemonize: bool,
+    /// Whether instances outlive a dead emperor and are taken over by the next one (`adopt`); without it they end with
+    /// their emperor, as uWSGI's do.
+    #[serde(default = "yes")]
+    pub adopt: bool,
+    /// How long an instance serves on without an emperor, in milliseconds (`orphan-grace`); 0: it ends at once.
+    #[serde(default)]
+    pub orphan_grace_ms: u64,
+    /// The private directory in which the emperor writes down what runs (`runtime-dir`); `None`: there is none, and
+    /// instances end with their emperor.
+    #[serde(default)]
+    pub runtime_directory: Option<PathBuf>,
+    /// Whether that directory was asked for, or is only the usual one.
+    #[serde(default)]
+    pub runtime_told: bool,
     /// Who the emperor, and so every vassal, runs as (`uid`, `gid`, `add-gid`, `no-initgroups`, `umask`).
     #[serde(default)]
     pub identity: IdentitySpec,
@@ -55,6 +69,10 @@ pub enum Source {
     Directory(PathBuf),
     /// One file, or those that match a shell pattern.
     Pattern(PathBuf),
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl Default for EmperorSpec {
@@ -77,6 +95,10 @@ impl Default for EmperorSpec {
             pidfile: None,
             logto: None,
             daemonize: false,
+            adopt: true,
+            orphan_grace_ms: 60_000,
+            runtime_directory: None,
+            runtime_told: false,
             identity: IdentitySpec::default(),
         }
     }

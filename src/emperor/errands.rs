@@ -6,7 +6,7 @@ use super::link::Heard;
 use super::reap;
 use super::settle::Note;
 use super::turns::Emperor;
-use crate::sys::{clock, process};
+use crate::sys::{clock, peer, process};
 use crate::wire::message::{FromInstance, Outcome, ToInstance};
 
 impl Emperor {
@@ -17,7 +17,7 @@ impl Emperor {
             Effect::Terminate { life } => self.masters.terminate(life),
             Effect::Kill { life } => self.masters.kill(life),
             Effect::Adopt { vassal, life } => self.masters.adopt(&vassal, life),
-            Effect::Release { life } => drop(self.masters.by_life.remove(&life)),
+            Effect::Release { life } => self.masters.release(life),
             Effect::Forget { vassal } => {
                 self.masters.kept.remove(&vassal);
                 self.watcher.forget(&vassal);
@@ -50,9 +50,15 @@ impl Emperor {
         let path = file_of.as_ref().and_then(|id| Some(self.handle.fleet().vassals.get(id)?.path.clone()));
         let vassal = self.masters.by_life.get(&life).map(|master| master.vassal.clone());
         let Some(vassal) = vassal else { return };
+        if matches!(message, ToInstance::Stop { .. }) {
+            self.masters.write_down(life, |record| record.leaving = true);
+        }
         let file = path.as_deref().map(|path| (path, self.launcher.links));
         let news = match (self.masters.send(life, message, file), message) {
-            (Ok(Some(identity)), _) => News::Opened(identity),
+            (Ok(Some(identity)), _) => {
+                self.masters.write_down(life, |record| record.file = identity);
+                News::Opened(identity)
+            }
             (Ok(None), _) => return,
             (Err(failure), ToInstance::Reload { operation } | ToInstance::Reexec { operation, .. }) => {
                 let outcome = Outcome::RolledBack(failure);
@@ -71,7 +77,13 @@ impl Emperor {
         let news = match message {
             None => News::Disconnected,
             Some(message) => match self.masters.receive(life, message) {
-                Some(message) => News::Said(message),
+                Some(message) => {
+                    if matches!(message, FromInstance::Hello { .. }) {
+                        // It has taken its identity on before it says this.
+                        self.masters.write_down(life, |record| record.uid = peer::user_of(record.pid));
+                    }
+                    News::Said(message)
+                }
                 None => return,
             },
         };
@@ -103,8 +115,8 @@ impl Emperor {
     pub(super) fn hear_last_words(&mut self, vassal: &str, life: LifeId) {
         self.hear_waiting();
         let words =
-            self.masters.by_life.get(&life).map(|master| master.link.last_words()).unwrap_or_default();
-        for word in words {
+            self.masters.by_life.get(&life).and_then(|master| Some(master.link.as_ref()?.last_words()));
+        for word in words.unwrap_or_default() {
             self.hear(Heard { vassal: vassal.to_owned(), life, message: Some(word) });
         }
     }

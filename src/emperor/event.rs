@@ -1,5 +1,7 @@
 //! What happens to the emperor, and what it does about it.
 
+use std::path::PathBuf;
+
 use super::fleet::{ExitKind, FileIdentity, NotStarted};
 use super::life::LifeId;
 use super::scan::Look;
@@ -25,6 +27,15 @@ pub enum Event {
         /// For each directory, why it cannot be listed.
         problems: Vec<Option<String>>,
     },
+    /// What the emperor before left behind, at the start of this one.
+    Inherited {
+        /// Instances that run, in the order of their lives.
+        heirs: Vec<Heir>,
+        /// Vassals and pids of those that ended meanwhile.
+        gone: Vec<(String, u32)>,
+        /// Whether they are to be adopted, or stopped.
+        adopt: bool,
+    },
     /// Every name of the first listing was looked at.
     FirstScanDone,
     /// News of a life.
@@ -44,6 +55,25 @@ pub enum Event {
     ReexecFailed(OperationId, Failure),
     /// Time has passed.
     Deadline,
+}
+
+/// An instance that an emperor which died has left running.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heir {
+    /// Its vassal.
+    pub vassal: String,
+    /// The watched directory of its file.
+    pub directory: PathBuf,
+    /// Its life.
+    pub life: LifeId,
+    /// Its pid.
+    pub pid: u32,
+    /// When it was launched, milliseconds since the epoch.
+    pub started_epoch_ms: u64,
+    /// The file as it was given to it last.
+    pub file: FileIdentity,
+    /// It was told to stop.
+    pub leaving: bool,
 }
 
 /// News of a life.
@@ -75,6 +105,8 @@ pub enum News {
     },
     /// The last of the processes that the dead master started is gone.
     Emptied,
+    /// It called at the rendezvous, and can be spoken to.
+    Adopted,
 }
 
 /// Something to do.

@@ -64,6 +64,8 @@ pub enum EventKind {
     Ended,
     /// A master was launched.
     Launched,
+    /// A master whose emperor died is ours now, or could not be taken over.
+    Adopted,
     /// A configuration took effect.
     Configured,
     /// The vassal serves.

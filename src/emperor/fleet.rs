@@ -163,6 +163,8 @@ pub enum State {
     Waiting,
     /// Its instance was launched and is not ready.
     Starting,
+    /// An emperor that died left its instance running: it serves on, and will call. Nothing else is started for it.
+    Adopting,
     /// It serves.
     Up {
         /// `false`: the application did not load and every request is answered with 500 (no `need-app`).
@@ -382,6 +384,6 @@ impl Vassal {
     /// Whether requests are answered by an instance now.
     #[must_use]
     pub const fn serves(&self) -> bool {
-        matches!(self.state, State::Up { .. } | State::Reloading { .. })
+        matches!(self.state, State::Up { .. } | State::Reloading { .. } | State::Adopting)
     }
 }

@@ -31,6 +31,9 @@ pub struct Life {
     /// Whether its master was stopped by a signal, and does nothing until it goes on.
     #[serde(default)]
     pub halted: bool,
+    /// Where it comes from.
+    #[serde(default)]
+    pub origin: Origin,
     /// The version that it announced.
     pub version: Option<String>,
     /// How far its end has come; `None`: it is to stay.
@@ -44,6 +47,20 @@ pub struct Life {
     pub(super) failure: Option<Failure>,
     /// The configuration of a replacement that has not taken over yet.
     pub(super) configured: Option<(Box<InstanceSpec>, Vec<Diagnostic>)>,
+}
+
+/// Where a life comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// This emperor launched it.
+    #[default]
+    Launched,
+    /// An emperor that died launched it; it is to call until then, and serves on meanwhile.
+    Awaited(Tick),
+    /// The same; it has not called in time.
+    Overdue,
+    /// An emperor that died launched it, and it is ours now; but it is not our child: how it ends is not known.
+    Adopted,
 }
 
 /// How far the end of a life has come, each with the time of the next step.
@@ -69,6 +86,11 @@ impl Leaving {
 }
 
 impl Life {
+    /// Whether it was told of by a record only: nothing can be said to it.
+    pub(super) const fn is_awaited(&self) -> bool {
+        matches!(self.origin, Origin::Awaited(_) | Origin::Overdue)
+    }
+
     /// Whether it failed at its file, which fails every time: all else may heal by itself.
     pub(super) fn has_mistakes(&self) -> bool {
         self.ready.is_none() && self.failure.as_ref().is_some_and(|failure| !failure.diagnostics.is_empty())
@@ -85,6 +107,7 @@ impl Life {
             app: false,
             loyal: false,
             halted: false,
+            origin: Origin::Launched,
             version: None,
             leaving: None,
             reaped: false,

@@ -8,18 +8,22 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::adopt::{self, Gone};
 use super::fleet::FileIdentity;
 use super::handle::Handle;
+use super::ledger::{InstanceRecord, Ledger};
 use super::life::LifeId;
 use super::link::{Heard, Link};
 use super::logs::LogPipe;
 use super::scan::{self, Links};
 use super::spawn::{Launched, Launcher, Listeners};
 use crate::stats::scoreboard::Scoreboard;
-use crate::sys::process::{Child, Signal};
+use crate::sys::process::{self, Child, Signal};
+use crate::sys::{own, peer, pipe};
+use crate::wire::PROTOCOL;
 use crate::wire::channel::Received;
 use crate::wire::failure::Failure;
-use crate::wire::message::{FromInstance, ToInstance};
+use crate::wire::message::{FromInstance, Policy, ToInstance};
 
 /// The master of a life, and what came of it.
 #[derive(Debug)]
@@ -28,10 +32,14 @@ pub struct Master {
     pub vassal: String,
     /// The process.
     pub child: Child,
-    /// The channel.
-    pub link: Link,
+    /// Whether it is our child: what an emperor that died has started is not.
+    pub is_ours: bool,
+    /// The channel; `None`: it has not called yet.
+    pub link: Option<Link>,
     /// Its output.
-    pub log: LogPipe,
+    pub log: Option<LogPipe>,
+    /// What is written down of it.
+    pub record: Option<InstanceRecord>,
     /// The scoreboard that it sent last.
     pub scoreboard: Option<Arc<Scoreboard>>,
     /// The listeners that it sent last.
@@ -40,6 +48,26 @@ pub struct Master {
     pub reaped: bool,
     /// Children that it left behind, which are ours now.
     pub strays: BTreeSet<u32>,
+    /// The same of a master that was not our child; they are not ours either.
+    pub remnants: Vec<Child>,
+}
+
+impl Master {
+    fn new(vassal: &str, child: Child, is_ours: bool) -> Self {
+        Self {
+            vassal: vassal.to_owned(),
+            child,
+            is_ours,
+            link: None,
+            log: None,
+            record: None,
+            scoreboard: None,
+            listeners: Listeners::new(),
+            reaped: false,
+            strays: BTreeSet::new(),
+            remnants: Vec::new(),
+        }
+    }
 }
 
 /// All masters, and what is kept for vassals over their deaths.
@@ -51,14 +79,17 @@ pub struct Masters {
     pub kept: BTreeMap<String, Arc<Listeners>>,
     /// The emperor's face to the API, with the API's listeners.
     pub handle: Handle,
+    /// The records of what runs.
+    pub ledger: Option<Ledger>,
     ear: mpsc::Sender<Heard>,
+    gone: mpsc::Sender<Gone>,
 }
 
 impl Masters {
     /// None yet.
     #[must_use]
-    pub fn new(ear: mpsc::Sender<Heard>, handle: Handle) -> Self {
-        Self { by_life: BTreeMap::new(), kept: BTreeMap::new(), handle, ear }
+    pub fn new(ear: mpsc::Sender<Heard>, gone: mpsc::Sender<Gone>, handle: Handle) -> Self {
+        Self { by_life: BTreeMap::new(), kept: BTreeMap::new(), handle, ledger: None, ear, gone }
     }
 
     /// Starts a master for a life; answers its pid, and the file as it was given to it.
@@ -73,43 +104,155 @@ impl Masters {
         life: LifeId,
     ) -> Result<(u32, FileIdentity), Failure> {
         let listeners = self.kept.get(id).cloned().unwrap_or_default();
-        let Launched { child, channel, output, identity } = launcher.launch(id, directory, &listeners)?;
+        let mut record = None;
+        let write_down = |pid, identity| {
+            let Some(ledger) = &self.ledger else { return false };
+            let described = ledger.describe((id, directory), life, pid, identity);
+            let written = described.and_then(|new| ledger.write(&new).map(|()| record = Some(new)));
+            if let Err(error) = &written {
+                tracing::error!(
+                    vassal = id,
+                    "cannot write its record, so it ends with this emperor: {error}"
+                );
+            }
+            written.is_ok()
+        };
+        let launched = launcher.launch(id, directory, &listeners, write_down);
+        if let (Err(_), Some(record), Some(ledger)) = (&launched, &record, &self.ledger) {
+            ledger.remove(record.pid);
+        }
+        let Launched { child, channel, output, identity } = launched?;
         let pid = child.pid();
-        self.add(id, life, child, channel, output, Vec::new())
+        self.add(id, life, child, channel, output)
             .map_err(|error| Failure::new(format!("cannot follow the instance: {error}")))?;
+        if let Some(master) = self.by_life.get_mut(&life) {
+            master.record = record;
+        }
         Ok((pid, identity))
     }
 
-    /// Takes in a master that runs; one that cannot be followed is killed.
-    ///
-    /// # Errors
-    /// Registering its descriptors.
-    pub fn add(
+    /// Takes in a master that was just started; one that cannot be followed is killed.
+    fn add(
         &mut self,
         id: &str,
         life: LifeId,
         child: Child,
         channel: OwnedFd,
         output: OwnedFd,
-        begun: Vec<u8>,
     ) -> io::Result<()> {
-        let followed = Link::start(channel, id, life, self.ear.clone())
-            .and_then(|link| Ok((link, LogPipe::start(output, begun, id, self.handle.clone())?)));
-        let (link, log) = followed.inspect_err(|_| {
-            let _ = child.kill_group();
-        })?;
-        let master = Master {
-            vassal: id.to_owned(),
-            child,
-            link,
-            log,
-            scoreboard: None,
-            listeners: Listeners::new(),
-            reaped: false,
-            strays: BTreeSet::new(),
-        };
-        self.by_life.insert(life, master);
+        let pid = child.pid();
+        let taken = self.take_over(id, life, (child, true), Some(channel), Some((output, Vec::new())));
+        taken.inspect_err(|_| {
+            let _ = process::signal_group(pid, Signal::Kill);
+        })
+    }
+
+    /// Takes in a master that runs and says whether it is our child; `output` comes with the start of a line.
+    ///
+    /// # Errors
+    /// Registering its descriptors.
+    pub fn take_over(
+        &mut self,
+        id: &str,
+        life: LifeId,
+        (child, is_ours): (Child, bool),
+        channel: Option<OwnedFd>,
+        output: Option<(OwnedFd, Vec<u8>)>,
+    ) -> io::Result<()> {
+        let link = channel.map(|channel| Link::start(channel, id, life, self.ear.clone())).transpose()?;
+        let log =
+            output.map(|(pipe, begun)| LogPipe::start(pipe, begun, id, self.handle.clone())).transpose()?;
+        if !is_ours {
+            adopt::follow(&child, life, self.gone.clone())?;
+        }
+        self.by_life.insert(life, Master { link, log, ..Master::new(id, child, is_ours) });
         Ok(())
+    }
+
+    /// Takes in what a dead master left behind that was not our child.
+    ///
+    /// # Errors
+    /// Registering their handles.
+    pub fn take_over_remnants(&mut self, life: LifeId, remnants: Vec<Child>) -> io::Result<()> {
+        for remnant in &remnants {
+            adopt::follow(remnant, life, self.gone.clone())?;
+        }
+        if let Some(master) = self.by_life.get_mut(&life) {
+            master.remnants = remnants;
+        }
+        Ok(())
+    }
+
+    /// Takes in a master that an emperor which died has started: it will call.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn await_caller(&mut self, record: InstanceRecord, child: Child) -> io::Result<()> {
+        let life = record.life;
+        self.take_over(&record.vassal, life, (child, false), None, None)?;
+        if let Some(master) = self.by_life.get_mut(&life) {
+            master.record = Some(record);
+        }
+        Ok(())
+    }
+
+    /// The master of this life called: from here on it is followed like any other.
+    ///
+    /// # Errors
+    /// It hung up, or no descriptor is left.
+    pub fn adopt_caller(&mut self, life: LifeId, caller: OwnedFd, policy: &Policy) -> io::Result<()> {
+        let Some(master) = self.by_life.get_mut(&life) else { return Ok(()) };
+        let adopt = ToInstance::Adopt { protocol: PROTOCOL, policy: policy.clone() };
+        let link = Link::start(caller, &master.vassal, life, self.ear.clone())?;
+        link.send(&adopt, &[])?;
+        master.link = Some(link);
+        Ok(())
+    }
+
+    /// A master that is not our child ended; answers whether something that it started is still there.
+    pub fn bury(&mut self, life: LifeId) -> bool {
+        let Some(master) = self.by_life.get_mut(&life) else { return false };
+        master.reaped = true;
+        let leader = master.child.pid();
+        // While somebody has the leader's number, the group may be his; nobody can have had it in between and left.
+        let members = if peer::started(leader).is_none() { peer::of_group(leader) } else { Ok(Vec::new()) };
+        for pid in members.unwrap_or_default() {
+            let Ok(child) = Child::adopt(pid) else { continue };
+            let is_member = own::group_of(pid) == Some(leader);
+            if is_member && adopt::follow(&child, life, self.gone.clone()).is_ok() {
+                master.remnants.push(child);
+            }
+        }
+        !master.remnants.is_empty()
+    }
+
+    /// Something that such a master started ended; answers whether it was the last.
+    pub fn forget_remnant(&mut self, life: LifeId, pid: u32) -> bool {
+        let Some(master) = self.by_life.get_mut(&life) else { return false };
+        let before = master.remnants.len();
+        master.remnants.retain(|remnant| remnant.pid() != pid);
+        master.remnants.is_empty() && before > 0
+    }
+
+    /// Changes what is written down of a life.
+    pub fn write_down(&mut self, life: LifeId, change: impl FnOnce(&mut InstanceRecord)) {
+        let Some(master) = self.by_life.get_mut(&life) else { return };
+        let (Some(record), Some(ledger)) = (&mut master.record, &self.ledger) else { return };
+        let before = record.clone();
+        change(record);
+        if *record != before
+            && let Err(error) = ledger.write(record)
+        {
+            tracing::error!(vassal = master.vassal, "cannot write its record: {error}");
+        }
+    }
+
+    /// Nothing of this life is left.
+    pub fn release(&mut self, life: LifeId) {
+        let Some(master) = self.by_life.remove(&life) else { return };
+        if let (Some(record), Some(ledger)) = (&master.record, &self.ledger) {
+            ledger.remove(record.pid);
+        }
     }
 
     /// Says something to a master; with `file`, the vassal's file is opened anew and attached, and its identity
@@ -132,9 +275,8 @@ impl Masters {
             ),
         };
         let fds: Vec<BorrowedFd<'_>> = opened.iter().map(|opened| opened.file.as_fd()).collect();
-        master
-            .link
-            .send(message, &fds)
+        let link = master.link.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
+        link.and_then(|link| link.send(message, &fds))
             .map_err(|error| Failure::new(format!("cannot tell the instance: {error}")))?;
         Ok(opened.map(|opened| opened.identity))
     }
@@ -154,6 +296,11 @@ impl Masters {
         if !master.reaped {
             let _ = master.child.kill_group();
             let _ = master.child.kill();
+        }
+        for remnant in &master.remnants {
+            if let Err(error) = remnant.kill() {
+                tracing::warn!(vassal = master.vassal, "cannot kill pid {}: {error}", remnant.pid());
+            }
         }
         for &pid in &master.strays {
             // Our child and not reaped: the number is still its own.
@@ -175,6 +322,18 @@ impl Masters {
                         Ok(board) => master.scoreboard = Some(Arc::new(board)),
                         Err(error) => tracing::warn!(vassal = master.vassal, "its scoreboard: {error}"),
                     }
+                }
+            }
+            FromInstance::Output => {
+                let output = fds.into_iter().next().map(|fd| {
+                    LogPipe::start(pipe::read_end(&fd)?, Vec::new(), &master.vassal, self.handle.clone())
+                });
+                match output {
+                    Some(Ok(log)) => master.log = Some(log),
+                    Some(Err(error)) => {
+                        tracing::warn!(vassal = master.vassal, "its output cannot be read: {error}");
+                    }
+                    None => {}
                 }
             }
             FromInstance::Listeners { listeners } => {

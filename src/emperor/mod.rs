@@ -1,5 +1,6 @@
 //! The emperor: watches directories, keeps one instance for each vassal file, adopts nothing it cannot prove.
 
+pub mod adopt;
 pub mod audit;
 pub mod backoff;
 pub mod decide;
@@ -9,6 +10,7 @@ pub mod event;
 pub mod events;
 pub mod fleet;
 pub mod handle;
+pub mod ledger;
 pub mod life;
 pub mod link;
 pub mod logs;

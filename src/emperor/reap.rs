@@ -36,7 +36,7 @@ pub fn reap(masters: &mut Masters) -> Reaped {
             }
         };
         let of_life = masters.by_life.iter_mut().find_map(|(life, master)| {
-            if master.child.pid() == pid && !master.reaped {
+            if master.is_ours && master.child.pid() == pid && !master.reaped {
                 master.reaped = true;
                 Some((*life, true))
             } else {
@@ -62,7 +62,7 @@ pub fn reap(masters: &mut Masters) -> Reaped {
     }
     for (life, master) in &masters.by_life {
         let told = reaped.news.iter().any(|(known, _)| known == life);
-        if master.reaped && master.strays.is_empty() && !told {
+        if master.is_ours && master.reaped && master.strays.is_empty() && !told {
             reaped.news.push((*life, News::Emptied));
         }
     }
@@ -87,7 +87,7 @@ fn count_orphans(masters: &mut Masters, loser: LifeId) {
         let of_group = masters
             .by_life
             .iter()
-            .find(|(_, master)| master.reaped && Some(master.child.pid()) == group)
+            .find(|(_, master)| master.is_ours && master.reaped && Some(master.child.pid()) == group)
             .map(|(life, _)| *life);
         let of_loser = masters.by_life.get(&loser).is_some_and(|master| master.reaped).then_some(loser);
         if let Some(master) = of_group.or(of_loser).and_then(|life| masters.by_life.get_mut(&life)) {

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::fleet::Fleet;
+use super::ledger::{InstanceRecord, Ledger};
 use super::life::LifeId;
+use super::logs::LogPipe;
 use super::masters::{Master, Masters};
 use super::spawn::Listeners;
 use crate::config::address::Listen;
@@ -41,6 +44,9 @@ pub struct Record {
     kept: BTreeMap<String, Vec<(Listen, RawFd)>>,
     #[serde(default)]
     doors: Vec<(String, RawFd)>,
+    /// The runtime directory, its lock and its rendezvous.
+    #[serde(default)]
+    ledger: Option<(PathBuf, [RawFd; 2])>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,8 +54,15 @@ struct MasterRecord {
     life: LifeId,
     vassal: String,
     pid: u32,
-    channel: RawFd,
-    log: RawFd,
+    /// The handle of a master that is not our child.
+    #[serde(default)]
+    pidfd: Option<RawFd>,
+    #[serde(default)]
+    remnants: Vec<(u32, RawFd)>,
+    channel: Option<RawFd>,
+    log: Option<RawFd>,
+    #[serde(default)]
+    record: Option<InstanceRecord>,
     /// The start of a line that was not complete.
     begun: Vec<u8>,
     scoreboard: Option<RawFd>,
@@ -81,6 +94,7 @@ pub fn write(header: &Header, fleet: &Fleet, masters: &Masters) -> io::Result<Ow
         masters: Vec<MasterRecord>,
         kept: BTreeMap<&'a String, Vec<(Listen, RawFd)>>,
         doors: Vec<(String, RawFd)>,
+        ledger: Option<(&'a Path, [RawFd; 2])>,
     }
     let record = Borrowed {
         pid: std::process::id(),
@@ -95,6 +109,10 @@ pub fn write(header: &Header, fleet: &Fleet, masters: &Masters) -> io::Result<Ow
             .into_iter()
             .map(|(address, door)| (address, door.as_raw_fd()))
             .collect(),
+        ledger: masters.ledger.as_ref().map(|ledger| {
+            let (path, fds) = ledger.parts();
+            (path, fds.map(|fd| fd.as_raw_fd()))
+        }),
     };
     let json = serde_json::to_vec(&record)?;
     let mut bytes = format!("{FORM}\n{:016x}\n", checksum(&json)).into_bytes();
@@ -151,11 +169,20 @@ pub fn take() -> io::Result<Option<Record>> {
 }
 
 impl Record {
+    /// Whether the runtime directory comes with it.
+    #[must_use]
+    pub const fn has_ledger(&self) -> bool {
+        self.ledger.is_some()
+    }
+
     /// Takes over the masters and what is kept for their vassals.
     ///
     /// # Errors
     /// A descriptor is not open.
     pub fn restore(self, masters: &mut Masters) -> io::Result<Fleet> {
+        if let Some((path, [lock, rendezvous])) = self.ledger {
+            masters.ledger = Some(Ledger::from_parts(path, fd::adopt(lock)?, fd::adopt(rendezvous)?));
+        }
         for (address, number) in self.doors {
             masters.handle.keep_door(address, fd::adopt(number)?);
         }
@@ -163,10 +190,19 @@ impl Record {
             masters.kept.insert(id, Arc::new(adopted(listeners)?));
         }
         for record in self.masters {
-            let child = Child::adopt(record.pid)?;
-            let (channel, log) = (fd::adopt(record.channel)?, fd::adopt(record.log)?);
-            masters.add(&record.vassal, record.life, child, channel, log, record.begun)?;
+            let child = match record.pidfd {
+                None => Child::adopt(record.pid)?,
+                Some(number) => Child::from_parts(record.pid, fd::adopt(number)?),
+            };
+            let remnants = record.remnants.into_iter();
+            let remnants: io::Result<Vec<Child>> =
+                remnants.map(|(pid, number)| Ok(Child::from_parts(pid, fd::adopt(number)?))).collect();
+            let channel = record.channel.map(fd::adopt).transpose()?;
+            let log = record.log.map(fd::adopt).transpose()?.map(|log| (log, record.begun));
+            masters.take_over(&record.vassal, record.life, (child, record.pidfd.is_none()), channel, log)?;
+            masters.take_over_remnants(record.life, remnants?)?;
             let Some(master) = masters.by_life.get_mut(&record.life) else { continue };
+            master.record = record.record;
             master.listeners = adopted(record.listeners)?;
             master.reaped = record.reaped;
             master.strays = record.strays;
@@ -183,9 +219,12 @@ fn master_record(life: LifeId, master: &Master) -> MasterRecord {
         life,
         vassal: master.vassal.clone(),
         pid: master.child.pid(),
-        channel: master.link.as_fd().as_raw_fd(),
-        log: master.log.as_fd().as_raw_fd(),
-        begun: master.log.begun(),
+        pidfd: (!master.is_ours).then(|| master.child.as_fd().as_raw_fd()),
+        remnants: master.remnants.iter().map(|child| (child.pid(), child.as_fd().as_raw_fd())).collect(),
+        channel: master.link.as_ref().map(|link| link.as_fd().as_raw_fd()),
+        log: master.log.as_ref().map(|log| log.as_fd().as_raw_fd()),
+        record: master.record.clone(),
+        begun: master.log.as_ref().map(LogPipe::begun).unwrap_or_default(),
         scoreboard: master.scoreboard.as_ref().map(|board| board.fd().as_raw_fd()),
         listeners: numbers(&master.listeners),
         reaped: master.reaped,
@@ -197,11 +236,16 @@ fn descriptors(masters: &Masters) -> Vec<BorrowedFd<'_>> {
     let of_masters = masters.by_life.values().flat_map(|master| {
         let board = master.scoreboard.as_ref().map(|board| board.fd());
         let listeners = master.listeners.iter().map(|(_, listener)| listener.as_fd());
-        [master.link.as_fd(), master.log.as_fd()].into_iter().chain(board).chain(listeners)
+        let link = master.link.as_ref().map(AsFd::as_fd);
+        let log = master.log.as_ref().map(AsFd::as_fd);
+        let pidfds = (!master.is_ours).then(|| master.child.as_fd());
+        let remnants = master.remnants.iter().map(AsFd::as_fd);
+        link.into_iter().chain(log).chain(board).chain(listeners).chain(pidfds).chain(remnants)
     });
+    let ledger = masters.ledger.iter().flat_map(|ledger| ledger.parts().1);
     let kept =
         masters.kept.values().flat_map(|listeners| listeners.iter()).map(|(_, listener)| listener.as_fd());
-    of_masters.chain(kept).collect()
+    of_masters.chain(kept).chain(ledger).collect()
 }
 
 fn numbers(listeners: &Listeners) -> Vec<(Listen, RawFd)> {
@@ -241,7 +285,7 @@ mod tests {
         vassal.state = State::Up { app: true, loyal: true };
         fleet.vassals.insert("a.ini".into(), vassal);
         let (handle, _commands) = Handle::detached(Fleet::default());
-        let masters = Masters::new(mpsc::channel(1).0, handle);
+        let masters = Masters::new(mpsc::channel(1).0, mpsc::channel(1).0, handle);
         let file = write(&Header { operation: 7, descriptor_limit: 1024 }, &fleet, &masters).unwrap();
         let bytes = memfd::read_all(file, LIMIT_BYTES).unwrap();
         let record = parse(&bytes).unwrap();

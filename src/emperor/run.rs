@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::task::LocalSet;
 use super::backoff::BackOff;
 use super::fleet::{Directory, Fleet, Rules};
 use super::handle::Handle;
+use super::ledger::Ledger;
 use super::masters::Masters;
 use super::notify::ServiceManager;
 use super::scan::Links;
@@ -23,13 +25,13 @@ use super::sources::Sources;
 use super::spawn::Launcher;
 use super::turns::Emperor;
 use super::watch::Watcher;
-use super::{audit, record, reexec};
-use crate::config::emperor::EmperorSpec;
+use super::{adopt, audit, ledger, record, reexec};
+use crate::config::emperor::{EmperorSpec, Source};
 use crate::config::instance::IdentitySpec;
-use crate::sys::user::Identity;
+use crate::sys::user::{self, Identity};
 use crate::sys::{background, clock, fd, limits, output, own, process, signals};
 use crate::wire::failure::Failure;
-use crate::wire::message::{OperationId, Policy};
+use crate::wire::message::{Adoption, OperationId, Policy};
 
 /// How many things that instances said wait for the loop.
 const HEARD: usize = 256;
@@ -65,11 +67,19 @@ where
     open_log(&spec, record.is_none()).map_err(step("open the log"))?;
     process::set_child_subreaper().map_err(step("become a child sub-reaper"))?;
     let own_limit = own::raise_descriptor_limit().map_err(step("raise the limit of descriptors"))?;
-    if let Some(pidfile) = &spec.pidfile {
-        let pid = format!("{}\n", std::process::id());
-        output::replace(pidfile, pid.as_bytes()).map_err(step("write the pid file"))?;
-    }
+    // Made with the rights to do so, and written only by the one emperor that may run.
+    let pid_file = spec.pidfile.as_deref().map(output::open_to_replace).transpose();
+    let mut pid_file = pid_file.map_err(step("open the pid file"))?;
+    let prepared = prepare_ledger(&spec);
     drop_privileges(&spec.identity).map_err(step("drop privileges"))?;
+    let ledger = match &record {
+        Some(record) if record.has_ledger() => None,
+        _ => open_ledger(&spec, prepared)?,
+    };
+    if let Some(file) = &mut pid_file {
+        let pid = format!("{}\n", std::process::id());
+        output::fill(file, pid.as_bytes()).map_err(step("write the pid file"))?;
+    }
     let launcher = Launcher {
         policy,
         links: if spec.nofollow { Links::Themselves } else { Links::Followed },
@@ -82,15 +92,14 @@ where
     let pidfile = spec.pidfile.clone();
     let local = LocalSet::new();
     let ended = local.block_on(&runtime, async move {
-        let (mut emperor, operation) = Emperor::new(spec, launcher, record)?;
+        let (mut emperor, operation) = Emperor::new(spec, launcher, record, ledger)?;
         match (serve(emperor.handle.clone()), operation) {
             (Ok(beside), _) => drop(tokio::task::spawn_local(beside)),
             (Err(error), None) => return Err(Failure::new(error.to_string())),
             // The vassals that were carried over count for more.
             (Err(error), Some(_)) => tracing::error!("{error}"),
         }
-        emperor.run(operation).await;
-        Ok(())
+        emperor.run(operation).await
     });
     if let Some(pidfile) = pidfile {
         let _ = std::fs::remove_file(pidfile);
@@ -130,8 +139,9 @@ impl Emperor {
     /// Takes over from the last image if there is a record; answers the operation that it was for.
     fn new(
         spec: EmperorSpec,
-        launcher: Launcher,
+        mut launcher: Launcher,
         record: Option<record::Record>,
+        ledger: Option<Ledger>,
     ) -> Result<(Self, Option<OperationId>), Failure> {
         let failed = |what: &str, error: io::Error| Failure::new(format!("cannot {what}: {error}"));
         let now = clock::now();
@@ -141,7 +151,9 @@ impl Emperor {
         let sources = Rc::new(sources);
         let (handle, commands) = Handle::new(Fleet::default());
         let (ear, heard) = mpsc::channel(HEARD);
-        let mut masters = Masters::new(ear, handle.clone());
+        let (end, gone) = mpsc::channel(HEARD);
+        let mut masters = Masters::new(ear, end, handle.clone());
+        masters.ledger = ledger;
         let operation = record.as_ref().map(|record| record.operation);
         let mut fleet = match record {
             None => Fleet { started_epoch_ms: clock::epoch_ms(), ..Fleet::default() },
@@ -149,6 +161,18 @@ impl Emperor {
                 record.restore(&mut masters).map_err(|error| failed("take over the fleet", error))?
             }
         };
+        let (bell, callers) = mpsc::channel(HEARD);
+        if let Some(ledger) = &masters.ledger {
+            let [_, rendezvous] = ledger.parts().1;
+            let rendezvous = rendezvous.try_clone_to_owned();
+            rendezvous
+                .and_then(|rendezvous| adopt::listen(rendezvous, bell))
+                .map_err(|error| failed("listen at the rendezvous", error))?;
+        }
+        launcher.policy.adoption = masters.ledger.as_ref().filter(|_| spec.adopt).map(|ledger| Adoption {
+            rendezvous: ledger.rendezvous().to_string_lossy().into_owned(),
+            grace_ms: spec.orphan_grace_ms,
+        });
         fleet.rules = rules(&spec);
         fleet.directories = sources.bases().map(|(path, base)| directory(path, base)).collect();
         for (id, vassal) in &mut fleet.vassals {
@@ -165,6 +189,9 @@ impl Emperor {
         let emperor = Self {
             commands,
             heard,
+            callers,
+            gone,
+            adopts: spec.adopt,
             masters,
             launcher,
             watcher: Watcher::new(sources.clone()),
@@ -182,6 +209,57 @@ impl Emperor {
             handle,
         };
         Ok((emperor, operation))
+    }
+}
+
+fn watched(spec: &EmperorSpec) -> Result<Vec<PathBuf>, Failure> {
+    let paths = spec.sources.iter().map(|(Source::Directory(path) | Source::Pattern(path))| path);
+    let absolute = paths.map(std::path::absolute).collect::<io::Result<Vec<PathBuf>>>();
+    absolute.map_err(|error| Failure::new(format!("cannot find the directories: {error}")))
+}
+
+/// Makes the runtime directory for the user that the emperor will be; answers its path.
+fn prepare_ledger(spec: &EmperorSpec) -> io::Result<Option<PathBuf>> {
+    let Some(path) = &spec.runtime_directory else { return Ok(None) };
+    let path = std::path::absolute(path)?;
+    let owner = match &spec.identity.uid {
+        Some(uid) => user::uid_of(uid)?,
+        None => user::current_uid(),
+    };
+    ledger::prepare(&path, owner)?;
+    Ok(Some(path))
+}
+
+/// Takes the runtime directory over. One emperor at a time may have it; without it instances end with their emperor.
+fn open_ledger(spec: &EmperorSpec, prepared: io::Result<Option<PathBuf>>) -> Result<Option<Ledger>, Failure> {
+    let usual = spec.runtime_directory.clone().unwrap_or_default();
+    let shown = usual.display();
+    let directories = watched(spec)?;
+    let opened = match prepared {
+        Ok(None) => return Ok(None),
+        Ok(Some(path)) => Ledger::open(&path, &directories),
+        Err(error) => Err(Err(error)),
+    };
+    let without = "instances end with this emperor when it dies (--runtime-dir DIR)";
+    match opened {
+        Ok(ledger) => Ok(Some(ledger)),
+        Err(Ok(holder)) => {
+            let message =
+                format!("an emperor runs already (pid {}) with the runtime directory {shown}", holder.pid);
+            if spec.runtime_told || holder.watched.iter().any(|path| directories.contains(path)) {
+                let hint = "stop that one first; another fleet needs a --runtime-dir or --api of its own";
+                return Err(Failure::new(message).with_hint(hint));
+            }
+            tracing::warn!("{message}: {without}");
+            Ok(None)
+        }
+        Err(Err(error)) if spec.runtime_told => {
+            Err(Failure::new(format!("cannot use the runtime directory {shown}: {error}")))
+        }
+        Err(Err(error)) => {
+            tracing::warn!("cannot use the runtime directory {shown}: {error}: {without}");
+            Ok(None)
+        }
     }
 }
 

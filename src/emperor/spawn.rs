@@ -9,6 +9,7 @@ use super::scan::{self, Links};
 use crate::config::address::Listen;
 use crate::sys::fd;
 use crate::sys::own;
+use crate::sys::pipe;
 use crate::sys::process::{Child, Launch};
 use crate::wire::PROTOCOL;
 use crate::wire::channel;
@@ -56,25 +57,35 @@ pub struct Launched {
 pub type Listeners = Vec<(Listen, OwnedFd)>;
 
 impl Launcher {
-    /// Starts the master of the vassal `id`, whose file is in `directory`, with the listeners of an earlier life.
+    /// Starts the master of the vassal `id`, whose file is in `directory`, with the listeners of an earlier life. Before it
+    /// begins `record` is called with its pid; where that fails, the instance will end with this emperor.
     ///
     /// # Errors
     /// The file cannot be opened, or the process cannot be started.
-    pub fn launch(&self, id: &str, directory: &Path, listeners: &Listeners) -> Result<Launched, Failure> {
+    pub fn launch(
+        &self,
+        id: &str,
+        directory: &Path,
+        listeners: &Listeners,
+        record: impl FnOnce(u32, FileIdentity) -> bool,
+    ) -> Result<Launched, Failure> {
         let path = directory.join(id);
         let opened = scan::open(&path, self.links)
             .map_err(|error| Failure::new(format!("cannot open {}: {error}", path.display())))?;
-        let start = ToInstance::Start {
-            protocol: PROTOCOL,
-            name: id.to_owned(),
-            path: path.to_string_lossy().into_owned(),
-            listeners: listeners.iter().map(|(listen, _)| listen.clone()).collect(),
-            policy: self.policy.clone(),
-        };
         let fds: Vec<BorrowedFd<'_>> = std::iter::once(opened.file.as_fd())
             .chain(listeners.iter().map(|(_, listener)| listener.as_fd()))
             .collect();
         let started = self.spawn(id, directory).and_then(|(child, channel, output)| {
+            let recorded = record(child.pid(), opened.identity);
+            let mut policy = self.policy.clone();
+            policy.adoption = policy.adoption.filter(|_| recorded);
+            let start = ToInstance::Start {
+                protocol: PROTOCOL,
+                name: id.to_owned(),
+                path: path.to_string_lossy().into_owned(),
+                listeners: listeners.iter().map(|(listen, _)| listen.clone()).collect(),
+                policy,
+            };
             // Without its first message it would wait for ever; dropping the channel ends it.
             channel::send(&channel, &start, &fds)?;
             Ok((child, channel, output))
@@ -86,7 +97,8 @@ impl Launcher {
 
     fn spawn(&self, id: &str, directory: &Path) -> io::Result<(Child, OwnedFd, OwnedFd)> {
         let (channel, theirs) = channel::pair()?;
-        let (output, write_end) = fd::pipe()?;
+        // The end that the instance gets keeps what is in the pipe while there is no emperor to read it.
+        let (output, write_end) = pipe::for_output()?;
         let mut launch = Launch::new(&self.policy.binary)
             .arg("instance")
             .arg(id)

@@ -60,6 +60,7 @@ impl Emperor {
 
     pub(super) fn first_scan(&mut self) {
         let listing = self.list();
+        let unlisted = self.unlisted(&listing);
         for (id, look) in listing.looks {
             if let Look::Found(found) = &look {
                 self.watcher.follow(&id, &found.directory.join(&id));
@@ -67,6 +68,9 @@ impl Emperor {
             let of_name = |refused: &&NotStarted| refused.id.as_ref() == Some(&id);
             let not_started = listing.not_started.iter().filter(of_name).cloned().collect();
             self.decide(Event::Looked { id, look, not_started });
+        }
+        for id in unlisted {
+            self.decide(Event::Looked { id, look: Look::Missing, not_started: Vec::new() });
         }
         self.decide(Event::FirstScanDone);
     }
@@ -95,20 +99,24 @@ impl Emperor {
                 };
                 notes.push((id.clone(), note));
             }
-            for (id, known) in &fleet.vassals {
-                // What is in a directory that cannot be listed is not known to be gone.
-                if !listing.looks.contains_key(id)
-                    && self.sources.look(id, Some(&known.path)).0 == Look::Missing
-                {
-                    notes.push((id.clone(), Note::Removed));
-                }
-            }
         }
+        notes.extend(self.unlisted(&listing).into_iter().map(|id| (id, Note::Removed)));
         for (id, note) in notes {
             if !self.settle.is_unsettled(&id) {
                 self.settle.note(&id, note, now);
             }
         }
+    }
+
+    /// The vassals whose files are not there.
+    fn unlisted(&self, listing: &Listing) -> Vec<String> {
+        // What is in a directory that cannot be listed is not known to be gone.
+        let is_gone = |id: &String, path: &PathBuf| {
+            !listing.looks.contains_key(id) && self.sources.look(id, Some(path)).0 == Look::Missing
+        };
+        let fleet = self.handle.fleet();
+        let gone = fleet.vassals.iter().filter(|(id, known)| is_gone(id, &known.path));
+        gone.map(|(id, _)| id.clone()).collect()
     }
 
     pub(super) fn list(&mut self) -> Listing {

@@ -1,12 +1,14 @@
 //! The emperor's loop: waits for whatever happens first, asks `decide`, does what it says.
 
 use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::adopt::Gone;
 use super::decide;
 use super::event::{Effect, Event};
 use super::handle::{Command, Handle, Request};
@@ -29,6 +31,12 @@ pub(super) struct Emperor {
     pub(super) handle: Handle,
     pub(super) commands: mpsc::Receiver<Command>,
     pub(super) heard: mpsc::Receiver<Heard>,
+    /// Who calls at the rendezvous.
+    pub(super) callers: mpsc::Receiver<OwnedFd>,
+    /// Ends of processes that are not our children.
+    pub(super) gone: mpsc::Receiver<Gone>,
+    /// Whether instances of an emperor that died are taken over.
+    pub(super) adopts: bool,
     pub(super) masters: Masters,
     pub(super) launcher: Launcher,
     pub(super) sources: Rc<Sources>,
@@ -47,9 +55,16 @@ pub(super) struct Emperor {
 }
 
 impl Emperor {
-    pub(super) async fn run(&mut self, operation: Option<OperationId>) {
+    /// Runs to its end.
+    ///
+    /// # Errors
+    /// It cannot begin.
+    pub(super) async fn run(&mut self, operation: Option<OperationId>) -> Result<(), Failure> {
         match operation {
-            None => self.first_scan(),
+            None => {
+                self.inherit()?;
+                self.first_scan();
+            }
             Some(operation) => {
                 self.follow_links();
                 self.decide(Event::Reexecuted(operation));
@@ -68,11 +83,14 @@ impl Emperor {
                 wish = self.signals.next() => self.wish(wish).await,
                 Some(command) = self.commands.recv() => self.command(command),
                 notes = self.watcher.next() => self.note(notes),
+                Some(gone) = self.gone.recv() => self.ended_elsewhere(gone),
                 Some(heard) = self.heard.recv() => self.hear(heard),
+                Some(caller) = self.callers.recv() => self.answer(caller),
                 () = sleep => self.catch_up().await,
             }
         }
         self.manager.stopping();
+        Ok(())
     }
 
     pub(super) fn next_deadline(&self) -> Tick {

@@ -19,9 +19,7 @@ use crate::config::address::Listen;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::process::Child;
 use crate::sys::{exec, fd, signals};
-use crate::wire::PROTOCOL;
 use crate::wire::failure::Failure;
-use crate::wire::message::FromInstance;
 
 impl Master {
     /// Becomes the binary at the path that this one was started by. Comes back only when that fails.
@@ -115,6 +113,8 @@ impl Master {
             board: luggage.take_owned(self.scoreboard().share().try_clone_to_owned()?)?,
             file: self.file.as_ref().map(|file| luggage.take(file)).transpose()?,
             emperor,
+            emperor_uid: self.emperor_uid,
+            unsent: self.unsent.borrow().clone(),
             output: [luggage.take(reader)?, luggage.take(writer)?],
             listeners,
             stats,
@@ -222,6 +222,8 @@ pub(super) fn unpack(
         current_generation: record.current,
         prepared: Some(prepared),
         emperor,
+        emperor_uid: record.emperor_uid,
+        unsent: std::cell::RefCell::new(record.unsent),
         file: record.file.map(fd::adopt).transpose()?,
         children,
         rehearsal: None,
@@ -241,16 +243,10 @@ pub(super) fn unpack(
     master.serve_statistics();
     master.show_title();
     master.open_passages();
-    let hello = FromInstance::Hello {
-        protocol: PROTOCOL,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-    };
-    master.tell_emperor(&hello, &[master.scoreboard().share()]);
-    master.tell_configured();
-    if let Some(state) = master.roster.announced {
-        master.tell_emperor(&FromInstance::State(state), &[]);
+    if master.supervised && master.emperor.is_none() {
+        master.orphaned();
     }
+    master.introduce();
     tracing::info!("gracefully (RE)spawned uWSGI master process (pid: {})", std::process::id());
     master.handle(Event::Reexecuted(settings));
     Ok(master)

@@ -17,16 +17,15 @@ use crate::wire::message::{FromInstance, FromRouter, FromWorker, FromZygote, ToI
 impl Master {
     pub(super) fn hear_emperor(&mut self, message: Option<Received<ToInstance>>) {
         let Some((message, mut fds)) = message else {
-            tracing::warn!("the emperor is gone: finishing");
-            self.emperor = None;
-            self.handle(Event::Stop { mercy: None });
-            return;
+            return self.orphaned();
         };
         if let Some(file) = fds.pop() {
             self.file = Some(file);
         }
         match message {
-            ToInstance::Start { .. } => tracing::warn!("a second start is ignored"),
+            ToInstance::Start { .. } | ToInstance::Adopt { .. } => {
+                tracing::warn!("a second start is ignored");
+            }
             ToInstance::Reload { operation } => self.handle(Event::Reload(operation)),
             ToInstance::Reexec { operation, reload } => self.handle(Event::Reexec { operation, reload }),
             ToInstance::Stop { mercy_ms, keep_files } => {

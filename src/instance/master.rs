@@ -18,6 +18,7 @@ use super::event::Event;
 use super::launch::Interpreter;
 use super::link::{INBOX, Link};
 use super::logs::{Board, Output};
+use super::orphan::{Adopted, Unsent};
 use super::rehearse::Answer;
 use super::roster::{Phase, Roster, Settings, SlotState};
 use super::source::{Said, Source};
@@ -73,6 +74,8 @@ pub(super) enum Report {
     Worker(usize, u64, Option<Received<FromWorker>>),
     Router(u64, Option<Received<FromRouter>>),
     Rehearsal(OperationId, Option<Box<Received<Answer>>>),
+    /// An emperor answered a call at the rendezvous, or none did in time.
+    Call(Option<Adopted>),
 }
 
 /// The master of an instance.
@@ -96,6 +99,10 @@ pub(super) struct Master {
     /// What the last rehearsal found, until a generation adopts it.
     pub(super) prepared: Option<Rc<Config>>,
     pub(super) emperor: Option<Link<FromInstance, ToInstance>>,
+    /// Who the emperor runs as: only another of this user may adopt the instance.
+    pub(super) emperor_uid: u32,
+    /// What the next emperor has to be told.
+    pub(super) unsent: Unsent,
     /// The vassal file, as the emperor opened it last.
     pub(super) file: Option<OwnedFd>,
     pub(super) children: Children,
@@ -286,6 +293,7 @@ impl Master {
     fn report(&mut self, report: Report) {
         match report {
             Report::Emperor(message) => self.hear_emperor(message),
+            Report::Call(adopted) => self.hear_call(adopted),
             Report::Zygote(id, message) => self.hear_zygote(id, message),
             Report::Worker(slot, life, message) => {
                 if self.children.workers.get(&slot).is_some_and(|w| w.life == life) {
@@ -360,10 +368,11 @@ impl Master {
         self.tell_emperor(&FromInstance::Event { message }, &[]);
     }
 
-    /// Sends the emperor a message, if there is one.
+    /// Sends the emperor a message, or keeps what the next one has to know.
     pub(super) fn tell_emperor(&self, message: &FromInstance, fds: &[std::os::fd::BorrowedFd<'_>]) {
-        if let Some(emperor) = &self.emperor {
-            emperor.send(message, fds);
+        match &self.emperor {
+            Some(emperor) => emperor.send(message, fds),
+            None => self.keep_unsent(message),
         }
     }
 

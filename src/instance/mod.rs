@@ -16,6 +16,7 @@ mod launch;
 mod link;
 mod logs;
 mod master;
+mod orphan;
 mod passage;
 mod perform;
 mod reexec;

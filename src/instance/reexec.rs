@@ -1,7 +1,7 @@
 //! The record that an image of the master leaves to the next one, over an `execve`: what it knew, and which descriptors
 //! and pids belong to what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use super::source::{Said, Source};
 use super::stats_document::Tally;
 use crate::config::address::Listen;
 use crate::sys::{fd, memfd};
-use crate::wire::message::Policy;
+use crate::wire::message::{FromInstance, Policy};
 
 /// The version of the record. Later ones read earlier ones: fields are only added, with defaults.
 const VERSION: u32 = 1;
@@ -36,6 +36,10 @@ pub(super) struct Record {
     pub(super) board: RawFd,
     pub(super) file: Option<RawFd>,
     pub(super) emperor: Option<RawFd>,
+    #[serde(default)]
+    pub(super) emperor_uid: u32,
+    #[serde(default)]
+    pub(super) unsent: VecDeque<FromInstance>,
     pub(super) output: [RawFd; 2],
     pub(super) listeners: Vec<(Listen, RawFd)>,
     pub(super) stats: Vec<(Listen, RawFd)>,

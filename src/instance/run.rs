@@ -15,6 +15,7 @@ use super::event::Event;
 use super::link::Link;
 use super::logs::Output;
 use super::master::{self, Config, Inbox, Master, Report};
+use super::orphan::Unsent;
 use super::roster::Roster;
 use super::source::{FILE_LIMIT_BYTES, Source};
 use super::{carry, interpreter, jail, launch, reexec, settle};
@@ -23,7 +24,7 @@ use crate::stats::scoreboard::{Scoreboard, Total};
 use crate::sys::background::{self, SingleThreaded};
 use crate::sys::process::{self, Child};
 use crate::sys::signals::{self, Signals};
-use crate::sys::{clock, fd, memfd, own, wait};
+use crate::sys::{clock, fd, memfd, own, peer, wait};
 use crate::trace;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, Policy, ToInstance};
@@ -212,6 +213,8 @@ fn master(
     let cores = usize::try_from(settings.threads).unwrap_or(1);
     let board = Scoreboard::create(settle::slots_for(settings.processes), cores)?;
     board.set_total(Total::StartedEpochS, clock::epoch_seconds());
+    let emperor_uid =
+        start.channel.as_ref().map_or(Ok(0), |channel| peer::of(channel).map(|peer| peer.uid))?;
     let emperor = match start.channel {
         Some(channel) => Some(Link::start(channel, reports.clone(), Report::Emperor)?),
         None => None,
@@ -232,6 +235,8 @@ fn master(
         current_generation: 0,
         prepared: Some(config),
         emperor,
+        emperor_uid,
+        unsent: Unsent::default(),
         file: start.file,
         children: Children::default(),
         rehearsal: None,
@@ -247,13 +252,7 @@ fn master(
         exit: None,
         interrupted: false,
     };
-    let hello = FromInstance::Hello {
-        protocol: PROTOCOL,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-    };
-    master.tell_emperor(&hello, &[master.scoreboard().share()]);
-    master.tell_configured();
+    master.introduce();
     master.serve_statistics();
     master.show_title();
     master.touched = super::touch::Touched::watch(&master.current.said.spec.touch_reload);

@@ -29,20 +29,35 @@ pub fn append(path: &Path) -> io::Result<File> {
     open(0)
 }
 
+/// Opens a small file whose content is to be replaced by [`fill`], or makes it, never through a symbolic link at the
+/// path's end.
+///
+/// # Errors
+/// `open`.
+pub fn open_to_replace(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).custom_flags(flags).open(path)
+}
+
+/// Replaces the content of a file that was just opened.
+///
+/// # Errors
+/// `ftruncate` or `write`.
+pub fn fill(file: &mut File, content: &[u8]) -> io::Result<()> {
+    match file.set_len(0) {
+        // A pipe or a device has no length.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+        done => done?,
+    }
+    file.write_all(content)
+}
+
 /// Makes or replaces a small file's content, never through a symbolic link at the path's end.
 ///
 /// # Errors
 /// `open` or `write`.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o644)
-        .custom_flags(flags)
-        .open(path)?;
-    file.write_all(content)
+    fill(&mut open_to_replace(path)?, content)
 }
 
 #[cfg(test)]

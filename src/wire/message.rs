@@ -50,6 +50,14 @@ pub enum ToInstance {
         #[serde(default)]
         keep_files: bool,
     },
+    /// The answer to a call at the rendezvous: this emperor is yours from now on. Answer with
+    /// [`FromInstance::Output`] (unless the output is a file), then as a new image after a re-exec.
+    Adopt {
+        /// [`super::PROTOCOL`] of the emperor.
+        protocol: u32,
+        /// What its operator decided for all vassals.
+        policy: Policy,
+    },
 }
 
 /// What the emperor's operator decided for all vassals.
@@ -61,6 +69,18 @@ pub struct Policy {
     pub binary: String,
     /// The extension, when an option named it.
     pub extension: Option<String>,
+    /// What follows when the emperor dies; `None`: the instance ends with it.
+    #[serde(default)]
+    pub adoption: Option<Adoption>,
+}
+
+/// How an instance whose emperor died finds the next one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// The path of the socket where the next emperor listens.
+    pub rendezvous: String,
+    /// Milliseconds that the instance serves on without an emperor (`orphan-grace`).
+    pub grace_ms: u64,
 }
 
 /// Instance (master) → emperor.
@@ -89,6 +109,8 @@ pub enum FromInstance {
     },
     /// The scoreboard was replaced. Descriptor: the new one.
     Scoreboard,
+    /// Where the output goes since the last emperor died. Descriptor: the read end of a pipe.
+    Output,
     /// How the instance stands.
     State(InstanceState),
     /// An operation came to its end.

@@ -3,7 +3,8 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,24 +17,52 @@ const LIEGE: &str = env!("CARGO_BIN_EXE_liege");
 pub(crate) struct Host {
     dir: tempfile::TempDir,
     emperor: Child,
+    options: Vec<String>,
 }
 
 impl Host {
     pub(crate) fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same with further options of the emperor.
+    pub(crate) fn with(options: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        // Vassals of other users pass.
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(dir.path().join("v")).unwrap();
-        let log = fs::File::create(dir.path().join("log")).unwrap();
-        let emperor = Command::new(LIEGE)
-            .arg("--emperor")
-            .arg(dir.path().join("v"))
-            .arg("--api")
-            .arg(dir.path().join("api"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        Self { dir, emperor }
+        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+        let emperor = start(dir.path(), &options);
+        Self { dir, emperor, options }
+    }
+
+    /// Starts an emperor, as the service manager does when the one before died.
+    pub(crate) fn start_another(&mut self) {
+        self.emperor = start(self.dir.path(), &self.options);
+    }
+
+    /// Kills the emperor.
+    pub(crate) fn kill_emperor(&mut self) {
+        self.emperor.kill().unwrap();
+        self.emperor.wait().unwrap();
+    }
+
+    /// Starts an emperor over the same directory, and waits for its end.
+    pub(crate) fn second_emperor(&self) -> std::process::ExitStatus {
+        start(self.dir.path(), &self.options).wait().unwrap()
+    }
+
+    /// Changes the options of the next emperor.
+    pub(crate) fn say(&mut self, options: &[&str]) {
+        self.options = options.iter().map(|option| (*option).to_owned()).collect();
+    }
+
+    /// Every process of this host but the emperor.
+    pub(crate) fn processes(&self) -> Vec<String> {
+        let ours = format!("--emperor {}", self.dir.path().display());
+        let mut lines = all_command_lines(&self.dir.path().display().to_string());
+        lines.retain(|line| !line.contains(&ours));
+        lines
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -52,10 +81,15 @@ impl Host {
 
     /// Writes a vassal's file that serves an app, after which the file is put into place; answers its port.
     pub(crate) fn vassal(&self, file: &str, app: &str) -> u16 {
+        self.vassal_with(file, app, "processes = 2")
+    }
+
+    /// The same with further lines.
+    pub(crate) fn vassal_with(&self, file: &str, app: &str, lines: &str) -> u16 {
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let base = self.dir.path().display();
         let text = format!(
-            "[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nchdir = {base}\nwsgi-file = {app}.py\nprocesses = 2\n\
+            "[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nchdir = {base}\nwsgi-file = {app}.py\n{lines}\n\
              worker-reload-mercy = 10\ndisable-logging = true\nneed-app = true\n"
         );
         fs::write(self.path("v").join(file), text).unwrap();
@@ -116,9 +150,33 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        // Without one to stop them, the instances would serve on for a while.
+        if !matches!(self.emperor.try_wait(), Ok(None)) {
+            self.start_another();
+        }
+        let start = Instant::now();
+        while matches!(self.emperor.try_wait(), Ok(None)) && start.elapsed() < PATIENCE / 2 {
+            let _ = Command::new("kill").arg(self.emperor.id().to_string()).stderr(Stdio::null()).status();
+            std::thread::sleep(Duration::from_millis(200));
+        }
         let _ = self.emperor.kill();
         let _ = self.emperor.wait();
     }
+}
+
+fn start(base: &Path, options: &[String]) -> Child {
+    let log = fs::File::options().create(true).append(true).open(base.join("log")).unwrap();
+    Command::new(LIEGE)
+        .arg("--emperor")
+        .arg(base.join("v"))
+        .arg("--api")
+        .arg(base.join("api"))
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap()
 }
 
 /// Clients that send a request each 5 ms: every other one keeps its connection and posts.

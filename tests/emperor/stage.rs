@@ -20,7 +20,7 @@ pub(crate) fn play() -> ExitCode {
     let spec = fs::read(base.join("spec")).unwrap();
     let spec: EmperorSpec = serde_json::from_slice(&spec).unwrap();
     let binary = base.join("binary").to_string_lossy().into_owned();
-    let policy = Policy { deny_root_apps: false, binary, extension: None };
+    let policy = Policy { deny_root_apps: false, binary, extension: None, adoption: None };
     run::main(spec, policy, move |handle| Ok(show(handle, base)))
 }
 
@@ -98,6 +98,8 @@ impl Stage {
             mercy_ms: 500,
             pidfile: Some(base.join("pid")),
             logto: Some(base.join("log")),
+            runtime_directory: Some(base.join("run")),
+            runtime_told: true,
             ..EmperorSpec::default()
         };
         options(&mut spec, base);

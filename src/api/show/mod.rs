@@ -17,6 +17,7 @@ use super::sizes::Sizes;
 use super::{counters, host, views};
 use crate::config::diagnostic::Severity;
 use crate::emperor::fleet::{self, Ending, Fleet};
+use crate::emperor::life::Origin;
 use crate::stats::scoreboard::Total;
 use crate::tick::Tick;
 use crate::trace::escaped;
@@ -221,6 +222,7 @@ const fn state(state: fleet::State) -> views::State {
     match state {
         fleet::State::Waiting => views::State::Waiting,
         fleet::State::Starting => views::State::Starting,
+        fleet::State::Adopting => views::State::Adopting,
         fleet::State::Up { app: true, .. } => views::State::Up,
         fleet::State::Up { app: false, .. } => views::State::NoApp,
         fleet::State::Reloading { .. } => views::State::Reloading,
@@ -246,6 +248,12 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<
         fleet::State::Starting => Some(match vassal.current.as_ref() {
             Some(life) => format!("loading for {} s", moment.now.since(life.started).as_secs()),
             None => "loading".to_owned(),
+        }),
+        fleet::State::Adopting => Some(match vassal.current.as_ref().map(|life| life.origin) {
+            Some(Origin::Overdue) => {
+                "its emperor died; it runs and does not call, so it is not adopted".to_owned()
+            }
+            _ => "its emperor died; it serves on and will call".to_owned(),
         }),
         fleet::State::Up { app: false, .. } => {
             let why = failure.unwrap_or_else(|| "the application did not load".to_owned());

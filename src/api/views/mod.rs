@@ -146,6 +146,8 @@ pub enum State {
     Waiting,
     /// Its instance was launched and is not ready.
     Starting,
+    /// An emperor that died left it running: it serves on until this one has taken it over.
+    Adopting,
     /// It serves.
     Up,
     /// It answers every request with 500: the application did not load.
@@ -169,6 +171,7 @@ impl State {
         match self {
             Self::Waiting => "waiting",
             Self::Starting => "starting",
+            Self::Adopting => "adopting",
             Self::Up => "up",
             Self::NoApp => "no app",
             Self::Reloading => "reloading",

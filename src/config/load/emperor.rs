@@ -49,6 +49,12 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
             spec.logto = sift.log(said);
             spec.daemonize = true;
         }
+        "adopt" => spec.adopt = said.flag(),
+        "orphan-grace" => spec.orphan_grace_ms = u64::from(sift.count(said)).saturating_mul(1000),
+        "runtime-dir" => {
+            spec.runtime_directory = sift.path(said, &start);
+            spec.runtime_told = true;
+        }
         "api" => spec.api_socket = sift.path(said, &start),
         "api-http" => spec.api_http = api_http(sift, said),
         "api-token-file" => spec.api_token_file = sift.path(said, &start),

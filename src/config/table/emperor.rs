@@ -52,6 +52,25 @@ pub(super) static ROWS: &[Row] = &[
         "How many vassals load at the same time",
     ),
     row(&["emperor-pidfile"], Path, "none", "Where the emperor's pid is written"),
+    row(
+        &["adopt"],
+        Flag,
+        "on",
+        "Instances outlive an emperor that dies, and the next one takes them over; `--adopt=no`: they end with it, as uWSGI's",
+    )
+    .optional(),
+    row(
+        &["orphan-grace"],
+        Number,
+        "60",
+        "Seconds that instances serve on without an emperor, until they finish; 0: they end at once",
+    ),
+    row(
+        &["runtime-dir"],
+        Path,
+        "beside the API's socket: `api.d` for `api.sock`",
+        "The emperor's private directory: what runs is written down there, and one emperor at a time may have it",
+    ),
     row(&["api"], Path, "/run/liege/api.sock or below $XDG_RUNTIME_DIR", "The unix socket of the HTTP API"),
     row(
         &["api-http"],

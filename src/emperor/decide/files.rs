@@ -105,7 +105,7 @@ impl Turn<'_> {
                 self.tell(Some(id), EventKind::Changed, "its file changed: tried again at once");
                 self.queue(id);
             }
-            State::Starting | State::Up { .. } | State::Reloading { .. } => {
+            State::Starting | State::Up { .. } | State::Reloading { .. } | State::Adopting => {
                 let operation = self.begin(OperationKind::Reload, Some(id), None, "touched");
                 self.want_reload(id, operation);
             }

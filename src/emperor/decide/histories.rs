@@ -16,6 +16,7 @@ enum Step {
     Kill(&'static str),
     Ask(Request),
     HangUp,
+    Crash,
     Wait(u64),
 }
 
@@ -39,6 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => name().prop_map(Step::Kill),
         4 => requests.prop_map(Step::Ask),
         1 => Just(Step::HangUp),
+        1 => Just(Step::Crash),
         5 => prop::sample::select(vec![0, 1, 5, 40, 300, 2_000, 20_000]).prop_map(Step::Wait),
     ]
 }
@@ -60,15 +62,18 @@ fn manners() -> impl Strategy<Value = Manners> {
         Reload::NeedsReplacement,
         Reload::Dies,
     ]);
-    (prop::sample::select(vec![0, 30, 900]), start, reload, any::<bool>(), any::<bool>(), any::<bool>())
-        .prop_map(|(load_ms, start, reload, stops, terminates, leaves_survivors)| Manners {
+    let load_ms = prop::sample::select(vec![0, 30, 900]);
+    (load_ms, start, reload, any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
+        |(load_ms, start, reload, stops, terminates, calls, leaves_survivors)| Manners {
             load_ms,
             start,
             reload,
             stops,
             terminates,
+            calls,
             leaves_survivors,
-        })
+        },
+    )
 }
 
 proptest! {
@@ -87,6 +92,7 @@ proptest! {
                     let _ = world.ask(request);
                 }
                 Step::HangUp => world.hang_up(),
+                Step::Crash => world.crash(),
                 Step::Wait(ms) => world.run_for(ms),
             }
         }

@@ -5,7 +5,7 @@ use crate::config::fingerprint;
 use crate::emperor::event::{Effect, News};
 use crate::emperor::events::EventKind;
 use crate::emperor::fleet::{Ending, FileIdentity, OperationKind, State, Vassal};
-use crate::emperor::life::LifeId;
+use crate::emperor::life::{LifeId, Origin};
 use crate::trace::escaped;
 use crate::wire::PROTOCOL;
 use crate::wire::death::Death;
@@ -33,6 +33,7 @@ impl Turn<'_> {
             News::Halted(halted) => self.halted(id, life, halted),
             News::Exited { exit, survivors } => self.exited(id, life, exit, survivors),
             News::Emptied => self.emptied(id, life),
+            News::Adopted => self.adopted(id, life),
         }
     }
 
@@ -71,6 +72,7 @@ impl Turn<'_> {
                     }
                 }
             }
+            FromInstance::Output => {}
             FromInstance::Listeners { .. } | FromInstance::Scoreboard => self.adopt(id, life),
             FromInstance::State(state) => self.state(id, life, state),
             FromInstance::Ended { operation, outcome } => self.operation_ended(id, life, operation, outcome),
@@ -100,8 +102,9 @@ impl Turn<'_> {
     fn hello(&mut self, id: &str, life: LifeId, protocol: u32, version: String) {
         let Some(vassal) = self.vassal(id) else { return };
         let Some(known) = vassal.lives_mut().find(|known| known.id == life) else { return };
-        let new = known.version.replace(clipped(version.clone())).is_none();
-        // A new child must match; one that re-executed itself speaks what every version understands.
+        let first = known.version.replace(clipped(version.clone())).is_none();
+        let new = first && known.origin == Origin::Launched;
+        // A new child must match; one that re-executed itself, or is adopted, speaks what every version understands.
         if new && protocol != PROTOCOL {
             let ours = env!("CARGO_PKG_VERSION");
             let reason = format!(

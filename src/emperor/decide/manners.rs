@@ -13,6 +13,8 @@ pub(super) struct Manners {
     pub(super) stops: bool,
     /// Whether it ends at `SIGTERM`.
     pub(super) terminates: bool,
+    /// Whether it calls the emperor after the one that died.
+    pub(super) calls: bool,
     /// Whether its death leaves processes behind until they are killed.
     pub(super) leaves_survivors: bool,
 }
@@ -44,6 +46,7 @@ impl Default for Manners {
             reload: Reload::Swaps,
             stops: true,
             terminates: true,
+            calls: true,
             leaves_survivors: false,
         }
     }

@@ -1,5 +1,6 @@
 //! Every decision of the emperor, without I/O and without a clock: an event and the time in, effects out.
 
+mod adoption;
 mod deaths;
 mod files;
 mod halts;
@@ -9,6 +10,8 @@ mod requests;
 mod stop;
 mod turn;
 
+#[cfg(test)]
+mod crashes;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
@@ -25,7 +28,7 @@ use std::time::Duration;
 
 use super::event::{Effect, Event};
 use super::fleet::{Fleet, Phase, State, Vassal};
-use super::life::Leaving;
+use super::life::{Leaving, Life};
 use crate::tick::Tick;
 use turn::Turn;
 
@@ -38,6 +41,7 @@ pub fn decide(fleet: &mut Fleet, event: Event, now: Tick, out: &mut Vec<Effect>)
     match event {
         Event::Looked { id, look, not_started } => turn.looked(&id, look, not_started),
         Event::Listed { not_started, problems } => turn.listed(not_started, problems),
+        Event::Inherited { heirs, gone, adopt } => turn.inherited(heirs, gone, adopt),
         Event::FirstScanDone => turn.fleet.scanned = turn.fleet.scanned.or(Some(now)),
         Event::News { vassal, life, news } => turn.news(&vassal, life, news),
         Event::StopAll => turn.stop_all(),
@@ -56,7 +60,8 @@ impl Fleet {
             let resting = vassal.next_try();
             let place = vassal.plan.place.filter(|_| !self.queue.is_empty());
             let leaving = vassal.lives().filter_map(|life| life.leaving).map(Leaving::next_step);
-            resting.into_iter().chain(place).chain(leaving)
+            let call = vassal.current.as_ref().and_then(Life::waits_until);
+            resting.into_iter().chain(place).chain(leaving).chain(call)
         });
         let first_round =
             self.scanned.filter(|_| self.phase == Phase::Starting).map(|since| since + FIRST_ROUND);
@@ -67,7 +72,8 @@ impl Fleet {
 impl Vassal {
     fn is_due(&self, now: Tick) -> bool {
         let steps = self.lives().filter_map(|life| life.leaving).map(Leaving::next_step);
-        steps.chain(self.next_try()).chain(self.plan.place).any(|at| at <= now)
+        let call = self.current.as_ref().and_then(Life::waits_until);
+        steps.chain(self.next_try()).chain(self.plan.place).chain(call).any(|at| at <= now)
     }
 }
 
@@ -97,12 +103,13 @@ impl Turn<'_> {
         if vassal.next_try().is_some_and(|until| until <= now) {
             self.queue(id);
         }
+        self.lose_patience(id);
         self.escalate(id);
     }
 
     fn end_first_round(&mut self) {
         let Some(since) = self.fleet.scanned.filter(|_| self.fleet.phase == Phase::Starting) else { return };
-        let busy = |state| matches!(state, State::Waiting | State::Starting);
+        let busy = |state| matches!(state, State::Waiting | State::Starting | State::Adopting);
         if self.now >= since + FIRST_ROUND || !self.fleet.vassals.values().any(|v| busy(v.state)) {
             self.fleet.phase = Phase::Running;
             self.out.push(Effect::Ready);

@@ -33,22 +33,29 @@ impl Turn<'_> {
 
     pub(super) fn want_reload(&mut self, id: &str, operation: OperationId) {
         let Some(vassal) = self.vassal(id) else { return };
-        let loads = vassal.plan.loading;
+        let (loads, awaited) = (vassal.plan.loading, vassal.state == State::Adopting);
         let before = vassal.plan.reload.replace(operation);
         if let Some(before) = before {
             self.end(before, Ending::Superseded);
         }
         // Who loads already has a place, and what it loads is out of date.
-        if loads { self.go(id) } else { self.queue(id) }
+        if loads {
+            self.go(id);
+        } else if !awaited {
+            self.queue(id);
+        }
     }
 
     pub(super) fn want_reexec(&mut self, id: &str, operation: OperationId) {
         let Some(vassal) = self.vassal(id) else { return };
+        let awaited = vassal.state == State::Adopting;
         let before = vassal.plan.reexec.replace(operation);
         if let Some(before) = before {
             self.end(before, Ending::Superseded);
         }
-        self.queue(id);
+        if !awaited {
+            self.queue(id);
+        }
     }
 
     pub(super) fn fill_places(&mut self) {
@@ -81,6 +88,8 @@ impl Turn<'_> {
                     self.send_reload(id, operation);
                 }
             }
+            // It is told when it calls.
+            State::Adopting => {}
             State::Stopping | State::Resting { .. } | State::Broken | State::Stopped => {}
         }
     }
@@ -183,7 +192,7 @@ impl Turn<'_> {
         for id in ids {
             let Some(vassal) = self.vassal(&id).filter(|vassal| !vassal.plan.removed) else { continue };
             match vassal.state {
-                State::Starting | State::Up { .. } | State::Reloading { .. } => {
+                State::Starting | State::Up { .. } | State::Reloading { .. } | State::Adopting => {
                     let part = self.begin(OperationKind::Reload, Some(&id), Some(parent), "reload of all");
                     self.want_reload(&id, part);
                 }

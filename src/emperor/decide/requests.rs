@@ -70,7 +70,7 @@ impl Turn<'_> {
 
     fn ask_reload(&mut self, who: &str, id: &str) -> Result<OperationId, Refusal> {
         match self.known(id)? {
-            State::Starting | State::Up { .. } | State::Reloading { .. } => {
+            State::Starting | State::Up { .. } | State::Reloading { .. } | State::Adopting => {
                 let operation = self.begin(OperationKind::Reload, Some(id), None, who);
                 if let Some(vassal) = self.vassal(id) {
                     vassal.attempts = 0;
@@ -115,7 +115,7 @@ impl Turn<'_> {
                 Ok(operation)
             }
             State::Waiting | State::Starting => Err(conflict(id, "is being started already")),
-            State::Up { .. } | State::Reloading { .. } => Err(conflict(id, "runs already")),
+            State::Up { .. } | State::Reloading { .. } | State::Adopting => Err(conflict(id, "runs already")),
         }
     }
 

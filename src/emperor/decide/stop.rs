@@ -87,6 +87,12 @@ impl Turn<'_> {
         let Some(vassal) = self.vassal(id) else { return };
         let mercy = vassal.mercy(longest);
         let number = life.id;
+        if life.is_awaited() {
+            if let Some(vassal) = self.vassal(id) {
+                vassal.leaving.push(life);
+            }
+            return self.ask_unheard(id, number);
+        }
         if life.leaving.is_none() {
             life.leaving = Some(Leaving::Asked(now + mercy + BEYOND));
             let mercy_ms = u64::try_from(mercy.as_millis()).ok();

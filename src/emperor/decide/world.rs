@@ -18,12 +18,12 @@ use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, InstanceState, OperationId, Outcome, ToInstance};
 
 #[derive(Debug)]
-struct Process {
-    vassal: String,
-    manners: Manners,
-    alive: bool,
-    survivors: bool,
-    asked_to_stop: bool,
+pub(super) struct Process {
+    pub(super) vassal: String,
+    pub(super) manners: Manners,
+    pub(super) alive: bool,
+    pub(super) survivors: bool,
+    pub(super) asked_to_stop: bool,
     exit_told: bool,
 }
 
@@ -37,9 +37,9 @@ pub(super) struct World {
     /// Every launch: when, and of which vassal.
     pub(super) launches: Vec<(u64, String)>,
     pub(super) log: Vec<String>,
-    processes: BTreeMap<LifeId, Process>,
-    coming: BTreeMap<(Tick, u64), Event>,
-    files: BTreeMap<String, FileIdentity>,
+    pub(super) processes: BTreeMap<LifeId, Process>,
+    pub(super) coming: BTreeMap<(Tick, u64), Event>,
+    pub(super) files: BTreeMap<String, FileIdentity>,
     count: u64,
 }
 
@@ -175,7 +175,7 @@ impl World {
         self.processes.values().filter(|p| p.vassal == id && p.asked_to_stop).count()
     }
 
-    fn look(&mut self, id: &str) {
+    pub(super) fn look(&mut self, id: &str) {
         let look = match self.files.get(id) {
             None => Look::Missing,
             Some(identity) => {
@@ -190,13 +190,13 @@ impl World {
         self.coming.insert((Tick::from_ms(self.now.as_ms() + ms), self.count), event);
     }
 
-    fn news(&mut self, ms: u64, life: LifeId, news: News) {
+    pub(super) fn news(&mut self, ms: u64, life: LifeId, news: News) {
         let vassal = self.processes[&life].vassal.clone();
         self.later(ms, Event::News { vassal, life, news });
     }
 
     /// A master ends, now or later; a dead one does not end again.
-    fn end(&mut self, life: LifeId, exit: ExitKind, ms: u64) {
+    pub(super) fn end(&mut self, life: LifeId, exit: ExitKind, ms: u64) {
         let process = self.processes.get_mut(&life).unwrap();
         if process.alive {
             process.alive = false;
@@ -240,6 +240,10 @@ impl World {
 
     fn launch(&mut self, vassal: String, life: LifeId) {
         self.launches.push((self.now.as_ms(), vassal.clone()));
+        let known: Vec<LifeId> = self.vassal(&vassal).lives().map(|life| life.id).collect();
+        let strays =
+            self.processes.iter().filter(|(id, p)| p.alive && p.vassal == vassal && !known.contains(id));
+        assert_eq!(strays.count(), 0, "a twin of what runs for {vassal}");
         let manners = self.manners.get(&vassal).cloned().unwrap_or_default();
         let identity = self.files.get(&vassal).copied().unwrap_or_default();
         let (load_ms, start) = (manners.load_ms, manners.start);
@@ -305,7 +309,9 @@ impl World {
                 let ended = FromInstance::Ended { operation: *operation, outcome };
                 self.news(manners.load_ms, life, News::Said(ended));
             }
-            ToInstance::Start { .. } => panic!("sent with the launch"),
+            ToInstance::Start { .. } | ToInstance::Adopt { .. } => {
+                panic!("sent with the launch, or the call")
+            }
         }
     }
 

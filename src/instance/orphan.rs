@@ -1,0 +1,205 @@
+//! An instance whose emperor died: it serves on and calls at the rendezvous until the next emperor answers; when none
+//! does in time, it finishes.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::event::Event;
+use super::link::Link;
+use super::master::{Master, Report};
+use crate::sys::{peer, seqpacket};
+use crate::wire::PROTOCOL;
+use crate::wire::channel::Channel;
+use crate::wire::message::{Adoption, FromInstance, Policy, ToInstance};
+
+/// Between the first calls, doubled each time up to the longest: instances by the hundred call the same emperor.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+/// How many messages are kept for the next emperor; of more the first are lost.
+const UNSENT: usize = 64;
+
+/// The next emperor's channel, and what its operator decided.
+pub(super) type Adopted = (OwnedFd, Policy);
+
+/// What an emperor that is not there yet has to be told.
+pub(super) type Unsent = RefCell<VecDeque<FromInstance>>;
+
+impl Master {
+    /// The emperor is gone.
+    pub(super) fn orphaned(&mut self) {
+        self.emperor = None;
+        let Some(adoption) = self.policy.adoption.clone().filter(|adoption| adoption.grace_ms > 0) else {
+            tracing::warn!("the emperor is gone: finishing");
+            return self.handle(Event::Stop { mercy: None });
+        };
+        let seconds = adoption.grace_ms / 1000;
+        tracing::warn!("the emperor is gone: serving on for {seconds} s, until another one comes");
+        tokio::task::spawn_local(call_until_answered(adoption, self.emperor_uid, self.reports.clone()));
+    }
+
+    /// An emperor answered, or none did in time.
+    pub(super) fn hear_call(&mut self, adopted: Option<Adopted>) {
+        let Some((channel, policy)) = adopted else {
+            tracing::warn!("no emperor came: finishing");
+            return self.handle(Event::Stop { mercy: None });
+        };
+        match Link::start(channel, self.reports.clone(), Report::Emperor) {
+            Ok(link) => self.emperor = Some(link),
+            Err(error) => {
+                tracing::error!("the new emperor cannot be heard: {error}");
+                return self.orphaned();
+            }
+        }
+        tracing::info!("another emperor is there");
+        self.policy = policy;
+        let log = &self.current.said.spec.log;
+        if log.logto.is_none() && log.logto2.is_none() {
+            // Who opened this pipe gave us both ends in one, so what nobody has read yet is still in it.
+            self.tell_emperor(&FromInstance::Output, &[io::stderr().as_fd()]);
+        }
+        self.introduce();
+        for message in self.unsent.take() {
+            self.tell_emperor(&message, &[]);
+        }
+    }
+
+    /// Tells an emperor that knows nothing of this process all that it has to know.
+    pub(super) fn introduce(&self) {
+        let hello = FromInstance::Hello {
+            protocol: PROTOCOL,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+        };
+        self.tell_emperor(&hello, &[self.scoreboard().share()]);
+        self.tell_configured();
+        if let Some(state) = self.roster.announced {
+            self.tell_emperor(&FromInstance::State(state), &[]);
+        }
+    }
+
+    /// Keeps a message that has no descriptors, and is not part of an introduction, for the next emperor.
+    pub(super) fn keep_unsent(&self, message: &FromInstance) {
+        let lasting = matches!(
+            message,
+            FromInstance::Ended { .. }
+                | FromInstance::Began { .. }
+                | FromInstance::Event { .. }
+                | FromInstance::AppFailed(_)
+                | FromInstance::Failed(_)
+        );
+        if self.supervised && lasting {
+            let mut unsent = self.unsent.borrow_mut();
+            if unsent.len() >= UNSENT {
+                unsent.pop_front();
+            }
+            unsent.push_back(message.clone());
+        }
+    }
+}
+
+async fn call_until_answered(adoption: Adoption, emperor_uid: u32, reports: mpsc::Sender<Report>) {
+    let end = Instant::now() + Duration::from_millis(adoption.grace_ms);
+    let mut pause = FIRST_PAUSE;
+    let mut warned = false;
+    let adopted = loop {
+        match timeout_at(end, call(Path::new(&adoption.rendezvous), emperor_uid)).await {
+            Ok(Ok(adopted)) => break Some(adopted),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied && !warned => {
+                warned = true;
+                tracing::warn!("cannot call an emperor at {}: {error}", adoption.rendezvous);
+            }
+            Ok(Err(_)) => {}
+            Err(_) => break None,
+        }
+        if Instant::now() >= end {
+            break None;
+        }
+        sleep(pause.min(end.saturating_duration_since(Instant::now()))).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    };
+    // The inbox closes only when the master ends.
+    let _ = reports.send(Report::Call(adopted)).await;
+}
+
+/// Calls once; waits for the answer of whoever is there.
+async fn call(rendezvous: &Path, emperor_uid: u32) -> io::Result<Adopted> {
+    let socket = seqpacket::connect(rendezvous)?;
+    let uid = peer::of(&socket)?.uid;
+    // Whoever else listens there could have us reload, stop, or learn our sockets.
+    if uid != emperor_uid {
+        let reason =
+            format!("uid {uid} listens there, and not uid {emperor_uid}, whose emperor started this");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    let channel = Channel::<FromInstance, ToInstance>::new(socket)?;
+    loop {
+        match channel.receive().await {
+            // Every version understands the messages that an adopted instance gets.
+            Ok(Some((ToInstance::Adopt { policy, .. }, _))) => return Ok((channel.into_socket(), policy)),
+            Ok(Some(_)) => {}
+            Ok(None) => return Err(io::Error::from(io::ErrorKind::ConnectionReset)),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::LocalSet;
+
+    use super::*;
+    use crate::sys::user;
+    use crate::wire::channel;
+
+    async fn outcome(emperor_uid: u32, answers: bool) -> Option<Adopted> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rendezvous");
+        let (reports, mut inbox) = mpsc::channel(1);
+        let adoption = Adoption {
+            rendezvous: path.to_string_lossy().into_owned(),
+            grace_ms: if answers { 30_000 } else { 150 },
+        };
+        let listener = std::cell::OnceCell::new();
+        let work = async {
+            tokio::task::spawn_local(call_until_answered(adoption, emperor_uid, reports));
+            // Nobody is there for a while.
+            sleep(FIRST_PAUSE * 2).await;
+            let listener = listener.get_or_init(|| seqpacket::listen(&path, 0o666, 8).unwrap());
+            let mut called = None;
+            if answers {
+                while called.is_none() {
+                    called = seqpacket::accept(listener).ok();
+                    sleep(FIRST_PAUSE).await;
+                }
+                let policy = Policy { binary: "new".into(), ..Policy::default() };
+                let adopt = ToInstance::Adopt { protocol: PROTOCOL + 1, policy };
+                channel::send(called.as_ref().unwrap(), &adopt, &[]).unwrap();
+            }
+            match inbox.recv().await {
+                Some(Report::Call(adopted)) => adopted,
+                other => panic!("{other:?}"),
+            }
+        };
+        LocalSet::new().run_until(work).await
+    }
+
+    #[tokio::test]
+    async fn an_emperor_of_the_right_user_is_found_when_it_comes() {
+        let (_, policy) = outcome(user::current_uid(), true).await.unwrap();
+        assert_eq!(policy.binary, "new");
+    }
+
+    #[tokio::test]
+    async fn nobody_is_waited_for_longer_than_the_grace_and_no_other_user_is_obeyed() {
+        assert!(outcome(user::current_uid(), false).await.is_none());
+        assert!(outcome(user::current_uid() + 1, false).await.is_none());
+    }
+}
