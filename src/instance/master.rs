@@ -368,14 +368,6 @@ impl Master {
         self.tell_emperor(&FromInstance::Event { message }, &[]);
     }
 
-    /// Sends the emperor a message, or keeps what the next one has to know.
-    pub(super) fn tell_emperor(&self, message: &FromInstance, fds: &[std::os::fd::BorrowedFd<'_>]) {
-        match &self.emperor {
-            Some(emperor) => emperor.send(message, fds),
-            None => self.keep_unsent(message),
-        }
-    }
-
     /// Calls the process as uWSGI would, if that is wanted.
     pub(super) fn show_title(&self) {
         let spec = &self.current.said.spec;

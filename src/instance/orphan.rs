@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -84,8 +84,16 @@ impl Master {
         }
     }
 
+    /// Sends the emperor a message, or keeps what the next one has to know.
+    pub(super) fn tell_emperor(&self, message: &FromInstance, fds: &[BorrowedFd<'_>]) {
+        match &self.emperor {
+            Some(emperor) => emperor.send(message, fds),
+            None => self.keep_unsent(message),
+        }
+    }
+
     /// Keeps a message that has no descriptors, and is not part of an introduction, for the next emperor.
-    pub(super) fn keep_unsent(&self, message: &FromInstance) {
+    fn keep_unsent(&self, message: &FromInstance) {
         let lasting = matches!(
             message,
             FromInstance::Ended { .. }
