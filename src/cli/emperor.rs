@@ -24,7 +24,12 @@ pub fn main(mut spec: EmperorSpec) -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    let policy = Policy { deny_root_apps: spec.deny_root_apps, binary, extension: None, adoption: None };
+    let policy = Policy {
+        deny_root_apps: spec.deny_root_apps,
+        vassals: Box::new(spec.vassals.clone()),
+        binary,
+        ..Policy::default()
+    };
     trace::start(false);
     run::main(spec.clone(), policy, move |handle| {
         let doors = api::open(&spec, &handle)?;

@@ -12,6 +12,7 @@ use crate::config::load;
 use crate::config::raw::{Entry, Raw};
 use crate::config::surroundings::{Surroundings, World};
 use crate::config::table::{self, Kind};
+use crate::config::vassals::VassalOptions;
 use crate::emperor::scan::{Links, Look};
 use crate::emperor::sources::Sources;
 
@@ -145,7 +146,7 @@ pub(super) fn read_file(file: &Path, content: Option<&Path>) -> Option<Reading> 
     // The emperor stands in the directory of its vassals.
     let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
     let world = World::at(directory.clone());
-    let raw = load::entries(&path.to_string_lossy(), &bytes, &world);
+    let raw = load::entries(&VassalOptions::default(), &path.to_string_lossy(), &bytes, &world);
     let mut reading = Reading::of(file.display().to_string(), raw, &world);
     reading.place = Place { directory, shown: file.parent().unwrap_or(Path::new("")).to_owned() };
     if let Some(spec) = &mut reading.instance {

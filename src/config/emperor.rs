@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::instance::IdentitySpec;
+use super::vassals::VassalOptions;
 
 /// What `liege --emperor DIR …` was told, as meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +18,12 @@ pub struct EmperorSpec {
     /// Whether a symbolic link counts by itself, not by what it leads to (`emperor-nofollow`).
     #[serde(default)]
     pub nofollow: bool,
+    /// What is said to all vassals.
+    #[serde(default)]
+    pub vassals: VassalOptions,
+    /// Keys of the section `[emperor]` of a vassal's file that are kept (`emperor-attr`).
+    #[serde(default)]
+    pub attributes: Vec<String>,
     /// The API's unix socket (`--api`); `None`: `/run/liege/api.sock` for root, else below `$XDG_RUNTIME_DIR`.
     pub api_socket: Option<PathBuf>,
     /// The API's loopback TCP address (`--api-http 127.0.0.1:PORT`), off by default.
@@ -82,6 +89,8 @@ impl Default for EmperorSpec {
             sources: Vec::new(),
             extra_extensions: Vec::new(),
             nofollow: false,
+            vassals: VassalOptions::default(),
+            attributes: Vec::new(),
             api_socket: None,
             api_http: None,
             api_token_file: None,

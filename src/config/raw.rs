@@ -60,6 +60,8 @@ pub struct Origin {
 
 /// What stands for a file in the origin of an argument.
 pub const COMMAND_LINE: &str = "command line";
+/// What stands for a file in the origin of what an emperor says to all vassals.
+pub const EMPEROR_DEFAULTS: &str = "the emperor's vassals-default";
 /// What stands for a file in the origin of a variable.
 pub const ENVIRONMENT: &str = "environment";
 

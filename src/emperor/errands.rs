@@ -13,7 +13,7 @@ impl Emperor {
     pub(super) fn do_one(&mut self, effect: Effect) {
         match effect {
             Effect::Launch { vassal, life } => self.launch(vassal, life),
-            Effect::Send { life, message, file_of } => self.send(life, &message, file_of),
+            Effect::Send { life, message, file_of } => self.send(life, &self.with_options(message), file_of),
             Effect::Terminate { life } => self.masters.terminate(life),
             Effect::Kill { life } => self.masters.kill(life),
             Effect::Adopt { vassal, life } => self.masters.adopt(&vassal, life),
@@ -46,6 +46,14 @@ impl Emperor {
         self.due.push_back(Event::News { vassal, life, news });
     }
 
+    /// A reload goes by what is said to all vassals now: this image may have read other options than the last.
+    fn with_options(&self, mut message: ToInstance) -> ToInstance {
+        if let ToInstance::Reload { vassals, .. } = &mut message {
+            *vassals = Some(self.launcher.policy.vassals.clone());
+        }
+        message
+    }
+
     pub(super) fn send(&mut self, life: LifeId, message: &ToInstance, file_of: Option<String>) {
         let path = file_of.as_ref().and_then(|id| Some(self.handle.fleet().vassals.get(id)?.path.clone()));
         let vassal = self.masters.by_life.get(&life).map(|master| master.vassal.clone());
@@ -60,7 +68,7 @@ impl Emperor {
                 News::Opened(identity)
             }
             (Ok(None), _) => return,
-            (Err(failure), ToInstance::Reload { operation } | ToInstance::Reexec { operation, .. }) => {
+            (Err(failure), ToInstance::Reload { operation, .. } | ToInstance::Reexec { operation, .. }) => {
                 let outcome = Outcome::RolledBack(failure);
                 News::Said(FromInstance::Ended { operation: *operation, outcome })
             }

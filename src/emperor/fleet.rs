@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::attributes::Attributes;
 use super::events::FleetEvent;
 use super::life::{Life, LifeId};
 use super::past::Past;
@@ -111,6 +112,9 @@ pub struct Vassal {
     pub path: PathBuf,
     /// The file as last seen.
     pub identity: FileIdentity,
+    /// What the file says to the emperor.
+    #[serde(default)]
+    pub attributes: Attributes,
     /// How it stands.
     pub state: State,
     /// The running instance.
@@ -138,6 +142,9 @@ pub struct Vassal {
     pub reloads: u64,
     /// The last reload that ended.
     pub last_reload: Option<Operation>,
+    /// When it answered a request last, seconds since the epoch, as far as that is kept; 0: never.
+    #[serde(default)]
+    pub last_served: u64,
     /// Failures in a row; what the back-off grows with.
     pub attempts: u32,
     /// What it has been through.
@@ -344,6 +351,7 @@ impl Vassal {
             id,
             directory,
             identity,
+            attributes: Attributes::default(),
             state: State::Waiting,
             current: None,
             next: None,
@@ -357,6 +365,7 @@ impl Vassal {
             restarts: 0,
             reloads: 0,
             last_reload: None,
+            last_served: 0,
             attempts: 0,
             past: Past::default(),
             log: VecDeque::new(),

@@ -1,6 +1,7 @@
 //! The emperor: watches directories, keeps one instance for each vassal file, adopts nothing it cannot prove.
 
 pub mod adopt;
+pub mod attributes;
 pub mod audit;
 pub mod backoff;
 pub mod decide;

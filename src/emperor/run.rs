@@ -200,6 +200,7 @@ impl Emperor {
             signals,
             alive_at: manager.interval().map(|interval| now + interval),
             manager,
+            attributes: spec.attributes.clone(),
             rehearsal: None,
             rescan_every: Duration::from_millis(spec.rescan_ms.max(1000)),
             rescanned: now,

@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use super::attributes::Attributes;
 use super::fleet::{FileIdentity, NotStarted};
 use crate::config::vassals;
 use crate::sys::file::{self, Trouble};
@@ -24,6 +25,8 @@ pub struct Found {
     pub directory: PathBuf,
     /// What tells this state of it from another.
     pub identity: FileIdentity,
+    /// What it says to the emperor.
+    pub attributes: Attributes,
 }
 
 /// What a look at one name found.
@@ -132,7 +135,10 @@ pub fn judge(name: &OsStr, extra: &[String]) -> Name {
 /// Looks at the file that this vassal would have.
 pub(super) fn look(id: &str, path: &Path, links: Links) -> Look {
     let directory = path.parent().unwrap_or(path).to_owned();
-    let found = |identity| Look::Found(Found { id: id.to_owned(), directory: directory.clone(), identity });
+    let found = |identity| {
+        let attributes = Attributes::default();
+        Look::Found(Found { id: id.to_owned(), directory: directory.clone(), identity, attributes })
+    };
     match open(path, links) {
         Ok(Opened { identity, .. }) => found(identity),
         // The link counts, wherever it leads.

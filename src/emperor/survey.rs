@@ -4,10 +4,11 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::attributes::Attributes;
 use super::audit;
 use super::event::Event;
 use super::fleet::{FileIdentity, NotStarted};
-use super::scan::Look;
+use super::scan::{self, Look};
 use super::settle::Note;
 use super::sources::Listing;
 use super::turns::Emperor;
@@ -47,10 +48,8 @@ impl Emperor {
 
     pub(super) fn look(&mut self, id: &str) {
         let known = self.handle.fleet().vassals.get(id).map(|vassal| vassal.path.clone());
-        let (look, not_started) = self.sources.look(id, known.as_deref());
-        if let Look::Found(found) = &look {
-            self.watcher.follow(id, &found.directory.join(id));
-        }
+        let (mut look, mut not_started) = self.sources.look(id, known.as_deref());
+        self.get_to_know(&mut look, &mut not_started);
         if look == Look::Unlisted {
             // The kernel does not tell of a deleted directory while processes stand in it.
             self.rescan_soon();
@@ -58,15 +57,27 @@ impl Emperor {
         self.decide(Event::Looked { id: id.to_owned(), look, not_started });
     }
 
+    /// What a file that is new or changed says to the emperor, and where its links lead.
+    fn get_to_know(&mut self, look: &mut Look, not_started: &mut Vec<NotStarted>) {
+        let Look::Found(found) = look else { return };
+        let path = found.directory.join(&found.id);
+        self.watcher.follow(&found.id, &path);
+        found.attributes = Attributes::read(&path, &self.attributes);
+        if found.attributes.exec.is_some() {
+            let reason = "its section [emperor] asks for `exec`, which liege cannot do yet".to_owned();
+            let refused = scan::not_started(&found.id, &path, reason);
+            not_started.push(refused.clone());
+            *look = Look::Refused(refused);
+        }
+    }
+
     pub(super) fn first_scan(&mut self) {
         let listing = self.list();
         let unlisted = self.unlisted(&listing);
-        for (id, look) in listing.looks {
-            if let Look::Found(found) = &look {
-                self.watcher.follow(&id, &found.directory.join(&id));
-            }
+        for (id, mut look) in listing.looks {
             let of_name = |refused: &&NotStarted| refused.id.as_ref() == Some(&id);
-            let not_started = listing.not_started.iter().filter(of_name).cloned().collect();
+            let mut not_started = listing.not_started.iter().filter(of_name).cloned().collect();
+            self.get_to_know(&mut look, &mut not_started);
             self.decide(Event::Looked { id, look, not_started });
         }
         for id in unlisted {

@@ -41,6 +41,8 @@ pub(super) struct Emperor {
     pub(super) launcher: Launcher,
     pub(super) sources: Rc<Sources>,
     pub(super) watcher: Watcher,
+    /// The attributes of vassals that are kept besides those that mean something.
+    pub(super) attributes: Vec<String>,
     pub(super) settle: Settle,
     pub(super) signals: Signals,
     pub(super) manager: ServiceManager,

@@ -5,6 +5,7 @@ use super::event::Event;
 use super::master::Master;
 use super::roster::Router;
 use super::run::log_failure;
+use super::source::Source;
 use super::stats_document::{self, Facts};
 use crate::stats::scoreboard::{CoreField, Field};
 use crate::sys::clock;
@@ -26,7 +27,12 @@ impl Master {
             ToInstance::Start { .. } | ToInstance::Adopt { .. } => {
                 tracing::warn!("a second start is ignored");
             }
-            ToInstance::Reload { operation } => self.handle(Event::Reload(operation)),
+            ToInstance::Reload { operation, vassals } => {
+                if let (Some(said), Source::Vassal { options, .. }) = (vassals, &mut self.source) {
+                    *options = said;
+                }
+                self.handle(Event::Reload(operation));
+            }
             ToInstance::Reexec { operation, reload } => self.handle(Event::Reexec { operation, reload }),
             ToInstance::Stop { mercy_ms, keep_files } => {
                 self.replaced |= keep_files;

@@ -135,7 +135,7 @@ fn receive_start() -> io::Result<Option<Start>> {
     let listeners = inherited.map(|(listen, fd)| Rc::new(Listener::inherited(listen, fd))).collect();
     let deny_root_apps = policy.deny_root_apps;
     Ok(Some(Start {
-        source: Source::Vassal { name, path, deny_root_apps },
+        source: Source::Vassal { name, path, options: policy.vassals.clone(), deny_root_apps },
         policy,
         have: Sockets { listeners, stats: Vec::new() },
         file: Some(file),

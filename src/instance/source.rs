@@ -9,6 +9,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::config::load::{self, Loaded};
 use crate::config::surroundings::World;
+use crate::config::vassals::VassalOptions;
 use crate::wire::failure::Failure;
 
 /// The longest configuration file that is read.
@@ -23,6 +24,9 @@ pub(super) enum Source {
         name: String,
         /// The path by which the emperor found it.
         path: String,
+        /// What the emperor says to all vassals.
+        #[serde(default)]
+        options: Box<VassalOptions>,
         /// `root-apps = deny` of the emperor.
         deny_root_apps: bool,
     },
@@ -53,7 +57,9 @@ impl Source {
     pub(super) fn load(&self, bytes: &[u8], directory: PathBuf) -> Result<Said, Failure> {
         let around = World::at(directory);
         let (loaded, what): (Loaded<InstanceSpec>, String) = match self {
-            Self::Vassal { path, .. } => (load::vassal(path, bytes, &around), path.clone()),
+            Self::Vassal { path, options, .. } => {
+                (load::vassal_under(options, path, bytes, &around), path.clone())
+            }
             Self::CommandLine { arguments } => {
                 let raw = command_line::read(arguments, &around).raw;
                 let what = raw.file.clone().unwrap_or_else(|| "the command line".to_owned());

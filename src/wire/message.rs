@@ -7,6 +7,7 @@ use super::failure::Failure;
 use crate::config::address::Listen;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
+use crate::config::vassals::VassalOptions;
 
 /// Names an operation (a reload, an upgrade) from its request to its outcome. Given by the emperor; an instance
 /// without one counts its own.
@@ -33,6 +34,9 @@ pub enum ToInstance {
     Reload {
         /// The operation to answer.
         operation: OperationId,
+        /// What the emperor says to all vassals now; `None`: as before.
+        #[serde(default)]
+        vassals: Option<Box<VassalOptions>>,
     },
     /// Re-execute the master's binary, carry sockets and workers over; with `reload`, bring up a new generation
     /// after it (descriptor then: the vassal file, opened anew). Answer with [`FromInstance::Ended`].
@@ -65,6 +69,9 @@ pub enum ToInstance {
 pub struct Policy {
     /// `root-apps = deny`: refuse to run an app as root.
     pub deny_root_apps: bool,
+    /// What is said to all vassals besides their files.
+    #[serde(default)]
+    pub vassals: Box<VassalOptions>,
     /// The binary to re-execute: the path by which the emperor was started.
     pub binary: String,
     /// The extension, when an option named it.

@@ -20,7 +20,7 @@ pub(crate) fn play() -> ExitCode {
     let spec = fs::read(base.join("spec")).unwrap();
     let spec: EmperorSpec = serde_json::from_slice(&spec).unwrap();
     let binary = base.join("binary").to_string_lossy().into_owned();
-    let policy = Policy { deny_root_apps: false, binary, extension: None, adoption: None };
+    let policy = Policy { binary, ..Policy::default() };
     run::main(spec, policy, move |handle| Ok(show(handle, base)))
 }
 

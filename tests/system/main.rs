@@ -16,6 +16,7 @@ mod check;
 mod crash;
 mod examples;
 mod files;
+mod inherit;
 mod nginx;
 mod options;
 mod python;

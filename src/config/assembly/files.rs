@@ -170,7 +170,7 @@ impl Assembly<'_> {
         Ok(bytes)
     }
 
-    fn names(&self, file: &str, asked: &str) -> FileNames {
+    pub(super) fn names(&self, file: &str, asked: &str) -> FileNames {
         if file == "-" || file.contains("://") {
             return FileNames { given: file.to_owned(), section: asked.to_owned(), ..FileNames::default() };
         }

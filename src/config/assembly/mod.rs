@@ -2,19 +2,22 @@
 
 mod blocks;
 mod files;
+mod vassal;
+
+pub(in crate::config) use vassal::drop_defaults;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::config::diagnostic::{Diagnostic, Severity, has_room};
 use crate::config::expand;
 use crate::config::format::Format;
 use crate::config::logic::{self, Logic, Word};
 use crate::config::magic::FileNames;
-use crate::config::raw::{COMMAND_LINE, Entry, Origin, Raw, Role};
+use crate::config::raw::{Entry, Origin, Raw, Role};
 use crate::config::surroundings::{Facts, Surroundings};
 use crate::config::table;
-use crate::config::text::{reveal, tame};
+use crate::config::text::reveal;
 
 /// How many entries a configuration has.
 const ENTRIES_MAX: usize = 50_000;
@@ -81,25 +84,6 @@ impl<'a> Assembly<'a> {
             forbidden: Vec::new(),
             allowed: None,
             full: false,
-        }
-    }
-
-    /// Loads a file whose bytes are at hand; whenever it is named again, they are used again.
-    pub(in crate::config) fn vassal(&mut self, path: &str, bytes: &'a [u8]) {
-        // The emperor of uWSGI stands in the directory and names the bare file.
-        let within = Path::new(path).parent() == Some(&self.directory);
-        let given = match path.rsplit_once('/') {
-            Some((_, base)) if within => base.to_owned(),
-            _ => path.to_owned(),
-        };
-        let origin = Origin::of(COMMAND_LINE);
-        self.held = Some((self.directory.join(&given), bytes));
-        let format = Format::of(&given).unwrap_or(Format::Ini);
-        self.push(format.option(), Some(tame(&given)), &origin, Role::Acted);
-        let manner = Manner::Named(Some(format));
-        if !self.read_file(&given, format, "", manner, &origin) && !self.has_errors() {
-            let message = format!("has no {}", format.call("uwsgi"));
-            self.report(Severity::Error, &Origin::of(path), None, &message, None);
         }
     }
 

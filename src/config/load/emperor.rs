@@ -6,8 +6,8 @@ use super::sift::{Said, Sift};
 use crate::config::address::Address;
 use crate::config::diagnostic::Severity;
 use crate::config::emperor::{EmperorSpec, Source};
-use crate::config::surroundings::Kind;
-use crate::config::table::By;
+use crate::config::surroundings::Kind as Entry;
+use crate::config::table::{self, By, Kind};
 use crate::config::vassals;
 
 /// What the entries mean for an emperor.
@@ -16,6 +16,7 @@ pub(super) fn read(sift: &mut Sift<'_>) -> EmperorSpec {
     for said in sift.obeyed() {
         obey(sift, said, &mut spec);
     }
+    spec.vassals.sort();
     spec.deny_root_apps = spec.identity.deny_root_apps;
     if spec.sources.is_empty() {
         sift.report_whole(
@@ -35,6 +36,13 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
     match said.name() {
         "emperor" => source(sift, said, spec),
         "emperor-extra-extension" => spec.extra_extensions.push(said.text().to_owned()),
+        "vassal-set" => pair(sift, said, "set", &mut spec.vassals.before),
+        "vassals-default" => default(sift, said, spec),
+        "vassals-inherit-before" => file(said, "inherit", &mut spec.vassals.before),
+        "vassals-include-before" => file(said, "include", &mut spec.vassals.before),
+        "vassals-inherit" => file(said, "inherit", &mut spec.vassals.after),
+        "vassals-include" => file(said, "include", &mut spec.vassals.after),
+        "emperor-attr" => spec.attributes.push(said.text().to_owned()),
         "emperor-nofollow" => spec.nofollow = said.flag(),
         "emperor-freq" => spec.rescan_ms = u64::from(sift.count(said).max(1)).saturating_mul(1000),
         "emperor-throttle" => spec.throttle_ms = u64::from(sift.count(said)),
@@ -98,11 +106,37 @@ fn source(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
     spec.sources.push(Source::Pattern(path));
 }
 
+fn file(said: Said<'_>, option: &str, options: &mut Vec<(String, String)>) {
+    options.push((option.to_owned(), said.text().to_owned()));
+}
+
+fn pair(sift: &mut Sift<'_>, said: Said<'_>, option: &str, options: &mut Vec<(String, String)>) {
+    if said.text().contains('=') {
+        options.push((option.to_owned(), said.text().to_owned()));
+    } else {
+        sift.error(said, "this is not of the form name=value", None);
+    }
+}
+
+fn default(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
+    let Some((key, value)) = said.text().split_once('=') else {
+        return sift.error(said, "this is not of the form name=value", None);
+    };
+    let (key, value) = (key.trim(), value.trim());
+    match table::find(key) {
+        Some(row) if row.kind == Kind::Language => {
+            sift.error(said, format!("`{key}` cannot be a default: it acts while it is read"), None);
+        }
+        Some(_) => spec.vassals.defaults.push((key.to_owned(), value.to_owned())),
+        None => sift.error(said, format!("there is no option `{key}`"), None),
+    }
+}
+
 /// Whether there is a file, or one is meant that is not there yet.
 fn is_file(sift: &Sift<'_>, path: &Path, spec: &EmperorSpec) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     match sift.around.kind(path) {
-        Some(kind) => kind != Kind::Directory,
+        Some(kind) => kind != Entry::Directory,
         None => vassals::is_name(name, &spec.extra_extensions),
     }
 }

@@ -79,7 +79,7 @@ fn logic_includes_and_expansion_meet() {
         let world = world.with("A", "1").with("HERE", "/srv");
         let mut assembly = Assembly::new(&world);
         let file = format!("[uwsgi]\nmodule = app\n{lines}");
-        assembly.vassal("/srv/app.ini", file.as_bytes());
+        assembly.vassal("/srv/app.ini", file.as_bytes(), &VassalOptions::default());
         let raw = assembly.finish();
         let acted = |key: &str| key.ends_with("list") || crate::config::logic::Word::of(key).is_some();
         let said: Vec<_> = raw

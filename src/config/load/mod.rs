@@ -6,12 +6,13 @@ pub(super) mod fake;
 mod instance;
 mod sift;
 
-use super::assembly::Assembly;
+use super::assembly::{Assembly, drop_defaults};
 use super::diagnostic::{Diagnostic, Severity};
 use super::emperor::EmperorSpec;
 use super::instance::InstanceSpec;
 use super::raw::{ENVIRONMENT, Origin, Raw};
 use super::surroundings::Surroundings;
+use super::vassals::VassalOptions;
 use sift::Sift;
 
 /// A spec, or why there is none.
@@ -42,7 +43,18 @@ impl<T> Loaded<T> {
 /// emperor found it.
 #[must_use]
 pub fn vassal(path: &str, bytes: &[u8], around: &dyn Surroundings) -> Loaded<InstanceSpec> {
-    let mut loaded = instance(entries(path, bytes, around), around);
+    vassal_under(&VassalOptions::default(), path, bytes, around)
+}
+
+/// The same under an emperor that says these options to all its vassals.
+#[must_use]
+pub fn vassal_under(
+    options: &VassalOptions,
+    path: &str,
+    bytes: &[u8],
+    around: &dyn Surroundings,
+) -> Loaded<InstanceSpec> {
+    let mut loaded = instance(entries(options, path, bytes, around), around);
     let Some((_, name)) = path.rsplit_once('/') else { return loaded };
     if let Some(spec) = &mut loaded.spec {
         name.clone_into(&mut spec.name);
@@ -56,7 +68,7 @@ pub fn vassal(path: &str, bytes: &[u8], around: &dyn Surroundings) -> Loaded<Ins
 
 /// The entries of a vassal's file, before they get a meaning.
 #[must_use]
-pub fn entries(path: &str, bytes: &[u8], around: &dyn Surroundings) -> Raw {
+pub fn entries(options: &VassalOptions, path: &str, bytes: &[u8], around: &dyn Surroundings) -> Raw {
     let mut assembly = Assembly::new(around);
     // The emperor's own options are not for vassals; those meant for them are marked.
     for (name, value) in around.variables() {
@@ -64,8 +76,10 @@ pub fn entries(path: &str, bytes: &[u8], around: &dyn Surroundings) -> Raw {
             assembly.say(&option_of(key), Some(&value), &Origin::of(ENVIRONMENT));
         }
     }
-    assembly.vassal(path, bytes);
-    assembly.finish()
+    assembly.vassal(path, bytes, options);
+    let mut raw = assembly.finish();
+    drop_defaults(&mut raw);
+    raw
 }
 
 /// What an instance was told.
@@ -97,3 +111,5 @@ mod hostile;
 mod language;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod under;

@@ -1,6 +1,6 @@
 //! The options that an emperor obeys, and those of its API.
 
-use super::Kind::{Address, Flag, Number, Path, Text};
+use super::Kind::{Address, Flag, Number, Pair, Path, Text};
 use super::{By, Kind, Row, Standing};
 
 const fn row(names: &'static [&'static str], kind: Kind, default: &'static str, doc: &'static str) -> Row {
@@ -25,6 +25,38 @@ pub(super) static ROWS: &[Row] = &[
         Flag,
         "off",
         "A symbolic link is reloaded when it changes itself, not when what it leads to does",
+    ),
+    row(
+        &["vassal-set", "vassals-set"],
+        Pair,
+        "none",
+        "`name=value`: said to every vassal before its file, as `set` would; repeatable",
+    ),
+    row(
+        &["vassals-default"],
+        Pair,
+        "none",
+        "`name=value`: said to every vassal that does not say that option itself; `%%n`, `%%d` and the like become those of its file; repeatable",
+    ),
+    row(&["vassals-inherit-before"], Path, "none", "A file that every vassal inherits first; repeatable"),
+    row(
+        &["vassals-include-before"],
+        Path,
+        "none",
+        "A file that every vassal includes first; `%N`, `%D` and the like in it are the vassal's; repeatable",
+    ),
+    row(&["vassals-inherit"], Path, "none", "A file that every vassal inherits last; repeatable"),
+    row(
+        &["vassals-include"],
+        Path,
+        "none",
+        "A file that every vassal includes last, so that it overrides; repeatable",
+    ),
+    row(
+        &["emperor-attr", "emperor-collect-attr", "emperor-collect-attribute"],
+        Text,
+        "none",
+        "A key of the section `[emperor]` of vassal files that is shown with the vassal; repeatable",
     ),
     row(
         &["emperor-freq"],

@@ -13,7 +13,6 @@ const HOOKS: &str = "run it from the service unit (`ExecStartPre=`, `ExecStartPo
 const DAEMONS: &str = "run it as a service of its own";
 const DROP: &str = "privileges drop before the application is loaded: give the instance `uid` and `gid`";
 const ROUTES: &str = "do it in the web server in front or in the application";
-const COMMON: &str = "write it into each vassal's file";
 
 pub(super) static ROWS: &[Row] = &[
     // Sockets and protocols.
@@ -231,12 +230,6 @@ pub(super) static ROWS: &[Row] = &[
         ROUTES,
     ),
     // The emperor.
-    row(&["vassal-set", "vassals-set"], Pair, COMMON),
-    row(
-        &["vassals-include", "vassals-include-before", "vassals-inherit", "vassals-inherit-before"],
-        Path,
-        COMMON,
-    ),
     row(
         &["emperor-tyrant", "emperor-tyrant-nofollow", "emperor-tyrant-initgroups", "early-emperor"],
         Flag,

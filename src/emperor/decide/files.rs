@@ -77,7 +77,8 @@ impl Turn<'_> {
     fn found(&mut self, found: Found) {
         let Some(vassal) = self.vassal(&found.id) else {
             let id = found.id.clone();
-            let vassal = Vassal::new(found.id, found.directory, found.identity);
+            let mut vassal = Vassal::new(found.id, found.directory, found.identity);
+            vassal.attributes = found.attributes;
             let path = vassal.path.display().to_string();
             self.fleet.vassals.insert(id.clone(), vassal);
             self.note(Some(&id), EventKind::Found, format!("found {path}"));
@@ -88,6 +89,7 @@ impl Turn<'_> {
         if vassal.plan.removed {
             return;
         }
+        vassal.attributes = found.attributes;
         if vassal.directory != found.directory {
             let reason = format!("the file in {} counts now", found.directory.display());
             self.remove(&found.id, &reason);

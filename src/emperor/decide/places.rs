@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::turn::Turn;
 use crate::emperor::event::Effect;
 use crate::emperor::events::EventKind;
-use crate::emperor::fleet::{Ending, OperationKind, Phase, State};
+use crate::emperor::fleet::{Ending, OperationKind, Phase, State, Vassal};
 use crate::emperor::plan::Plan;
 use crate::tick::Tick;
 use crate::wire::message::{OperationId, ToInstance};
@@ -24,11 +24,10 @@ impl Turn<'_> {
         if self.fleet.queue.iter().any(|waiting| waiting == id) {
             return;
         }
-        if vassal.plan.urgent {
-            self.fleet.queue.push_front(id.to_owned());
-        } else {
-            self.fleet.queue.push_back(id.to_owned());
-        }
+        let rank = vassal.rank();
+        let ranks = |other: &String| self.fleet.vassals.get(other).is_some_and(|other| other.rank() >= rank);
+        let place = self.fleet.queue.partition_point(ranks);
+        self.fleet.queue.insert(place, id.to_owned());
     }
 
     pub(super) fn want_reload(&mut self, id: &str, operation: OperationId) {
@@ -120,7 +119,7 @@ impl Turn<'_> {
         }
         self.out.push(Effect::Send {
             life,
-            message: ToInstance::Reload { operation },
+            message: ToInstance::Reload { operation, vassals: None },
             file_of: Some(id.to_owned()),
         });
         self.end_if_halted(id, operation);
@@ -204,6 +203,13 @@ impl Turn<'_> {
             }
         }
         self.end_parent(parent);
+    }
+}
+
+impl Vassal {
+    /// Who of those that wait for a place comes first: the greatest.
+    const fn rank(&self) -> (bool, i32, u64) {
+        (self.plan.urgent, self.attributes.importance, self.last_served)
     }
 }
 

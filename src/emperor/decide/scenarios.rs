@@ -1,6 +1,7 @@
 //! What the emperor does, told as stories in the simulated world.
 
 use super::world::{Manners, Reload, Start, World};
+use crate::emperor::attributes::Attributes;
 use crate::emperor::event::Event;
 use crate::emperor::events::{EventKind, EventOutcome};
 use crate::emperor::fleet::{Ending, Phase, State};
@@ -33,6 +34,19 @@ fn files_become_vassals_a_bounded_number_at_a_time() {
     assert!(names.iter().all(|name| world.is_up(name)));
     assert!(world.ready);
     assert_eq!(world.fleet.phase, Phase::Running);
+}
+
+#[test]
+fn the_more_important_start_first_and_then_those_that_served_last() {
+    let mut world = World::new(1);
+    world.write("first.ini");
+    for (name, importance) in [("b.ini", 0), ("low.ini", -1), ("a.ini", 0), ("high.ini", 5)] {
+        world.attributes.insert(name.to_owned(), Attributes { importance, ..Attributes::default() });
+        world.write(name);
+    }
+    world.run_for(1000);
+    let order: Vec<&str> = world.launches.iter().map(|(_, name)| name.as_str()).collect();
+    assert_eq!(order, ["first.ini", "high.ini", "b.ini", "a.ini", "low.ini"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 pub(super) use super::manners::{Manners, Reload, Start};
 use super::{decide, hang_up, request};
 use crate::config::diagnostic::{Cause, Diagnostic, Severity};
+use crate::emperor::attributes::Attributes;
 use crate::emperor::event::{Effect, Event, News};
 use crate::emperor::fleet::{Ending, ExitKind, FileIdentity, Fleet, Phase, Rules, State, Vassal};
 use crate::emperor::handle::{Refusal, Request};
@@ -40,6 +41,7 @@ pub(super) struct World {
     pub(super) processes: BTreeMap<LifeId, Process>,
     pub(super) coming: BTreeMap<(Tick, u64), Event>,
     pub(super) files: BTreeMap<String, FileIdentity>,
+    pub(super) attributes: BTreeMap<String, Attributes>,
     count: u64,
 }
 
@@ -179,7 +181,9 @@ impl World {
         let look = match self.files.get(id) {
             None => Look::Missing,
             Some(identity) => {
-                Look::Found(Found { id: id.to_owned(), directory: PathBuf::from("/v"), identity: *identity })
+                let attributes = self.attributes.get(id).cloned().unwrap_or_default();
+                let directory = PathBuf::from("/v");
+                Look::Found(Found { id: id.to_owned(), directory, identity: *identity, attributes })
             }
         };
         self.tell(Event::Looked { id: id.to_owned(), look, not_started: Vec::new() });
@@ -298,7 +302,7 @@ impl World {
                     self.end(life, ExitKind::Status(0), 20);
                 }
             }
-            ToInstance::Reload { operation } | ToInstance::Reexec { operation, .. } => {
+            ToInstance::Reload { operation, .. } | ToInstance::Reexec { operation, .. } => {
                 let outcome = match manners.reload {
                     Reload::Swaps => Outcome::Swapped,
                     Reload::RollsBack => Outcome::RolledBack(Failure::new("SyntaxError")),

@@ -1,0 +1,69 @@
+//! A vassal's file, whose bytes are at hand, and what its emperor says before and after it.
+
+use std::path::Path;
+
+use super::{Assembly, Manner};
+use crate::config::diagnostic::Severity;
+use crate::config::format::Format;
+use crate::config::magic::Magic;
+use crate::config::raw::{COMMAND_LINE, EMPEROR_DEFAULTS, Origin, Raw, Role};
+use crate::config::table;
+use crate::config::text::tame;
+use crate::config::vassals::VassalOptions;
+
+impl<'a> Assembly<'a> {
+    /// Loads a file whose bytes are at hand; whenever it is named again, they are used again.
+    pub(in crate::config) fn vassal(&mut self, path: &str, bytes: &'a [u8], options: &VassalOptions) {
+        // The emperor of uWSGI stands in the directory and names the bare file.
+        let within = Path::new(path).parent() == Some(&self.directory);
+        let given = match path.rsplit_once('/') {
+            Some((_, base)) if within => base.to_owned(),
+            _ => path.to_owned(),
+        };
+        let origin = Origin::of(COMMAND_LINE);
+        self.held = Some((self.directory.join(&given), bytes));
+        let format = Format::of(&given).unwrap_or(Format::Ini);
+        // What comes before it sees the vassal's names in the upper-case variables; uWSGI's are empty there.
+        self.first = Some(self.names(&given, ""));
+        self.defaults(format, options);
+        self.options(&options.before);
+        self.push(format.option(), Some(tame(&given)), &origin, Role::Acted);
+        let manner = Manner::Named(Some(format));
+        if !self.read_file(&given, format, "", manner, &origin) && !self.has_errors() {
+            let message = format!("has no {}", format.call("uwsgi"));
+            self.report(Severity::Error, &Origin::of(path), None, &message, None);
+        }
+        self.options(&options.after);
+        self.file = Some(given);
+    }
+
+    fn options(&mut self, options: &[(String, String)]) {
+        for (key, value) in options {
+            self.say(key, Some(value), &Origin::of(COMMAND_LINE));
+        }
+    }
+
+    fn defaults(&mut self, format: Format, options: &VassalOptions) {
+        let Some(own) = self.first.clone() else { return };
+        let facts = self.facts.clone();
+        let directory = self.directory.clone();
+        let magic = Magic { own: &own, first: Some(&own), facts: &facts, directory: &directory, format };
+        for (key, value) in &options.defaults {
+            let value = magic.replace(value, |_| {});
+            self.say(key, Some(&value), &Origin::of(EMPEROR_DEFAULTS));
+        }
+    }
+}
+
+/// Leaves out the defaults of the emperor for what the vassal says itself.
+pub(in crate::config) fn drop_defaults(raw: &mut Raw) {
+    let name = |key: &str| table::find(key).map_or_else(|| key.to_owned(), |row| row.name().to_owned());
+    let is_default = |origin: &Origin| &*origin.file == EMPEROR_DEFAULTS;
+    let said: std::collections::HashSet<String> = raw
+        .entries
+        .iter()
+        .filter(|entry| !is_default(&entry.origin) && entry.role != Role::Acted)
+        .map(|entry| name(&entry.key))
+        .collect();
+    raw.entries.retain(|entry| !is_default(&entry.origin) || !said.contains(&name(&entry.key)));
+}

@@ -1,0 +1,116 @@
+//! The section `[emperor]` of a vassal's file: the little that the emperor itself reads of it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::format::Format;
+use crate::sys::{file, user};
+
+/// How far into a file the section is looked for.
+const READ_BYTES: u64 = 64 * 1024;
+/// How many attributes are kept, and how long each may be.
+const KEPT: usize = 32;
+const VALUE_BYTES: usize = 4096;
+/// What importance may be.
+const IMPORTANCE: std::ops::RangeInclusive<i32> = -1000..=1000;
+
+/// What a vassal's file says to the emperor.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attributes {
+    /// `importance`: of vassals that wait for a place the more important are started first. Only files of root and
+    /// of the emperor's user can ask for it.
+    pub importance: i32,
+    /// `exec`: the program to run instead of ours.
+    pub exec: Option<String>,
+    /// The keys that `emperor-attr` names, with their values.
+    pub collected: BTreeMap<String, String>,
+}
+
+impl Attributes {
+    /// Reads them from a file; one that cannot be read, or not be understood, has none: its instance says why.
+    #[must_use]
+    pub fn read(path: &Path, wanted: &[String]) -> Self {
+        let mut text = Vec::new();
+        if Format::of(&path.to_string_lossy()).is_some_and(|format| format != Format::Ini) {
+            return Self::default();
+        }
+        let Ok((read, owner)) = open(path) else { return Self::default() };
+        if read.take(READ_BYTES).read_to_end(&mut text).is_err() {
+            return Self::default();
+        }
+        Self::parse(&String::from_utf8_lossy(&text), wanted, owner == 0 || owner == user::current_uid())
+    }
+
+    fn parse(text: &str, wanted: &[String], trusted: bool) -> Self {
+        let mut attributes = Self::default();
+        // Most files have none, and are not cut into lines for it.
+        if !text.contains("[emperor]") {
+            return attributes;
+        }
+        let Ok(Some(section)) = Format::Ini.read(text, "emperor", |line, _| line.to_owned()) else {
+            return attributes;
+        };
+        for item in section.items {
+            if item.value.len() > VALUE_BYTES {
+                continue;
+            }
+            match item.key.as_str() {
+                "importance" if trusted => {
+                    let importance = item.value.parse().unwrap_or_default();
+                    attributes.importance = i32::clamp(importance, *IMPORTANCE.start(), *IMPORTANCE.end());
+                }
+                "exec" => attributes.exec = Some(item.value.clone()),
+                _ => {}
+            }
+            if wanted.contains(&item.key) && attributes.collected.len() < KEPT {
+                attributes.collected.insert(item.key, item.value);
+            }
+        }
+        attributes
+    }
+}
+
+/// The file, and the uid of its owner.
+fn open(path: &Path) -> std::io::Result<(File, u32)> {
+    let file = file::open_untrusted(path)?;
+    let owner = file.metadata()?.uid();
+    Ok((file, owner))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_section_and_only_what_is_known_or_asked_for_is_read() {
+        let wanted = ["team".to_owned()];
+        let text =
+            "[uwsgi]\nimportance = 9\n[emperor]\nimportance = 7\nteam = a=b\nother = x\nexec = /bin/x\n";
+        let attributes = Attributes::parse(text, &wanted, true);
+        assert_eq!((attributes.importance, attributes.exec.as_deref()), (7, Some("/bin/x")));
+        assert_eq!(attributes.collected, BTreeMap::from([("team".to_owned(), "a=b".to_owned())]));
+        assert_eq!(Attributes::parse(text, &wanted, false).importance, 0, "a tenant does not overtake");
+        for (value, expected) in [("-5", -5), ("5000000", 1000), ("many", 0), ("99999999999", 0), ("", 0)] {
+            let text = format!("[emperor]\nimportance = {value}\n");
+            assert_eq!(Attributes::parse(&text, &[], true).importance, expected, "{value}");
+        }
+        for none in ["", "[uwsgi]\nmodule = a\n", "[emperor]\n", "\0\u{feff}[emperor", "[emperor]\nx\n=\n"] {
+            assert_eq!(Attributes::parse(none, &wanted, true), Attributes::default(), "{none:?}");
+        }
+    }
+
+    #[test]
+    fn attributes_are_bounded() {
+        let wanted: Vec<String> = (0..2 * KEPT).map(|n| format!("k{n}")).collect();
+        let lines: Vec<String> = wanted.iter().map(|key| format!("{key} = v")).collect();
+        let text = format!("[emperor]\n{}\nk0 = {}\n", lines.join("\n"), "x".repeat(VALUE_BYTES + 1));
+        let attributes = Attributes::parse(&text, &wanted, true);
+        assert_eq!(attributes.collected.len(), KEPT);
+        assert_eq!(attributes.collected["k0"], "v");
+    }
+}
