@@ -223,9 +223,7 @@ impl Form for Wire {
     }
 
     fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Fault> {
-        if name.is_empty() || !name.iter().copied().all(is_token) {
-            return Err(Fault::Name);
-        }
+        check_name(name)?;
         check_value(value)?;
         self.0.extend_from_slice(name);
         self.0.extend_from_slice(b": ");
@@ -257,7 +255,19 @@ fn special(name: &[u8]) -> Option<Special> {
     }
 }
 
-fn check_value(value: &[u8]) -> Result<(), Fault> {
+/// Whether it can name a field.
+///
+/// # Errors
+/// [`Fault::Name`].
+pub fn check_name(name: &[u8]) -> Result<(), Fault> {
+    if !name.is_empty() && name.iter().copied().all(is_token) { Ok(()) } else { Err(Fault::Name) }
+}
+
+/// Whether it can be the value of a field.
+///
+/// # Errors
+/// [`Fault::Value`].
+pub fn check_value(value: &[u8]) -> Result<(), Fault> {
     if is_text(value) { Ok(()) } else { Err(Fault::Value) }
 }
 

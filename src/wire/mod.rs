@@ -5,7 +5,10 @@ pub mod channel;
 pub mod death;
 pub mod failure;
 pub mod inherited;
+pub mod lane;
 pub mod message;
+pub mod packed;
+pub mod queue;
 
 /// The version of the wire messages. A new child with another one is refused; peers that were carried over an
 /// `execve` or adopted speak the frozen core (hello, reload, drain, stop, exit, listener hand-over), which every
