@@ -43,8 +43,10 @@ fn a_worker_gets_the_request_with_the_facts_and_the_client_its_answer() {
     assert_eq!(got.field("x-odd"), Some("\u{e9}"));
     let (from, port) = (client.local_address(), master.address.port());
     assert_eq!(got.field("x-liege-peer"), Some(&*format!("http {port} 127.0.0.1 {}", from.port())));
-    worker.write(
-        b"HTTP/1.1 404 Nichts da\r\nContent-Length: 2\r\nX-A: 1\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\nno",
+    worker.respond(
+        "404 Nichts da",
+        &[("Content-Length", "2"), ("X-A", "1"), ("Set-Cookie", "a"), ("Set-Cookie", "b")],
+        b"no",
     );
     let answer = client.answer();
     assert_eq!((answer.status, &*answer.body, answer.is_last()), (404, "no", false));
@@ -77,17 +79,16 @@ fn requests_on_one_connection_are_answered_in_their_order() {
     let pipelined: String = (0..4).map(|n| format!("GET /{n} HTTP/1.1\r\nHost: h\r\n\r\n")).collect();
     client.send(&pipelined);
     for n in 0..4 {
-        // The connection used last is warm.
-        let worker = workers.last_mut().unwrap();
+        let worker = &mut workers[n % 2];
         assert_eq!(worker.answer(&format!("answer {n}")), format!("/{n}"));
         assert_eq!(client.answer().body, format!("answer {n}"));
     }
     client.send("HEAD /h HTTP/1.1\r\nHost: h\r\n\r\n");
-    workers.last_mut().unwrap().receive();
-    workers.last_mut().unwrap().write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
+    workers[0].receive();
+    workers[0].respond("200 OK", &[("Content-Length", "1000")], b"");
     assert_eq!(client.head().field("content-length"), Some("1000"));
     client.send_get("/after");
-    assert_eq!(workers.last_mut().unwrap().answer("x"), "/after");
+    assert_eq!(workers[1].answer("x"), "/after");
     assert_eq!(client.answer().body, "x");
 }
 

@@ -11,10 +11,9 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::sync::oneshot;
 
-use super::dispatch::Ticket;
 use super::fields::{self, Facts};
 use super::front::{Front, Held, Phase};
-use super::job::{Job, Reply};
+use super::job::{Job, Reply, Ticket};
 use super::page::{close, page};
 use super::pipe::ResponseBody;
 use super::socket::Socket;
@@ -78,7 +77,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, ClientGone> {
     let front = &client.front;
-    let (mut head, body) = request.into_parts();
+    let (head, body) = request.into_parts();
     let mut payload = Payload::Empty;
     if !body.is_end_stream() {
         payload = match Payload::receive(body, &front.uploads).await {
@@ -95,11 +94,11 @@ async fn answer(
             }
         };
     }
-    fields::to_worker(&mut head, payload.length(), &client.facts);
+    let head = fields::to_worker(&head, payload.length(), &client.facts);
     let (reply, receiver) = oneshot::channel();
     let ticket = front.ticket();
-    let since = clock::now();
-    front.submit(Job { ticket, since, head, payload, client: client.socket.clone(), reply, attempts: 0 });
+    let since_us = clock::monotonic_us();
+    front.submit(Job { ticket, since_us, head, payload, client: client.socket.clone(), reply });
     let place = Place { client: &client, ticket, receiver, queued: true };
     let mut response = match place.await? {
         Ok(response) => response,
@@ -116,7 +115,7 @@ struct Place<'a> {
     client: &'a Client,
     ticket: Ticket,
     receiver: oneshot::Receiver<Reply>,
-    /// It may be in the queue still.
+    /// It may be in the queue still, or at a worker.
     queued: bool,
 }
 

@@ -3,15 +3,15 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use http::Version;
 use http::header::{
     self, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::request;
-use http::uri::{Parts, Uri};
-use http::{Method, Version};
 
 use crate::gateway::peer::{Connection, OWN_PREFIX};
+use crate::wire::packed::Packed;
 
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -35,42 +35,45 @@ impl fmt::Display for Facts {
     }
 }
 
-/// Makes a client's head the one that a worker gets. `length` is that of the body, which is complete; `None` when
-/// there is none, and then a length of zero that the client announced stays.
-pub(super) fn to_worker(head: &mut request::Parts, length: Option<u64>, facts: &Facts) {
-    strip_request(&mut head.headers);
-    if let Some(length) = length {
-        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+/// The head that a worker gets. `length` is that of the body, which is complete; `None` when there is none, and then a
+/// length of zero that the client announced stays.
+pub(super) fn to_worker(head: &request::Parts, length: Option<u64>, facts: &Facts) -> Vec<u8> {
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let mut packed = Packed::request(head.method.as_str(), target);
+    // RFC 9112 3.2.2: the authority of the target wins over Host.
+    let authority = head.uri.authority();
+    if let Some(authority) = authority {
+        packed.field(HOST.as_str(), authority.as_str().as_bytes());
     }
-    if let Some(authority) = head.uri.authority() {
-        // RFC 9112 3.2.2: the authority of the target wins over Host.
-        if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
-            head.headers.insert(HOST, host);
+    let named = named_by_connection(&head.headers);
+    for (name, value) in &head.headers {
+        let is_replaced =
+            (name == HOST && authority.is_some()) || (name == CONTENT_LENGTH && length.is_some());
+        if !is_replaced && !is_hop_by_hop(name) && !is_for_us(name) && !named.contains(name) {
+            packed.field(name.as_str(), value.as_bytes());
         }
-        head.uri = without_authority(&mut head.uri);
+    }
+    if let Some(length) = length {
+        packed.field(CONTENT_LENGTH.as_str(), length.to_string().as_bytes());
     }
     let (name, value) = &facts.peer;
-    let is_old = head.version == Version::HTTP_10;
-    let value = if is_old { Connection::to_old(value) } else { value.clone() };
-    head.headers.insert(name.clone(), value);
-    head.version = Version::HTTP_11;
-    head.extensions.clear();
+    if head.version == Version::HTTP_10 {
+        packed.field(name.as_str(), Connection::to_old(value).as_bytes());
+    } else {
+        packed.field(name.as_str(), value.as_bytes());
+    }
+    packed.into_bytes()
 }
 
-/// Takes what only concerned the worker's connection off its response.
-pub(super) fn to_client(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
+/// Whether a field of a worker's response concerns only its connection.
+pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    [&CONNECTION, &TRANSFER_ENCODING, &UPGRADE, &TE, &TRAILER].contains(&name)
+        || name == KEEP_ALIVE
+        || name == PROXY_CONNECTION
 }
 
-/// Whether repeating a request does no more than making it once (RFC 9110 9.2.2).
-pub(super) fn is_idempotent(method: &Method) -> bool {
-    [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS, Method::TRACE].contains(method)
-}
-
-fn strip_request(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-    let is_ours = |name: &HeaderName| name == EXPECT || name == HTTP2_SETTINGS || is_own_name(name.as_str());
-    remove_where(headers, is_ours);
+fn is_for_us(name: &HeaderName) -> bool {
+    name == EXPECT || name == HTTP2_SETTINGS || is_own_name(name.as_str())
 }
 
 /// Our own names, also where `_` stands for `-`: both become the same variable of an environ.
@@ -79,38 +82,13 @@ fn is_own_name(name: &str) -> bool {
     prefix.take(OWN_PREFIX.len()).eq(OWN_PREFIX.bytes())
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&byte| byte == b','))
+fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let options = headers.get_all(CONNECTION).iter().flat_map(|v| v.as_bytes().split(|&byte| byte == b','));
+    options
         .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
         // These say what the message is and where its end is; no option takes them off.
         .filter(|name| name != CONTENT_LENGTH && name != HOST && name != header::COOKIE)
-        .collect();
-    remove_where(headers, |name| is_hop_by_hop(name) || named.contains(name));
-}
-
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    [&CONNECTION, &TRANSFER_ENCODING, &UPGRADE, &TE, &TRAILER].contains(&name)
-        || name == KEEP_ALIVE
-        || name == PROXY_CONNECTION
-}
-
-fn remove_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
-    if !headers.keys().any(&unwanted) {
-        return;
-    }
-    let names: Vec<HeaderName> = headers.keys().filter(|name| unwanted(name)).cloned().collect();
-    for name in names {
-        headers.remove(name);
-    }
-}
-
-fn without_authority(uri: &mut Uri) -> Uri {
-    let mut parts = Parts::default();
-    parts.path_and_query = std::mem::take(uri).into_parts().path_and_query;
-    Uri::from_parts(parts).unwrap_or_default()
+        .collect()
 }
 
 #[cfg(test)]
@@ -118,6 +96,7 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use crate::wire::packed;
 
     fn facts() -> Facts {
         let remote = "192.0.2.7:4711".parse().unwrap();
@@ -130,9 +109,8 @@ mod tests {
         for (name, value) in fields {
             request = request.header(*name, *value);
         }
-        let mut head = request.body(()).unwrap().into_parts().0;
-        to_worker(&mut head, length, &facts());
-        assert_eq!(head.version, Version::HTTP_11);
+        let head = request.body(()).unwrap().into_parts().0;
+        let head = packed::to_request(to_worker(&head, length, &facts())).unwrap();
         let mut lines: Vec<String> = head
             .headers
             .iter()
@@ -196,33 +174,10 @@ mod tests {
 
     #[test]
     fn fields_on_their_way_to_a_client() {
-        let mut headers = HeaderMap::new();
-        for (name, value) in [
-            ("content-type", "text/plain"),
-            ("connection", "close, x-hop"),
-            ("x-hop", "1"),
-            ("transfer-encoding", "chunked"),
-            ("set-cookie", "a=1"),
-            ("set-cookie", "b=2"),
-        ] {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        to_client(&mut headers);
-        let left: Vec<_> = headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect();
-        assert_eq!(left, ["content-type: text/plain", "set-cookie: a=1", "set-cookie: b=2"]);
-    }
-
-    #[test]
-    fn only_what_may_be_repeated_is_idempotent() {
-        for (method, expected) in [
-            ("GET", true),
-            ("HEAD", true),
-            ("PUT", true),
-            ("DELETE", true),
-            ("POST", false),
-            ("PATCH", false),
-        ] {
-            assert_eq!(is_idempotent(&method.parse().unwrap()), expected, "{method}");
+        for (name, expected) in
+            [("connection", true), ("transfer-encoding", true), ("keep-alive", true), ("set-cookie", false)]
+        {
+            assert_eq!(is_hop_by_hop(&HeaderName::from_static(name)), expected, "{name}");
         }
     }
 

@@ -1,27 +1,34 @@
-//! What all tasks of the router share: the queue, the workers' connections, the phase, the limits.
+//! What all tasks of the router share: the queue, the workers' lanes, the phase, the limits.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::net::UnixStream;
 use tokio::sync::{Notify, mpsc};
 
-use super::dispatch::{Dispatch, Offered, Ticket, WorkerKey};
-use super::job::{Job, Reached, Trouble};
+use super::answer;
+use super::central::Central;
+use super::crews::WorkerKey;
+use super::job::{Job, Ticket, Trouble};
+use super::lane::Lane;
 use super::pipe;
-use super::upload::Room;
+use super::upload::{Payload, Room};
 use crate::proto::budget::Budget;
 use crate::proto::limits::Limits;
 use crate::sys::clock;
 use crate::tick::Tick;
+use crate::wire::lane::Pull;
 use crate::wire::message::FromRouter;
 
-/// How many requests wait for a worker before further ones are answered with 503.
-pub(super) const QUEUE_LIMIT: usize = 4096;
 /// How long a request waits for a worker before it is answered with 503, as uWSGI's `http-timeout`.
 pub(super) const QUEUE_TIME: Duration = Duration::from_secs(60);
+/// How often waiting requests are looked after.
+const WATCH_PERIOD: Duration = Duration::from_millis(100);
+/// So many requests are not left until the end of a round.
+const RING_AT_ONCE: usize = 16;
 /// How many clients are connected at once; further ones wait in the listener's backlog.
 pub(super) const CLIENT_LIMIT: usize = 16 * 1024;
 /// Lines of the log about single requests in each [`LOG_PERIOD`].
@@ -34,9 +41,12 @@ pub(super) struct Front {
     pub(super) limits: Cell<Limits>,
     pub(super) uploads: Room,
     pub(super) pipes: Budget,
-    dispatch: RefCell<Dispatch<Job, Rc<Seat>>>,
-    seats: RefCell<HashMap<WorkerKey, Vec<Rc<Seat>>>>,
-    queued: Notify,
+    central: RefCell<Central>,
+    lanes: RefCell<HashMap<usize, Rc<Lane>>>,
+    tickets: Cell<Ticket>,
+    /// Requests wait, and are looked after.
+    watched: Cell<bool>,
+    waiting: Notify,
     reports: mpsc::UnboundedSender<FromRouter>,
     phase: Cell<Phase>,
     phase_changed: Notify,
@@ -44,7 +54,6 @@ pub(super) struct Front {
     /// A client left while nobody more was let in, or the last one did.
     vacancy: Notify,
     logged: Cell<(Tick, u32)>,
-    refused: Cell<u64>,
 }
 
 /// How the router stands towards its clients.
@@ -58,150 +67,186 @@ pub(super) enum Phase {
     Closing,
 }
 
-/// A connection to a worker, as the queue sees it.
-#[derive(Debug)]
-pub(super) struct Seat {
-    worker: WorkerKey,
-    state: RefCell<SeatState>,
-}
-
-#[derive(Debug, Default)]
-struct SeatState {
-    job: Option<Job>,
-    released: bool,
-    waker: Option<Waker>,
-}
-
 impl Front {
     /// Nobody is connected; `reports` go to the master.
-    pub(super) fn new(limits: Limits, reports: mpsc::UnboundedSender<FromRouter>) -> Rc<Self> {
+    pub(super) fn new(
+        central: Central,
+        limits: Limits,
+        reports: mpsc::UnboundedSender<FromRouter>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             limits: Cell::new(limits),
             uploads: Room::default(),
             pipes: Budget::new(pipe::PIPE_BUDGET_BYTES),
-            dispatch: RefCell::new(Dispatch::new(QUEUE_LIMIT)),
-            seats: RefCell::default(),
-            queued: Notify::new(),
+            central: RefCell::new(central),
+            lanes: RefCell::default(),
+            tickets: Cell::new(0),
+            watched: Cell::new(false),
+            waiting: Notify::new(),
             reports,
             phase: Cell::new(Phase::Serving),
             phase_changed: Notify::new(),
             clients: Cell::new(0),
             vacancy: Notify::new(),
             logged: Cell::new((Tick::default(), 0)),
-            refused: Cell::new(0),
         })
     }
 
     /// A place in the order of arrival.
     pub(super) fn ticket(&self) -> Ticket {
-        self.dispatch.borrow_mut().ticket()
+        self.tickets.set(self.tickets.get().wrapping_add(1));
+        self.tickets.get()
     }
 
-    /// Gives a request to an idle worker, or queues it.
+    /// Queues a request for the next idle worker.
     pub(super) fn submit(&self, job: Job) {
-        let offered = self.dispatch.borrow_mut().offer(job.ticket, job.since, job);
-        match offered {
-            Offered::Assigned(seat, job) => seat.give(job),
-            Offered::Queued => self.queued.notify_one(),
-            Offered::Full(job) => {
-                self.refused.set(self.refused.get().saturating_add(1));
-                if self.may_log() {
-                    tracing::warn!(refused_so_far = self.refused.get(), "{}", Trouble::Full);
-                }
-                job.answer(Err(Trouble::Full));
+        let refused = self.central.borrow_mut().submit(job).err();
+        if let Some(job) = refused {
+            self.refuse(job, Trouble::Full);
+        }
+        if self.central.borrow().fresh() >= RING_AT_ONCE {
+            self.ring();
+            self.collect();
+        }
+    }
+
+    /// Passes on what is there, at the end of a round through all connections that were ready. The router may sleep
+    /// after it unless a task was woken.
+    pub(super) fn end_round(&self) {
+        self.ring();
+        if self.central.borrow().fall_asleep() {
+            self.central.borrow().wake_up();
+            self.collect();
+            self.ring();
+        }
+        if !self.watched.get() && self.central.borrow().has_waiting() {
+            self.watched.set(true);
+            self.waiting.notify_one();
+        }
+    }
+
+    /// The router runs.
+    pub(super) fn begin_round(&self) {
+        self.central.borrow().wake_up();
+    }
+
+    fn ring(&self) {
+        let rings = self.central.borrow_mut().rings();
+        let lanes = self.lanes.borrow();
+        for lane in rings.iter().filter_map(|number| lanes.get(number)) {
+            lane.ring();
+        }
+    }
+
+    /// Gives clients the answers that are there.
+    pub(super) fn collect(&self) {
+        let answered = self.central.borrow_mut().collect();
+        for (job, contents) in answered {
+            match contents.and_then(answer::of_cell) {
+                Some(response) => job.answer(Ok(response)),
+                None => self.refuse(job, Trouble::BadAnswer),
             }
         }
     }
 
-    /// A worker is gone with a request that it had not answered.
-    pub(super) fn bounce(&self, job: Job, reached: Reached) {
-        if job.may_repeat(reached) {
-            self.submit(job);
-            return;
-        }
-        let trouble = if reached == Reached::Answered { Trouble::BadAnswer } else { Trouble::WorkerGone };
-        if self.may_log() {
-            tracing::warn!(method = %job.head.method, path = job.head.uri.path(), "502: {trouble}");
+    /// Answers a request in place of a worker.
+    pub(super) fn refuse(&self, job: Job, trouble: Trouble) {
+        if trouble != Trouble::Full && self.may_log() {
+            job.log(trouble);
         }
         job.answer(Err(trouble));
     }
 
     /// Takes a request out of the queue whose client is gone.
     pub(super) fn withdraw(&self, ticket: Ticket) -> Option<Job> {
-        self.dispatch.borrow_mut().withdraw(ticket)
+        self.central.borrow_mut().withdraw(ticket)
     }
 
-    /// Answers requests that waited too long; never returns.
-    pub(super) async fn expire(&self) {
+    /// Looks after requests that wait: rings again where a thread that was rung for has not come, and answers those
+    /// that waited too long. Never returns.
+    pub(super) async fn watch(&self) {
         loop {
-            let oldest = self.dispatch.borrow().oldest();
-            let Some(since) = oldest else {
-                self.queued.notified().await;
-                continue;
-            };
-            let until = since + QUEUE_TIME;
-            tokio::time::sleep(until.since(clock::now())).await;
-            let limit_ms = u64::try_from(QUEUE_TIME.as_millis()).unwrap_or(u64::MAX);
-            let cutoff = Tick::from_ms(clock::now().as_ms().saturating_sub(limit_ms));
-            loop {
-                let expired = self.dispatch.borrow_mut().expire(cutoff);
-                let Some(job) = expired else { break };
-                if self.may_log() {
-                    tracing::warn!(method = %job.head.method, path = job.head.uri.path(), "503: {}", Trouble::Waited);
+            self.waiting.notified().await;
+            while self.central.borrow().has_waiting() {
+                tokio::time::sleep(WATCH_PERIOD).await;
+                self.central.borrow_mut().forget_gone();
+                self.central.borrow_mut().look_again();
+                let limit_us = u64::try_from(QUEUE_TIME.as_micros()).unwrap_or(u64::MAX);
+                let cutoff = clock::monotonic_us().saturating_sub(limit_us);
+                loop {
+                    let expired = self.central.borrow_mut().expire(cutoff);
+                    let Some(job) = expired else { break };
+                    self.refuse(job, Trouble::Waited);
                 }
-                job.answer(Err(Trouble::Waited));
             }
+            self.watched.set(false);
         }
     }
 
-    /// A worker has a further connection.
-    pub(super) fn join(&self, worker: WorkerKey) -> Rc<Seat> {
-        let seat = Rc::new(Seat { worker, state: RefCell::default() });
-        self.dispatch.borrow_mut().join(worker);
-        self.seats.borrow_mut().entry(worker).or_default().push(Rc::clone(&seat));
-        seat
+    /// A worker has a further lane, by this connection; `None` when there are too many.
+    pub(super) fn join(&self, worker: WorkerKey, socket: UnixStream) -> Option<Rc<Lane>> {
+        let number = self.central.borrow_mut().join(worker)?;
+        let lane = Rc::new(Lane { number, worker, socket });
+        self.lanes.borrow_mut().insert(number, Rc::clone(&lane));
+        Some(lane)
     }
 
-    /// A connection can take a request: the oldest, or none, and then it is idle.
-    pub(super) fn free(&self, seat: &Rc<Seat>) -> Option<Job> {
-        let wanted = |job: &Job| !job.client.is_gone_now();
-        self.dispatch.borrow_mut().free(seat.worker, Rc::clone(seat), wanted)
+    /// Tells a worker about its lane.
+    pub(super) fn greet(&self, lane: &Lane) -> io::Result<()> {
+        lane.greet(self.central.borrow().memory())
     }
 
-    /// A connection is closed.
-    pub(super) fn leave(&self, seat: &Rc<Seat>) {
-        let worker = seat.worker;
-        self.dispatch.borrow_mut().leave(worker, seat);
-        let last = {
-            let mut seats = self.seats.borrow_mut();
-            let others = seats.entry(worker).or_default();
-            others.retain(|other| other != seat);
-            others.is_empty() && seats.remove(&worker).is_some()
-        };
-        let state = std::mem::take(&mut *seat.state.borrow_mut());
-        if !state.released {
-            self.report(FromRouter::Lost { slot: worker.0, generation: worker.1 });
-        } else if last {
-            self.report_released(worker);
+    /// A lane's connection has ended.
+    pub(super) fn leave(&self, lane: &Lane) {
+        self.collect();
+        let was_released = self.central.borrow().is_released(lane.number);
+        let lost = self.central.borrow_mut().leave(lane.number);
+        self.lanes.borrow_mut().remove(&lane.number);
+        for job in lost {
+            self.refuse(job, Trouble::WorkerGone);
         }
-        if let Some(job) = state.job {
-            self.bounce(job, Reached::Nothing);
+        let (slot, generation) = lane.worker;
+        if !was_released {
+            self.report(FromRouter::Lost { slot, generation });
+        } else if !self.central.borrow().has_lanes(lane.worker) {
+            self.report_released(lane.worker);
         }
     }
 
-    /// A worker gets no further request, and its connections are closed as they become idle.
+    /// A worker gets no further request, and its lanes are closed as their threads become idle.
     pub(super) fn release(&self, worker: WorkerKey) {
-        if !self.dispatch.borrow_mut().release(worker) {
-            self.report_released(worker);
-            return;
-        }
-        for seat in self.seats.borrow().get(&worker).into_iter().flatten() {
-            let mut state = seat.state.borrow_mut();
-            state.released = true;
-            if let Some(waker) = state.waker.take() {
-                waker.wake();
+        let closed = self.central.borrow_mut().release(worker);
+        match closed {
+            None => self.report_released(worker),
+            Some(closed) => {
+                let lanes = self.lanes.borrow();
+                for lane in closed.iter().filter_map(|number| lanes.get(number)) {
+                    lane.end_writing();
+                }
             }
         }
+    }
+
+    /// The request of which a lane wants a part.
+    pub(super) fn pulled(&self, lane: &Lane, pull: Pull) -> Option<(Vec<u8>, Payload)> {
+        let central = self.central.borrow();
+        let job = central.pulled(lane.number, pull)?;
+        Some((job.head.clone(), job.payload.clone()))
+    }
+
+    /// The request whose answer a lane begins to send.
+    pub(super) fn begin(&self, lane: &Lane, cell: usize) -> Option<Job> {
+        self.central.borrow_mut().begin(lane.number, cell)
+    }
+
+    /// An answer that a lane sent is over.
+    pub(super) fn end(&self, cell: usize) {
+        self.central.borrow_mut().end(cell);
+    }
+
+    /// Nobody waits any more for the answer that a lane sends.
+    pub(super) fn give_up(&self, cell: usize) {
+        self.central.borrow().give_up(cell);
     }
 
     fn report_released(&self, worker: WorkerKey) {
@@ -259,42 +304,6 @@ impl Front {
         }
         self.logged.set((start, lines.saturating_add(1)));
         lines < LOG_LINES
-    }
-}
-
-impl Seat {
-    fn give(&self, job: Job) {
-        let mut state = self.state.borrow_mut();
-        state.job = Some(job);
-        if let Some(waker) = state.waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// The request that it was given while idle; `None` when it was released.
-    pub(super) fn poll_job(&self, cx: &mut Context<'_>) -> Poll<Option<Job>> {
-        let mut state = self.state.borrow_mut();
-        if let Some(job) = state.job.take() {
-            return Poll::Ready(Some(job));
-        }
-        if state.released {
-            return Poll::Ready(None);
-        }
-        if state.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
-        }
-        Poll::Pending
-    }
-
-    /// Whether no further request comes.
-    pub(super) fn is_released(&self) -> bool {
-        self.state.borrow().released
-    }
-}
-
-impl PartialEq for Seat {
-    fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other)
     }
 }
 

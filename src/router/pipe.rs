@@ -63,7 +63,12 @@ pub(super) fn pipe(budget: &Budget) -> (Writer, Reader) {
 
 impl Writer {
     /// Waits for room; `false`: the client is gone, nothing more is wanted.
-    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<bool> {
+    pub(super) async fn room(&self) -> bool {
+        std::future::poll_fn(|cx| self.poll_room(cx)).await
+    }
+
+    /// The same; `false`: the client is gone, nothing more is wanted.
+    fn poll_room(&self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut state = self.0.borrow_mut();
         if state.reader_gone {
             return Poll::Ready(false);

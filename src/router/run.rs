@@ -1,20 +1,22 @@
 //! The router process: does what its master says, until the master says to finish or is gone.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::central::Central;
 use super::door::Doors;
 use super::front::{Front, Phase};
-use super::link;
+use super::lane;
 use crate::proto::limits::Limits;
 use crate::sys::{own, signals};
 use crate::trace;
@@ -57,17 +59,33 @@ fn serve(channel: OwnedFd) -> io::Result<()> {
         .enable_time()
         .max_blocking_threads(FILE_THREADS)
         .thread_keep_alive(Duration::from_secs(10))
-        .build()?;
-    LocalSet::new().block_on(&runtime, async { obey(Channel::new(channel)?).await })
+        // Not inside of the tasks: only here all connections that were ready have had their turn.
+        .on_thread_park(|| with_front(Front::end_round))
+        .on_thread_unpark(|| with_front(Front::begin_round))
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(async { obey(Channel::new(channel)?).await })
+}
+
+thread_local! {
+    /// For the hooks of the runtime, which know nothing of their own.
+    static FRONT: RefCell<Weak<Front>> = const { RefCell::new(Weak::new()) };
+}
+
+fn with_front(act: impl FnOnce(&Front)) {
+    let front = FRONT.with_borrow(Weak::upgrade);
+    if let Some(front) = front {
+        act(&front);
+    }
 }
 
 /// Does what the master says until the end.
 async fn obey(channel: Channel<FromRouter, ToRouter>) -> io::Result<()> {
     let (reports, mut reported) = mpsc::unbounded_channel();
-    let front = Front::new(Limits::default(), reports);
-    let expiry = spawn_local({
+    let front = Front::new(Central::new()?, Limits::default(), reports);
+    FRONT.set(Rc::downgrade(&front));
+    let watch = spawn_local({
         let front = Rc::clone(&front);
-        async move { front.expire().await }
+        async move { front.watch().await }
     });
     let mut doors = Doors::default();
     let mut orphan_until: Option<Instant> = None;
@@ -100,7 +118,7 @@ async fn obey(channel: Channel<FromRouter, ToRouter>) -> io::Result<()> {
             }
         }
     }
-    expiry.abort();
+    watch.abort();
     Ok(())
 }
 
@@ -126,8 +144,7 @@ fn follow(
                 let socket = UnixStream::from(fd);
                 socket.set_nonblocking(true)?;
                 let socket = tokio::net::UnixStream::from_std(socket)?;
-                let seat = front.join((slot, generation));
-                spawn_local(link::serve(Rc::clone(front), seat, socket));
+                spawn_local(lane::serve(Rc::clone(front), (slot, generation), socket));
             }
         }
         ToRouter::ReleaseWorker { slot, generation } => front.release((slot, generation)),

@@ -1,18 +1,15 @@
 //! Request bodies, read whole before a worker sees the request: in memory, or in a file that has no name.
 
 use std::fs::File;
-use std::future::Future;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::task::{JoinHandle, spawn_blocking};
+use hyper::body::{Body, Incoming};
+use tokio::task::spawn_blocking;
 
 use crate::proto::budget::{Budget, Share};
 
@@ -24,7 +21,7 @@ pub(super) const MEMORY_BUDGET_BYTES: u64 = 64 * 1024 * 1024;
 pub(super) const BODY_LIMIT_BYTES: u64 = 1024 * 1024 * 1024;
 /// All temporary files together; when that is used up, 503.
 pub(super) const SPOOL_BUDGET_BYTES: u64 = 4 * 1024 * 1024 * 1024;
-/// How much is written to or read from a temporary file at once.
+/// How much is written to a temporary file at once.
 const PIECE_BYTES: usize = 256 * 1024;
 
 /// What all uploads share.
@@ -40,7 +37,7 @@ impl Default for Room {
     }
 }
 
-/// A complete body. Cheap to clone, so that a request can be sent a second time.
+/// A complete body. Cheap to clone, to read from it while its request may go.
 #[derive(Clone, Debug)]
 pub(super) enum Payload {
     /// None, or an empty one.
@@ -138,12 +135,32 @@ impl Payload {
         }
     }
 
-    /// The body of a request to a worker.
-    pub(super) fn to_body(&self) -> RequestBody {
+    /// The body, where all of it is in memory.
+    pub(super) fn in_memory(&self) -> Option<&[u8]> {
         match self {
-            Self::Empty => RequestBody::Memory(Bytes::new()),
-            Self::Memory(bytes, _) => RequestBody::Memory(bytes.clone()),
-            Self::Spooled(spool) => RequestBody::Spooled { spool: Rc::clone(spool), at: 0, read: None },
+            Self::Empty => Some(&[]),
+            Self::Memory(bytes, _) => Some(bytes),
+            Self::Spooled(_) => None,
+        }
+    }
+
+    /// A part of it, at most so many bytes.
+    ///
+    /// # Errors
+    /// Reading the temporary file.
+    pub(super) async fn part(&self, at: u64, length: usize) -> io::Result<Bytes> {
+        match self {
+            Self::Empty => Ok(Bytes::new()),
+            Self::Memory(bytes, _) => {
+                let start = usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                Ok(bytes.slice(start..start.saturating_add(length).min(bytes.len())))
+            }
+            Self::Spooled(spool) => {
+                let left = usize::try_from(spool.length.saturating_sub(at)).unwrap_or(usize::MAX);
+                let file = Arc::clone(&spool.file);
+                let read = spawn_blocking(move || read_part(&file, at, length.min(left)));
+                read.await.map_err(io::Error::other)?
+            }
         }
     }
 }
@@ -164,58 +181,8 @@ impl Spool {
     }
 }
 
-/// A body on its way to a worker.
-#[derive(Debug)]
-pub(super) enum RequestBody {
-    Memory(Bytes),
-    Spooled { spool: Rc<Spool>, at: u64, read: Option<JoinHandle<io::Result<Bytes>>> },
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match self.get_mut() {
-            Self::Memory(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Self::Memory(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Spooled { spool, at, read } => {
-                if *at >= spool.length {
-                    return Poll::Ready(None);
-                }
-                let reading = read.get_or_insert_with(|| {
-                    let (file, at, left) = (Arc::clone(&spool.file), *at, spool.length - *at);
-                    spawn_blocking(move || read_piece(&file, at, left))
-                });
-                let piece = ready!(Pin::new(reading).poll(cx)).map_err(io::Error::other)?;
-                *read = None;
-                let piece = piece?;
-                *at += piece.len() as u64;
-                Poll::Ready(Some(Ok(Frame::data(piece))))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left() == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left())
-    }
-}
-
-impl RequestBody {
-    fn left(&self) -> u64 {
-        match self {
-            Self::Memory(bytes) => bytes.len() as u64,
-            Self::Spooled { spool, at, .. } => spool.length.saturating_sub(*at),
-        }
-    }
-}
-
-fn read_piece(file: &File, at: u64, left: u64) -> io::Result<Bytes> {
-    let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(left).unwrap_or(PIECE_BYTES))];
-    file.read_exact_at(&mut piece, at)?;
-    Ok(Bytes::from(piece))
+fn read_part(file: &File, at: u64, length: usize) -> io::Result<Bytes> {
+    let mut part = vec![0; length];
+    file.read_exact_at(&mut part, at)?;
+    Ok(Bytes::from(part))
 }

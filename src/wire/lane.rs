@@ -5,6 +5,8 @@ use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes, BytesMut};
+
 use crate::sys::{stream, wait};
 
 /// The bytes in front of each frame.
@@ -13,6 +15,9 @@ pub const HEADER_BYTES: usize = 5;
 pub const FRAME_BYTES: usize = 256 * 1024;
 /// How long a worker waits for a router that takes nothing, which it does as long as a slow client is fast enough.
 const WRITE_TIME: Duration = Duration::from_secs(600);
+
+/// How much room stays for a connection that is quiet.
+const KEPT_BYTES: usize = 16 * 1024;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +41,48 @@ pub enum Kind {
     End = 8,
     /// Worker → router: it breaks off.
     Abort = 9,
+}
+
+/// What came is no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("malformed frame")]
+pub struct Malformed;
+
+/// Received bytes, as frames.
+#[derive(Debug, Default)]
+pub struct Frames(BytesMut);
+
+impl Frames {
+    /// Takes what was received.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// Where to receive to.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.0
+    }
+
+    /// The next frame, when all of it is here.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn next(&mut self) -> Result<Option<(Kind, Bytes)>, Malformed> {
+        let Some(head) = self.0.first_chunk::<HEADER_BYTES>() else {
+            if self.0.is_empty() && self.0.capacity() > KEPT_BYTES {
+                self.0 = BytesMut::new();
+            }
+            return Ok(None);
+        };
+        let (kind, length) = header(*head).ok_or(Malformed)?;
+        let missing = (HEADER_BYTES + length).saturating_sub(self.0.len());
+        if missing > 0 {
+            self.0.reserve(missing);
+            return Ok(None);
+        }
+        self.0.advance(HEADER_BYTES);
+        Ok(Some((kind, self.0.split_to(length).freeze())))
+    }
 }
 
 /// A header of a frame; `None` where it is none.
@@ -128,6 +175,32 @@ fn write_frame(socket: &impl AsFd, kind: Kind, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn frames_come_out_whole_however_they_came_in() {
+        let mut all = Vec::new();
+        for (kind, text) in [(Kind::Ring, &b""[..]), (Kind::Data, b"some"), (Kind::End, b"")] {
+            all.extend(to_header(kind, text.len()));
+            all.extend(text);
+        }
+        for size in 1..=all.len() {
+            let (mut frames, mut seen) = (Frames::default(), Vec::new());
+            for piece in all.chunks(size) {
+                frames.add(piece);
+                while let Some((kind, bytes)) = frames.next().unwrap() {
+                    seen.push((kind, bytes.to_vec()));
+                }
+            }
+            assert_eq!(
+                seen,
+                [(Kind::Ring, vec![]), (Kind::Data, b"some".to_vec()), (Kind::End, vec![])],
+                "{size}"
+            );
+        }
+        let mut frames = Frames::default();
+        frames.add(&[77, 0, 0, 0, 0]);
+        assert_eq!(frames.next(), Err(Malformed));
+    }
 
     #[test]
     fn headers_and_pulls_arrive_as_they_were_sent() {

@@ -173,7 +173,9 @@ mod tests {
         assert!(to_response(bytes[..bytes.len() - 1].to_vec(), |_| false).is_none());
         let usual = Head::<Packed>::new(b"200 OK").unwrap().into_form().into_bytes();
         assert!(to_response(usual, |_| false).unwrap().extensions.get::<ReasonPhrase>().is_none());
-        for broken in [&b""[..], &[2, 0, 0, 0, 101, 0, 0, 0, 0, 0], &[1, 0, 0, 0, 200, 0, 0, 0, 0], &[9, 0, 0, 0]] {
+        for broken in
+            [&b""[..], &[2, 0, 0, 0, 101, 0, 0, 0, 0, 0], &[1, 0, 0, 0, 200, 0, 0, 0, 0], &[9, 0, 0, 0]]
+        {
             assert!(to_response(broken.to_vec(), |_| false).is_none(), "{broken:?}");
         }
     }

@@ -180,8 +180,7 @@ impl SharedQueue {
     /// Says that the answer is in the cell; whether the router has to be rung for.
     #[must_use]
     pub fn finish(&self, claim: Claim) -> bool {
-        self.cell_word(claim.cell)
-            .store(encode(State::Done(claim.lane, claim.sequence)), Ordering::Release);
+        self.cell_word(claim.cell).store(encode(State::Done(claim.lane, claim.sequence)), Ordering::Release);
         fence(Ordering::SeqCst);
         let asleep = self.word(ASLEEP);
         asleep.load(Ordering::Relaxed) == 1 && self.swap(asleep, 1, 0)
@@ -360,11 +359,10 @@ mod tests {
             lay(&router, cell, sequence);
         }
         let claims: Vec<Claim> = std::iter::from_fn(|| worker.claim(2)).collect();
-        assert_eq!(claims.iter().map(|claim| (claim.cell, claim.sequence)).collect::<Vec<_>>(), [
-            (3, 7),
-            (7, 8),
-            (0, 9)
-        ]);
+        assert_eq!(
+            claims.iter().map(|claim| (claim.cell, claim.sequence)).collect::<Vec<_>>(),
+            [(3, 7), (7, 8), (0, 9)]
+        );
         assert_eq!(router.state(3), Some(State::Claimed(2, 7)));
         let contents = worker.place(3).get().unwrap();
         assert_eq!((&*contents.head, &*contents.body, contents.body_length), (&b"head"[..], &b"body"[..], 4));
@@ -503,7 +501,9 @@ mod tests {
                         finished += 1;
                         queue.free(cell);
                     }
-                    State::Ready(ready) if ready % 7 == 0 => withdrawn += u64::from(queue.withdraw(cell, ready)),
+                    State::Ready(ready) if ready % 7 == 0 => {
+                        withdrawn += u64::from(queue.withdraw(cell, ready))
+                    }
                     _ => {}
                 }
             }

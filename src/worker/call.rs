@@ -58,14 +58,14 @@ impl Caller {
     pub(super) fn answer(&self, py: Python<'_>, job: Job) {
         let Job { head, body, reply, since_us } = job;
         let record = Record::start(self.server.host, self.core, &head, since_us);
-        let (is_http, is_head) = match &head {
-            Head::Http(parts, _) => (true, parts.method == http::Method::HEAD),
-            Head::Packet(block) => (false, packet(block).is_ok_and(|request| request.is_head())),
+        let is_head = match &head {
+            Head::Http(parts, _) => parts.method == http::Method::HEAD,
+            Head::Packet(block) => packet(block).is_ok_and(|request| request.is_head()),
         };
         let body = Body::new(body, self.waiter.clone());
         let output =
             Output::new(reply, is_head, self.waiter.clone(), Arc::clone(&self.server.room_for_bodies));
-        let exchange = Arc::new(Exchange::new(is_http, body, output));
+        let exchange = Arc::new(Exchange::new(body, output));
         let mut course = Course::default();
         let called = self.call(py, &head, &exchange, &mut course.weight);
         let ended = called.and_then(|()| Ok(exchange.end(py)?));

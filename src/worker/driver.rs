@@ -52,14 +52,14 @@ pub(super) fn run(
 /// application, and entered again whenever the application reads or writes.
 fn run_inline(py: Python<'_>, caller: &Caller, mut deputy: Deputy) {
     let server = &caller.server;
-    let mut next = py.detach(|| caller.waiter.wait(server.next()));
+    let mut next = py.detach(|| caller.waiter.wait(server.next(caller.core)));
     while let Some(job) = next {
         deputy.call();
         caller.answer(py, job);
         next = py.detach(|| {
             caller.waiter.wait(async {
                 server.done();
-                server.next().await
+                server.next(caller.core).await
             })
         });
     }
@@ -72,7 +72,7 @@ fn spawn(caller: Caller) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name).spawn(move || {
         // Attached for the thread's whole life, so that the application's thread-locals live as long.
         Python::attach(|py| {
-            while let Some(job) = py.detach(|| caller.server.take()) {
+            while let Some(job) = py.detach(|| caller.waiter.wait(caller.server.next(caller.core))) {
                 caller.answer(py, job);
                 caller.server.done();
             }

@@ -5,23 +5,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::prelude::*;
 
 use super::input::Body;
-use super::output::{ItemError, Output};
-use super::spool::PIECE_BYTES;
+use super::output::{ItemError, Medium, Output};
 
 /// One request and its response. Both are gone when the request is over, so that what the application keeps of it
 /// reaches nothing of another.
 #[derive(Debug)]
 pub(super) struct Exchange {
-    /// Whether the response goes to hyper.
-    pub(super) is_http: bool,
+    /// What the response goes to.
+    pub(super) medium: Medium,
     input: Mutex<Option<Body>>,
     output: Mutex<Option<Output>>,
 }
 
 impl Exchange {
     /// A request that begins.
-    pub(super) fn new(is_http: bool, body: Body, output: Output) -> Self {
-        Self { is_http, input: Mutex::new(Some(body)), output: Mutex::new(Some(output)) }
+    pub(super) fn new(body: Body, output: Output) -> Self {
+        Self { medium: output.medium(), input: Mutex::new(Some(body)), output: Mutex::new(Some(output)) }
     }
 
     /// Works on the request's body, detached; `None` when the request is over.
@@ -55,18 +54,25 @@ impl Exchange {
         }
     }
 
-    /// Ends the response. Handing it to hyper neither waits nor calls the system, so that the interpreter can be
-    /// kept; a socket may have to be waited for.
+    /// Ends the response.
     pub(super) fn end(&self, py: Python<'_>) -> Result<(), ItemError> {
-        let end = if self.is_http { self.look(py, Output::end) } else { self.with_output(py, Output::end) };
-        end.unwrap_or(Ok(()))
+        self.at_once_or_detached(py, 0, Output::end)
     }
 
     /// Sends the only item of a response.
     pub(super) fn only(&self, py: Python<'_>, bytes: &[u8]) -> Result<(), ItemError> {
-        let send = |output: &mut Output| output.item(bytes, true);
-        let is_at_once = self.is_http && bytes.len() <= PIECE_BYTES;
-        let sent = if is_at_once { self.look(py, send) } else { self.with_output(py, send) };
+        self.at_once_or_detached(py, bytes.len(), |output| output.item(bytes, true))
+    }
+
+    /// Keeps the interpreter where sending so much neither waits nor blocks.
+    fn at_once_or_detached(
+        &self,
+        py: Python<'_>,
+        length: usize,
+        send: impl FnOnce(&mut Output) -> Result<(), ItemError> + Send,
+    ) -> Result<(), ItemError> {
+        let may_wait = self.look(py, |output| output.may_wait(length)).unwrap_or_default();
+        let sent = if may_wait { self.with_output(py, send) } else { self.look(py, send) };
         sent.unwrap_or(Ok(()))
     }
 

@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::feed::ReplyBody;
-use super::job::{Head, Job, Reply, RequestBody, Upload};
+use super::job::{Head, Job, Reply, RequestBody};
 use super::reply;
 use super::server::{Held, Server};
 use super::upload;
@@ -60,16 +60,6 @@ pub(super) fn serve(held: Held, socket: OwnedFd, server_port: Option<u16>, reque
         }
         Err(error) => tracing::warn!("cannot serve a connection: {error}"),
     }
-}
-
-/// Serves a connection from the router, which guards the clients and speaks for them.
-pub(super) fn serve_routed(held: Held, socket: OwnedFd) -> io::Result<()> {
-    let handle = held.server().handle.clone();
-    let socket = Socket::new(socket)?;
-    handle.spawn(async move {
-        connection(held.server(), socket, Watch::default(), Arc::new(Origin::Router)).await;
-    });
-    Ok(())
 }
 
 async fn client(held: Held, mut socket: Socket, origin: Arc<Origin>, mut requests: u64) {
@@ -173,12 +163,8 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, NoAnswer> {
     let (mut parts, incoming) = request.into_parts();
-    let routed = matches!(*origin, Origin::Router);
     let body = if incoming.is_end_stream() {
         RequestBody::Whole(Bytes::new())
-    } else if routed && incoming.size_hint().exact().is_none_or(|length| length > PREFETCH_BYTES) {
-        // The router waits for nothing but the worker, and a connection to it that is closed costs the worker.
-        RequestBody::Streamed(Upload::new(incoming, Some(server.handle.clone())))
     } else {
         match upload::receive(incoming, &server.room_for_bodies).await {
             Ok(body) => body,
@@ -197,10 +183,8 @@ async fn answer(
     let since_us = clock::monotonic_us();
     server.push(Job { head, body, reply: Reply::Http(sender, watch), since_us });
     let mut response = receiver.await.ok_or(NoAnswer)?;
-    // The router gives a connection one request at a time and knows who is idle; closing one would cost a worker.
-    // The router gives a connection one request at a time and knows who is idle; closing one would cost a worker.
-    let ends = server.is_draining() && (routed || server.entrance().is_none());
-    if ends || (!routed && server.is_overtaken()) {
+    let ends = server.is_draining() && server.entrance().is_none();
+    if ends || server.is_overtaken() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)

@@ -9,8 +9,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use super::exchange::Exchange;
-use super::job::{RequestBody, Upload};
+use super::job::RequestBody;
 use super::packet::PacketSocket;
+use super::routed::Pulled;
 use super::upload::Received;
 use super::waiter::Waiter;
 
@@ -29,8 +30,8 @@ pub(super) struct Body {
 #[derive(Debug)]
 enum Source {
     Ended,
-    Streamed(Upload),
     Received(Box<Received>),
+    Routed(Pulled),
     Socket(u64, Arc<PacketSocket>),
     /// It broke off; every further read says so again.
     Broken(String),
@@ -41,8 +42,8 @@ impl Body {
     pub(super) fn new(body: RequestBody, waiter: Waiter) -> Self {
         let (held, source) = match body {
             RequestBody::Whole(bytes) => (bytes, Source::Ended),
-            RequestBody::Streamed(upload) => (Bytes::new(), Source::Streamed(upload)),
             RequestBody::Received(received) => (Bytes::new(), Source::Received(received)),
+            RequestBody::Routed(pulled) => (Bytes::new(), Source::Routed(pulled)),
             RequestBody::Socket(bytes, left, socket) => (bytes, Source::Socket(left, socket)),
         };
         Self { held: BytesMut::from(held), source, waiter }
@@ -74,8 +75,8 @@ impl Body {
         let piece = match &mut self.source {
             Source::Ended => return Ok(false),
             Source::Broken(reason) => Err(io::Error::other(reason.clone())),
-            Source::Streamed(upload) => self.waiter.wait(upload.next()),
             Source::Received(received) => self.waiter.wait(received.next()),
+            Source::Routed(pulled) => self.waiter.wait(pulled.next()),
             Source::Socket(0, _) => Ok(None),
             Source::Socket(left, socket) => {
                 let before = self.held.len();

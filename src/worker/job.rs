@@ -6,17 +6,14 @@ use std::sync::Arc;
 use bytes::{Buf as _, Bytes};
 use http::request::Parts;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
-use tokio::runtime::Handle;
+use hyper::body::Incoming;
 
 use super::http::Origin;
 use super::packet::PacketSocket;
 use super::reply::ReplySender;
+use super::routed::{Answer, Pulled};
 use super::upload::Received;
 use crate::proto::http1::Watch;
-
-/// How much of a body is read and thrown away that the application did not want, so that its connection can go on.
-const DISCARD_BYTES: usize = 16 * 1024 * 1024;
 
 /// A request with the way to answer it.
 #[derive(Debug)]
@@ -42,26 +39,22 @@ pub(super) enum Head {
 pub(super) enum RequestBody {
     /// All of it is here.
     Whole(Bytes),
-    /// hyper reads it as the application asks for it.
-    Streamed(Upload),
     /// It was received in advance, as far as there was room.
     Received(Box<Received>),
+    /// The router has it.
+    Routed(Pulled),
     /// What came with the packet, and so many bytes that are still to be read.
     Socket(Bytes, u64, Arc<PacketSocket>),
 }
 
 /// A body that hyper reads as the application asks for it.
 #[derive(Debug)]
-pub(super) struct Upload {
-    incoming: Option<Incoming>,
-    /// Where the rest is read that the application leaves; without it hyper closes the connection.
-    rest: Option<Handle>,
-}
+pub(super) struct Upload(Incoming);
 
 impl Upload {
-    /// A body on a connection that may be closed behind it, or, with the loop, on one that is to go on.
-    pub(super) const fn new(incoming: Incoming, rest: Option<Handle>) -> Self {
-        Self { incoming: Some(incoming), rest }
+    /// A body that begins.
+    pub(super) const fn new(incoming: Incoming) -> Self {
+        Self(incoming)
     }
 
     /// The next data, `None` at the end; trailers are left out.
@@ -69,39 +62,15 @@ impl Upload {
     /// # Errors
     /// It broke off.
     pub(super) async fn next(&mut self) -> io::Result<Option<Bytes>> {
-        match &mut self.incoming {
-            Some(incoming) => next_piece(incoming).await,
-            None => Ok(None),
-        }
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        let (Some(mut incoming), Some(handle)) = (self.incoming.take(), self.rest.take()) else { return };
-        if incoming.is_end_stream() {
-            return;
-        }
-        handle.spawn(async move {
-            let mut left = DISCARD_BYTES;
-            while let Ok(Some(piece)) = next_piece(&mut incoming).await
-                && left >= piece.len()
+        while let Some(frame) = self.0.frame().await {
+            if let Ok(data) = frame.map_err(io::Error::other)?.into_data()
+                && data.has_remaining()
             {
-                left -= piece.len();
+                return Ok(Some(data));
             }
-        });
-    }
-}
-
-async fn next_piece(incoming: &mut Incoming) -> io::Result<Option<Bytes>> {
-    while let Some(frame) = incoming.frame().await {
-        if let Ok(data) = frame.map_err(io::Error::other)?.into_data()
-            && data.has_remaining()
-        {
-            return Ok(Some(data));
         }
+        Ok(None)
     }
-    Ok(None)
 }
 
 /// Where the response goes.
@@ -109,6 +78,8 @@ async fn next_piece(incoming: &mut Incoming) -> io::Result<Option<Bytes>> {
 pub(super) enum Reply {
     /// To hyper, whose connection is watched.
     Http(ReplySender, Watch),
+    /// To the router.
+    Routed(Answer),
     /// Straight to the socket.
     Socket(Arc<PacketSocket>),
 }

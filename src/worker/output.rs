@@ -10,6 +10,7 @@ use super::feed::{Feed, ReplyBody};
 use super::job::Reply;
 use super::packet::PacketSocket;
 use super::reply::ReplySender;
+use super::routed::Answer;
 use super::spool::{PIECE_BYTES, Part, Room};
 use super::start_response::STATUS_LINE_BYTES;
 use super::waiter::Waiter;
@@ -17,6 +18,7 @@ use crate::gateway::head::{Fault, Head, Http, Wire};
 use crate::gateway::response::{Body, NotStarted, Response, StartFault};
 use crate::proto::http1::Watch;
 use crate::proto::refusal::phrase;
+use crate::wire::packed::Packed;
 
 /// How long an application waits for a client to take a piece before the client counts as slow.
 const PATIENCE: Duration = Duration::from_millis(20);
@@ -48,6 +50,7 @@ pub(super) struct Sent {
 #[derive(Debug)]
 enum Way {
     Http(Response<Http>, Option<ReplySender>, Option<Feed>),
+    Routed(Response<Packed>, Answer),
     Socket(Response<Wire>, Arc<PacketSocket>),
 }
 
@@ -55,19 +58,36 @@ enum Way {
 #[derive(Debug)]
 pub(super) enum AnyHead {
     Http(Head<Http>),
+    Packed(Head<Packed>),
     Wire(Head<Wire>),
+}
+
+/// What a response goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Medium {
+    /// hyper.
+    Http,
+    /// The router.
+    Routed,
+    /// A socket.
+    Socket,
 }
 
 impl AnyHead {
     /// Starts a head from a WSGI status.
-    pub(super) fn new(is_http: bool, status: &[u8]) -> Result<Self, Fault> {
-        Ok(if is_http { Self::Http(Head::new(status)?) } else { Self::Wire(Head::new(status)?) })
+    pub(super) fn new(medium: Medium, status: &[u8]) -> Result<Self, Fault> {
+        Ok(match medium {
+            Medium::Http => Self::Http(Head::new(status)?),
+            Medium::Routed => Self::Packed(Head::new(status)?),
+            Medium::Socket => Self::Wire(Head::new(status)?),
+        })
     }
 
     /// Adds a field.
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Fault> {
         match self {
             Self::Http(head) => head.field(name, value),
+            Self::Packed(head) => head.field(name, value),
             Self::Wire(head) => head.field(name, value),
         }
     }
@@ -75,6 +95,7 @@ impl AnyHead {
     fn status(&self) -> u16 {
         match self {
             Self::Http(head) => head.status(),
+            Self::Packed(head) => head.status(),
             Self::Wire(head) => head.status(),
         }
     }
@@ -102,6 +123,7 @@ impl Output {
     pub(super) fn new(reply: Reply, is_head: bool, waiter: Waiter, room: Arc<Room>) -> Self {
         let (way, watch) = match reply {
             Reply::Http(sender, watch) => (Way::Http(Response::new(is_head), Some(sender), None), watch),
+            Reply::Routed(answer) => (Way::Routed(Response::new(is_head), answer), Watch::default()),
             Reply::Socket(socket) => (Way::Socket(Response::new(is_head), socket), Watch::default()),
         };
         Self { way, watch, waiter, room, is_bodiless: false, sent: Sent::default() }
@@ -118,6 +140,7 @@ impl Output {
         let status = head.status();
         match (&mut self.way, head) {
             (Way::Http(response, ..), AnyHead::Http(head)) => response.start(head, with_exc_info)?,
+            (Way::Routed(response, _), AnyHead::Packed(head)) => response.start(head, with_exc_info)?,
             (Way::Socket(response, _), AnyHead::Wire(head)) => response.start(head, with_exc_info)?,
             // Heads are made for the connection they belong to.
             _ => return Err(StartFault::HeadSent),
@@ -126,6 +149,15 @@ impl Output {
         self.sent.fields = fields;
         self.sent.head_bytes = bytes;
         Ok(())
+    }
+
+    /// Whether sending an item of this length, and the end, may have to wait.
+    pub(super) fn may_wait(&self, length: usize) -> bool {
+        match &self.way {
+            Way::Http(..) => length > PIECE_BYTES,
+            Way::Routed(_, answer) => !answer.is_short(self.sent.fields, self.sent.head_bytes, length),
+            Way::Socket(..) => true,
+        }
     }
 
     /// Sends an item of the body; `is_only` when nothing follows it.
@@ -162,6 +194,22 @@ impl Output {
                     for piece in item.chunks(PIECE_BYTES) {
                         pass(&self.waiter, feed, piece)?;
                     }
+                }
+            }
+            Way::Routed(response, answer) => {
+                let step = response.item(bytes.len(), is_only)?;
+                let item = bytes.get(..step.take).unwrap_or_default();
+                self.sent.body_bytes += as_u64(item.len());
+                if let Some((head, body)) = step.head {
+                    self.is_bodiless = body == Body::None;
+                    let head = head.into_form().into_bytes();
+                    if self.is_bodiless || body == Body::Length(as_u64(item.len())) {
+                        return Ok(answer.whole(&head, item)?);
+                    }
+                    answer.begin(&head)?;
+                }
+                if !item.is_empty() {
+                    answer.data(item)?;
                 }
             }
             Way::Socket(response, socket) => {
@@ -220,6 +268,15 @@ impl Output {
                     self.waiter.wake(feed.end(end.complete));
                 }
             }
+            Way::Routed(response, answer) => {
+                let end = response.end()?;
+                if let Some((head, _)) = end.head
+                    && end.complete
+                {
+                    answer.whole(&head.into_form().into_bytes(), &[])?;
+                }
+                answer.end(end.complete)?;
+            }
             Way::Socket(response, socket) => {
                 let end = response.end()?;
                 if let Some((head, _)) = end.head {
@@ -247,6 +304,7 @@ impl Output {
                     self.waiter.wake(feed.end(false));
                 }
             }
+            Way::Routed(_, answer) => self.sent.is_cut |= answer.end(false).is_err(),
             Way::Socket(_, socket) => Arc::clone(socket).end(),
         }
     }
@@ -255,6 +313,7 @@ impl Output {
     pub(super) fn is_sending(&self) -> bool {
         match &self.way {
             Way::Http(response, ..) => response.is_sending(),
+            Way::Routed(response, _) => response.is_sending(),
             Way::Socket(response, _) => response.is_sending(),
         }
     }
@@ -263,6 +322,7 @@ impl Output {
     pub(super) fn is_full(&self) -> bool {
         match &self.way {
             Way::Http(response, ..) => response.is_full(),
+            Way::Routed(response, _) => response.is_full(),
             Way::Socket(response, _) => response.is_full(),
         }
     }
@@ -272,12 +332,20 @@ impl Output {
         self.is_bodiless
     }
 
+    /// What it goes to.
+    pub(super) const fn medium(&self) -> Medium {
+        match self.way {
+            Way::Http(..) => Medium::Http,
+            Way::Routed(..) => Medium::Routed,
+            Way::Socket(..) => Medium::Socket,
+        }
+    }
+
     fn start_error(&mut self, status: u16) -> Result<(), StartFault> {
         const NAME: &[u8] = b"Content-Type";
         const VALUE: &[u8] = b"text/plain";
-        let is_http = matches!(self.way, Way::Http(..));
         let status = format!("{status} {}", phrase(status));
-        let mut head = AnyHead::new(is_http, status.as_bytes()).map_err(|_| StartFault::Twice)?;
+        let mut head = AnyHead::new(self.medium(), status.as_bytes()).map_err(|_| StartFault::Twice)?;
         let _ = head.field(NAME, VALUE);
         self.start(head, true, 1, STATUS_LINE_BYTES + status.len() + NAME.len() + VALUE.len() + 4)
     }

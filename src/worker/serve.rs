@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::host::{Host, Worker};
 use super::server::{Held, Server};
 use super::zygote::Loaded;
-use super::{app, driver, http, listen, passage, traceback, uwsgi_module};
+use super::{app, driver, lane, listen, passage, traceback, uwsgi_module};
 use crate::proto::limits::Limits;
 use crate::stats::scoreboard::Field;
 use crate::sys::{clock, fd, orphan, reactor, title};
@@ -82,8 +82,8 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failur
         let limits = Limits::with_buffer_size(host.spec.workers.buffer_size_bytes);
         let server = Arc::new(Server::new(host, limits, runtime.handle().clone()));
         let control = Control::new(Arc::clone(&server), channel)?;
-        for socket in routed {
-            http::serve_routed(Held::new(&server), socket)?;
+        for (thread, socket) in routed.into_iter().enumerate() {
+            lane::connect(Held::new(&server), thread, socket)?;
         }
         for (listen, listener) in &host.listeners {
             listen::start(&server, listen, listener)?;

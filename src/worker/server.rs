@@ -1,11 +1,12 @@
 //! What the I/O side and the application threads of a worker share: the queue of requests, and how full it is.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -14,12 +15,18 @@ use tokio::time::sleep;
 
 use super::host::Host;
 use super::job::Job;
+use super::lane::Lane;
 use super::lifetime::Lifetime;
 use super::passage::Entrance;
+use super::queue::Queue;
+use super::routed;
 use super::spool::Room;
 use crate::proto::limits::Limits;
 use crate::stats::scoreboard::{Field, Slot};
+use crate::wire::queue::{Claim, SharedQueue};
 
+/// After so many looks for a request the loop looks at its sockets, however many there are.
+const LOOKS: usize = 16;
 /// How far away the near timer is.
 const PULSE: Duration = Duration::from_secs(1);
 /// How long an idle connection may still send a request when the worker finishes.
@@ -37,7 +44,12 @@ pub(super) struct Server {
     threads: usize,
     lifetime: Lifetime,
     queue: Mutex<Queue>,
-    filled: Condvar,
+    /// The central queue of the router, once it said which.
+    central: OnceLock<Arc<SharedQueue>>,
+    /// Of each thread its lane to the router, once it has one.
+    lanes: Box<[OnceLock<Arc<Lane>>]>,
+    /// How often a thread looked for a request; every other time it looks in the central queue first.
+    looks: AtomicUsize,
     /// Requests queued or running.
     taken: AtomicUsize,
     room: Notify,
@@ -52,28 +64,21 @@ pub(super) struct Server {
     entrance: Mutex<Option<Arc<Entrance>>>,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    jobs: VecDeque<Job>,
-    is_closed: bool,
-    /// The loop that calls the application itself, while it waits.
-    waiter: Option<Waker>,
-    /// Threads that sleep until there is a request.
-    sleepers: usize,
-}
-
 impl Server {
     /// Nothing accepted yet.
     pub(super) fn new(host: &'static Host, limits: Limits, handle: Handle) -> Self {
+        let threads = usize::try_from(host.spec.workers.threads).unwrap_or(1).max(1);
         Self {
             host,
             limits,
             room_for_bodies: Arc::default(),
             handle,
-            threads: usize::try_from(host.spec.workers.threads).unwrap_or(1).max(1),
+            threads,
             lifetime: Lifetime::new(host),
             queue: Mutex::default(),
-            filled: Condvar::new(),
+            central: OnceLock::new(),
+            lanes: std::iter::repeat_with(OnceLock::new).take(threads).collect(),
+            looks: AtomicUsize::new(0),
             taken: AtomicUsize::new(0),
             room: Notify::new(),
             connections: AtomicUsize::new(0),
@@ -95,50 +100,88 @@ impl Server {
     /// Queues a request for the next free thread.
     pub(super) fn push(&self, job: Job) {
         self.taken.fetch_add(1, Ordering::Relaxed);
-        let (waiter, sleepers) = {
-            let mut queue = self.lock();
-            queue.jobs.push_back(job);
-            (queue.waiter.take(), queue.sleepers)
-        };
-        if let Some(waiter) = waiter {
-            waiter.wake();
-        }
-        // Notifying is a system call even where nobody listens.
-        if sleepers > 0 {
-            self.filled.notify_one();
+        let sleeper = self.lock().push(job);
+        if let Some(waker) = sleeper {
+            waker.wake();
         }
     }
 
-    /// The next request, for the loop that calls the application itself; `None` when all are done and none follows.
-    pub(super) async fn next(&self) -> Option<Job> {
-        poll_fn(|cx| {
-            let mut queue = self.lock();
-            match queue.jobs.pop_front() {
-                Some(job) => Poll::Ready(Some(job)),
-                None if queue.is_closed => Poll::Ready(None),
-                None => {
-                    queue.waiter = Some(cx.waker().clone());
-                    Poll::Pending
-                }
-            }
-        })
-        .await
-    }
-
-    /// The next request, for a thread that sleeps until there is one; `None` as [`Server::next`]. Call it detached.
-    pub(super) fn take(&self) -> Option<Job> {
-        let mut queue = self.lock();
+    /// The next request for the thread with this number, of a connection of this worker or of the router's clients;
+    /// `None` when all are done and none follows.
+    pub(super) async fn next(&self, thread: usize) -> Option<Job> {
+        // A loop that always finds a request would never look at its sockets.
+        if self.looks.load(Ordering::Relaxed).is_multiple_of(LOOKS) {
+            tokio::task::yield_now().await;
+        }
         loop {
-            match queue.jobs.pop_front() {
-                Some(job) => return Some(job),
-                None if queue.is_closed => return None,
-                None => {
-                    queue.sleepers += 1;
-                    queue = self.filled.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                    queue.sleepers -= 1;
+            match poll_fn(|cx| self.poll_next(thread, cx)).await? {
+                Found::Own(job) => return Some(job),
+                Found::Routed(lane, claim) => {
+                    self.taken.fetch_add(1, Ordering::Relaxed);
+                    if let Some(job) = routed::job(lane, claim).await {
+                        return Some(job);
+                    }
+                    self.taken.fetch_sub(1, Ordering::Relaxed);
                 }
             }
         }
+    }
+
+    fn poll_next(&self, thread: usize, cx: &Context<'_>) -> Poll<Option<Found>> {
+        let lane = self.lanes.get(thread).and_then(OnceLock::get);
+        let looks = self.looks.fetch_add(1, Ordering::Relaxed);
+        let first = lane.filter(|_| looks.is_multiple_of(2)).and_then(|lane| lane.take());
+        if first.is_none() {
+            let mut queue = self.lock();
+            if let Some(job) = queue.pop() {
+                queue.wake(thread);
+                if let Some(lane) = lane {
+                    lane.rouse();
+                }
+                return Poll::Ready(Some(Found::Own(job)));
+            }
+            if queue.is_closed() {
+                return Poll::Ready(None);
+            }
+            // Before the last look, so that whatever comes after it wakes.
+            queue.sleep(thread, cx.waker());
+        }
+        let Some((lane, claim)) = lane.and_then(|lane| Some((lane, first.or_else(|| lane.take_or_rest())?)))
+        else {
+            return Poll::Pending;
+        };
+        let other = {
+            let mut queue = self.lock();
+            queue.wake(thread);
+            queue.pass_on()
+        };
+        if let Some(waker) = other {
+            waker.wake();
+        }
+        Poll::Ready(Some(Found::Routed(Arc::clone(lane), claim)))
+    }
+
+    /// Has a thread look for a request.
+    pub(super) fn wake(&self, thread: usize) {
+        let sleeper = self.lock().wake(thread);
+        if let Some(waker) = sleeper {
+            waker.wake();
+        }
+    }
+
+    /// The central queue in this memory.
+    pub(super) fn central_queue(&self, memory: OwnedFd) -> io::Result<Arc<SharedQueue>> {
+        // Every lane brings it; one mapping is enough.
+        if let Some(queue) = self.central.get() {
+            return Ok(Arc::clone(queue));
+        }
+        let queue = Arc::new(SharedQueue::open(memory)?);
+        Ok(Arc::clone(self.central.get_or_init(|| queue)))
+    }
+
+    /// A thread takes requests by this lane, too; `false` if there is no such thread, or it has one.
+    pub(super) fn open_lane(&self, thread: usize, lane: Arc<Lane>) -> bool {
+        self.lanes.get(thread).is_some_and(|place| place.set(lane).is_ok())
     }
 
     /// A request is over, and its thread is free again.
@@ -257,7 +300,7 @@ impl Server {
         loop {
             let mut notified = pin!(self.room.notified());
             notified.as_mut().enable();
-            if self.lock().is_closed {
+            if self.lock().is_closed() {
                 return;
             }
             notified.await;
@@ -268,21 +311,22 @@ impl Server {
         if !self.is_draining() || self.connections.load(Ordering::Relaxed) > 0 {
             return;
         }
-        let waiter = {
-            let mut queue = self.lock();
-            queue.is_closed = true;
-            queue.waiter.take()
-        };
-        if let Some(waiter) = waiter {
-            waiter.wake();
+        let sleepers = self.lock().close();
+        for (_, waker) in sleepers {
+            waker.wake();
         }
-        self.filled.notify_all();
         self.room.notify_waiters();
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where a request was found.
+enum Found {
+    Own(Job),
+    Routed(Arc<Lane>, Claim),
 }
 
 /// A connection that the worker holds; it ends only when all are gone.

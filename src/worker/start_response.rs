@@ -41,7 +41,7 @@ impl StartResponse {
     ) -> PyResult<Write> {
         let exc_info = exc_info.filter(|info| info.is_truthy().unwrap_or(true));
         let line = native("status", status)?;
-        let mut head = AnyHead::new(self.0.is_http, &line).map_err(|fault| refused(fault, status))?;
+        let mut head = AnyHead::new(self.0.medium, &line).map_err(|fault| refused(fault, status))?;
         let (mut fields, mut bytes) = (0, line.len() + STATUS_LINE_BYTES);
         let headers = headers
             .cast::<PyList>()

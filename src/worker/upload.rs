@@ -65,7 +65,7 @@ pub(super) async fn receive(mut incoming: Incoming, room: &Arc<Room>) -> Result<
         file: spool.map(|spool| (spool.whole(), spool)),
         memory: memory.freeze(),
         share,
-        rest: (!is_whole).then(|| Upload::new(incoming, None)),
+        rest: (!is_whole).then(|| Upload::new(incoming)),
     })))
 }
 

@@ -10,6 +10,7 @@ const UNWANTED: usize = 0;
 const HEAD_LENGTH: usize = 1;
 const BODY_LENGTH: usize = 2;
 const HELD_LENGTH: usize = 3;
+const SINCE: usize = 4;
 const START: usize = 8;
 
 /// The contents of a cell. Only one side writes at a time: the router before it lays a request, the worker between its
@@ -59,6 +60,17 @@ impl<'a> Place<'a> {
         self.set(HEAD_LENGTH, as_u64(head.len()));
         self.set(BODY_LENGTH, body_length);
         self.set(HELD_LENGTH, as_u64(held));
+    }
+
+    /// Since when the request waits, in microseconds of the monotonic clock.
+    pub fn stamp(self, since_us: u64) {
+        self.set(SINCE, since_us);
+    }
+
+    /// The same, for the worker.
+    #[must_use]
+    pub fn since_us(self) -> u64 {
+        self.number(SINCE)
     }
 
     /// Reads it; `None` where the numbers do not go together.

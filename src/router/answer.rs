@@ -1,0 +1,40 @@
+//! Answers of workers on their way to clients.
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::response;
+use hyper::Response;
+
+use super::fields;
+use super::pipe::{Reader, ResponseBody};
+use crate::proto::http1::head::read_length;
+use crate::wire::packed;
+use crate::wire::queue::Contents;
+
+/// A whole answer; `None` when it is none.
+pub(super) fn of_cell(contents: Contents) -> Option<Response<ResponseBody>> {
+    let head = head(contents.head)?;
+    let body = Bytes::from(contents.body);
+    // Of a HEAD the length is that of the body that is left out.
+    let said = head.headers.get(CONTENT_LENGTH).and_then(|value| read_length(value.as_bytes()));
+    if !body.is_empty() && said != u64::try_from(body.len()).ok() {
+        return None;
+    }
+    Some(Response::from_parts(head, ResponseBody::Whole(body)))
+}
+
+/// The head of an answer; `None` when it is none.
+pub(super) fn head(bytes: Vec<u8>) -> Option<response::Parts> {
+    let head = packed::to_response(bytes, fields::is_hop_by_hop)?;
+    let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
+    if lengths.next().is_some_and(|value| read_length(value.as_bytes()).is_none()) || lengths.next().is_some()
+    {
+        return None;
+    }
+    Some(head)
+}
+
+/// An answer whose body comes bit by bit.
+pub(super) fn piped(head: response::Parts, body: Reader) -> Response<ResponseBody> {
+    Response::from_parts(head, ResponseBody::Piped(body))
+}
