@@ -6,6 +6,7 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::string_slice,
+    clippy::indexing_slicing,
     reason = "a test says what is wrong by panicking, also in its helpers"
 )]
 
@@ -13,6 +14,8 @@
 mod master;
 #[path = "worker/passage.rs"]
 mod passage;
+#[path = "worker/routed.rs"]
+mod routed;
 #[path = "worker/rules.rs"]
 mod rules;
 #[path = "worker/slow.rs"]

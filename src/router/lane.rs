@@ -71,7 +71,7 @@ async fn converse(front: &Front, lane: &Lane, answering: &mut Answering) -> Resu
     front.greet(lane)?;
     let mut frames = Frames::default();
     loop {
-        let Some((kind, bytes)) = frames.next()? else {
+        let Some((kind, bytes)) = frames.take()? else {
             let length = if matches!(answering, Answering::Nothing) { READ_BYTES } else { LONG_READ_BYTES };
             if !lane.read(&mut frames, length).await? {
                 return Ok(());

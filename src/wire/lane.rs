@@ -67,7 +67,7 @@ impl Frames {
     ///
     /// # Errors
     /// It is none.
-    pub fn next(&mut self) -> Result<Option<(Kind, Bytes)>, Malformed> {
+    pub fn take(&mut self) -> Result<Option<(Kind, Bytes)>, Malformed> {
         let Some(head) = self.0.first_chunk::<HEADER_BYTES>() else {
             if self.0.is_empty() && self.0.capacity() > KEPT_BYTES {
                 self.0 = BytesMut::new();
@@ -187,7 +187,7 @@ mod tests {
             let (mut frames, mut seen) = (Frames::default(), Vec::new());
             for piece in all.chunks(size) {
                 frames.add(piece);
-                while let Some((kind, bytes)) = frames.next().unwrap() {
+                while let Some((kind, bytes)) = frames.take().unwrap() {
                     seen.push((kind, bytes.to_vec()));
                 }
             }
@@ -199,7 +199,7 @@ mod tests {
         }
         let mut frames = Frames::default();
         frames.add(&[77, 0, 0, 0, 0]);
-        assert_eq!(frames.next(), Err(Malformed));
+        assert_eq!(frames.take(), Err(Malformed));
     }
 
     #[test]

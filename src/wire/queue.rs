@@ -474,10 +474,8 @@ mod tests {
                 thread::spawn(move || {
                     while done.load(Ordering::Relaxed) == 0 {
                         if let Some(claim) = queue.claim(lane) {
-                            let number = u64::from_str_radix(
-                                std::str::from_utf8(&queue.place(claim.cell).get().unwrap().head).unwrap(),
-                                10,
-                            );
+                            let head = queue.place(claim.cell).get().unwrap().head;
+                            let number = std::str::from_utf8(&head).unwrap().parse();
                             assert_eq!(number, Ok(claim.sequence));
                             claimed.fetch_add(1, Ordering::Relaxed);
                             let _ = queue.finish(claim);

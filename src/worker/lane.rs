@@ -218,7 +218,7 @@ impl Lane {
         let mut frames = Frames::default();
         let mut space = [0; READ_BYTES];
         loop {
-            match frames.next() {
+            match frames.take() {
                 Ok(Some((Kind::Piece, bytes))) => self.here(bytes),
                 Ok(Some((Kind::Ring, _))) => server.wake(thread),
                 Ok(Some((kind, _))) => tracing::warn!("the router sent what is for itself: {kind:?}"),

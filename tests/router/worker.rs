@@ -76,7 +76,7 @@ impl Worker {
         let cell = self.claim.unwrap().cell as u64;
         self.send(Kind::Pull, &Pull { cell, at, length: length.min(FRAME_BYTES as u64) }.to_bytes());
         loop {
-            match self.frames.next().unwrap() {
+            match self.frames.take().unwrap() {
                 Some((Kind::Piece, bytes)) => return bytes.to_vec(),
                 Some((Kind::Ring, _)) => {}
                 Some((kind, _)) => panic!("{kind:?}"),
@@ -263,7 +263,7 @@ impl Worker {
 
     fn next_frame(&mut self) -> Option<Kind> {
         loop {
-            if let Some((kind, _)) = self.frames.next().unwrap() {
+            if let Some((kind, _)) = self.frames.take().unwrap() {
                 return Some(kind);
             }
             if !self.read() {

@@ -2,11 +2,10 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use super::master::{LIMIT, Master, interpreter, packet, read_all, read_response, until};
+use super::master::{Master, interpreter, packet, read_all, read_response, until};
 
 const APP: &str = r#"
 import itertools, os, time
@@ -52,8 +51,6 @@ def application(environ, start_response):
     start_response("200 OK", [])
     if path == "/counts":
         return [b"%d %d" % (asked, closed)]
-    if path == "/remote":
-        return [f"{environ['REMOTE_ADDR']} {environ['wsgi.url_scheme']} {environ['SERVER_PORT']}".encode()]
     return [b"plain"]
 "#;
 
@@ -217,31 +214,4 @@ fn stalled_clients_hold_no_worker() {
     assert!(master.get("/").ends_with("plain"));
     assert!(master.uwsgi(&[("REQUEST_METHOD", "GET"), ("PATH_INFO", "/")], b"").ends_with("plain"));
     drop(stalled);
-}
-
-#[test]
-fn the_router_is_believed_and_clients_are_not() {
-    let master = Master::start(&interpreter(), APP, |_| {});
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    let worker = master.fork(1, 0, &[OwnedFd::from(theirs)]);
-    master.wait_ready(&worker);
-    ours.set_read_timeout(Some(LIMIT)).unwrap();
-    let request = b"GET /remote HTTP/1.1\r\nHost: x\r\nx-liege-peer: https 443 192.0.2.1 999\r\n\r\n";
-    for _ in 0..2 {
-        (&ours).write_all(request).unwrap();
-        assert!(read_response(&mut &ours).ends_with("\r\n\r\n192.0.2.1 https 443"));
-    }
-    // A body that the application leaves unread costs the connection nothing: the next request comes on it.
-    let mut upload = b"POST /remote HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\n\r\n".to_vec();
-    upload.resize(upload.len() + 900_000, b'x');
-    for _ in 0..3 {
-        (&ours).write_all(&upload).unwrap();
-        assert!(read_response(&mut &ours).starts_with("HTTP/1.1 200 OK\r\n"));
-    }
-    let mut client = master.connect();
-    client.write_all(request).unwrap();
-    assert!(read_response(&mut client).ends_with(&format!("\r\n\r\n127.0.0.1 http {}", master.http.port())));
-    worker.drain();
-    assert!(read_all(&mut &ours).is_empty());
-    assert!(worker.wait().is_success());
 }
