@@ -106,6 +106,8 @@ async fn serve(server: &Arc<Server>, thread: usize, lane: Lane) {
         }
     }
     lane.is_over.store(true, Ordering::Relaxed);
+    // The thread keeps the lane; the router must hear nevertheless that nothing comes any more.
+    let _ = stream::end_writing(lane.socket.get_ref());
     lane.here(Bytes::new());
     server.wake(thread);
 }

@@ -183,9 +183,10 @@ fn the_router_is_believed_and_clients_are_not() {
         .unwrap();
     assert!(read_response(&mut client).ends_with(&format!("\r\n\r\n127.0.0.1 http {}", master.http.port())));
     drop(client);
-    assert!(router.queue.close(1) || router.next_frame().is_none());
-    assert_eq!(router.queue.lane(1), LaneState::Closed);
-    drop(router);
+    until(|| router.queue.lane(1) == LaneState::Idle, || "a thread that sleeps".to_owned());
+    assert!(router.queue.close(1));
+    router.socket.shutdown(std::net::Shutdown::Write).unwrap();
+    assert_eq!(router.next_frame(), None, "the worker says that nothing comes any more");
     worker.drain();
     assert!(worker.wait().is_success(), "{}", master.log());
 }
@@ -238,6 +239,22 @@ fn every_request_waits_for_whichever_thread_is_free() {
     until(|| done(&router), || "eight answers".to_owned());
     // It sleeps again.
     until(|| router.queue.lane(1) == LaneState::Idle, || "a thread that sleeps".to_owned());
+}
+
+#[test]
+fn a_busy_thread_closes_its_lane_after_its_request() {
+    let (master, worker, mut router) = start(1);
+    router.lay(0, "/endless", &[("host", "x")], None, 0);
+    until(|| matches!(router.queue.state(0), Some(State::Claimed(..))), || "a claim".to_owned());
+    assert!(!router.queue.close(1));
+    router.lay(1, "/remote", &[("host", "x")], Some(b""), 0);
+    assert!(!router.answer(0, &[]).is_complete);
+    assert_eq!(router.next_frame(), None);
+    assert_eq!(router.queue.lane(1), LaneState::Closed);
+    assert!(matches!(router.queue.state(1), Some(State::Ready(_))), "it takes nothing more");
+    drop(router);
+    worker.drain();
+    assert!(worker.wait().is_success(), "{}", master.log());
 }
 
 fn start(threads: u32) -> (Master, crate::master::Worker, Router) {
