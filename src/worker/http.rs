@@ -28,9 +28,6 @@ use crate::proto::http1::{self, Guard, Watch};
 use crate::proto::refusal::phrase;
 use crate::sys::{clock, stream};
 
-/// A body up to this length is read before a thread is taken for its request.
-const PREFETCH_BYTES: u64 = 64 * 1024;
-
 /// Where requests of a connection come from.
 #[derive(Debug)]
 pub(super) enum Origin {
