@@ -199,6 +199,7 @@ mod tests {
             value: Some("1".to_owned()),
             origin: Origin::of("x"),
             role,
+            dressed: false,
         };
         let ordinary = |key| entry(key, Role::Ordinary);
         for (first, later, expected) in [

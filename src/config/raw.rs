@@ -34,6 +34,8 @@ pub struct Entry {
     pub origin: Origin,
     /// How it came in.
     pub role: Role,
+    /// Its value was written with quotes around it, or with what looks like a comment behind it.
+    pub dressed: bool,
 }
 
 /// How an entry came in, and so what becomes of it.

@@ -10,12 +10,36 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
         _ => return None,
     };
     let word = word.to_ascii_lowercase().replace('_', "-");
+    let letters = letters(&word);
     candidates
         .filter(|candidate| candidate.len().abs_diff(word.len()) <= most)
+        .filter(|candidate| may_be_near(&letters, candidate, most))
         .map(|candidate| (distance(&word, candidate), candidate))
         .filter(|(distance, _)| *distance <= most)
         .min_by_key(|(distance, candidate)| (*distance, candidate.len().abs_diff(word.len())))
         .map(|(_, candidate)| candidate)
+}
+
+/// How often each letter is in a word.
+fn letters(word: &str) -> [i16; 32] {
+    let mut counts = [0_i16; 32];
+    for byte in word.bytes() {
+        if let Some(count) = counts.get_mut(usize::from(byte & 31)) {
+            *count = count.saturating_add(1);
+        }
+    }
+    counts
+}
+
+/// Whether the letters alone allow so small a distance: a slip changes the counts of two at most.
+fn may_be_near(counts: &[i16; 32], candidate: &str, most: usize) -> bool {
+    let other = letters(candidate);
+    let apart: usize = counts
+        .iter()
+        .zip(other)
+        .map(|(one, other)| usize::from(one.abs_diff(other)))
+        .fold(0, usize::saturating_add);
+    apart <= most.saturating_mul(2)
 }
 
 /// How many letters must be put in, left out, changed, or swapped with their neighbour.

@@ -38,7 +38,7 @@ pub(super) fn reveal(text: &str) -> String {
 
 /// Disguises what an outside name could do inside a configuration: cut lines, start expansions.
 pub(super) fn tame(name: &str) -> String {
-    disguise(name, |c| matches!(c, '$' | '@' | '%' | '\n' | '\r' | '\0' | '=' | ';' | '#' | '['))
+    disguise(name, |c| matches!(c, '$' | '@' | '%' | '\n' | '\r' | '\0' | '=' | ';' | '#' | '[' | '"' | '\''))
 }
 
 /// In front of every character that [`shield`] disguised: so it says whose it is, and what an earlier stage

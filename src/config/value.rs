@@ -49,7 +49,21 @@ pub fn octal(text: &str) -> Option<u32> {
 /// Whether the value ends in what looks like a comment: uWSGI has none behind values.
 #[must_use]
 pub fn has_trailing_comment(text: &str) -> bool {
-    text.as_bytes().windows(2).any(|pair| matches!(pair, [b' ' | b'\t', b'#' | b';']))
+    without_comment(text).len() < text.len()
+}
+
+/// The value up to what looks like a comment.
+#[must_use]
+pub fn without_comment(text: &str) -> &str {
+    let start = text.as_bytes().windows(2).position(|pair| matches!(pair, [b' ' | b'\t', b'#' | b';']));
+    start.and_then(|start| text.get(..start)).map_or(text, |value| value.trim_end_matches([' ', '\t']))
+}
+
+/// The value without what looks like a comment, and without quotes around it.
+#[must_use]
+pub fn bare(text: &str) -> &str {
+    let text = without_comment(text);
+    if is_quoted(text) { text.get(1..text.len().saturating_sub(1)).unwrap_or(text) } else { text }
 }
 
 /// Whether the value stands in quotes: uWSGI takes them as part of it.
@@ -113,5 +127,15 @@ mod tests {
         assert!(is_quoted("\"a\"") && is_quoted("'a'") && !is_quoted("\"") && !is_quoted("\"a\", \"b"));
         assert!(has_trailing_comment("4 # four") && has_trailing_comment("x\t; y"));
         assert!(!has_trailing_comment("a#b") && !has_trailing_comment("# x"));
+        for (text, expected) in [
+            ("4 # four", "4"),
+            ("\"4\" \t; four", "4"),
+            ("'a b'", "a b"),
+            ("\"", "\""),
+            ("é #", "é"),
+            ("a", "a"),
+        ] {
+            assert_eq!(bare(text), expected, "{text}");
+        }
     }
 }

@@ -46,6 +46,7 @@ impl Assembly<'_> {
                 (value.as_deref().is_some_and(|value| wanted.is_none_or(|wanted| wanted == value)), value)
             }
             Condition::Opt => {
+                self.asked.insert(name.to_owned());
                 let value = self.entries.iter().find(|entry| entry.key == name);
                 let value = value.map(|entry| reveal(entry.value.as_deref().unwrap_or_default()));
                 (value.as_deref().is_some_and(|value| wanted.is_none_or(|wanted| wanted == value)), value)

@@ -6,7 +6,7 @@ mod vassal;
 
 pub(in crate::config) use vassal::drop_defaults;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use crate::config::diagnostic::{Diagnostic, Severity, has_room};
@@ -18,6 +18,7 @@ use crate::config::raw::{Entry, Origin, Raw, Role};
 use crate::config::surroundings::{Facts, Surroundings};
 use crate::config::table;
 use crate::config::text::reveal;
+use crate::config::value;
 
 /// How many entries a configuration has.
 const ENTRIES_MAX: usize = 50_000;
@@ -57,6 +58,8 @@ pub(in crate::config) struct Assembly<'a> {
     role: Role,
     /// What `blacklist` forbids here.
     forbidden: Vec<String>,
+    /// The names that `if-opt` asked for.
+    asked: HashSet<String>,
     /// What `whitelist` allows here; `None`: all.
     allowed: Option<Vec<String>>,
     /// A limit was passed: nothing more is taken.
@@ -82,6 +85,7 @@ impl<'a> Assembly<'a> {
             bytes_held: 0,
             role: Role::Ordinary,
             forbidden: Vec::new(),
+            asked: HashSet::new(),
             allowed: None,
             full: false,
         }
@@ -125,7 +129,8 @@ impl<'a> Assembly<'a> {
             let message = "this block is never closed: it holds everything to the end of the configuration";
             self.report(Severity::Warning, &origin, Some(&word), message, None);
         }
-        let used = expand::expand(&mut self.entries, self.around, &mut self.diagnostics);
+        let mut used = expand::expand(&mut self.entries, self.around, &mut self.diagnostics);
+        used.extend(self.asked.drain());
         let inherits: Vec<_> = self.inherits.drain(..).collect();
         for (file, origin) in inherits {
             self.role = Role::Inherited;
@@ -279,6 +284,8 @@ impl<'a> Assembly<'a> {
             self.overflow(origin, &format!("the configuration has more than {VALUES_MAX} bytes"));
             return;
         }
-        self.entries.push(Entry { key: key.to_owned(), value, origin: origin.clone(), role });
+        // Names of files are in disguise here: nothing in them is taken for a quote or a comment.
+        let dressed = value.as_deref().is_some_and(|value| value::bare(value) != value);
+        self.entries.push(Entry { key: key.to_owned(), value, origin: origin.clone(), role, dressed });
     }
 }

@@ -110,7 +110,7 @@ impl Reading {
             "http-timeout" => self.spec.router.timeout_s = sift.count(said),
             "http-keepalive" => self.spec.router.keepalive_s = keepalive(sift, said),
             "listen" => self.spec.backlog = backlog(sift, said),
-            "chmod-socket" => match value::mode(said.entry.value.as_deref().unwrap_or("1")) {
+            "chmod-socket" => match value::mode(said.text_or("1")) {
                 Some(mode) => self.spec.chmod_socket = Some(mode),
                 None => {
                     let suggestion = "three octal digits, such as 660";

@@ -26,9 +26,16 @@ impl<'a> Said<'a> {
         self.row.name()
     }
 
-    /// The value; a flag of the command line has `true`.
+    /// The value; a flag of the command line has `true`. Where nobody can mean them, quotes around it and a comment
+    /// behind it are left out.
     pub(super) fn text(&self) -> &'a str {
-        self.entry.value.as_deref().unwrap_or("true")
+        self.text_or("true")
+    }
+
+    /// The value, or what it is on a command line that says none.
+    pub(super) fn text_or(&self, nothing: &'static str) -> &'a str {
+        let text = self.entry.value.as_deref().unwrap_or(nothing);
+        if self.entry.dressed && self.row.kind.is_typed() { value::bare(text) } else { text }
     }
 
     pub(super) fn flag(&self) -> bool {
@@ -56,7 +63,7 @@ impl<'a> Sift<'a> {
         Self { raw, around, diagnostics: raw.diagnostics.clone(), warned: HashSet::new() }
     }
 
-    /// All diagnostics, file by file in the order of their lines.
+    /// All diagnostics, file by file in the order of their lines; but names that are nearly those of options lead.
     pub(super) fn finish(mut self) -> Vec<Diagnostic> {
         let mut files: Vec<String> = Vec::new();
         for diagnostic in &self.diagnostics {
@@ -66,7 +73,8 @@ impl<'a> Sift<'a> {
         }
         self.diagnostics.sort_by_key(|diagnostic| {
             let file = files.iter().position(|file| *file == diagnostic.file);
-            (file, diagnostic.line.unwrap_or(u32::MAX))
+            let is_near = diagnostic.cause == Cause::Unknown && diagnostic.suggestion.is_some();
+            (!is_near, file, diagnostic.line.unwrap_or(u32::MAX))
         });
         self.diagnostics
     }
@@ -136,7 +144,7 @@ impl<'a> Sift<'a> {
 
     /// A number as C reads it, with a warning when that is not all of the text.
     pub(super) fn number(&mut self, said: Said<'_>) -> i64 {
-        let text = said.entry.value.as_deref().unwrap_or("1");
+        let text = said.text_or("1");
         let (number, whole) = value::integer(text);
         if !whole {
             self.warn(said, format!("`{text}` is read as the number {number}"), None);
@@ -254,16 +262,21 @@ impl<'a> Sift<'a> {
             return;
         }
         let severity = if strict { Severity::Error } else { Severity::Warning };
-        if !has_room(&self.diagnostics, severity) {
-            return;
-        }
-        let near = suggest::nearest(&entry.key, table::names());
+        // The search for what is meant is worth some time, but not for tens of thousands of names.
+        let near = match self.warned.len() {
+            ..=1000 => suggest::nearest(&entry.key, table::names()),
+            _ => None,
+        };
         let suggestion = near.map(|near| format!("did you mean {near}?"));
         let message = match strict {
             true => format!("[strict-mode] unknown config directive: {}", entry.key),
             false => "unknown option".to_owned(),
         };
-        self.report(entry, severity, Cause::Unknown, message, suggestion);
+        let room = if near.is_some() { Severity::Error } else { severity };
+        if has_room(&self.diagnostics, room) {
+            let told = entry.origin.diagnose(severity, Some(&entry.key), message, suggestion);
+            self.diagnostics.push(Diagnostic { cause: Cause::Unknown, ..told });
+        }
     }
 
     fn no_effect(&mut self, said: Said<'a>, verdict: &str) {
@@ -283,14 +296,18 @@ impl<'a> Sift<'a> {
     }
 
     fn doubt(&mut self, said: Said<'_>) {
-        if matches!(said.row.kind, Kind::FreeText | Kind::Language) {
+        if !said.entry.dressed || matches!(said.row.kind, Kind::FreeText | Kind::Language) {
             return;
         }
-        if value::is_quoted(said.text()) {
-            self.warn(said, "the quotes are part of the value", Some("leave them out".to_owned()));
+        let text = said.entry.value.as_deref().unwrap_or_default();
+        let typed = said.row.kind.is_typed();
+        if value::is_quoted(value::without_comment(text)) {
+            let what = if typed { "are left out" } else { "are part of the value" };
+            self.warn(said, format!("the quotes {what}"), Some("leave them out".to_owned()));
         }
-        if value::has_trailing_comment(said.text()) {
-            let message = format!("`{}`: what looks like a comment is part of the value", said.text());
+        if value::has_trailing_comment(text) {
+            let what = if typed { "is left out" } else { "is part of the value" };
+            let message = format!("`{text}`: what looks like a comment {what}");
             self.warn(said, message, Some("put comments on lines of their own".to_owned()));
         }
     }

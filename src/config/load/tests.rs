@@ -34,7 +34,14 @@ fn options_reach_the_spec() {
         ("processes = %(%k + 1)", |s| s.workers.processes == 3),
         ("threads = true", |s| s.workers.threads == 1),
         ("lazy-apps", |s| s.workers.lazy_apps),
-        ("vacuum = false ; no", |s| s.vacuum),
+        ("vacuum = false ; no", |s| !s.vacuum),
+        ("vacuum = \"false\"", |s| !s.vacuum),
+        ("processes = \"3\"", |s| s.workers.processes == 3),
+        ("chdir = '/x y' # there", |s| s.app.chdir == Some(PathBuf::from("/x y"))),
+        ("chmod-socket = 660 # group", |s| s.chmod_socket == Some(0o660)),
+        ("uid = bob ; him", |s| s.identity.uid.as_deref() == Some("bob")),
+        ("env = A=b # c", |s| s.env == [("A".into(), Some("b # c".into()))]),
+        ("env = A=\"b\"", |s| s.env == [("A".into(), Some("\"b\"".into()))]),
         ("vacuum = false", |s| !s.vacuum),
         ("buffer-size = 65536", |s| s.workers.buffer_size_bytes == 65_535),
         ("buffer-size = 400000", |s| s.workers.buffer_size_bytes == 65_535),
@@ -170,7 +177,9 @@ fn doubts_do_not_refuse() {
         ("cheaper = 2", "warning: cheaper: has no effect yet: all `processes` run"),
         ("log-4xx = true", "has no effect yet"),
         ("master = false", "warning: master: cannot be switched off: there is always a master"),
-        ("logto = /x ; y", "what looks like a comment is part of the value"),
+        ("logto = /x ; y", "app.ini:4: warning: logto: `/x ; y`: what looks like a comment is left out"),
+        ("callable = x # y", "what looks like a comment is part of the value"),
+        ("vacuum = 'false'", "the quotes are left out"),
         ("plugins = python3, sentry", "there is no plugin sentry"),
         ("socket = 8000", "for a port write a colon before it"),
         ("listen = 5000", "greater than the system max net.core.somaxconn (4096)"),
@@ -195,6 +204,21 @@ fn what_is_right_is_not_warned_of() {
         chdir = %(base)\nplugins = python3\nuid = www-data\nharakiri = 30\nset-placeholder = a=b\nstrict = false\n\
         env = DJANGO_SETTINGS_MODULE=a.b\nlog-4xx = false\nmodule = a:b()";
     assert_eq!(told(&load(lines, &Imagined::new(&[]))), Vec::<String>::new());
+}
+
+#[test]
+fn a_name_that_is_nearly_an_option_leads() {
+    let lines =
+        "emperor-freq = 1\nnobody-uses = this\nbase = x\nlogto = /%(base)\nchmod-socket = 9\nprocceses = 3";
+    let told = told(&load(lines, &Imagined::new(&[])));
+    assert!(
+        told[0].ends_with("app.ini:9: warning: procceses: unknown option (did you mean processes?)"),
+        "{told:?}"
+    );
+    assert_eq!(told.iter().filter(|line| line.contains("unknown option")).count(), 2, "{told:?}");
+    let many: String = (0..3000).map(|n| format!("other{n}thing = 1\n")).collect();
+    let loaded = load(&format!("procceses = 3\n{many}harakari = 2"), &Imagined::new(&[]));
+    assert!(loaded.diagnostics[0].option.as_deref() == Some("procceses"));
 }
 
 #[test]

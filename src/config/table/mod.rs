@@ -58,6 +58,14 @@ pub enum Kind {
     Language,
 }
 
+impl Kind {
+    /// Whether quotes around the value, or a comment behind it, cannot be meant.
+    #[must_use]
+    pub const fn is_typed(self) -> bool {
+        matches!(self, Self::Flag | Self::Number | Self::Path | Self::Address | Self::Mode | Self::Identity)
+    }
+}
+
 /// Who obeys an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
