@@ -54,6 +54,10 @@ install:
 	install -D -m 755 target/release/liege $(DESTDIR)$(PREFIX)/bin/liege
 	install -D -m 755 target/release/libliege.so $(DESTDIR)$(PREFIX)/lib/liege/libliege.so
 	install -D -m 755 systemd/end-leftovers $(DESTDIR)$(PREFIX)/lib/liege/end-leftovers
+	install -D -m 644 docs/liege.1 $(DESTDIR)$(PREFIX)/share/man/man1/liege.1
+	install -D -m 644 completions/liege.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/liege
+	install -D -m 644 completions/_liege $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_liege
+	install -D -m 644 completions/liege.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/liege.fish
 	install -d $(DESTDIR)$(UNITDIR)
 	sed 's|/usr/local/|$(PREFIX)/|' systemd/liege.service > $(DESTDIR)$(UNITDIR)/liege.service
 	chmod 644 $(DESTDIR)$(UNITDIR)/liege.service

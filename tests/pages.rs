@@ -4,11 +4,20 @@
 
 use std::path::Path;
 
+use liege::cli::manual::{self, Shell};
 use liege::config::table;
 
 #[test]
 fn the_options_of_the_documentation_are_those_of_the_table() {
     is_made_of("docs/options.md", &table::markdown());
+}
+
+#[test]
+fn the_manual_page_and_the_completions_are_those_of_the_code() {
+    is_made_of("docs/liege.1", &manual::page());
+    is_made_of("completions/liege.bash", &manual::completions(Shell::Bash));
+    is_made_of("completions/_liege", &manual::completions(Shell::Zsh));
+    is_made_of("completions/liege.fish", &manual::completions(Shell::Fish));
 }
 
 /// Compares, or writes anew where that is asked for.

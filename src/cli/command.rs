@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
+use super::manual::Shell;
 use super::subject::Subject;
 use super::{check, effective};
 
@@ -42,8 +43,10 @@ pub enum Command {
     },
     /// To print the version.
     Version,
-    /// To print how liege is used.
-    Help,
+    /// To print how liege is used, or what an option or a command does.
+    Help(Option<String>),
+    /// To print completions for a shell.
+    Completions(Shell),
 }
 
 /// The processes of ours that nobody starts by hand.
@@ -105,9 +108,14 @@ pub fn parse(program: &OsStr, arguments: Vec<OsString>, supervised: bool) -> Res
     let called_uwsgi = Path::new(program).file_name().is_some_and(|name| name == "uwsgi");
     match first {
         "--version" => Ok(Command::Version),
-        "--help" | "-h" => Ok(Command::Help),
+        "--help" | "-h" => Ok(Command::Help(None)),
         _ if called_uwsgi => Ok(Command::Serve(arguments)),
-        "" | "help" => Ok(Command::Help),
+        "" => Ok(Command::Help(None)),
+        "help" => Ok(Command::Help(rest().next().map(|topic| topic.to_string_lossy().into_owned()))),
+        "completions" => match rest().next().and_then(|name| Shell::of(name.to_str()?)) {
+            Some(shell) => Ok(Command::Completions(shell)),
+            None => Err(Usage("liege completions bash|zsh|fish".into())),
+        },
         "emperor" => Ok(Command::Serve(emperor(rest()))),
         "check" => check(rest()),
         "config" => config(rest()),
@@ -140,7 +148,7 @@ fn check(arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
             Value(file) => files.push(file.into()),
             Long("json") => manner.json = true,
             Long("import") => manner.import = true,
-            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("help") | Short('h') => return Ok(Command::Help(Some("check".to_owned()))),
             other => return Err(other.unexpected().into()),
         }
     }
@@ -156,7 +164,7 @@ fn config(arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
             Value(file) if files.is_empty() => files.push(file.into()),
             Long("json") => manner.json = true,
             Long("diff") => manner.old = Some(parser.value()?.into()),
-            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("help") | Short('h') => return Ok(Command::Help(Some("config".to_owned()))),
             other => return Err(other.unexpected().into()),
         }
     }
@@ -194,7 +202,7 @@ fn status(arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
             Value(name) => names.push(name.string()?),
             Long("json") => json = true,
             Long("api") => api = Some(parser.value()?.into()),
-            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("help") | Short('h') => return Ok(Command::Help(Some("status".to_owned()))),
             other => return Err(other.unexpected().into()),
         }
     }
@@ -211,7 +219,7 @@ fn act(verb: &str, arguments: impl Iterator<Item = OsString>) -> Result<Command,
             Long("wait") | Short('w') => wait = true,
             Long("json") => json = true,
             Long("api") => api = Some(parser.value()?.into()),
-            Long("help") | Short('h') => return Ok(Command::Help),
+            Long("help") | Short('h') => return Ok(Command::Help(Some(verb.to_owned()))),
             other => return Err(other.unexpected().into()),
         }
     }
@@ -261,9 +269,12 @@ mod tests {
     fn a_line_is_a_command() {
         let status = |n: &str, json| Command::Status { names: names(n), json, api: None };
         for (text, expected) in [
-            ("", Command::Help),
-            ("help", Command::Help),
-            ("--help", Command::Help),
+            ("", Command::Help(None)),
+            ("help", Command::Help(None)),
+            ("help -p", Command::Help(Some("-p".into()))),
+            ("check --help", Command::Help(Some("check".into()))),
+            ("completions zsh", Command::Completions(Shell::Zsh)),
+            ("--help", Command::Help(None)),
             ("--version", Command::Version),
             ("emperor /a /b --api x", Command::Serve(args("--emperor /a --emperor /b --api x"))),
             ("emperor --ini e.ini", Command::Serve(args("--ini e.ini"))),
@@ -306,6 +317,7 @@ mod tests {
             ("status --wait", "--wait"),
             ("status --api", "--api"),
             ("check", "check FILE"),
+            ("completions tcsh", "bash|zsh|fish"),
             ("check --wait x", "--wait"),
             ("check a.ini -- --http :80", "not both"),
             ("config", "config FILE"),

@@ -8,8 +8,10 @@ pub mod effective;
 pub mod emperor;
 pub mod exit;
 pub mod failure;
+pub mod manual;
 pub mod paper;
 pub mod pidfile;
+pub mod reader;
 pub mod serve;
 pub mod status;
 pub mod subject;
@@ -21,13 +23,11 @@ use std::process::ExitCode;
 use client::{Client, ClientError};
 use command::{Command, Role};
 use exit::Exit;
-use paper::{complain, print};
+use paper::{Paper, complain, print};
 
 use crate::sys::{fd, signals};
 use crate::{instance, router};
 
-/// How liege is used.
-pub const HELP: &str = include_str!("help.txt");
 /// The answer to `--version`.
 pub const VERSION: &str = concat!("liege ", env!("CARGO_PKG_VERSION"), "\n");
 
@@ -66,8 +66,22 @@ fn run(command: Command) -> ExitCode {
             print(VERSION);
             Exit::Done.into()
         }
-        Command::Help => {
-            print(HELP);
+        Command::Help(None) => {
+            print(&manual::help(Paper::stdout().width));
+            Exit::Done.into()
+        }
+        Command::Help(Some(topic)) => match manual::explain(&topic, Paper::stdout().width) {
+            Ok(text) => {
+                print(&text);
+                Exit::Done.into()
+            }
+            Err(text) => {
+                complain(&text);
+                Exit::Usage.into()
+            }
+        },
+        Command::Completions(shell) => {
+            print(&manual::completions(shell));
             Exit::Done.into()
         }
     }

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use super::exit::Exit;
-use super::paper::{complain, print};
-use super::{emperor, failure, pidfile};
+use super::paper::{Paper, complain, print};
+use super::{emperor, failure, manual, pidfile, reader};
 use crate::config::command_line::{self, Action};
 use crate::config::load::{self, Loaded};
 use crate::config::raw::Raw;
@@ -47,7 +47,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 
 fn act(action: Action, raw: &Raw) -> ExitCode {
     match action {
-        Action::Help => print(super::HELP),
+        Action::Help => print(&manual::help(Paper::stdout().width)),
         Action::Version => print(super::VERSION),
         Action::Exit(status) => return status.into(),
         Action::Get(keys) => {
@@ -56,6 +56,7 @@ fn act(action: Action, raw: &Raw) -> ExitCode {
                 print(&format!("{}\n", entry.value.as_deref().unwrap_or("true")));
             }
         }
+        Action::Read(address) => return reader::run(&address).into(),
         Action::Signal(signal, file) => return pidfile::run(&file, signal).into(),
     }
     Exit::Done.into()

@@ -31,6 +31,8 @@ pub enum Action {
     Exit(u8),
     /// `--get KEY`, repeatable: print the first value of each key that exists, exit 0.
     Get(Vec<String>),
+    /// `--connect-and-read ADDRESS`: print what is said there.
+    Read(String),
     /// `--reload FILE` and the like: signal the process whose pid is in the file.
     Signal(Signal, PathBuf),
 }
@@ -210,6 +212,10 @@ impl Reading<'_> {
                 self.action = Some(Action::Get(keys));
                 return;
             }
+            "connect-and-read" => {
+                self.action = Some(Action::Read(text.to_owned()));
+                return;
+            }
             "reload" => Signal::Reload,
             "stop" => Signal::Stop,
             "pause" | "suspend" | "resume" => Signal::Pause,
@@ -330,6 +336,7 @@ mod tests {
             ("--exit=5", Some(Action::Exit(5))),
             ("--get a --get b", Some(Action::Get(vec!["a".into(), "b".into()]))),
             ("--reload /run/x.pid", Some(Action::Signal(Signal::Reload, "/run/x.pid".into()))),
+            ("--connect-and-read :1717", Some(Action::Read(":1717".into()))),
             ("--stop x.pid", Some(Action::Signal(Signal::Stop, "x.pid".into()))),
             ("--master", None),
         ] {

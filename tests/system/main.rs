@@ -17,6 +17,7 @@ mod crash;
 mod examples;
 mod files;
 mod inherit;
+mod lines;
 mod nginx;
 mod options;
 mod python;

@@ -228,6 +228,13 @@ fn lazy_apps_load_in_every_worker() {
 }
 
 #[test]
+fn a_printed_value_is_in_the_log() {
+    let (family, door, _folder) = start(TOOLS, "name = blog\nprint = this is %(name)");
+    door.wait_for("/", "hello");
+    family.wait_for_log("this is blog");
+}
+
+#[test]
 fn need_app_ends_with_status_22() {
     let (mut family, door, _folder) = start(BROKEN, "need-app = true");
     assert_eq!(family.wait().code(), Some(22));

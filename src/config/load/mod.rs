@@ -106,6 +106,8 @@ pub(super) fn option_of(variable: &str) -> String {
 }
 
 #[cfg(test)]
+mod effects;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod language;

@@ -253,7 +253,8 @@ pub(super) static ROWS: &[Row] = &[
         FreeText,
         "write the options themselves, or `set-placeholder`",
     ),
-    row(&["connect-and-read", "extract"], Text, "use curl"),
+    row(&["connect-and-read"], Address, COMMAND_LINE_ONLY),
+    row(&["extract"], Text, "liege has nothing to extract"),
     // Of the command line.
     row(&["help", "version", "usage"], Flag, COMMAND_LINE_ONLY),
     row(&["get", "reload", "stop", "pause", "suspend", "resume"], Path, COMMAND_LINE_ONLY),

@@ -1,0 +1,30 @@
+# bash completion of liege; made by `liege completions bash`
+
+_liege() {
+    local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} options=
+    COMPREPLY=()
+    case $verb in
+        status) options='--json --api' ;;
+        reload) options='--all --wait --json --api' ;;
+        stop) options='--wait --json --api' ;;
+        start) options='--wait --json --api' ;;
+        upgrade) options='--wait --json --api' ;;
+        check) options='--import --json' ;;
+        config) options='--diff --json' ;;
+        help|completions) ;;
+        *) options='--processes --threads --lazy-apps --lazy --harakiri --max-requests --max-requests-delta --min-worker-lifetime --worker-reload-mercy --reload-mercy --startup-timeout --buffer-size --socket-timeout --socket --http-socket --http --http-timeout --http-keepalive --protocol --listen --chmod-socket --chown-socket --abstract-socket --chdir --wsgi-file --module --callable --pythonpath --virtualenv --python --extension --need-app --env --unenv --plugins --need-plugins --uid --gid --add-gid --no-initgroups --umask --root-apps --pidfile --pidfile2 --safe-pidfile --logto --logto2 --daemonize --disable-logging --vacuum --die-on-term --touch-reload --stats --auto-procname --procname-prefix --procname-prefix-spaced --strict --ini --include --set --end-blacklist --end-whitelist --print --emperor --emperor-extra-extension --emperor-nofollow --vassal-set --vassals-default --vassals-inherit-before --vassals-include-before --vassals-inherit --vassals-include --emperor-attr --emperor-freq --emperor-throttle --emperor-max-throttle --emperor-curse-tolerance --emperor-concurrency --emperor-pidfile --adopt --orphan-grace --runtime-dir --api --api-http --api-token-file --api-host --master --enable-threads --single-interpreter --no-orphans --log-master --no-defer-accept --close-on-exec --tcp-nodelay --http-auto-chunked --http-manage-expect --emperor-graceful-shutdown' ;;
+    esac
+    if [[ $word == -* ]]; then
+        COMPREPLY=($(compgen -W "$options" -- "$word"))
+    elif [[ $COMP_CWORD -eq 1 ]]; then
+        COMPREPLY=($(compgen -W 'emperor status reload stop start upgrade check config help completions' -- "$word") $(compgen -f -X '!*.@(ini|json|yaml|yml|xml)' -- "$word"))
+    elif [[ $verb == completions ]]; then
+        COMPREPLY=($(compgen -W 'bash zsh fish' -- "$word"))
+    elif [[ $verb == help ]]; then
+        COMPREPLY=($(compgen -W 'emperor status reload stop start upgrade check config help completions processes threads lazy-apps lazy harakiri max-requests max-requests-delta min-worker-lifetime worker-reload-mercy reload-mercy startup-timeout buffer-size socket-timeout socket http-socket http http-timeout http-keepalive protocol listen chmod-socket chown-socket abstract-socket chdir wsgi-file module callable pythonpath virtualenv python extension need-app env unenv plugins need-plugins uid gid add-gid no-initgroups umask root-apps pidfile pidfile2 safe-pidfile logto logto2 daemonize disable-logging vacuum die-on-term touch-reload stats auto-procname procname-prefix procname-prefix-spaced strict ini include set end-blacklist end-whitelist print emperor emperor-extra-extension emperor-nofollow vassal-set vassals-default vassals-inherit-before vassals-include-before vassals-inherit vassals-include emperor-attr emperor-freq emperor-throttle emperor-max-throttle emperor-curse-tolerance emperor-concurrency emperor-pidfile adopt orphan-grace runtime-dir api api-http api-token-file api-host master enable-threads single-interpreter no-orphans log-master no-defer-accept close-on-exec tcp-nodelay http-auto-chunked http-manage-expect emperor-graceful-shutdown' -- "$word"))
+    else
+        COMPREPLY=($(compgen -f -- "$word"))
+    fi
+}
+
+complete -o filenames -F _liege liege

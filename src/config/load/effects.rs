@@ -1,0 +1,216 @@
+//! Every option has an effect that is tested: rows of lines, and what they change in the spec.
+//!
+//! The last tests hold the table to it: an option that is in no row, or an alias that means something else than its
+//! option, fails them. Options that are accepted without an effect or refused need no row: the table itself says what
+//! they must be answered with.
+
+use serde_json::{Value, json};
+
+use super::fake::Imagined;
+use super::{emperor, vassal};
+use crate::config::command_line;
+use crate::config::diagnostic::{Cause, Severity};
+use crate::config::table::{self, By, Kind, Row, Standing};
+
+/// A line of an instance, the place in the spec that it changes, and the value there.
+fn instances() -> Vec<(&'static str, &'static str, Value)> {
+    vec![
+        ("processes = 7", "/workers/processes", json!(7)),
+        ("threads = 7", "/workers/threads", json!(7)),
+        ("lazy-apps = true", "/workers/lazy_apps", json!(true)),
+        ("lazy = true", "/workers/lazy_apps", json!(true)),
+        ("harakiri = 7", "/workers/harakiri_s", json!(7)),
+        ("max-requests = 7", "/workers/max_requests", json!(7)),
+        ("max-requests-delta = 7", "/workers/max_requests_delta", json!(7)),
+        ("min-worker-lifetime = 7", "/workers/min_lifetime_s", json!(7)),
+        ("worker-reload-mercy = 7", "/workers/reload_mercy_s", json!(7)),
+        ("reload-mercy = 7", "/workers/instance_mercy_s", json!(7)),
+        ("startup-timeout = 7", "/workers/startup_timeout_s", json!(7)),
+        ("buffer-size = 8192", "/workers/buffer_size_bytes", json!(8192)),
+        ("socket-timeout = 7", "/workers/socket_timeout_s", json!(7)),
+        ("socket = a.sock", "/listen/1", json!({"address": {"Unix": "/srv/a.sock"}, "protocol": "uwsgi"})),
+        ("http-socket = @a", "/listen/1", json!({"address": {"Abstract": "a"}, "protocol": "http"})),
+        ("http = @a", "/listen/1", json!({"address": {"Abstract": "a"}, "protocol": "router"})),
+        ("http-timeout = 7", "/router/timeout_s", json!(7)),
+        ("http-keepalive = 7", "/router/keepalive_s", json!(7)),
+        ("protocol = http\nsocket = @a", "/listen/1/protocol", json!("http")),
+        ("listen = 7", "/backlog", json!(7)),
+        ("chmod-socket = 600", "/chmod_socket", json!(0o600)),
+        ("chown-socket = a:b", "/chown_socket", json!({"user": "a", "group": "b"})),
+        ("abstract-socket = true\nsocket = a", "/listen/1/address", json!({"Abstract": "a"})),
+        ("chdir = /x", "/app/chdir", json!("/x")),
+        ("wsgi-file = a.py", "/app/load", json!({"File": "/srv/a.py"})),
+        ("module = x.y", "/app/load", json!({"Module": "x.y"})),
+        ("callable = x", "/app/callable", json!("x")),
+        ("pythonpath = x", "/app/pythonpath", json!(["/srv/x"])),
+        ("virtualenv = x", "/interpreter/virtualenv", json!("/srv/x")),
+        ("python = ./x", "/interpreter/python", json!("/srv/./x")),
+        ("extension = x", "/interpreter/extension", json!("/srv/x")),
+        ("need-app = true", "/app/need_app", json!(true)),
+        ("env = A=b", "/env", json!([["A", "b"]])),
+        ("unenv = A", "/env", json!([["A", null]])),
+        ("uid = x", "/identity/uid", json!("x")),
+        ("gid = x", "/identity/gid", json!("x")),
+        ("add-gid = x", "/identity/add_gid", json!(["x"])),
+        ("no-initgroups = true", "/identity/no_initgroups", json!(true)),
+        ("umask = 027", "/identity/umask", json!(0o27)),
+        ("root-apps = deny", "/identity/deny_root_apps", json!(true)),
+        ("pidfile = x", "/files/pidfile", json!("/srv/x")),
+        ("pidfile2 = x", "/files/pidfile2", json!("/srv/x")),
+        ("safe-pidfile = x", "/files/safe_pidfile", json!("/srv/x")),
+        ("logto = x", "/log/logto", json!("/srv/x")),
+        ("logto2 = x", "/log/logto2", json!("/srv/x")),
+        ("daemonize = x", "/log/daemonize", json!(true)),
+        ("disable-logging = true", "/log/requests", json!(false)),
+        ("vacuum = true", "/vacuum", json!(true)),
+        ("die-on-term = false", "/die_on_term", json!(false)),
+        ("touch-reload = x", "/touch_reload", json!(["/srv/x"])),
+        ("stats = @a", "/stats", json!([{"Abstract": "a"}])),
+        ("auto-procname = true", "/auto_procname", json!(true)),
+        ("procname-prefix = x", "/procname_prefix", json!("x")),
+        ("procname-prefix-spaced = x", "/procname_prefix", json!("x ")),
+        ("emperor = x", "/emperor", json!(["/srv/x"])),
+    ]
+}
+
+/// The same for an emperor.
+fn emperors() -> Vec<(&'static str, &'static str, Value)> {
+    vec![
+        ("emperor = x", "/sources/1", json!({"Directory": "/srv/x"})),
+        ("emperor-freq = 7", "/rescan_ms", json!(7000)),
+        ("emperor-throttle = 7", "/throttle_ms", json!(7)),
+        ("emperor-max-throttle = 7", "/max_throttle_ms", json!(7)),
+        ("emperor-curse-tolerance = 7", "/mercy_ms", json!(7000)),
+        ("emperor-concurrency = 7", "/concurrency", json!(7)),
+        ("emperor-pidfile = x", "/pidfile", json!("/srv/x")),
+        ("emperor-extra-extension = .x", "/extra_extensions", json!([".x"])),
+        ("emperor-nofollow = true", "/nofollow", json!(true)),
+        ("vassal-set = a=b", "/vassals/before", json!([["set", "a=b"]])),
+        ("vassals-default = threads=7", "/vassals/defaults", json!([["threads", "7"]])),
+        ("vassals-inherit-before = x.ini", "/vassals/before", json!([["inherit", "x.ini"]])),
+        ("vassals-include-before = x.ini", "/vassals/before", json!([["include", "x.ini"]])),
+        ("vassals-inherit = x.ini", "/vassals/after", json!([["inherit", "x.ini"]])),
+        ("vassals-include = x.ini", "/vassals/after", json!([["include", "x.ini"]])),
+        ("emperor-attr = x", "/attributes", json!(["x"])),
+        ("adopt = false", "/adopt", json!(false)),
+        ("orphan-grace = 7", "/orphan_grace_ms", json!(7000)),
+        ("runtime-dir = x", "/runtime_directory", json!("/srv/x")),
+        ("api = x", "/api_socket", json!("/srv/x")),
+        ("api-http = 127.0.0.1:7", "/api_http", json!(["127.0.0.1", 7])),
+        ("api-token-file = x", "/api_token_file", json!("/srv/x")),
+        ("api-host = x", "/api_hosts", json!(["x"])),
+    ]
+}
+
+const BASE: &str = "[uwsgi]\nhttp-socket = :8080\n";
+
+fn instance_of(lines: &str) -> Option<Value> {
+    let loaded = vassal("/srv/a.ini", format!("{BASE}{lines}\n").as_bytes(), &Imagined::new(&[]));
+    loaded.spec.map(|spec| {
+        let mut value = serde_json::to_value(spec).unwrap();
+        value["said"] = Value::Null;
+        value
+    })
+}
+
+fn emperor_of(lines: &str) -> Option<Value> {
+    let world = Imagined::new(&[("/srv/e.ini", &format!("[uwsgi]\nemperor = /v\n{lines}\n"))]);
+    let raw = command_line::read(&["--ini".into(), "e.ini".into()], &world).raw;
+    emperor(raw, &world).spec.map(|spec| serde_json::to_value(spec).unwrap())
+}
+
+/// Reads lines as a spec; `None`: they are refused.
+type Read = fn(&str) -> Option<Value>;
+
+fn name_of(line: &str) -> &str {
+    line.split(" = ").next().unwrap()
+}
+
+#[test]
+fn every_line_changes_its_place() {
+    let (plain, none) = (instance_of("").unwrap(), emperor_of("").unwrap());
+    let instances = instances().into_iter().map(|row| (row, instance_of as Read, &plain));
+    let emperors = emperors().into_iter().map(|row| (row, emperor_of as Read, &none));
+    for ((lines, place, expected), read, plain) in instances.chain(emperors) {
+        let spec = read(lines).unwrap_or_else(|| panic!("{lines} is refused"));
+        assert_eq!(spec.pointer(place), Some(&expected), "{lines}");
+        assert_ne!(plain.pointer(place), Some(&expected), "{lines} changes nothing");
+    }
+}
+
+#[test]
+fn aliases_mean_what_their_options_mean() {
+    let instances = instances().into_iter().map(|row| (row.0, instance_of as Read));
+    let emperors = emperors().into_iter().map(|row| (row.0, emperor_of as Read));
+    for (lines, read) in instances.chain(emperors) {
+        let name = name_of(lines);
+        for alias in table::find(name).unwrap().names {
+            let renamed = lines.replacen(name, alias, 1);
+            // These differ on purpose: the one follows `protocol`, the other does not.
+            if *alias != "uwsgi-socket" {
+                assert_eq!(read(&renamed), read(lines), "{renamed}");
+            }
+        }
+    }
+}
+
+/// The rows of the tests of the language, and the options of files that are started.
+const LANGUAGE: &str = concat!(
+    include_str!("tests.rs"),
+    include_str!("language.rs"),
+    include_str!("../command_line.rs"),
+    include_str!("../../../tests/system/options.rs")
+);
+
+#[test]
+fn every_option_that_takes_effect_has_a_row() {
+    let rows: Vec<&str> =
+        instances().iter().map(|row| row.0).chain(emperors().iter().map(|row| row.0)).collect();
+    let has_row = |row: &Row| rows.iter().any(|line| row.names.contains(&name_of(line)));
+    let is_spoken = |row: &Row| {
+        row.names.iter().any(|name| {
+            [format!("{name} ="), format!("--{name} "), format!("{name}\\n"), format!("\\n{name}\"")]
+                .iter()
+                .any(|text| LANGUAGE.contains(text))
+        })
+    };
+    let untested: Vec<_> = table::rows()
+        .filter(|row| match row.standing {
+            Standing::Obeyed(By::Config) => !is_spoken(row),
+            Standing::Obeyed(_) => !has_row(row),
+            _ => false,
+        })
+        .map(Row::name)
+        .collect();
+    assert_eq!(untested, Vec::<&str>::new(), "these options need a row");
+}
+
+#[test]
+fn every_other_option_is_answered_as_the_table_says() {
+    let plain = instance_of("").unwrap();
+    for row in table::rows() {
+        for name in row.names {
+            let line = format!("{name} = 1");
+            let file = format!("{BASE}module = a\n{line}\n");
+            let loaded = vassal("/srv/a.ini", file.as_bytes(), &Imagined::new(&[]));
+            let of_it = loaded.diagnostics.iter().filter(|told| told.option.as_deref() == Some(*name));
+            let told: Vec<_> = of_it.map(|told| (told.severity, told.cause)).collect();
+            let expected: &[_] = match row.standing {
+                Standing::Obeyed(_) => continue,
+                Standing::Always => &[],
+                Standing::NoEffect | Standing::Later => &[(Severity::Warning, Cause::NoEffect)],
+                Standing::NotYet => &[(Severity::Error, Cause::NotYet)],
+                Standing::Refused => &[(Severity::Error, Cause::Refused)],
+            };
+            assert_eq!(told, expected, "{line}");
+            if let Some(mut spec) = instance_of(&line) {
+                spec["app"] = plain["app"].clone();
+                assert_eq!(spec, plain, "{line} changes something");
+            }
+            let off = format!("{BASE}module = a\n{name} = false\n");
+            let loaded = vassal("/srv/a.ini", off.as_bytes(), &Imagined::new(&[]));
+            let refused = loaded.spec.is_none() && row.kind != Kind::Language;
+            assert!(!refused, "{name} is refused although it is off");
+        }
+    }
+}
