@@ -1,6 +1,7 @@
 //! The sockets of a configuration: taken over where they exist, bound where not.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
@@ -62,24 +63,72 @@ pub(super) struct Sockets {
     pub(super) stats: Vec<Rc<Listener>>,
 }
 
+impl Sockets {
+    /// Where they listen.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = &Address> {
+        self.listeners.iter().chain(&self.stats).map(|listener| &listener.listen.address)
+    }
+}
+
+/// How the address of a host's name is found; it may wait only where nothing serves yet.
+pub(super) type Resolve<'a> = &'a dyn Fn(&str, u16) -> io::Result<SocketAddr>;
+
+/// Why there is no socket.
+#[derive(Debug)]
+pub(super) struct Unbound {
+    /// For people.
+    pub(super) failure: Failure,
+    /// Whether it is a right that is missing, which a new instance has until it drops privileges.
+    pub(super) denied: bool,
+}
+
+impl From<Failure> for Unbound {
+    fn from(failure: Failure) -> Self {
+        Self { failure, denied: false }
+    }
+}
+
+impl From<Unbound> for Failure {
+    fn from(unbound: Unbound) -> Self {
+        unbound.failure
+    }
+}
+
+/// The unix sockets of `spec`: what has an owner is made before the right to give it away is given up.
+///
+/// # Errors
+/// As [`bind_all`].
+pub(super) fn bind_unix(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Unbound> {
+    let is_unix = |address: &Address| matches!(address, Address::Unix(_));
+    let mut only = spec.clone();
+    only.listen.retain(|listen| is_unix(&listen.address));
+    only.stats.retain(is_unix);
+    bind_all(&only, have, &socket::resolve)
+}
+
 /// The sockets of `spec`, in its order; those of `have` with the same address are used again.
 ///
 /// # Errors
 /// A socket that cannot be bound, or a queue longer than the system allows.
-pub(super) fn bind_all(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Failure> {
+pub(super) fn bind_all(
+    spec: &InstanceSpec,
+    have: &Sockets,
+    resolve: Resolve<'_>,
+) -> Result<Sockets, Unbound> {
     if let Some(longest) = socket::longest_backlog()
         && spec.backlog > longest
     {
         return Err(Failure::new(format!(
             "Listen queue size is greater than the system max net.core.somaxconn ({longest})."
         ))
-        .with_hint(format!("lower `listen` to {longest}, or raise net.core.somaxconn")));
+        .with_hint(format!("lower `listen` to {longest}, or raise net.core.somaxconn"))
+        .into());
     }
     let stats = spec.stats.iter().map(|a| Listen { address: a.clone(), protocol: Protocol::Http });
     let stats: Vec<Listen> = stats.collect();
     Ok(Sockets {
-        listeners: bind_each(&spec.listen, spec, &have.listeners, Use::Requests)?,
-        stats: bind_each(&stats, spec, &have.stats, Use::Statistics)?,
+        listeners: bind_each(&spec.listen, spec, &have.listeners, Use::Requests, resolve)?,
+        stats: bind_each(&stats, spec, &have.stats, Use::Statistics, resolve)?,
     })
 }
 
@@ -94,14 +143,17 @@ fn bind_each(
     spec: &InstanceSpec,
     have: &[Rc<Listener>],
     purpose: Use,
-) -> Result<Vec<Rc<Listener>>, Failure> {
+    resolve: Resolve<'_>,
+) -> Result<Vec<Rc<Listener>>, Unbound> {
     let bind_one = |(number, listen): (usize, &Listen)| {
         if let Some(found) = have.iter().find(|l| l.listen.address == listen.address) {
-            return reuse(found, listen, spec.backlog);
+            return reuse(found, listen, spec.backlog).map_err(Unbound::from);
         }
-        let bound = bind(number, listen, spec, purpose);
-        bound.map(Rc::new).map_err(|error| {
-            Failure::new(format!("cannot listen on {}: {error}", listen.address)).with_hint(advice(&error))
+        let bound = bind(number, listen, spec, purpose, resolve);
+        bound.map(Rc::new).map_err(|error| Unbound {
+            failure: Failure::new(format!("cannot listen on {}: {error}", listen.address))
+                .with_hint(advice(&error)),
+            denied: error.kind() == io::ErrorKind::PermissionDenied,
         })
     };
     wanted.iter().enumerate().map(bind_one).collect()
@@ -117,9 +169,15 @@ fn reuse(found: &Rc<Listener>, listen: &Listen, backlog: u32) -> Result<Rc<Liste
     Ok(Rc::new(Listener { listen: listen.clone(), socket, file: found.file }))
 }
 
-fn bind(number: usize, listen: &Listen, spec: &InstanceSpec, purpose: Use) -> io::Result<Listener> {
+fn bind(
+    number: usize,
+    listen: &Listen,
+    spec: &InstanceSpec,
+    purpose: Use,
+    resolve: Resolve<'_>,
+) -> io::Result<Listener> {
     let socket = match &listen.address {
-        Address::Tcp { host, port } => socket::listen_tcp(socket::resolve(host, *port)?, spec.backlog)?,
+        Address::Tcp { host, port } => socket::listen_tcp(resolve(host, *port)?, spec.backlog)?,
         Address::Abstract(name) => socket::listen_abstract(name, spec.backlog)?,
         Address::Unix(path) => socket::listen_unix(path, unix_options(spec)?, spec.backlog)?,
     };

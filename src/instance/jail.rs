@@ -9,7 +9,7 @@ use std::path::Path;
 use super::bind::{self, Sockets};
 use crate::config::instance::InstanceSpec;
 use crate::sys::user::{self, Identity};
-use crate::sys::{fd, limits, output};
+use crate::sys::{fd, limits, output, socket};
 use crate::wire::failure::Failure;
 
 /// Takes on the identity of `spec` and binds its sockets. Nothing of the vassal's choosing has run before.
@@ -27,7 +27,12 @@ pub(super) fn enter(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Fail
         write_pid(path)?;
     }
     // A socket that is given to another owner is made before the right to do so is given up.
-    let early = if spec.chown_socket.is_some() { Some(bind::bind_all(spec, have)?) } else { None };
+    let mut have = have.clone();
+    if spec.chown_socket.is_some() {
+        let early = bind::bind_unix(spec, &have)?;
+        have.listeners.extend(early.listeners);
+        have.stats.extend(early.stats);
+    }
     drop_privileges(&identity)?;
     if let Some(log) = &spec.log.logto2 {
         log_to(log)?;
@@ -39,7 +44,8 @@ pub(super) fn enter(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Fail
     if let Some(path) = &spec.files.pidfile2 {
         write_pid(path)?;
     }
-    early.map_or_else(|| bind::bind_all(spec, have), Ok)
+    // Names of hosts are looked up here, and never as root.
+    Ok(bind::bind_all(spec, &have, &socket::resolve)?)
 }
 
 /// Becomes whom the application of `spec` runs as, if this process may.

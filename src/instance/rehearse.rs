@@ -1,7 +1,9 @@
 //! The trial run: reads a configuration in a child with limits, so that a bad one costs nobody anything. Run with a new
 //! binary it also shows that the binary works.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::interpreter;
 use super::launch::Interpreter;
 use super::source::{FILE_LIMIT_BYTES, Said, Source};
-use crate::sys::{limits, memfd, signals, wait};
+use crate::config::address::Address;
+use crate::sys::{limits, memfd, signals, socket, wait};
 use crate::wire::failure::Failure;
 use crate::wire::{channel, inherited};
 
@@ -27,6 +30,9 @@ pub(super) struct Request {
     pub(super) directory: PathBuf,
     /// The extension that the operator named for all vassals.
     pub(super) extension: Option<PathBuf>,
+    /// The addresses that are listened on already: their hosts need not be looked up.
+    #[serde(default)]
+    pub(super) bound: Vec<Address>,
 }
 
 /// What was found.
@@ -38,6 +44,9 @@ pub(super) struct Rehearsed {
     pub(super) said: Said,
     pub(super) python: PathBuf,
     pub(super) extension: PathBuf,
+    /// The addresses of hosts: the master never waits for a name server.
+    #[serde(default)]
+    pub(super) hosts: BTreeMap<String, IpAddr>,
 }
 
 impl Rehearsed {
@@ -78,5 +87,15 @@ fn rehearse() -> io::Result<()> {
 fn read(request: &Request, bytes: &[u8]) -> Answer {
     let said = request.source.load(bytes, request.directory.clone())?;
     let Interpreter { python, extension } = interpreter::find_all(&said.spec, request.extension.as_deref())?;
-    Ok(Rehearsed { said, python, extension })
+    let mut hosts = BTreeMap::new();
+    let spec = &said.spec;
+    let addresses = spec.listen.iter().map(|listen| &listen.address).chain(&spec.stats);
+    for address in addresses.filter(|address| !request.bound.contains(address)) {
+        if let Address::Tcp { host, port } = address {
+            let found = socket::resolve(host, *port)
+                .map_err(|error| Failure::new(format!("cannot listen on {address}: {error}")))?;
+            hosts.insert(host.clone(), found.ip());
+        }
+    }
+    Ok(Rehearsed { said, python, extension, hosts })
 }

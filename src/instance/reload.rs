@@ -51,6 +51,7 @@ impl Master {
             source: self.source.clone(),
             directory: self.directory.clone(),
             extension: self.policy.extension.clone().map(Into::into),
+            bound: self.sockets_at_hand().addresses().cloned().collect(),
         };
         link.send(&request, &file.iter().map(AsFd::as_fd).collect::<Vec<_>>());
         self.children.know(child.pid(), Owner::Rehearsal(operation));
@@ -128,7 +129,18 @@ impl Master {
         if change.needs == Need::Replace {
             return Ok(Plan::Replace { reason: change.options.join(", ") });
         }
-        let sockets = bind::bind_all(spec, &self.sockets_at_hand())?;
+        let resolve = |host: &str, port: u16| match rehearsed.hosts.get(host) {
+            Some(ip) => Ok((*ip, port).into()),
+            None => Err(io::Error::new(io::ErrorKind::NotFound, format!("{host} was not looked up"))),
+        };
+        let sockets = match bind::bind_all(spec, &self.sockets_at_hand(), &resolve) {
+            Ok(sockets) => sockets,
+            // What this one gave up, another one has until it drops it.
+            Err(unbound) if unbound.denied && self.current.said.spec.identity.uid.is_some() => {
+                return Ok(Plan::Replace { reason: "socket".to_owned() });
+            }
+            Err(unbound) => return Err(unbound.failure),
+        };
         let interpreter = rehearsed.interpreter();
         let config = Config { said: rehearsed.said, interpreter, sockets };
         let settings = config.settings();

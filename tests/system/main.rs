@@ -23,6 +23,7 @@ mod options;
 mod python;
 mod reload;
 mod serve;
+mod sockets;
 mod stuck;
 mod systemd;
 mod uwsgitop;
