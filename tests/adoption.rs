@@ -9,6 +9,8 @@
 #[path = "emperor/host.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod host;
+#[path = "support/port.rs"]
+mod port;
 
 use std::fs;
 use std::time::Duration;

@@ -221,7 +221,8 @@ fn clients_that_hang_delay_nobody() {
     let hanging = nuisances(&api.socket(), CONNECTIONS * 3);
     let start = Instant::now();
     assert_eq!(api.ask("GET /v1/vassals").status, 200);
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    // Well below the limits that they are cut off at.
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     drop(hanging);
 }
 

@@ -139,7 +139,8 @@ fn a_drained_worker_waits_for_silent_connections_until_it_is_to_hurry() {
     worker.hurry();
     assert_eq!(read_all(&mut silent), "");
     assert_eq!(worker.wait(), Exit::Status(0));
-    assert!(drained.elapsed() < Duration::from_secs(10));
+    // Half a second and a drain of 15 s are told apart.
+    assert!(drained.elapsed() < Duration::from_secs(14), "{:?}", drained.elapsed());
 }
 
 #[test]

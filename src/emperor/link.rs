@@ -173,14 +173,15 @@ mod tests {
                     tokio::task::yield_now().await;
                 }
             });
-            tokio::time::sleep(WINDOW / 2).await;
-            assert_eq!(heard.len(), MESSAGES as usize);
-            flood.abort();
-            let mut count = 0;
-            while let Some(Heard { message: Some(_), .. }) = heard.recv().await {
-                count += 1;
+            let start = Instant::now();
+            for _ in 0..MESSAGES {
+                assert!(heard.recv().await.unwrap().message.is_some());
             }
-            assert!(count >= MESSAGES);
+            // The next one waits for the next window, which begins no sooner than this one is long.
+            assert!(heard.recv().await.unwrap().message.is_some());
+            assert!(start.elapsed() >= WINDOW);
+            flood.abort();
+            while let Some(Heard { message: Some(_), .. }) = heard.recv().await {}
         };
         LocalSet::new().run_until(work).await;
     }
@@ -190,15 +191,19 @@ mod tests {
         let (reader, _writer) = io::pipe().unwrap();
         for (message, fds, most) in [("x".repeat(50 * 64 * 1024), 0, 4), (String::new(), 100, 2)] {
             let (ours, theirs) = channel::pair().unwrap();
-            let (ear, heard) = mpsc::channel(1000);
+            let (ear, mut heard) = mpsc::channel(1000);
             let work = async {
                 let _link = Link::start(ours, "a.ini", 1, ear).unwrap();
                 for _ in 0..most + 2 {
                     let message = FromInstance::Event { message: message.clone() };
                     channel::send(&theirs, &message, &vec![reader.as_fd(); fds]).unwrap();
                 }
-                tokio::time::sleep(WINDOW / 2).await;
-                assert!((1..=most).contains(&heard.len()), "{} of {most}", heard.len());
+                let start = Instant::now();
+                for _ in 0..most {
+                    heard.recv().await.unwrap();
+                }
+                heard.recv().await.unwrap();
+                assert!(start.elapsed() >= WINDOW, "more than {most} in one window");
             };
             LocalSet::new().run_until(work).await;
         }

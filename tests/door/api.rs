@@ -25,7 +25,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) const TOKEN: &str = "a-token-of-sufficient-length";
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 
 /// An API over a fleet of one, on a unix socket and two TCP ports (the second has a token).
 pub(crate) struct Api {

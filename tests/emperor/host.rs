@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use crate::port::free_port;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const LIEGE: &str = env!("CARGO_BIN_EXE_liege");
@@ -86,7 +88,7 @@ impl Host {
 
     /// The same with further lines.
     pub(crate) fn vassal_with(&self, file: &str, app: &str, lines: &str) -> u16 {
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let base = self.dir.path().display();
         let text = format!(
             "[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nchdir = {base}\nwsgi-file = {app}.py\n{lines}\n\

@@ -47,6 +47,7 @@ fn a_watched_link_follows_to_where_it_leads_now() {
         symlink("one", base.join("current")).unwrap();
         spec.sources = vec![Source::Directory(base.join("current"))];
     });
+    stage.until("a.ini", "Up");
     stage.until("b.ini", "Up");
     let pid = stage.pid("a.ini");
     fs::write(stage.path("two/a.ini"), "print").unwrap();
@@ -64,6 +65,7 @@ fn a_watched_link_follows_to_where_it_leads_now() {
 #[test]
 fn a_directory_that_is_deleted_and_made_again_ends_as_it_is_then() {
     let stage = Stage::new(&[("a.ini", ""), ("b.ini", "")]);
+    stage.until("a.ini", "Up");
     stage.until("b.ini", "Up");
     let pid = stage.pid("a.ini");
     fs::remove_dir_all(stage.path("one")).unwrap();
@@ -80,6 +82,7 @@ fn a_directory_that_is_deleted_and_made_again_ends_as_it_is_then() {
 #[test]
 fn changes_whose_events_were_lost_are_found() {
     let stage = Stage::new(&[("a.ini", ""), ("b.ini", "")]);
+    stage.until("a.ini", "Up");
     stage.until("b.ini", "Up");
     let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     stage.signal_emperor("STOP");

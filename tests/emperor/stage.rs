@@ -11,7 +11,7 @@ use liege::emperor::{Handle, Request, run};
 use liege::wire::message::Policy;
 
 /// Everything that is waited for comes within this time.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// Plays the emperor: what the test binary does when [`Stage`] starts it again.
 pub(crate) fn play() -> ExitCode {

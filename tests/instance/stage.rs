@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::port::free_port;
 
 /// Nothing takes so long unless it hangs, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,7 +43,7 @@ impl Instance {
     /// Starts one with these lines of configuration beside its socket and its application.
     pub(crate) fn start(socket: &str, options: &str, app: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         fs::write(directory.path().join("app.py"), app).unwrap();
         let at = directory.path().display();
         let options = options.replace("DIR", &at.to_string());
@@ -111,6 +113,14 @@ impl Instance {
         (version.to_owned(), pid.parse().unwrap())
     }
 
+    /// Waits until this version answers: a worker of the one before may take a connection before it hears of its end.
+    pub(crate) fn wait_for(&self, version: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.get("/").0 != version {
+            assert!(Instant::now() < deadline, "{version} does not answer");
+        }
+    }
+
     /// Waits for the master's end.
     pub(crate) fn end(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
@@ -123,6 +133,14 @@ impl Instance {
 
     pub(crate) fn log(&self) -> String {
         self.heard.join("\n")
+    }
+
+    pub(crate) fn wait_for_silence(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.is_silent() {
+            assert!(Instant::now() < deadline, "somebody still listens");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub(crate) fn is_silent(&self) -> bool {

@@ -1,7 +1,5 @@
 //! Reload, drain, and the end of the master, seen from clients.
 
-use std::time::{Duration, Instant};
-
 use liege::sys::process::Signal;
 
 use crate::client::Client;
@@ -59,7 +57,6 @@ fn a_drained_router_answers_what_is_there_and_ends() {
     let mut queued = Client::get(master.address, "/queued");
     master.settle();
     master.drain();
-    let start = Instant::now();
     // Nobody is let in any more; the listener is the master's still, so its backlog takes the connection.
     let mut late = Client::get(master.address, "/late");
     worker.reply("ran");
@@ -74,8 +71,6 @@ fn a_drained_router_answers_what_is_there_and_ends() {
     silent.assert_closed();
     fresh.assert_closed();
     master.assert_ends_well();
-    // Well below the time limits of a connection.
-    assert!(start.elapsed() < Duration::from_secs(4));
     late.assert_silent();
 }
 

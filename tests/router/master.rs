@@ -17,7 +17,7 @@ use crate::client::Client;
 use crate::worker::Worker;
 
 /// For whatever must happen, on a machine that is busy with other things.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 pub(crate) struct Master {
     channel: Option<OwnedFd>,

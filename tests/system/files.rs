@@ -241,7 +241,7 @@ fn a_removed_file_stops_its_vassal_and_leaves_no_process() {
     host.remove("router.ini");
     let emperor = host.emperor.pid();
     until("only the emperor to be left", || host.emperor.members() == [emperor]);
-    assert!(door.connect().is_err() && through.connect().is_err());
+    until("the sockets to be closed", || door.connect().is_err() && through.connect().is_err());
     host.emperor.signal(Signal::SIGTERM);
     host.emperor.wait_until_empty();
 }

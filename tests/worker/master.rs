@@ -1,7 +1,7 @@
 //! Plays the master: starts a zygote under a real interpreter, asks for workers, talks to them as clients do.
 
 use std::fs;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -287,6 +287,19 @@ pub(crate) fn read_response(socket: &mut impl Read) -> String {
     socket.read_exact(&mut body).unwrap();
     bytes.extend(body);
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Whether a server of this host has read all that was sent on this connection.
+pub(crate) fn is_read(connection: &TcpStream) -> bool {
+    let port = |address: io::Result<SocketAddr>| format!(":{:04X} ", address.unwrap().port());
+    let ends = [port(connection.peer_addr()), port(connection.local_addr())];
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let line = table.lines().find(|line| {
+        let places = ends.each_ref().map(|end| line.find(end.as_str()));
+        matches!(places, [Some(server), Some(client)] if server < client)
+    });
+    // The queues stand in the fifth column, what was sent before what was received.
+    line.and_then(|line| line.split_whitespace().nth(4)).is_some_and(|queues| queues.ends_with(":00000000"))
 }
 
 /// Waits until something is so.

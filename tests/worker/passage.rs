@@ -8,7 +8,7 @@ use liege::sys::process::Exit;
 use liege::wire::channel;
 use liege::wire::message::FromWorker;
 
-use super::master::{Master, Worker, interpreter, interpreters, read_all, read_response, until};
+use super::master::{Master, Worker, interpreter, interpreters, is_read, read_all, read_response, until};
 
 /// Says who answers whom; `/slow` waits for the file `go`.
 const APP: &str = r#"
@@ -99,10 +99,11 @@ fn a_connection_with_a_request_under_way_passes_on_after_its_answer() {
     master.wait_log("begun");
     // The old worker has read a part of this head, and must answer it.
     begun.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nConte").unwrap();
-    get(&mut piped, "/slow");
-    get(&mut piped, "/");
-    let reading = std::time::Duration::from_millis(200);
-    std::thread::sleep(reading);
+    let two = ["/slow", "/"].map(|path| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"));
+    piped.write_all(two.concat().as_bytes()).unwrap();
+    for sent in [&begun, &piped] {
+        until(|| is_read(sent), || "the old worker to read".into());
+    }
     old.drain();
     assert!(matches!(old.receive(), Some(FromWorker::Draining)));
     begun.write_all(b"nt-Length: 3\r\n\r\nabc").unwrap();

@@ -4,14 +4,17 @@ pub(crate) mod apps;
 pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod load;
+#[path = "../../support/port.rs"]
+mod port;
 pub(crate) mod process;
 pub(crate) mod server;
 pub(crate) mod uwsgi;
 pub(crate) mod wait;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::SystemTime;
+
+pub(crate) use port::free_port;
 
 /// The binary under test.
 pub(crate) const LIEGE: &str = env!("CARGO_BIN_EXE_liege");
@@ -66,18 +69,4 @@ pub(crate) fn program(name: &str) -> Option<PathBuf> {
         eprintln!("skipped: {name} is not installed");
     }
     found
-}
-
-/// A loopback port that nobody uses. From below the kernel's own range, so that no client of another test takes it
-/// before it is bound.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Each test may be a process of its own: the pid spreads them.
-    let start = 10_000 + (std::process::id() % 1100) as u16 * 20;
-    loop {
-        let port = start + NEXT.fetch_add(1, Ordering::Relaxed) % 2000;
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
 }
