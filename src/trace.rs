@@ -3,7 +3,7 @@
 use std::env;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -13,7 +13,9 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Registry, reload};
 
+use crate::config::log_level::LogLevel;
 use crate::sys::stderr::{LINE_LIMIT_BYTES, Stderr, is_journal};
 
 /// What stands before the message of a line.
@@ -39,10 +41,31 @@ pub fn start(supervised: bool) {
         Ok(_) => (Targets::new().with_default(LevelFilter::INFO), None),
         Err(error) => (Targets::new().with_default(LevelFilter::INFO), Some(error)),
     };
+    let (filter, level) = reload::Layer::new(filter);
     let started: Result<(), TryInitError> =
         tracing_subscriber::registry().with(Lines::new(style).with_filter(filter)).try_init();
+    if started.is_ok() {
+        let _ = LEVEL.set(level);
+    }
     if let (Ok(()), Some(error)) = (started, mistake) {
         tracing::warn!("LIEGE_LOG={wanted}: {error}; logging `info`");
+    }
+}
+
+/// What a running process logs can be changed here.
+static LEVEL: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// Logs so much from now on, whatever `LIEGE_LOG` said.
+pub fn set_level(level: LogLevel) {
+    let filter = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    if let Some(Err(error)) = LEVEL.get().map(|handle| handle.reload(Targets::new().with_default(filter))) {
+        tracing::warn!("the log level stays as it is: {error}");
     }
 }
 

@@ -6,7 +6,10 @@ use super::link::Heard;
 use super::reap;
 use super::settle::Note;
 use super::turns::Emperor;
-use crate::sys::{clock, peer, process};
+use crate::sys::process::Signal;
+use crate::sys::{clock, own, peer, process};
+use crate::trace;
+use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, Outcome, ToInstance};
 
 impl Emperor {
@@ -30,6 +33,11 @@ impl Emperor {
                 (None, false) => tracing::info!("{message}"),
                 (None, true) => tracing::warn!("{message}"),
             },
+            Effect::Attend { operation, master, pid, signal } => {
+                let done = attend(master, pid, signal);
+                self.due.push_back(Event::Attended(operation, done));
+            }
+            Effect::LogLevel(level) => trace::set_level(level),
             Effect::Ready => self.manager.ready(),
             Effect::Reexec(operation) => self.rehearse(operation),
             Effect::Exit => self.done = true,
@@ -134,4 +142,18 @@ impl Emperor {
             self.hear(heard);
         }
     }
+}
+
+/// Sends a signal to a worker of this master, and to nobody else.
+fn attend(master: u32, pid: u32, signal: Signal) -> Result<(), Failure> {
+    let failed = |reason: &str| Failure::new(format!("worker {pid}: {reason}"));
+    // The handle first: what is found out after that is about this very process.
+    let worker = process::Child::adopt(pid).map_err(|error| failed(&error.to_string()))?;
+    if own::group_of(pid) != Some(master) {
+        return Err(failed("it is no process of this vassal"));
+    }
+    if signal == Signal::Usr2 && !own::catches(pid, signal) {
+        return Err(failed("it cannot tell its stacks yet, or not any more"));
+    }
+    worker.signal(signal).map_err(|error| failed(&error.to_string()))
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use super::fleet::{ExitKind, FileIdentity, NotStarted};
 use super::life::LifeId;
 use super::scan::Look;
+use crate::config::log_level::LogLevel;
+use crate::sys::process::Signal;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, OperationId, ToInstance};
 
@@ -53,6 +55,8 @@ pub enum Event {
     Reexecuted(OperationId),
     /// The re-execution for this operation failed; all is as it was.
     ReexecFailed(OperationId, Failure),
+    /// What a worker was to do for an operation was done, or could not be.
+    Attended(OperationId, Result<(), Failure>),
     /// Time has passed.
     Deadline,
 }
@@ -168,6 +172,19 @@ pub enum Effect {
     },
     /// The first vassals are up, or have failed: tell the service manager.
     Ready,
+    /// Do something to a worker for an operation, and tell with [`Event::Attended`].
+    Attend {
+        /// The operation.
+        operation: OperationId,
+        /// The vassal's master.
+        master: u32,
+        /// The worker.
+        pid: u32,
+        /// What is sent to it: `SIGUSR2` for its stacks, `SIGKILL`.
+        signal: Signal,
+    },
+    /// Log so much.
+    LogLevel(LogLevel),
     /// Re-execute the emperor for this operation.
     Reexec(OperationId),
     /// Every vassal is gone: exit.

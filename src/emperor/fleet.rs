@@ -263,13 +263,16 @@ pub struct Operation {
     pub asked_epoch_ms: u64,
     /// When it ended, milliseconds since the epoch.
     pub ended_epoch_ms: Option<u64>,
+    /// What it has brought into the vassal's log comes after this line.
+    #[serde(default)]
+    pub log_after: Option<u64>,
     /// How it ended; `None`: it waits or runs.
     pub ending: Option<Ending>,
 }
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum OperationKind {
     /// Start a stopped or resting vassal.
     Start,
@@ -280,9 +283,20 @@ pub enum OperationKind {
     /// Re-execute the binary: a master's, or the emperor's and then every master's.
     Upgrade,
     /// End the back-off of resting vassals.
+    #[serde(alias = "clearbackoff")]
     ClearBackOff,
     /// Look at the directories.
     Rescan,
+    /// Start a new instance beside the running one.
+    Restart,
+    /// Run another number of workers.
+    Scale,
+    /// Log more, or less.
+    LogLevel,
+    /// Write down where the threads of a worker are.
+    Stacks,
+    /// Kill the worker that runs a request.
+    KillRequest,
 }
 
 impl OperationKind {
@@ -296,6 +310,11 @@ impl OperationKind {
             Self::Upgrade => "upgrade",
             Self::ClearBackOff => "end of back-off",
             Self::Rescan => "rescan",
+            Self::Restart => "restart",
+            Self::Scale => "scaling",
+            Self::LogLevel => "log level",
+            Self::Stacks => "stacks",
+            Self::KillRequest => "kill of a request",
         }
     }
 

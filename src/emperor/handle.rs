@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::fleet::Fleet;
+use crate::config::log_level::LogLevel;
 use crate::wire::message::OperationId;
 
 /// How many requests wait for the emperor's loop before senders wait.
@@ -67,10 +68,72 @@ pub enum Request {
         /// The vassal's id; `None`: all.
         vassal: Option<String>,
     },
+    /// Start a new instance beside the running one, which drains when the new one is ready.
+    Restart {
+        /// The vassal's id.
+        vassal: String,
+    },
+    /// Run so many workers until the next reload.
+    Scale {
+        /// The vassal's id.
+        vassal: String,
+        /// How many.
+        workers: u32,
+    },
+    /// Have a master, or the emperor, log so much.
+    LogLevel {
+        /// The vassal's id; `None`: the emperor.
+        vassal: Option<String>,
+        /// How much.
+        level: LogLevel,
+    },
+    /// Have a worker write to the log where its threads are.
+    Stacks {
+        /// The vassal's id.
+        vassal: String,
+        /// The worker's pid.
+        pid: u32,
+    },
+    /// Kill the worker that runs this very request.
+    KillRequest {
+        /// The vassal's id.
+        vassal: String,
+        /// Which.
+        request: RunningRequest,
+    },
     /// Look at the directories now.
     Rescan,
     /// Re-execute the emperor, then every master, without reloading the apps.
     Upgrade,
+}
+
+/// Names a request while it runs, and never another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunningRequest {
+    /// The worker's pid.
+    pub pid: u32,
+    /// The thread, from 0.
+    pub core: usize,
+    /// When it began, microseconds on the monotonic clock.
+    pub started_us: u64,
+}
+
+impl Request {
+    /// The vassal that it is about; `None`: the fleet, or the emperor.
+    #[must_use]
+    pub fn vassal(&self) -> Option<&str> {
+        match self {
+            Self::Reload { vassal }
+            | Self::Stop { vassal }
+            | Self::Start { vassal }
+            | Self::Restart { vassal }
+            | Self::Scale { vassal, .. }
+            | Self::Stacks { vassal, .. }
+            | Self::KillRequest { vassal, .. } => Some(vassal),
+            Self::ClearBackOff { vassal } | Self::LogLevel { vassal, .. } => vassal.as_deref(),
+            Self::ReloadAll | Self::Rescan | Self::Upgrade => None,
+        }
+    }
 }
 
 impl fmt::Display for Request {
@@ -82,6 +145,18 @@ impl fmt::Display for Request {
             Self::Start { vassal } => write!(f, "start {vassal:?}"),
             Self::ClearBackOff { vassal: Some(vassal) } => write!(f, "clear the back-off of {vassal:?}"),
             Self::ClearBackOff { vassal: None } => f.write_str("clear all back-offs"),
+            Self::Restart { vassal } => write!(f, "restart {vassal:?}"),
+            Self::Scale { vassal, workers } => write!(f, "scale {vassal:?} to {workers} workers"),
+            Self::LogLevel { vassal: Some(vassal), level } => write!(f, "log level {level} for {vassal:?}"),
+            Self::LogLevel { vassal: None, level } => write!(f, "log level {level}"),
+            Self::Stacks { vassal, pid } => write!(f, "stacks of worker {pid} of {vassal:?}"),
+            Self::KillRequest { vassal, request } => {
+                write!(
+                    f,
+                    "kill the request in thread {} of worker {} of {vassal:?}",
+                    request.core, request.pid
+                )
+            }
             Self::Rescan => f.write_str("rescan"),
             Self::Upgrade => f.write_str("upgrade"),
         }

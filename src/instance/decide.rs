@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::event::{Effect, Event, Plan};
 use super::roster::{Generation, Pending, Phase, Roster, Router, Settings, Slot, SlotState, Stage, Zygote};
-use super::{routing, settle};
+use super::{routing, scale, settle};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId, Outcome};
@@ -93,6 +93,7 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
                 settle::announce(roster, InstanceState::Loyal, out);
             }
         }
+        Event::Scale { operation, workers } => scale::scale(roster, operation, workers, now, out),
         Event::Stop { mercy } => settle::stop(roster, mercy, now, out),
         Event::StopNow => settle::stop_now(roster, now, out),
         Event::Timer => {}

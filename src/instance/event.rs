@@ -119,6 +119,13 @@ pub enum Event {
     },
     /// A worker has answered its first request.
     Answered,
+    /// An operator wants another number of workers.
+    Scale {
+        /// The operation.
+        operation: OperationId,
+        /// How many.
+        workers: u32,
+    },
     /// Stop when the running requests are done.
     Stop {
         /// What they get, instead of the configured mercy.

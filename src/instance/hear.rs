@@ -10,6 +10,7 @@ use super::stats_document::{self, Facts};
 use crate::stats::scoreboard::{CoreField, Field};
 use crate::sys::clock;
 use crate::tick::Tick;
+use crate::trace;
 use crate::wire::PROTOCOL;
 use crate::wire::channel::Received;
 use crate::wire::failure::Failure;
@@ -34,6 +35,8 @@ impl Master {
                 self.handle(Event::Reload(operation));
             }
             ToInstance::Reexec { operation, reload } => self.handle(Event::Reexec { operation, reload }),
+            ToInstance::Scale { operation, workers } => self.handle(Event::Scale { operation, workers }),
+            ToInstance::LogLevel(level) => trace::set_level(level),
             ToInstance::Stop { mercy_ms, keep_files } => {
                 self.replaced |= keep_files;
                 self.handle(Event::Stop { mercy: mercy_ms.map(std::time::Duration::from_millis) });

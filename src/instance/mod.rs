@@ -25,6 +25,7 @@ mod reload;
 pub mod roster;
 mod routing;
 pub mod run;
+mod scale;
 #[cfg(test)]
 mod scenarios;
 mod settle;

@@ -333,6 +333,8 @@ impl Master {
                 self.replaced = true;
                 tracing::info!("a new instance has to take over: {reason} changed");
             }
+            Outcome::Done => {}
+            Outcome::Refused(failure) => tracing::warn!("{failure}"),
             Outcome::Superseded => tracing::info!("a later reload takes this one's place"),
         }
         self.tell_emperor(&FromInstance::Ended { operation, outcome }, &[]);

@@ -243,3 +243,23 @@ fn the_binary_is_executed_again_and_a_new_generation_follows_if_asked_for() {
     assert_eq!(world.serving(), Some(2));
     assert!(matches!(world.ended.last(), Some((3, Outcome::RolledBack(_)))));
 }
+
+#[test]
+fn workers_come_and_go_as_an_operator_wants_until_the_next_reload() {
+    for router in [false, true] {
+        let mut world = World::new(Settings { router, ..settings(2) }, Nature::default());
+        world.pass(100);
+        for (operation, workers, accepting, refused) in
+            [(1, 5, 5, false), (2, 1, 1, false), (3, 0, 1, true), (4, 9, 1, true), (5, 3, 3, false)]
+        {
+            world.event(Event::Scale { operation, workers });
+            world.pass(5000);
+            assert_eq!(world.accepting(), accepting, "{workers}");
+            let (last, outcome) = world.ended.last().unwrap();
+            assert_eq!((*last, matches!(outcome, Outcome::Refused(_))), (operation, refused), "{outcome:?}");
+        }
+        world.reload(6, Nature::default());
+        world.pass(5000);
+        assert_eq!((world.accepting(), world.roster.next_deadline()), (2, None));
+    }
+}

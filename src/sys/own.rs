@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use super::process::Signal;
+
 /// Raises the soft limit of open descriptors to the hard one, and answers what it was.
 ///
 /// # Errors
@@ -78,6 +80,15 @@ pub fn name_of(pid: u32) -> Option<String> {
     Some(String::from_utf8_lossy(name.trim_ascii_end()).into_owned())
 }
 
+/// Whether a process has a handler for a signal, so that it does not die of it.
+#[must_use]
+pub fn catches(pid: u32, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    u32::try_from(signal.number() - 1).is_ok_and(|bit| mask.checked_shr(bit).unwrap_or_default() & 1 == 1)
+}
+
 /// The process group of a process.
 #[must_use]
 pub fn group_of(pid: u32) -> Option<u32> {
@@ -119,6 +130,7 @@ mod tests {
         assert_eq!(group_of(child.pid()), Some(child.pid()));
         assert!(children_of(std::process::id()).contains(&child.pid()) || thread_count().unwrap() > 1);
         assert!(name_of(child.pid()).is_some());
+        assert!(!catches(child.pid(), Signal::Usr2));
         // The kernel's count of few resident pages is not exact.
         assert!(size_of(child.pid()).unwrap().0 > 0);
         set_descriptor_limit(child.pid(), 77).unwrap();

@@ -260,6 +260,8 @@ pub enum Signal {
     Term,
     /// `SIGUSR1`.
     Usr1,
+    /// `SIGUSR2`.
+    Usr2,
     /// `SIGCONT`.
     Cont,
     /// `SIGKILL`.
@@ -267,13 +269,16 @@ pub enum Signal {
 }
 
 impl Signal {
-    const fn number(self) -> i32 {
+    /// Its number.
+    #[must_use]
+    pub const fn number(self) -> i32 {
         match self {
             Self::Hup => libc::SIGHUP,
             Self::Int => libc::SIGINT,
             Self::Quit => libc::SIGQUIT,
             Self::Term => libc::SIGTERM,
             Self::Usr1 => libc::SIGUSR1,
+            Self::Usr2 => libc::SIGUSR2,
             Self::Cont => libc::SIGCONT,
             Self::Kill => libc::SIGKILL,
         }

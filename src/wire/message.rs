@@ -8,6 +8,7 @@ use crate::config::address::Listen;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::config::vassals::VassalOptions;
+use crate::config::log_level::LogLevel;
 
 /// Names an operation (a reload, an upgrade) from its request to its outcome. Given by the emperor; an instance
 /// without one counts its own.
@@ -46,6 +47,15 @@ pub enum ToInstance {
         /// Whether a new generation follows, as `SIGHUP` promises.
         reload: bool,
     },
+    /// Run so many workers until the next reload; answer with [`FromInstance::Ended`].
+    Scale {
+        /// The operation to answer.
+        operation: OperationId,
+        /// How many.
+        workers: u32,
+    },
+    /// Log so much from now on.
+    LogLevel(LogLevel),
     /// Stop: workers finish their requests, then everything ends. Those not done after `mercy_ms` are killed.
     Stop {
         /// Milliseconds that running requests get; `None`: the instance's own `worker-reload-mercy`.
@@ -171,6 +181,10 @@ pub enum InstanceState {
 /// How an operation ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
+    /// What was asked for, other than a new generation, is done.
+    Done,
+    /// It cannot be done; all is as it was.
+    Refused(Failure),
     /// The new generation serves.
     Swapped,
     /// The new generation could not be brought up; the old one serves on.

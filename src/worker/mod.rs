@@ -29,6 +29,7 @@ mod routed;
 mod serve;
 mod server;
 mod spool;
+mod stacks;
 mod start_response;
 mod traceback;
 mod upload;

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::host::{Host, Worker};
 use super::server::{Held, Server};
 use super::zygote::Loaded;
-use super::{app, driver, lane, listen, passage, traceback, uwsgi_module};
+use super::{app, driver, lane, listen, passage, stacks, traceback, uwsgi_module};
 use crate::proto::limits::Limits;
 use crate::stats::scoreboard::Field;
 use crate::sys::{clock, fd, orphan, reactor, title};
@@ -76,6 +76,7 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failur
         tracing::warn!("this worker may outlive its master: {error}");
     }
     uwsgi_module::after_fork(py);
+    stacks::answer_signal(py);
     let runtime = Arc::new(Builder::new_current_thread().enable_all().build()?);
     let server = {
         let _inside = runtime.enter();

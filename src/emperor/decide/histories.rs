@@ -28,6 +28,8 @@ fn step() -> impl Strategy<Value = Step> {
             Request::Reload { vassal: vassal.clone() },
             Request::Stop { vassal: vassal.clone() },
             Request::Start { vassal: vassal.clone() },
+            Request::Restart { vassal: vassal.clone() },
+            Request::Scale { vassal: vassal.clone(), workers: 3 },
             Request::ClearBackOff { vassal: Some(vassal) },
             Request::ReloadAll,
             Request::Upgrade,

@@ -258,6 +258,8 @@ impl Turn<'_> {
             Outcome::Swapped if kind == OperationKind::Upgrade => Ending::Done,
             Outcome::Swapped => Ending::Swapped,
             Outcome::RolledBack(failure) => Ending::RolledBack(bounded(failure)),
+            Outcome::Done => Ending::Done,
+            Outcome::Refused(failure) => Ending::Failed(bounded(failure)),
             Outcome::TimedOut => Ending::TimedOut,
             Outcome::Superseded => Ending::Superseded,
         };

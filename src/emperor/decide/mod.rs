@@ -1,6 +1,7 @@
 //! Every decision of the emperor, without I/O and without a clock: an event and the time in, effects out.
 
 mod adoption;
+mod attention;
 mod deaths;
 mod files;
 mod halts;
@@ -47,6 +48,7 @@ pub fn decide(fleet: &mut Fleet, event: Event, now: Tick, out: &mut Vec<Effect>)
         Event::StopAll => turn.stop_all(),
         Event::Reexecuted(operation) => turn.reexecuted(operation),
         Event::ReexecFailed(operation, failure) => turn.reexec_failed(operation, failure),
+        Event::Attended(operation, done) => turn.attended(operation, done),
         Event::Deadline => {}
     }
     turn.settle_accounts();

@@ -49,6 +49,11 @@ impl Turn<'_> {
             Request::Stop { vassal } => self.ask_stop(who, &vassal),
             Request::Start { vassal } => self.ask_start(who, &vassal),
             Request::ClearBackOff { vassal } => self.clear_back_off(who, vassal.as_deref()),
+            Request::Restart { vassal } => self.ask_restart(who, &vassal),
+            Request::Scale { vassal, workers } => self.ask_scale(who, &vassal, workers),
+            Request::LogLevel { vassal, level } => self.ask_log_level(who, vassal.as_deref(), level),
+            Request::Stacks { vassal, pid } => self.ask_stacks(who, &vassal, pid),
+            Request::KillRequest { vassal, request } => self.ask_kill(who, &vassal, request),
             Request::ReloadAll => {
                 let operation = self.begin(OperationKind::Reload, None, None, who);
                 self.reload_all(operation);
@@ -136,7 +141,7 @@ impl Turn<'_> {
         Ok(operation)
     }
 
-    fn known(&mut self, id: &str) -> Result<State, Refusal> {
+    pub(super) fn known(&mut self, id: &str) -> Result<State, Refusal> {
         let vassal = self.vassal(id).ok_or_else(|| Refusal::UnknownVassal(id.to_owned()))?;
         if vassal.plan.removed {
             return Err(conflict(id, "is being stopped because its file is gone"));
@@ -176,6 +181,6 @@ impl Turn<'_> {
     }
 }
 
-fn conflict(id: &str, why: &str) -> Refusal {
+pub(super) fn conflict(id: &str, why: &str) -> Refusal {
     Refusal::Conflict(format!("vassal {id:?} {why}"))
 }

@@ -75,6 +75,7 @@ impl Turn<'_> {
             why: why.to_owned(),
             asked_epoch_ms: self.epoch_ms(),
             ended_epoch_ms: None,
+            log_after: None,
             ending: None,
         });
         let operation = self.fleet.last_operation;

@@ -237,7 +237,8 @@ impl World {
                     assert!(self.processes.values().all(|p| !p.alive && !p.survivors));
                     self.exited = true;
                 }
-                Effect::Adopt { .. } | Effect::Rescan => {}
+                Effect::Adopt { .. } | Effect::Rescan | Effect::LogLevel(_) => {}
+                Effect::Attend { operation, .. } => self.later(1, Event::Attended(operation, Ok(()))),
             }
         }
     }
@@ -316,6 +317,11 @@ impl World {
             ToInstance::Start { .. } | ToInstance::Adopt { .. } => {
                 panic!("sent with the launch, or the call")
             }
+            ToInstance::Scale { operation, .. } => {
+                let ended = FromInstance::Ended { operation: *operation, outcome: Outcome::Done };
+                self.news(1, life, News::Said(ended));
+            }
+            ToInstance::LogLevel(_) => {}
         }
     }
 

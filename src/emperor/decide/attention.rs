@@ -1,0 +1,123 @@
+//! Decisions about what operators ask of running instances besides reloads and stops: restarts, workers, log levels.
+
+use super::requests::conflict;
+use super::turn::Turn;
+use crate::config::log_level::LogLevel;
+use crate::emperor::event::Effect;
+use crate::emperor::fleet::{Ending, OperationKind, State};
+use crate::emperor::handle::{Refusal, RunningRequest};
+use crate::emperor::life::LifeId;
+use crate::stats::scoreboard::{CoreField, Field, Scoreboard};
+use crate::sys::process::Signal;
+use crate::wire::failure::Failure;
+use crate::wire::message::{OperationId, ToInstance};
+
+impl Turn<'_> {
+    pub(super) fn ask_restart(&mut self, who: &str, id: &str) -> Result<OperationId, Refusal> {
+        match self.known(id)? {
+            State::Starting | State::Up { .. } | State::Reloading { .. } => {
+                let operation = self.begin(OperationKind::Restart, Some(id), None, who);
+                self.start_replacement(id, operation, "restart");
+                Ok(operation)
+            }
+            State::Waiting | State::Resting { .. } | State::Broken => {
+                let operation = self.begin(OperationKind::Restart, Some(id), None, who);
+                self.start_for(id, operation);
+                Ok(operation)
+            }
+            State::Stopping => Err(conflict(id, "is being stopped")),
+            State::Stopped => Err(conflict(id, "is stopped: start it")),
+        }
+    }
+
+    pub(super) fn ask_scale(&mut self, who: &str, id: &str, workers: u32) -> Result<OperationId, Refusal> {
+        let life = self.serving(id)?;
+        let operation = self.begin(OperationKind::Scale, Some(id), None, who);
+        let message = ToInstance::Scale { operation, workers };
+        self.out.push(Effect::Send { life, message, file_of: None });
+        self.end_if_halted(id, operation);
+        Ok(operation)
+    }
+
+    pub(super) fn ask_log_level(
+        &mut self,
+        who: &str,
+        id: Option<&str>,
+        level: LogLevel,
+    ) -> Result<OperationId, Refusal> {
+        let effect = match id {
+            None => Effect::LogLevel(level),
+            Some(id) => {
+                let life = self.serving(id)?;
+                Effect::Send { life, message: ToInstance::LogLevel(level), file_of: None }
+            }
+        };
+        let operation = self.begin(OperationKind::LogLevel, id, None, who);
+        self.out.push(effect);
+        self.end(operation, Ending::Done);
+        Ok(operation)
+    }
+
+    pub(super) fn ask_stacks(&mut self, who: &str, id: &str, pid: u32) -> Result<OperationId, Refusal> {
+        let board = self.board(id)?;
+        if board.iter().all(|slot| slot.get(Field::Pid) != u64::from(pid)) {
+            return Err(conflict(id, &format!("has no worker {pid}")));
+        }
+        self.attend(who, id, pid, OperationKind::Stacks)
+    }
+
+    pub(super) fn ask_kill(
+        &mut self,
+        who: &str,
+        id: &str,
+        request: RunningRequest,
+    ) -> Result<OperationId, Refusal> {
+        let board = self.board(id)?;
+        let runs = board
+            .iter()
+            .filter(|slot| slot.get(Field::Pid) == u64::from(request.pid))
+            .filter_map(|slot| slot.core(request.core))
+            .any(|core| {
+                core.get(CoreField::InRequest) == 1 && core.get(CoreField::StartedUs) == request.started_us
+            });
+        if !runs {
+            return Err(conflict(id, "does not run this request any more"));
+        }
+        self.attend(who, id, request.pid, OperationKind::KillRequest)
+    }
+
+    /// A signal for a worker. What the scoreboard says of pids is a vassal's word: who does it looks once more.
+    fn attend(&mut self, who: &str, id: &str, pid: u32, kind: OperationKind) -> Result<OperationId, Refusal> {
+        let master = self.vassal(id).and_then(|vassal| vassal.pid());
+        let Some(master) = master.filter(|master| *master != pid) else {
+            return Err(conflict(id, "has no instance"));
+        };
+        let operation = self.begin(kind, Some(id), None, who);
+        let last = self.vassal(id).and_then(|vassal| vassal.log.back()).map_or(0, |line| line.number);
+        if let Some(begun) = self.fleet.operations.back_mut() {
+            begun.log_after = Some(last);
+        }
+        let signal = if kind == OperationKind::KillRequest { Signal::Kill } else { Signal::Usr2 };
+        self.out.push(Effect::Attend { operation, master, pid, signal });
+        Ok(operation)
+    }
+
+    pub(super) fn attended(&mut self, operation: OperationId, done: Result<(), Failure>) {
+        self.end(operation, done.map_or_else(Ending::Failed, |()| Ending::Done));
+    }
+
+    fn serving(&mut self, id: &str) -> Result<LifeId, Refusal> {
+        let state = self.known(id)?;
+        let life = self.vassal(id).and_then(|vassal| vassal.current.as_ref()).map(|life| life.id);
+        match (state, life) {
+            (State::Up { .. } | State::Reloading { .. }, Some(life)) => Ok(life),
+            _ => Err(conflict(id, "does not serve")),
+        }
+    }
+
+    fn board(&mut self, id: &str) -> Result<std::sync::Arc<Scoreboard>, Refusal> {
+        self.known(id)?;
+        let board = self.vassal(id).and_then(|vassal| vassal.scoreboard.clone());
+        board.ok_or_else(|| conflict(id, "has no instance"))
+    }
+}
