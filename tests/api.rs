@@ -1,8 +1,14 @@
 //! The commands and the API of a real emperor with real instances.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what went wrong by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what went wrong by panicking"
+)]
 
 use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -55,6 +61,24 @@ impl Host {
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {said}");
         said
+    }
+
+    /// The body of an answer at one of the sockets.
+    fn ask(&self, socket: &str, head: &str, body: &str) -> String {
+        let mut stream = UnixStream::connect(self.path(socket)).unwrap();
+        let kind = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
+        let length = body.len();
+        let rest = format!("host: x\r\n{kind}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
+        let _ = write!(stream, "{head} HTTP/1.1\r\n{rest}");
+        let mut answer = String::new();
+        let _ = stream.read_to_string(&mut answer);
+        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+    }
+
+    /// What the API answers, as JSON.
+    fn api(&self, head: &str, body: &str) -> Value {
+        let text = self.ask("api.sock", head, body);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{head}: {error}: {text}"))
     }
 
     fn vassal(&self, name: &str) -> Value {
@@ -149,13 +173,7 @@ fn a_dead_worker_leaves_a_black_box_and_counts() {
     let host = Host::start(&[("m.ini", "[uwsgi]\nhttp-socket = ROOT/m.sock\nwsgi-file = ROOT/mortal.py\n")]);
     std::fs::write(host.path("mortal.py"), MORTAL).unwrap();
     host.said(&["reload", "m", "--wait"], 0);
-    let ask = |socket: &str, path: &str| {
-        let mut stream = std::os::unix::net::UnixStream::connect(host.path(socket)).unwrap();
-        let _ = write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-        let mut answer = String::new();
-        let _ = stream.read_to_string(&mut answer);
-        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
-    };
+    let ask = |socket: &str, path: &str| host.ask(socket, &format!("GET {path}"), "");
     assert_eq!(ask("m.sock", "/"), "alive");
     assert_eq!(ask("m.sock", "/die?secret=1"), "");
     host.wait_for("the black box", |_| ask("api.sock", "/v1/black-boxes").contains("signal 9"));
@@ -182,4 +200,67 @@ fn a_dead_worker_leaves_a_black_box_and_counts() {
     }
     let queued = metrics.lines().find(|line| line.starts_with("liege_queue_seconds_total{")).unwrap();
     assert!(queued.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap() > 0.0, "{queued}");
+}
+
+/// An app that does not come back from one of its pages.
+const SLEEPY: &str = "\
+import time
+def nap_for_long():
+    while True:
+        time.sleep(1)
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/nap':
+        nap_for_long()
+    start_response('200 OK', [])
+    return [b'awake']
+";
+
+#[test]
+fn a_running_app_is_scaled_looked_into_and_restarted() {
+    let text = "[uwsgi]\nhttp-socket = ROOT/s.sock\nwsgi-file = ROOT/sleepy.py\nprocesses = 2\n";
+    let host = Host::start(&[("s.ini", text)]);
+    std::fs::write(host.path("sleepy.py"), SLEEPY).unwrap();
+    host.said(&["reload", "s", "--wait"], 0);
+    let act = |what: &str, body: &str| host.api(&format!("POST /v1/vassals/s.ini/{what}?wait=30"), body);
+    let workers = || host.vassal("s")["workers"].as_array().unwrap().len();
+
+    assert_eq!(act("scale", "{\"workers\": 4}")["outcome"], "done");
+    host.wait_for("4 workers", |host| host.vassal("s")["totals"]["workers"] == 4);
+    let refused = act("scale", "{\"workers\": 4000}");
+    assert_eq!(refused["outcome"], "failed", "{refused}");
+    assert!(refused["failure"]["hint"].as_str().unwrap().contains("processes"), "{refused}");
+    assert_eq!(act("scale", "{\"workers\": 1}")["outcome"], "done");
+    host.wait_for("1 worker", |_| workers() == 1);
+    assert_eq!(act("scale", "{\"worker\": 1}")["code"], "bad-json");
+    assert_eq!(act("log-level", "{\"level\": \"debug\"}")["outcome"], "done");
+    assert_eq!(act("log-level", "{\"level\": \"loud\"}")["code"], "bad-json");
+    assert_eq!(host.api("POST /v1/log-level", "{\"level\": \"info\"}")["kind"], "log-level");
+
+    std::thread::scope(|scope| {
+        let napping = scope.spawn(|| host.ask("s.sock", "GET /nap?secret=1", ""));
+        host.wait_for("the request", |host| {
+            host.api("GET /v1/vassals/s.ini/requests", "")["requests"][0]["request"] == "GET /nap"
+        });
+        let running = host.api("GET /v1/requests", "")["requests"][0].clone();
+        let pid = running["pid"].as_u64().unwrap();
+        let stacks = act(&format!("workers/{pid}/stacks"), "");
+        assert_eq!(stacks["outcome"], "done", "{stacks}");
+        let log = stacks["log"].as_str().unwrap().to_owned();
+        host.wait_for("the stacks", |host| {
+            host.ask("api.sock", &format!("GET {log}"), "").contains("nap_for_long")
+        });
+        assert_eq!(act("workers/1/stacks", "")["code"], "conflict");
+        assert_eq!(act("workers/x/stacks", "")["code"], "not-found");
+        let id = running["id"].as_str().unwrap();
+        assert_eq!(act(&format!("requests/{id}/kill"), "")["outcome"], "done");
+        assert_eq!(napping.join().unwrap(), "");
+        host.wait_for("another worker", |_| act(&format!("requests/{id}/kill"), "")["code"] == "conflict");
+    });
+    assert_eq!(host.ask("s.sock", "GET /", ""), "awake");
+
+    let before = host.vassal("s")["pid"].clone();
+    assert_eq!(act("restart", "")["outcome"], "swapped");
+    assert_ne!(host.vassal("s")["pid"], before);
+    host.wait_for("both workers", |_| workers() == 2);
+    assert_eq!(act("sleep", "")["code"], "not-on-demand");
 }

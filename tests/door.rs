@@ -81,7 +81,7 @@ fn the_fleet_is_seen() {
     assert_eq!(detail["workers"][0]["running"][0]["request"], "GET /path");
     assert_eq!(detail["log"][0]["text"], "GET /?secret=1");
     assert_eq!(api.ask("GET /v1/stats").json()["totals"]["busy"], 1);
-    assert_eq!(api.ask("GET /v1").json()["links"][3], "/v1/vassals");
+    assert_eq!(api.ask("GET /v1").json()["links"][4], "/v1/vassals");
 }
 
 #[test]
@@ -112,6 +112,64 @@ fn a_reload_is_an_operation_to_wait_for() {
                    content-type: application/json\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
     let answer = converse(api.unix(), request.as_bytes());
     assert_eq!((answer.status, answer.json()["outcome"].as_str().unwrap()), (200, "rolled-back"));
+}
+
+#[test]
+fn a_token_is_for_a_role_and_for_some_vassals() {
+    let api = Api::start();
+    let ask = |method: &str, path: &str, token: &str| {
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        );
+        let answer = api.tcp(api.guarded, &request);
+        if answer.status < 400 { (answer.status, String::new()) } else { (answer.status, answer.code()) }
+    };
+    // Read anew for each request; the hash is that of "a-token-for-reading".
+    let hash = "sha256:b4e1c7ae0c42bb01297270dbab447c2ad40471364df5856db660bc3c7af7908e";
+    let file = format!(
+        "read {hash}\noperate a-token-for-some a*.ini\nadmin a-token-for-all-of-it\noperate a-token-for-others x*\n"
+    );
+    std::fs::write(api.socket().with_file_name("token"), file).unwrap();
+    let vassal = "/v1/vassals/a%20b%25.ini";
+    for (token, logs, reload, upgrade) in [
+        ("a-token-for-reading", 403, 403, 403),
+        ("a-token-for-some", 200, 202, 403),
+        ("a-token-for-others", 200, 403, 403),
+        ("a-token-for-all-of-it", 200, 202, 409),
+        (TOKEN, 401, 401, 401),
+    ] {
+        assert_eq!(ask("GET", &format!("{vassal}/logs"), token).0, logs, "{token}");
+        assert_eq!(ask("POST", &format!("{vassal}/reload"), token).0, reload, "{token}");
+        assert_eq!(ask("POST", "/v1/upgrade", token).0, upgrade, "{token}");
+        assert_eq!(ask("GET", "/v1/vassals", token).0, if token == TOKEN { 401 } else { 200 });
+    }
+    assert_eq!(ask("POST", "/v1/upgrade", "a-token-for-some").1, "not-allowed");
+    let why = api.ask("GET /v1/operations/7").json()["why"].as_str().unwrap().to_owned();
+    assert!(why.contains(" token "), "{why}");
+}
+
+#[test]
+fn a_key_acts_once() {
+    let api = Api::start();
+    let post = |action: &str, key: &str| {
+        let request = format!(
+            "POST /v1/vassals/a%20b%25.ini/{action} HTTP/1.1\r\nhost: x\r\nidempotency-key: {key}\r\n\
+             connection: close\r\n\r\n"
+        );
+        converse(api.unix(), request.as_bytes())
+    };
+    let operations = || api.handle.fleet().operations.len();
+    assert_eq!(post("reload", "one").json()["id"], 7);
+    assert_eq!(post("reload", "one").json()["id"], 7);
+    assert_eq!(operations(), 1);
+    assert_eq!(post("stop", "one").code(), "key-reused");
+    assert_eq!(post("reload", "two").status, 202);
+    assert_eq!(operations(), 2);
+    assert_eq!(post("stop", "three").code(), "conflict");
+    assert_eq!(post("reload", "three").status, 202, "what was refused used no key up");
+    assert_eq!(post("reload", "").code(), "bad-key");
+    assert_eq!(post("reload", &"x".repeat(256)).code(), "bad-key");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -21,7 +22,7 @@ use tokio::sync::Notify;
 
 use super::door::Door;
 use super::guard::Peer;
-use crate::sys::clock;
+use crate::sys::{clock, socket};
 use crate::tick::Tick;
 
 /// How many connections a door holds.
@@ -58,7 +59,8 @@ pub async fn serve(door: Door, router: Router) -> Infallible {
 async fn unix_guest(listener: &UnixListener, guests: &Guests, router: &Router) -> io::Result<()> {
     let (stream, _) = listener.accept().await?;
     let credentials = stream.peer_cred()?;
-    let peer = Peer::Local { uid: credentials.uid(), pid: credentials.pid() };
+    let groups = socket::peer_groups(stream.as_fd(), credentials.gid());
+    let peer = Peer::Local { uid: credentials.uid(), groups, pid: credentials.pid() };
     welcome(guests, stream, peer, router).await;
     Ok(())
 }

@@ -74,6 +74,7 @@ pub fn requests<'a>(
             vassal: vassal.to_owned(),
             worker: slot.get(Field::WorkerId),
             pid: slot.get(Field::Pid),
+            id: running.id,
             core: running.core,
             for_ms: running.for_ms,
             request: running.request,
@@ -149,6 +150,7 @@ fn running(slot: Slot<'_>, moment: &Moment<'_>) -> Vec<Running> {
         .zip(slot.iter_cores())
         .filter(|(_, core)| core.get(CoreField::InRequest) == 1)
         .map(|(number, core)| Running {
+            id: format!("{}-{number}-{}", slot.get(Field::Pid), core.get(CoreField::StartedUs)),
             core: number,
             for_ms: moment.now_us.saturating_sub(core.get(CoreField::StartedUs)) / 1000,
             request: (moment.grant >= Grant::Operate)
@@ -222,7 +224,12 @@ mod tests {
             brief,
             [(1, 1, WorkerState::NotAccepting), (1, 2, WorkerState::Busy), (2, 2, WorkerState::Idle)]
         );
-        let expected = Running { core: 1, for_ms: 250, request: Some("GET /a\\x1b\u{fffd}".into()) };
+        let expected = Running {
+            id: "0-1-5000000".into(),
+            core: 1,
+            for_ms: 250,
+            request: Some("GET /a\\x1b\u{fffd}".into()),
+        };
         assert_eq!(workers[1].running, [expected]);
         assert_eq!(super::workers(&board, None, &moment(0, Grant::Read))[1].running[0].request, None);
     }

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 
 use super::connection::Aside;
 use super::events::Feed;
-use super::guard::{Grant, Peer};
+use super::guard::Grant;
+use super::idempotency::{Key, Keys};
 use super::problem::Problem;
 use super::rate::Rate;
+use super::roles::Roles;
 use super::show::{self, Moment};
 use super::sizes::Sizes;
 use super::snapshot::Snapshots;
@@ -36,6 +38,8 @@ pub struct Desk {
     pub hosts: Arc<[String]>,
     /// Whether the emperor runs as root.
     pub root: bool,
+    /// What users of the unix socket may do.
+    pub roles: Arc<Roles>,
     /// How many refused requests are logged.
     pub refusals: Arc<Rate>,
     /// What is kept between requests.
@@ -51,6 +55,8 @@ pub struct Kept {
     pub snapshots: Snapshots,
     /// The events, ready to be sent.
     pub feed: Feed,
+    /// The idempotency keys that were used.
+    pub keys: Keys,
     /// Places for those who listen.
     pub streams: Streams,
 }
@@ -71,18 +77,36 @@ impl Desk {
         }
     }
 
-    /// Asks the emperor for something; the answer is the operation.
+    /// Asks the emperor, who logs who asked for what, and what became of it; with an idempotency key that this identity
+    /// has used for it, only looks up what it became then.
     ///
     /// # Errors
     /// The refusal.
-    pub async fn act(&self, peer: &Peer, wish: Wish, wait: Duration, aside: Aside) -> Answer {
-        let asked = format!("{wish:?}");
-        let id = self.handle.request(peer.to_string(), wish.clone()).await.map_err(|refusal| {
-            tracing::warn!("{peer}: {asked}: refused: {refusal}");
-            self.explain(refusal, &wish)
-        })?;
-        // Who asked for what is logged by the emperor itself.
-        tracing::debug!("{peer}: {asked}: operation {id}");
+    pub async fn ask_once(
+        &self,
+        who: String,
+        identity: &str,
+        wish: Wish,
+        headers: &HeaderMap,
+    ) -> Result<u64, Box<Problem>> {
+        let key = match self.kept.keys.look(headers, identity, &wish).await? {
+            Key::Known(id) => return Ok(id),
+            Key::Absent => None,
+            Key::New(key) => Some(key),
+        };
+        let asked = self.handle.request(who, wish.clone()).await;
+        let id = asked.map_err(|refusal| self.explain(refusal, &wish))?;
+        if let Some(key) = key {
+            key.remember(id);
+        }
+        Ok(id)
+    }
+
+    /// The answer about an operation that began.
+    ///
+    /// # Errors
+    /// It is not known any more.
+    pub async fn tell(&self, id: u64, wait: Duration, aside: Aside) -> Answer {
         let Some(operation) = self.wait_for(id, wait, aside).await else {
             return Err(Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -107,9 +131,9 @@ impl Desk {
     }
 
     fn explain(&self, refusal: Refusal, wish: &Wish) -> Box<Problem> {
-        match (refusal, wish) {
+        match (refusal, wish.vassal()) {
             (Refusal::UnknownVassal(name), _) => self.unknown(&name),
-            (refusal, Wish::Reload { vassal } | Wish::Start { vassal } | Wish::Stop { vassal }) => {
+            (refusal, Some(vassal)) => {
                 let fleet = self.handle.fleet();
                 let broken = fleet.vassals.get(vassal).and_then(|vassal| vassal.config_error.as_ref());
                 let problem = Box::<Problem>::from(refusal);

@@ -41,13 +41,13 @@ pub enum Door {
 }
 
 impl Door {
-    /// Listens on a unix socket that owner and group may use. A missing directory is made for owner and group; the
+    /// Listens on a unix socket. A missing directory is made for owner and group; the
     /// socket of a dead process is replaced in one step.
     ///
     /// # Errors
     /// Somebody serves there, something else is there, or what the system says.
-    pub fn unix(path: &Path) -> io::Result<Self> {
-        let listener = bind_unix(path).map_err(|error| refused(path.display(), &error))?;
+    pub fn unix(path: &Path, options: UnixOptions) -> io::Result<Self> {
+        let listener = bind_unix(path, options).map_err(|error| refused(path.display(), &error))?;
         Self::from_unix(path, listener)
     }
 
@@ -125,12 +125,11 @@ impl Drop for SocketFile {
     }
 }
 
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+fn bind_unix(path: &Path, options: UnixOptions) -> io::Result<UnixListener> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists());
     if let Some(directory) = directory {
         DirBuilder::new().recursive(true).mode(0o750).create(directory)?;
     }
-    let options = UnixOptions { mode: 0o660, ..UnixOptions::default() };
     let listener = socket::listen_unix(path, options, BACKLOG)?;
     UnixListener::from_std(listener.into())
 }
@@ -153,11 +152,13 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
     use std::os::unix::net::UnixListener as StdUnixListener;
 
+    const USUAL: UnixOptions = UnixOptions { mode: 0o660, user: None, group: None, runs_as: None };
+
     #[tokio::test]
     async fn a_socket_is_for_owner_and_group_and_goes_with_its_door() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("new/api.sock");
-        let door = Door::unix(&path).unwrap();
+        let door = Door::unix(&path, USUAL).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
         assert_eq!(mode(&path), 0o660);
         assert_eq!(mode(path.parent().unwrap()) & !0o750, 0);
@@ -170,15 +171,15 @@ mod tests {
     async fn only_what_is_dead_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("api.sock");
-        let living = Door::unix(&path).unwrap();
-        assert!(Door::unix(&path).is_err());
+        let living = Door::unix(&path, USUAL).unwrap();
+        assert!(Door::unix(&path, USUAL).is_err());
         assert!(path.exists());
         drop(living);
         drop(StdUnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        drop(Door::unix(&path).unwrap());
+        drop(Door::unix(&path, USUAL).unwrap());
         fs::write(&path, "precious").unwrap();
-        assert!(Door::unix(&path).is_err());
+        assert!(Door::unix(&path, USUAL).is_err());
         assert_eq!(fs::read(&path).unwrap(), b"precious");
     }
 

@@ -10,7 +10,6 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 
 use super::connection::{Activity, Working};
@@ -48,15 +47,15 @@ async fn admit(desk: &Desk, request: &mut Request) -> Result<(), Box<Problem>> {
         (Peer::Local { .. }, _) | (_, None) => TokenCheck::NotConfigured,
         (Peer::Remote { .. }, Some(tokens)) => tokens.check(request.headers()),
     };
-    let body = !request.body().is_end_stream();
-    let judged = judge(&peer, request.method(), request.headers(), body, token, &desk.hosts);
-    let grant = judged.inspect_err(|problem| {
+    let judged = judge(&peer, request.method(), request.headers(), token, &desk.hosts, &desk.roles);
+    let access = judged.inspect_err(|problem| {
         if desk.refusals.allows(clock::now()) {
             let (method, path) = (request.method(), request.uri().path());
             tracing::warn!("{peer}: {method} {path} was refused: {}", problem.detail);
         }
     })?;
-    request.extensions_mut().insert(grant);
+    request.extensions_mut().insert(access.grant);
+    request.extensions_mut().insert(access);
     if *request.method() != Method::GET && *request.method() != Method::HEAD {
         let body = read_body(request).await?;
         request.extensions_mut().insert(body);
@@ -69,6 +68,12 @@ async fn admit(desk: &Desk, request: &mut Request) -> Result<(), Box<Problem>> {
 pub struct Parameters(Bytes);
 
 impl Parameters {
+    /// Whether there is a body at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What the body says; nothing at all is `{}`.
     ///
     /// # Errors

@@ -2,9 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use glob::Pattern;
 use http::{HeaderMap, Method, StatusCode, header};
 
 use super::problem::Problem;
+use super::roles::Roles;
+use super::show;
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub enum Peer {
     Local {
         /// Its user, from the kernel.
         uid: u32,
+        /// Its groups.
+        groups: Vec<u32>,
         /// Its pid, if the kernel tells.
         pid: Option<i32>,
     },
@@ -25,27 +30,68 @@ pub enum Peer {
     },
 }
 
+impl Peer {
+    /// Who it is, whatever the connection.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Local { uid, .. } => format!("uid {uid}"),
+            Self::Remote { address, .. } => format!("address {}", address.ip()),
+        }
+    }
+}
+
 impl std::fmt::Display for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Local { uid, pid: Some(pid) } => write!(f, "API uid {uid} pid {pid}"),
-            Self::Local { uid, pid: None } => write!(f, "API uid {uid}"),
+            Self::Local { uid, pid: Some(pid), .. } => write!(f, "API uid {uid} pid {pid}"),
+            Self::Local { uid, pid: None, .. } => write!(f, "API uid {uid}"),
             Self::Remote { address, .. } => write!(f, "API {address}"),
         }
     }
 }
 
-/// What a request may do, least first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Grant {
-    /// See counters and states.
-    Read,
-    /// See everything and act.
-    Operate,
+/// What a request may do.
+pub use crate::config::role::Role as Grant;
+
+/// What a request may do, and to whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access {
+    /// What.
+    pub grant: Grant,
+    /// Act only on vassals whose name matches one of these; empty: on all, and on the fleet.
+    pub scope: Vec<Pattern>,
+    /// The token that it comes from, as the first digits of its hash.
+    pub token: Option<String>,
 }
 
-/// How the token of a request compares with the configured one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+impl From<Grant> for Access {
+    fn from(grant: Grant) -> Self {
+        Self { grant, scope: Vec::new(), token: None }
+    }
+}
+
+impl Access {
+    /// Whether something that needs this grant may be done to a vassal, or, without one, to the fleet or the emperor.
+    ///
+    /// # Errors
+    /// It may not.
+    pub fn allows(&self, needed: Grant, vassal: Option<&str>) -> Result<(), Box<Problem>> {
+        let forbidden = |detail: String| Err(Problem::new(StatusCode::FORBIDDEN, "not-allowed", detail));
+        let in_scope = |vassal| self.scope.iter().any(|pattern| pattern.matches(vassal));
+        if self.grant < needed {
+            let (needed, grant) = (show::word(needed), show::word(self.grant));
+            return forbidden(format!("this needs the role {needed}; this is {grant}"));
+        }
+        if !self.scope.is_empty() && !vassal.is_some_and(in_scope) {
+            return forbidden("this token is for other vassals only".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// How the token of a request compares with the configured ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenCheck {
     /// No token is configured.
     NotConfigured,
@@ -55,8 +101,8 @@ pub enum TokenCheck {
     Missing,
     /// It is another one.
     Wrong,
-    /// It is the one.
-    Right,
+    /// It is one of them, which is good for this.
+    Right(Access),
 }
 
 /// Decides what a request may do.
@@ -67,24 +113,20 @@ pub fn judge(
     peer: &Peer,
     method: &Method,
     headers: &HeaderMap,
-    body: bool,
     token: TokenCheck,
     hosts: &[String],
-) -> Result<Grant, Box<Problem>> {
+    roles: &Roles,
+) -> Result<Access, Box<Problem>> {
     let host = host_of(headers)?;
     check_host(peer, host, hosts)?;
     let changes = !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
     if changes {
         check_origin(headers, host)?;
     }
-    let grant = match peer {
-        Peer::Local { .. } => Grant::Operate,
-        Peer::Remote { local, .. } => remote_grant(changes || !is_loopback(local.ip()), token)?,
-    };
-    if changes {
-        check_content_type(peer, headers, body)?;
+    match peer {
+        Peer::Local { uid, groups, .. } => Ok(roles.of(*uid, groups).into()),
+        Peer::Remote { local, .. } => remote_access(changes || !is_loopback(local.ip()), token),
     }
-    Ok(grant)
 }
 
 /// Whether nobody but this host reaches an address.
@@ -93,13 +135,13 @@ pub fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-fn remote_grant(needed: bool, token: TokenCheck) -> Result<Grant, Box<Problem>> {
+fn remote_access(needed: bool, token: TokenCheck) -> Result<Access, Box<Problem>> {
     let unauthorized = |detail| Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail));
     match token {
-        TokenCheck::Right => Ok(Grant::Operate),
+        TokenCheck::Right(access) => Ok(access),
         // A wrong token is a mistake to be told, also where none is needed.
         TokenCheck::Wrong => unauthorized("the token is wrong"),
-        _ if !needed => Ok(Grant::Read),
+        _ if !needed => Ok(Grant::Read.into()),
         TokenCheck::Missing => unauthorized("this needs `Authorization: Bearer TOKEN`"),
         TokenCheck::NotConfigured => Err(Problem::new(
             StatusCode::FORBIDDEN,
@@ -183,7 +225,10 @@ fn check_origin(headers: &HeaderMap, host: Option<&str>) -> Result<(), Box<Probl
 
 /// A form or a script of another origin cannot send JSON unasked. On the unix socket, which no browser reaches, a
 /// request without a body needs no type.
-fn check_content_type(peer: &Peer, headers: &HeaderMap, body: bool) -> Result<(), Box<Problem>> {
+///
+/// # Errors
+/// It has another type, or none.
+pub fn check_content_type(peer: &Peer, headers: &HeaderMap, body: bool) -> Result<(), Box<Problem>> {
     let mut all = headers.get_all(header::CONTENT_TYPE).iter();
     let json = match (all.next(), all.next()) {
         (None, _) => !body && matches!(peer, Peer::Local { .. }),
@@ -209,7 +254,21 @@ mod tests {
     use super::*;
     use http::{HeaderName, HeaderValue};
 
-    const LOCAL: Peer = Peer::Local { uid: 1000, pid: Some(7) };
+    const LOCAL: Peer = Peer::Local { uid: 1000, groups: Vec::new(), pid: Some(7) };
+
+    fn right() -> TokenCheck {
+        TokenCheck::Right(Grant::Operate.into())
+    }
+
+    fn judge(
+        peer: &Peer,
+        method: &Method,
+        headers: &HeaderMap,
+        token: TokenCheck,
+        hosts: &[String],
+    ) -> Result<Access, Box<Problem>> {
+        super::judge(peer, method, headers, token, hosts, &Roles::default())
+    }
 
     fn remote(local: &str) -> Peer {
         Peer::Remote { address: "192.0.2.7:4711".parse().unwrap(), local: local.parse().unwrap() }
@@ -222,8 +281,8 @@ mod tests {
             .collect()
     }
 
-    fn status(result: &Result<Grant, Box<Problem>>) -> Result<Grant, u16> {
-        result.as_ref().map(|g| *g).map_err(|p| p.status)
+    fn status(result: &Result<Access, Box<Problem>>) -> Result<Grant, u16> {
+        result.as_ref().map(|access| access.grant).map_err(|p| p.status)
     }
 
     #[test]
@@ -252,15 +311,15 @@ mod tests {
             ("10.0.0.5:80", "10.0.0.6:80", false),
         ] {
             let request = headers(&[("host", host)]);
-            let grant = judge(&remote(local), &Method::GET, &request, false, TokenCheck::Right, &hosts);
+            let grant = judge(&remote(local), &Method::GET, &request, right(), &hosts);
             assert_eq!(grant.is_ok(), allowed, "{local} asked as {host:?}: {grant:?}");
-            assert!(judge(&LOCAL, &Method::GET, &request, false, TokenCheck::NotConfigured, &[]).is_ok());
+            assert!(judge(&LOCAL, &Method::GET, &request, TokenCheck::NotConfigured, &[]).is_ok());
         }
         let without = headers(&[]);
-        let judged = judge(&remote("127.0.0.1:80"), &Method::GET, &without, false, TokenCheck::Right, &[]);
+        let judged = judge(&remote("127.0.0.1:80"), &Method::GET, &without, right(), &[]);
         assert_eq!(status(&judged), Err(400));
         let twice = headers(&[("host", "localhost"), ("host", "localhost")]);
-        let judged = judge(&LOCAL, &Method::GET, &twice, false, TokenCheck::Right, &[]);
+        let judged = judge(&LOCAL, &Method::GET, &twice, right(), &[]);
         assert_eq!(status(&judged), Err(400));
     }
 
@@ -279,13 +338,13 @@ mod tests {
             (&[("sec-fetch-site", "same-origin"), ("origin", "http://localhost:9")], true),
             (&[("sec-fetch-site", "none")], true),
         ] {
-            for peer in [LOCAL, remote("127.0.0.1:9")] {
+            for (peer, grant) in [(LOCAL, Grant::Admin), (remote("127.0.0.1:9"), Grant::Operate)] {
                 let mut request = headers(lines);
                 request.insert("host", HeaderValue::from_static("localhost:9"));
                 request.insert("content-type", HeaderValue::from_static("application/json"));
-                let judged = judge(&peer, &Method::POST, &request, false, TokenCheck::Right, &[]);
-                assert_eq!(status(&judged), if allowed { Ok(Grant::Operate) } else { Err(403) }, "{lines:?}");
-                assert!(judge(&peer, &Method::GET, &request, false, TokenCheck::Right, &[]).is_ok());
+                let judged = judge(&peer, &Method::POST, &request, right(), &[]);
+                assert_eq!(status(&judged), if allowed { Ok(grant) } else { Err(403) }, "{lines:?}");
+                assert!(judge(&peer, &Method::GET, &request, right(), &[]).is_ok());
             }
         }
     }
@@ -309,32 +368,51 @@ mod tests {
                 request.insert("content-type", HeaderValue::from_static(kind));
             }
             for (peer, allowed) in [(&LOCAL, local), (&tcp, over_tcp)] {
-                let judged = judge(peer, &Method::POST, &request, body, TokenCheck::Right, &[]);
-                let expected = if allowed { Ok(Grant::Operate) } else { Err(415) };
-                assert_eq!(status(&judged), expected, "{peer} {kind:?} body: {body}");
+                let judged = check_content_type(peer, &request, body).map_err(|problem| problem.status);
+                let expected = if allowed { Ok(()) } else { Err(415) };
+                assert_eq!(judged, expected, "{peer} {kind:?} body: {body}");
             }
         }
     }
 
     #[test]
     fn tcp_acts_with_the_token_only() {
-        use TokenCheck::{Missing, NotConfigured, Right, Unusable, Wrong};
+        use TokenCheck::{Missing, NotConfigured, Unusable, Wrong};
         for (token, read, act, far_read) in [
             (NotConfigured, Ok(Grant::Read), Err(403), Err(403)),
             (Unusable, Ok(Grant::Read), Err(403), Err(403)),
             (Missing, Ok(Grant::Read), Err(401), Err(401)),
             (Wrong, Err(401), Err(401), Err(401)),
-            (Right, Ok(Grant::Operate), Ok(Grant::Operate), Ok(Grant::Operate)),
+            (right(), Ok(Grant::Operate), Ok(Grant::Operate), Ok(Grant::Operate)),
         ] {
             let request = headers(&[("host", "localhost"), ("content-type", "application/json")]);
             let ask =
-                |local: &str, method| status(&judge(&remote(local), &method, &request, false, token, &[]));
+                |local: &str, method| status(&judge(&remote(local), &method, &request, token.clone(), &[]));
             assert_eq!(ask("127.0.0.1:9", Method::GET), read, "{token:?}");
             assert_eq!(ask("[::1]:9", Method::POST), act, "{token:?}");
             assert_eq!(ask("127.0.0.1:9", Method::DELETE), act, "{token:?}");
             assert_eq!(ask("10.0.0.5:9", Method::GET), far_read, "{token:?}");
-            let local = judge(&LOCAL, &Method::POST, &request, false, token, &[]);
-            assert_eq!(status(&local), Ok(Grant::Operate));
+            let local = judge(&LOCAL, &Method::POST, &request, token, &[]);
+            assert_eq!(status(&local), Ok(Grant::Admin));
+        }
+    }
+
+    #[test]
+    fn a_scope_is_for_vassals_that_match() {
+        let scope = vec![Pattern::new("blog.ini").unwrap(), Pattern::new("shop-*").unwrap()];
+        let scoped = Access { grant: Grant::Operate, scope, token: None };
+        let all = Access::from(Grant::Operate);
+        for (access, needed, vassal, allowed) in [
+            (&all, Grant::Operate, Some("a.ini"), true),
+            (&all, Grant::Operate, None, true),
+            (&all, Grant::Admin, None, false),
+            (&scoped, Grant::Operate, Some("blog.ini"), true),
+            (&scoped, Grant::Operate, Some("shop-1.ini"), true),
+            (&scoped, Grant::Operate, Some("other.ini"), false),
+            (&scoped, Grant::Operate, None, false),
+            (&scoped, Grant::Admin, Some("blog.ini"), false),
+        ] {
+            assert_eq!(access.allows(needed, vassal).is_ok(), allowed, "{needed:?} {vassal:?}");
         }
     }
 }

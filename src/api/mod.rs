@@ -1,5 +1,6 @@
 //! The emperor's HTTP door: views, control, authorisation.
 
+mod actions;
 pub mod ask;
 pub mod connection;
 pub mod counters;
@@ -10,11 +11,13 @@ pub mod exposition;
 pub mod gate;
 pub mod guard;
 pub mod host;
+pub mod idempotency;
 pub mod logs;
 pub mod metrics;
 pub mod problem;
 pub mod rate;
 pub mod resources;
+pub mod roles;
 pub mod routes;
 pub mod show;
 pub mod sizes;
@@ -31,10 +34,11 @@ use std::sync::Arc;
 
 use crate::config::emperor::EmperorSpec;
 use crate::emperor::Handle;
-use crate::sys::socket;
-use crate::sys::user::current_uid;
+use crate::sys::socket::{self, UnixOptions};
+use crate::sys::user::{self, current_uid};
 use desk::Desk;
 use door::Door;
+use roles::Roles;
 use routes::router;
 use token::TokenFile;
 
@@ -46,11 +50,13 @@ use token::TokenFile;
 /// emperor does its work all the same; the log says why.
 pub fn open(spec: &EmperorSpec, handle: &Handle) -> io::Result<Vec<String>> {
     let tokens = spec.api_token_file.clone().map(TokenFile::new).transpose()?.map(Arc::new);
+    let roles = Arc::new(Roles::look_up(&spec.api_roles)?);
+    let options = socket_options(spec)?;
     let carried = handle.take_doors();
     let mut doors = Vec::new();
     match (&spec.api_socket, door::usual_sockets().first()) {
-        (Some(path), _) => doors.push(unix(path, &carried, handle)?),
-        (None, Some(usual)) => match unix(usual, &carried, handle) {
+        (Some(path), _) => doors.push(unix(path, options, &carried, handle)?),
+        (None, Some(usual)) => match unix(usual, options, &carried, handle) {
             Ok(door) => doors.push(door),
             Err(error) => tracing::warn!("{error}; there is no API (--api PATH puts it elsewhere)"),
         },
@@ -64,6 +70,7 @@ pub fn open(spec: &EmperorSpec, handle: &Handle) -> io::Result<Vec<String>> {
         tokens,
         hosts: spec.api_hosts.clone().into(),
         root: current_uid() == 0,
+        roles,
         refusals: Arc::default(),
         kept: Arc::default(),
     };
@@ -74,15 +81,23 @@ pub fn open(spec: &EmperorSpec, handle: &Handle) -> io::Result<Vec<String>> {
     Ok(addresses)
 }
 
+/// Owner, group and mode of the unix socket.
+fn socket_options(spec: &EmperorSpec) -> io::Result<UnixOptions> {
+    let owner = spec.api_owner.as_ref();
+    let user = owner.map(|owner| user::uid_of(&owner.user)).transpose()?;
+    let group = owner.and_then(|owner| owner.group.as_deref()).map(user::gid_of).transpose()?;
+    Ok(UnixOptions { mode: spec.api_mode.unwrap_or(0o660), user, group, ..UnixOptions::default() })
+}
+
 /// The listeners that the emperor's last image kept.
 type Carried = BTreeMap<String, Arc<OwnedFd>>;
 
 /// The unix socket at `path`: the one of the emperor's last image, if its file is still there, or a new one.
-fn unix(path: &Path, carried: &Carried, handle: &Handle) -> io::Result<Door> {
+fn unix(path: &Path, options: UnixOptions, carried: &Carried, handle: &Handle) -> io::Result<Door> {
     let name = path.display().to_string();
     let door = match carried.get(&name) {
         Some(listener) if socket::identity(path).is_some() => Door::unix_again(path, listener.try_clone()?)?,
-        _ => Door::unix(path)?,
+        _ => Door::unix(path, options)?,
     };
     handle.keep_door(name, door.duplicate()?);
     Ok(door)

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Extension, Path, Query, State};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 
 use super::ask::{Wait, plain, wait_of};
@@ -17,7 +17,8 @@ use super::{host, views};
 use crate::emperor::fleet::{Fleet, Vassal};
 
 /// Where a reader goes on from `/v1`.
-const LINKS: [&str; 12] = [
+const LINKS: [&str; 13] = [
+    "/v1/openapi.json",
     "/v1/snapshot",
     "/v1/host",
     "/v1/emperor",
@@ -37,6 +38,11 @@ pub async fn index(State(desk): State<Desk>, Extension(grant): Extension<Grant>)
     let emperor = show::emperor(&desk.handle.fleet(), &desk.moment(grant));
     let links = LINKS.map(str::to_owned).to_vec();
     Json(views::Index { emperor, links }).into_response()
+}
+
+/// `GET /v1/openapi.json`: all of this, described (OpenAPI 3.1).
+pub async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json")).into_response()
 }
 
 /// `GET /v1/host`.

@@ -1,19 +1,18 @@
 //! The resources under `/v1`, and who serves them.
 
 use axum::Router;
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Extension, Path, Query, Request, State};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Extension, Path, Request, State};
 use axum::middleware;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, get};
 use http::{HeaderMap, StatusCode, header};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::ask::{Wait, plain, wait_of};
-use super::connection::Aside;
+use super::actions::{self, on_fleet, on_vassal};
 use super::desk::Desk;
 use super::exposition::{Exposition, Form};
-use super::gate::{Parameters, guard};
-use super::guard::{Grant, Peer};
+use super::gate::guard;
+use super::guard::Grant;
 use super::problem::Problem;
 use super::show::{self, Moment};
 use super::{events, logs, metrics, resources, snapshot};
@@ -26,6 +25,7 @@ pub fn router(desk: Desk) -> Router {
     Router::new()
         .route("/", get(resources::index))
         .route("/v1", get(resources::index))
+        .route("/v1/openapi.json", get(resources::openapi))
         .route("/v1/snapshot", get(snapshot::get))
         .route("/v1/host", get(resources::host))
         .route("/v1/emperor", of_fleet(show::emperor))
@@ -44,17 +44,25 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/vassals/{name}/companions", of_vassal(show::companions))
         .route("/v1/vassals/{name}/black-boxes", of_vassal(show::black_boxes_of))
         .route("/v1/vassals/{name}/logs", get(logs::get))
-        .route("/v1/vassals/{name}/reload", act_on(|vassal| Wish::Reload { vassal }))
-        .route("/v1/vassals/{name}/stop", act_on(|vassal| Wish::Stop { vassal }))
-        .route("/v1/vassals/{name}/start", act_on(|vassal| Wish::Start { vassal }))
+        .route("/v1/vassals/{name}/reload", on_vassal(|vassal| Wish::Reload { vassal }))
+        .route("/v1/vassals/{name}/restart", on_vassal(|vassal| Wish::Restart { vassal }))
+        .route("/v1/vassals/{name}/stop", on_vassal(|vassal| Wish::Stop { vassal }))
+        .route("/v1/vassals/{name}/start", on_vassal(|vassal| Wish::Start { vassal }))
+        .route("/v1/vassals/{name}/sleep", actions::not_on_demand())
+        .route("/v1/vassals/{name}/wake", actions::not_on_demand())
         .route(
             "/v1/vassals/{name}/clear-back-off",
-            act_on(|vassal| Wish::ClearBackOff { vassal: Some(vassal) }),
+            on_vassal(|vassal| Wish::ClearBackOff { vassal: Some(vassal) }),
         )
-        .route("/v1/reload", act(Wish::ReloadAll))
-        .route("/v1/upgrade", act(Wish::Upgrade))
-        .route("/v1/rescan", act(Wish::Rescan))
-        .route("/v1/clear-back-off", act(Wish::ClearBackOff { vassal: None }))
+        .route("/v1/vassals/{name}/scale", actions::scale())
+        .route("/v1/vassals/{name}/log-level", actions::log_level_of())
+        .route("/v1/vassals/{name}/workers/{pid}/stacks", actions::stacks())
+        .route("/v1/vassals/{name}/requests/{id}/kill", actions::kill())
+        .route("/v1/reload", on_fleet(Wish::ReloadAll))
+        .route("/v1/upgrade", on_fleet(Wish::Upgrade))
+        .route("/v1/rescan", on_fleet(Wish::Rescan))
+        .route("/v1/clear-back-off", on_fleet(Wish::ClearBackOff { vassal: None }))
+        .route("/v1/log-level", actions::log_level())
         .route("/metrics", metrics_by(metrics::liege))
         .route("/metrics/uwsgi", metrics_by(metrics::uwsgi))
         .fallback(nothing_here)
@@ -86,43 +94,6 @@ fn metrics_by(write: fn(&mut Exposition, &Fleet, &Moment<'_>)) -> MethodRouter<D
         write(&mut out, &desk.handle.fleet(), &desk.moment(Grant::Read));
         ([(header::CONTENT_TYPE, form.media_type())], out.finish())
     })
-}
-
-/// An action takes no parameters.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
-/// An action on the vassal that the path names.
-fn act_on(wish: fn(String) -> Wish) -> MethodRouter<Desk> {
-    post(
-        move |State(desk): State<Desk>,
-              Extension(peer): Extension<Peer>,
-              Extension(parameters): Extension<Parameters>,
-              aside: Aside,
-              name: Result<Path<String>, PathRejection>,
-              wait: Result<Query<Wait>, QueryRejection>,
-              headers: HeaderMap| async move {
-            let vassal = plain(name)?;
-            let Nothing {} = parameters.read("no body, or {}")?;
-            desk.act(&peer, wish(vassal), wait_of(wait, &headers)?, aside).await
-        },
-    )
-}
-
-/// An action on the whole fleet.
-fn act(wish: Wish) -> MethodRouter<Desk> {
-    post(
-        move |State(desk): State<Desk>,
-              Extension(peer): Extension<Peer>,
-              Extension(parameters): Extension<Parameters>,
-              aside: Aside,
-              wait: Result<Query<Wait>, QueryRejection>,
-              headers: HeaderMap| async move {
-            let Nothing {} = parameters.read("no body, or {}")?;
-            desk.act(&peer, wish.clone(), wait_of(wait, &headers)?, aside).await
-        },
-    )
 }
 
 async fn nothing_here(request: Request) -> Box<Problem> {

@@ -98,6 +98,7 @@ mod tests {
             why: "touched".into(),
             asked: String::new(),
             ended: None,
+            log: None,
             outcome,
             failure,
         };

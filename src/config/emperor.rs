@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::instance::IdentitySpec;
+use super::instance::{IdentitySpec, Ownership};
+use super::role::{Holder, Role};
 use super::vassals::VassalOptions;
 
 /// What `liege --emperor DIR …` was told, as meant.
@@ -32,6 +33,18 @@ pub struct EmperorSpec {
     pub api_token_file: Option<PathBuf>,
     /// Extra values accepted in `Host` (`--api-host`).
     pub api_hosts: Vec<String>,
+    /// Owner and group of the API's unix socket (`--api-chown`).
+    #[serde(default)]
+    pub api_owner: Option<Ownership>,
+    /// The mode of the API's unix socket (`--api-chmod`), 0660 by default.
+    #[serde(default)]
+    pub api_mode: Option<u32>,
+    /// What users of the unix socket may do (`--api-role`); none: who may write to it may do everything.
+    #[serde(default)]
+    pub api_roles: Vec<(Role, Holder)>,
+    /// Whether files of vassals can be written by the API (`--api-write`).
+    #[serde(default)]
+    pub api_write: bool,
     /// `root-apps = deny`.
     pub deny_root_apps: bool,
     /// The slow rescan behind inotify, in milliseconds.
@@ -95,6 +108,10 @@ impl Default for EmperorSpec {
             api_http: None,
             api_token_file: None,
             api_hosts: Vec::new(),
+            api_owner: None,
+            api_mode: None,
+            api_roles: Vec::new(),
+            api_write: false,
             deny_root_apps: false,
             rescan_ms: 60_000,
             throttle_ms: 1000,

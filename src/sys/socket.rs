@@ -17,6 +17,9 @@ use nix::sys::socket::{
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, fchownat};
 
+/// The most groups that a peer may have to be asked for them; the kernel allows more, people do not.
+const GROUPS_LIMIT: usize = 1024;
+
 /// Listens on a TCP address.
 ///
 /// # Errors
@@ -146,6 +149,28 @@ pub fn local_port(fd: BorrowedFd<'_>) -> Option<u16> {
         AddressFamily::Inet6 => address.as_sockaddr_in6().map(nix::sys::socket::SockaddrIn6::port),
         _ => None,
     }
+}
+
+/// The groups of whoever connected to a unix socket, as they were then; `primary` is among them in any case.
+#[must_use]
+pub fn peer_groups(stream: BorrowedFd<'_>, primary: u32) -> Vec<u32> {
+    let mut groups = vec![0_u32; GROUPS_LIMIT];
+    let mut length = libc::socklen_t::try_from(GROUPS_LIMIT * size_of::<u32>()).unwrap_or(0);
+    // SAFETY: getsockopt writes at most `length` bytes to `groups`, which has that many.
+    #[expect(unsafe_code, reason = "there is no wrapper for SO_PEERGROUPS")]
+    let done = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    let count = usize::try_from(length).unwrap_or(0) / size_of::<u32>();
+    groups.truncate(if done == 0 { count } else { 0 });
+    groups.push(primary);
+    groups
 }
 
 /// How many connections wait to be accepted on a TCP listener, and how many may; `None` for other sockets.

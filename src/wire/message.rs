@@ -7,8 +7,8 @@ use super::failure::Failure;
 use crate::config::address::Listen;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
-use crate::config::vassals::VassalOptions;
 use crate::config::log_level::LogLevel;
+use crate::config::vassals::VassalOptions;
 
 /// Names an operation (a reload, an upgrade) from its request to its outcome. Given by the emperor; an instance
 /// without one counts its own.

@@ -1,6 +1,6 @@
 //! An API over a hand-made fleet, and a client for it.
 
-#![expect(dead_code, reason = "not every test uses all of it")]
+#![allow(dead_code, reason = "not every test uses all of it")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -20,6 +20,7 @@ use liege::emperor::fleet::{
 };
 use liege::emperor::{Handle, Refusal, Request};
 use liege::stats::scoreboard::{CoreField, Field, Scoreboard};
+use liege::sys::socket::UnixOptions;
 use liege::wire::failure::Failure;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -47,7 +48,8 @@ impl Api {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let (handle, mut commands) = Handle::detached(fleet());
-                let unix = Door::unix(&socket).unwrap();
+                let unix =
+                    Door::unix(&socket, UnixOptions { mode: 0o660, ..UnixOptions::default() }).unwrap();
                 let open = Door::tcp("127.0.0.1", 0, false).unwrap();
                 let guarded = Door::tcp("127.0.0.1", 0, true).unwrap();
                 let address = |door: &Door| match door {
@@ -61,6 +63,7 @@ impl Api {
                     tokens: tokens.map(Arc::new),
                     hosts: Arc::new([]),
                     root: false,
+                    roles: Arc::default(),
                     refusals: Arc::default(),
                     kept: kept.clone(),
                 };
@@ -118,6 +121,7 @@ fn obey(handle: &Handle, who: &str, request: Request) -> Result<u64, Refusal> {
         why: who.to_owned(),
         asked_epoch_ms: 1,
         ended_epoch_ms: None,
+        log_after: None,
         ending: None,
     });
     let later = handle.clone();

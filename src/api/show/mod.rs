@@ -156,6 +156,10 @@ pub fn operation(operation: &fleet::Operation) -> views::Operation {
         why: operation.why.clone(),
         asked: rfc3339(operation.asked_epoch_ms),
         ended: operation.ended_epoch_ms.map(rfc3339),
+        log: operation
+            .log_after
+            .zip(operation.vassal.as_deref())
+            .map(|(line, vassal)| format!("{}/logs?after={line}", link(vassal))),
         outcome,
         failure: failure.cloned(),
     }
@@ -329,7 +333,8 @@ fn without_tracebacks(mut vassal: views::Vassal) -> views::Vassal {
 }
 
 /// The name that an enum has in JSON.
-fn word(value: impl Serialize) -> String {
+#[must_use]
+pub fn word(value: impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         _ => String::new(),
@@ -386,6 +391,7 @@ mod tests {
             why: "touched".into(),
             asked_epoch_ms: 0,
             ended_epoch_ms: Some(1),
+            log_after: None,
             ending,
         }
     }

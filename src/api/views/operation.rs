@@ -30,6 +30,9 @@ pub struct Operation {
     pub asked: String,
     /// When it ended, RFC 3339.
     pub ended: Option<String>,
+    /// Where what it brought into the vassal's log is.
+    #[serde(default)]
+    pub log: Option<String>,
     /// How it stands.
     pub outcome: Outcome,
     /// Why it did not work.

@@ -79,6 +79,9 @@ pub enum WorkerState {
 /// A running request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
+    /// Names this very request.
+    #[serde(default)]
+    pub id: String,
     /// The thread, from 0.
     pub core: u64,
     /// For how long, in milliseconds.
@@ -134,6 +137,8 @@ pub struct RequestList {
 /// A request in flight.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
+    /// Names this very request, for `POST …/requests/{id}/kill`.
+    pub id: String,
     /// The vassal.
     pub vassal: String,
     /// The worker's number.

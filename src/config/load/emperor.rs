@@ -8,7 +8,7 @@ use crate::config::diagnostic::Severity;
 use crate::config::emperor::{EmperorSpec, Source};
 use crate::config::surroundings::Kind as Entry;
 use crate::config::table::{self, By, Kind};
-use crate::config::vassals;
+use crate::config::{role, value, vassals};
 
 /// What the entries mean for an emperor.
 pub(super) fn read(sift: &mut Sift<'_>) -> EmperorSpec {
@@ -66,6 +66,19 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
         "api" => spec.api_socket = sift.path(said, &start),
         "api-http" => spec.api_http = api_http(sift, said),
         "api-token-file" => spec.api_token_file = sift.path(said, &start),
+        "api-chown" => spec.api_owner = sift.ownership(said),
+        "api-chmod" => match value::mode(said.text()) {
+            Some(mode) => spec.api_mode = Some(mode),
+            None => sift.error(said, format!("`{}` is no mode", said.text()), Some("say 660".to_owned())),
+        },
+        "api-role" => match role::parse(said.text()) {
+            Some(role) => spec.api_roles.push(role),
+            None => {
+                let suggestion = Some("say read:, operate: or admin:, then a user or @group".to_owned());
+                sift.error(said, format!("`{}` is no role of anybody", said.text()), suggestion);
+            }
+        },
+        "api-write" => spec.api_write = said.flag(),
         "api-host" => spec.api_hosts.push(said.text().to_owned()),
         "strict" | "plugins" | "need-plugins" | "die-on-term" | "auto-procname" => {}
         "print" => tracing::info!("{}", said.text()),

@@ -1,6 +1,6 @@
 //! The options that an emperor obeys, and those of its API.
 
-use super::Kind::{Address, Flag, Number, Pair, Path, Text};
+use super::Kind::{Address, Flag, Identity, Mode, Number, Pair, Path, Text};
 use super::{By, Kind, Row, Standing};
 
 const fn row(names: &'static [&'static str], kind: Kind, default: &'static str, doc: &'static str) -> Row {
@@ -110,6 +110,15 @@ pub(super) static ROWS: &[Row] = &[
         "off",
         "A loopback address of the HTTP API; read-only without `api-token-file`",
     ),
-    row(&["api-token-file"], Path, "none", "The file with the token of the HTTP API"),
+    row(&["api-token-file"], Path, "none", "The file with the tokens of the HTTP API"),
+    row(&["api-chown"], Identity, "whoever runs the emperor", "`user:group` of the API's unix socket"),
+    row(&["api-chmod"], Mode, "660", "Mode of the API's unix socket"),
+    row(
+        &["api-role"],
+        Text,
+        "who may write to the socket may do everything",
+        "`read:`, `operate:` or `admin:` and a user or `@group` of the API's unix socket; repeatable",
+    ),
+    row(&["api-write"], Flag, "off", "Lets the API write the files of vassals"),
     row(&["api-host"], Text, "none", "A further name that `Host` may have; repeatable"),
 ];
