@@ -17,8 +17,18 @@ use crate::stats::scoreboard::{Field, Total};
 use crate::sys::{own, socket};
 use crate::wire::death::Cause;
 
-const STATES: [&str; 9] =
-    ["waiting", "starting", "up", "no-app", "reloading", "stopping", "resting", "broken", "stopped"];
+const STATES: [&str; 10] = [
+    "waiting",
+    "starting",
+    "adopting",
+    "up",
+    "no-app",
+    "reloading",
+    "stopping",
+    "resting",
+    "broken",
+    "stopped",
+];
 
 /// A vassal and what its scoreboard says.
 struct Row<'a> {

@@ -27,6 +27,7 @@ impl Turn<'_> {
             }
             State::Stopping => Err(conflict(id, "is being stopped")),
             State::Stopped => Err(conflict(id, "is stopped: start it")),
+            State::Adopting => Err(conflict(id, "is being adopted: wait until it answers")),
         }
     }
 
