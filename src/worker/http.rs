@@ -180,8 +180,8 @@ async fn answer(
     let since_us = clock::monotonic_us();
     server.push(Job { head, body, reply: Reply::Http(sender, watch), since_us });
     let mut response = receiver.await.ok_or(NoAnswer)?;
-    let ends = server.is_draining() && server.entrance().is_none();
-    if ends || server.is_overtaken() {
+    // What passes to another worker right after the answer need not end.
+    if (server.is_draining() || server.is_overtaken()) && server.entrance().is_none() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
