@@ -1,9 +1,10 @@
 //! The environ: a fresh dict for each request, copied from one with everything that stays the same.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use super::errors::Errors;
 use super::exchange::Exchange;
@@ -17,6 +18,45 @@ use crate::gateway::variable::{NAMES, Variable};
 use crate::proto::refusal::Refusal;
 use crate::proto::uwsgi::Variables;
 
+/// Names that every environ has.
+const ALWAYS: [&str; 8] = [
+    "REQUEST_METHOD",
+    "SCRIPT_NAME",
+    "PATH_INFO",
+    "QUERY_STRING",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "wsgi.input",
+];
+/// How many entries more there is room for.
+const ROOM: usize = 6;
+/// Names whose values are mostly those of the request before, and no secrets.
+const LASTING: [&str; 20] = [
+    "CONTENT_TYPE",
+    "DOCUMENT_ROOT",
+    "HTTPS",
+    "HTTP_ACCEPT",
+    "HTTP_ACCEPT_ENCODING",
+    "HTTP_ACCEPT_LANGUAGE",
+    "HTTP_CACHE_CONTROL",
+    "HTTP_CONNECTION",
+    "HTTP_HOST",
+    "HTTP_UPGRADE_INSECURE_REQUESTS",
+    "HTTP_USER_AGENT",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PROTO",
+    "REMOTE_ADDR",
+    "REQUEST_METHOD",
+    "REQUEST_SCHEME",
+    "SCRIPT_NAME",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+];
+/// A longer value is not kept.
+const LASTING_BYTES: usize = 256;
+
 /// Makes environs in one thread.
 #[derive(Debug)]
 pub(super) struct EnvironMaker {
@@ -27,6 +67,8 @@ pub(super) struct EnvironMaker {
     input: Py<PyString>,
     scheme: Py<PyString>,
     https: Py<PyString>,
+    /// Of the names whose values are mostly the same, the last one.
+    lasting: RefCell<Vec<Lasting>>,
     server_name: String,
     /// For requests of a front end that does not say where they arrived.
     nowhere: Connection,
@@ -58,7 +100,17 @@ impl EnvironMaker {
         if workers.threads > 1 {
             constant.set_item("uwsgi.core", core)?;
         }
+        // Each environ gets values for these; what stands here only makes room.
+        for name in ALWAYS {
+            constant.set_item(PyString::intern(py, name), py.None())?;
+        }
+        // A copied table has the size of the original: one that need not grow for the usual request.
+        let more = PyList::new(py, 0..ROOM)?;
+        more.iter().try_for_each(|key| constant.set_item(key, py.None()))?;
+        more.iter().try_for_each(|key| constant.del_item(key))?;
+        let lasting = |name: &&str| if LASTING.contains(name) { Lasting::New } else { Lasting::Never };
         Ok(Self {
+            lasting: RefCell::new(NAMES.iter().map(lasting).collect()),
             constant: constant.unbind(),
             names: NAMES.iter().map(|name| PyString::intern(py, name).unbind()).collect(),
             input: PyString::intern(py, "wsgi.input").unbind(),
@@ -81,13 +133,12 @@ impl EnvironMaker {
         let set = |name: Variable<'_>, value: &[u8]| {
             weight.variables += 1;
             weight.bytes += name.name().len() + value.len() + 4;
-            let value = latin1(py, value);
             match name {
                 Variable::Known(index) => match self.names.get(usize::from(index)) {
-                    Some(name) => dict.set_item(name, value),
+                    Some(name) => dict.set_item(name, self.value(py, index, value)),
                     None => Ok(()),
                 },
-                Variable::Other(name) => dict.set_item(name, value),
+                Variable::Other(name) => dict.set_item(name, latin1(py, value)),
             }
         };
         let scheme = match head {
@@ -109,6 +160,32 @@ impl EnvironMaker {
         }
         dict.set_item(&self.input, Py::new(py, Input::new(Arc::clone(exchange)))?)?;
         Ok((dict, weight))
+    }
+}
+
+/// The last value of a name.
+#[derive(Debug)]
+enum Lasting {
+    /// It is not kept.
+    Never,
+    /// There was none.
+    New,
+    Is(Vec<u8>, Py<PyString>),
+}
+
+impl EnvironMaker {
+    /// A value as a Python string: the one of an earlier request, where it is the same.
+    fn value<'py>(&self, py: Python<'py>, index: u16, bytes: &[u8]) -> Bound<'py, PyString> {
+        let mut all = self.lasting.borrow_mut();
+        match all.get_mut(usize::from(index)) {
+            Some(Lasting::Is(last, text)) if last == bytes => text.bind(py).clone(),
+            Some(place) if bytes.len() <= LASTING_BYTES && !matches!(place, Lasting::Never) => {
+                let text = latin1(py, bytes);
+                *place = Lasting::Is(bytes.to_vec(), text.clone().unbind());
+                text
+            }
+            _ => latin1(py, bytes),
+        }
     }
 }
 
