@@ -1,5 +1,6 @@
 //! `start_response`, and the `write` that it returns.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use pyo3::exceptions::{PyAssertionError, PyOSError, PyTypeError, PyValueError};
@@ -90,7 +91,7 @@ fn pair<'py>(header: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'
 }
 
 /// The bytes of a native string of PEP 3333.
-fn native(what: &str, text: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+fn native<'a>(what: &str, text: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>> {
     let text = text.cast::<PyString>().map_err(|_| {
         let kind = text.get_type().name().map_or_else(|_| String::new(), |name| name.to_string());
         PyTypeError::new_err(format!("start_response: {what} must be str, not {kind}"))
@@ -98,9 +99,11 @@ fn native(what: &str, text: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     let not_latin1 = || PyValueError::new_err(format!("start_response: {what} is not Latin-1"));
     let utf8 = text.to_str().map_err(|_| not_latin1())?;
     if utf8.is_ascii() {
-        return Ok(utf8.as_bytes().to_vec());
+        return Ok(Cow::Borrowed(utf8.as_bytes()));
     }
-    utf8.chars().map(|c| u8::try_from(u32::from(c)).map_err(|_| not_latin1())).collect()
+    let bytes: PyResult<Vec<u8>> =
+        utf8.chars().map(|c| u8::try_from(u32::from(c)).map_err(|_| not_latin1())).collect();
+    Ok(Cow::Owned(bytes?))
 }
 
 fn refused(fault: Fault, what: &Bound<'_, PyAny>) -> PyErr {
