@@ -1,6 +1,8 @@
 //! Who calls the application: the I/O thread itself between its rounds, or threads of their own.
 
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -10,8 +12,11 @@ use tokio::runtime::Runtime;
 use super::call::Caller;
 use super::deputy::Deputy;
 use super::environ::EnvironMaker;
+use super::job::Job;
+use super::listen::Door;
 use super::server::Server;
 use super::waiter::Waiter;
+use crate::config::address::Protocol;
 
 /// Serves until the worker has drained.
 ///
@@ -23,14 +28,23 @@ pub(super) fn run(
     runtime: Arc<Runtime>,
     app: Option<Py<PyAny>>,
     server_name: &str,
+    doors: Vec<(Protocol, Door)>,
 ) -> PyResult<()> {
     let caller = |core: usize, app: Option<Py<PyAny>>, waiter: Waiter| {
         let environs = EnvironMaker::new(py, server.host, core, server_name.to_owned())?;
         Ok::<_, PyErr>(Caller { server: Arc::clone(server), app, environs, waiter, core })
     };
+    let mut own = Vec::new();
+    for (protocol, door) in doors {
+        if protocol == Protocol::Uwsgi && server.threads() == 1 {
+            own.push(door);
+        } else {
+            server.handle.spawn(door);
+        }
+    }
     if server.threads() == 1 {
         let deputy = Deputy::new(Arc::clone(&server.room_for_bodies), Arc::clone(&runtime));
-        run_inline(py, &caller(0, app, Waiter::inside(runtime))?, deputy);
+        run_inline(py, &caller(0, app, Waiter::inside(runtime))?, deputy, own);
         return Ok(());
     }
     let mut threads = Vec::new();
@@ -50,20 +64,36 @@ pub(super) fn run(
 
 /// One thread for everything: requests that hyper completed wait in the queue, the loop is left to call the
 /// application, and entered again whenever the application reads or writes.
-fn run_inline(py: Python<'_>, caller: &Caller, mut deputy: Deputy) {
-    let server = &caller.server;
-    let mut next = py.detach(|| caller.waiter.wait(server.next(caller.core)));
-    while let Some(job) = next {
+fn run_inline(py: Python<'_>, caller: &Caller, mut deputy: Deputy, mut doors: Vec<Door>) {
+    let (server, waiter, core) = (&caller.server, &caller.waiter, caller.core);
+    let mut job = py.detach(|| waiter.wait(next(server, core, &mut doors)));
+    while let Some(request) = job {
         deputy.call();
-        caller.answer(py, job);
-        next = py.detach(|| {
-            caller.waiter.wait(async {
+        caller.answer(py, request);
+        job = py.detach(|| {
+            waiter.wait(async {
                 server.done();
-                server.next(caller.core).await
+                next(server, core, &mut doors).await
             })
         });
     }
     py.detach(|| drop(deputy));
+}
+
+/// The next request; `None` when all are done and none follows. Behind these doors a request comes with each connection,
+/// so that whoever calls the application looks there itself: a task of the loop would cost a look at all sockets on its
+/// way out.
+async fn next(server: &Server, core: usize, doors: &mut Vec<Door>) -> Option<Job> {
+    let mut queued = pin!(server.next(core));
+    poll_fn(|cx| {
+        let found = queued.as_mut().poll(cx);
+        if found.is_ready() || doors.is_empty() {
+            return found;
+        }
+        doors.retain_mut(|door| door.as_mut().poll(cx).is_pending());
+        queued.as_mut().poll(cx)
+    })
+    .await
 }
 
 fn spawn(caller: Caller) -> io::Result<JoinHandle<()>> {
@@ -72,9 +102,10 @@ fn spawn(caller: Caller) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name(name).spawn(move || {
         // Attached for the thread's whole life, so that the application's thread-locals live as long.
         Python::attach(|py| {
-            while let Some(job) = py.detach(|| caller.waiter.wait(caller.server.next(caller.core))) {
+            let (server, waiter, core) = (&caller.server, &caller.waiter, caller.core);
+            while let Some(job) = py.detach(|| waiter.wait(server.next(core))) {
                 caller.answer(py, job);
-                caller.server.done();
+                server.done();
             }
             drop(caller);
         });

@@ -1,7 +1,9 @@
 //! Accepting connections, only while a thread is free.
 
+use std::future::Future;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,15 +17,17 @@ use crate::sys::{reactor, socket, stream};
 /// How long nothing is accepted when the process or the system has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Starts to accept on a listener.
+/// A listener that is accepted on as long as this is polled; it ends when the worker finishes.
+pub(super) type Door = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A door for a listener.
 ///
 /// # Errors
 /// Registering it with the loop.
-pub(super) fn start(server: &Arc<Server>, listen: &Listen, listener: &OwnedFd) -> io::Result<()> {
+pub(super) fn open(server: &Arc<Server>, listen: &Listen, listener: &OwnedFd) -> io::Result<Door> {
     stream::set_no_delay(listener);
     let listener = reactor::register_readable(listener.try_clone()?)?;
-    server.handle.spawn(accept(Arc::clone(server), listener, listen.clone()));
-    Ok(())
+    Ok(Box::pin(accept(Arc::clone(server), listener, listen.clone())))
 }
 
 async fn accept(server: Arc<Server>, listener: AsyncFd<OwnedFd>, listen: Listen) {

@@ -1,6 +1,7 @@
 //! uwsgi connections: one packet, one request, one response, on the bare descriptor as long as nothing has to be
 //! waited for.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -23,9 +24,14 @@ const PREFETCH_BYTES: usize = 64 * 1024;
 /// How much is read at first: most requests fit.
 const FIRST_READ_BYTES: usize = 8 * 1024;
 
+thread_local! {
+    /// Where first reads go.
+    static FIRST: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Serves a connection: at once, when the request is there already.
 pub(super) fn serve(held: Held, socket: OwnedFd) {
-    let mut reading = Reading { held, bytes: Vec::new(), wanted: 0 };
+    let mut reading = Reading { held, bytes: Vec::new(), wanted: 0, packet: 0, body: 0 };
     match reading.read(&socket) {
         Ok(Progress::Complete) => reading.finish(socket),
         Ok(Progress::More) => {
@@ -146,6 +152,10 @@ struct Reading {
     bytes: Vec<u8>,
     /// How many bytes complete it, once that is known.
     wanted: usize,
+    /// How many bytes the packet has, …
+    packet: usize,
+    /// … and the body.
+    body: u64,
 }
 
 enum Progress {
@@ -160,11 +170,7 @@ impl Reading {
     /// Reads what is there.
     fn read(&mut self, socket: &OwnedFd) -> Result<Progress, Closed> {
         loop {
-            let before = self.bytes.len();
-            let room = self.wanted.saturating_sub(before).clamp(FIRST_READ_BYTES, PREFETCH_BYTES);
-            self.bytes.resize(before + room, 0);
-            let read = stream::receive(socket, self.bytes.get_mut(before..).unwrap_or_default());
-            self.bytes.truncate(before + read.as_ref().map_or(0, |length| *length));
+            let read = if self.bytes.is_empty() { self.read_first(socket) } else { self.read_more(socket) };
             match read {
                 Ok(0) => return Err(Closed),
                 Ok(_) => {
@@ -179,8 +185,27 @@ impl Reading {
         }
     }
 
+    /// Reads into a buffer that is there already: one for each request would cost more than the copy.
+    fn read_first(&mut self, socket: &OwnedFd) -> io::Result<usize> {
+        FIRST.with_borrow_mut(|buffer| {
+            buffer.resize(FIRST_READ_BYTES, 0);
+            let length = stream::receive(socket, buffer)?;
+            self.bytes.extend_from_slice(buffer.get(..length).unwrap_or_default());
+            Ok(length)
+        })
+    }
+
+    fn read_more(&mut self, socket: &OwnedFd) -> io::Result<usize> {
+        let before = self.bytes.len();
+        let room = self.wanted.saturating_sub(before).clamp(FIRST_READ_BYTES, PREFETCH_BYTES);
+        self.bytes.resize(before + room, 0);
+        let read = stream::receive(socket, self.bytes.get_mut(before..).unwrap_or_default());
+        self.bytes.truncate(before + read.as_ref().map_or(0, |length| *length));
+        read
+    }
+
     /// How many bytes must be there before a thread is taken: the packet, and a small body.
-    fn needed(&self, socket: &OwnedFd) -> Result<usize, Closed> {
+    fn needed(&mut self, socket: &OwnedFd) -> Result<usize, Closed> {
         let limits = &self.held.server().limits;
         match uwsgi::read(&self.bytes, limits) {
             Ok(Packet::Incomplete(bytes)) => Ok(bytes),
@@ -191,6 +216,7 @@ impl Reading {
             Ok(Packet::Request(variables, length)) => match UwsgiRequest::new(variables, false) {
                 Ok(request) => {
                     let body = usize::try_from(request.content_length).unwrap_or(usize::MAX);
+                    (self.packet, self.body) = (length, request.content_length);
                     Ok(if body <= PREFETCH_BYTES { length + body } else { length })
                 }
                 Err(refusal) => Err(refuse(socket, refusal)),
@@ -210,11 +236,9 @@ impl Reading {
     /// Queues the complete request.
     fn finish(self, socket: OwnedFd) {
         let server = Arc::clone(self.held.server());
-        let Ok(Packet::Request(variables, length)) = uwsgi::read(&self.bytes, &server.limits) else { return };
-        let Ok(request) = UwsgiRequest::new(variables, false) else { return };
-        let content_length = request.content_length;
+        let content_length = self.body;
         let mut bytes = Bytes::from(self.bytes);
-        let mut body = bytes.split_off(length);
+        let mut body = bytes.split_off(self.packet.min(bytes.len()));
         // Bytes beyond the announced ones are no second request.
         body.truncate(usize::try_from(content_length).unwrap_or(usize::MAX));
         let left = content_length.saturating_sub(u64::try_from(body.len()).unwrap_or(0));

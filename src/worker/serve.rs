@@ -78,6 +78,7 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failur
     uwsgi_module::after_fork(py);
     stacks::answer_signal(py);
     let runtime = Arc::new(Builder::new_current_thread().enable_all().build()?);
+    let mut doors = Vec::new();
     let server = {
         let _inside = runtime.enter();
         let limits = Limits::with_buffer_size(host.spec.workers.buffer_size_bytes);
@@ -87,7 +88,7 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failur
             lane::connect(Held::new(&server), thread, socket)?;
         }
         for (listen, listener) in &host.listeners {
-            listen::start(&server, listen, listener)?;
+            doors.push((listen.protocol, listen::open(&server, listen, listener)?));
         }
         runtime.spawn(control.run());
         server
@@ -95,7 +96,7 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failur
     slot.set(Field::Accepting, 1);
     host.tell(&FromWorker::Ready { pid: std::process::id(), app: has_app });
     let server_name = uwsgi_module::host_name(py).unwrap_or_default();
-    driver::run(py, &server, Arc::clone(&runtime), app, &server_name)
+    driver::run(py, &server, Arc::clone(&runtime), app, &server_name, doors)
         .map_err(|error| Failure::new(traceback::summary(py, &error)))?;
     slot.set(Field::Accepting, 0);
     finish(py, runtime);
