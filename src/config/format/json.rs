@@ -7,13 +7,13 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Lines, Mistake, Section};
+use super::{Mistake, Section};
 
 pub(super) fn read(text: &str, section: &str) -> Result<Option<Section>, Mistake> {
     let root: Object<'_> = serde_json::from_str(text).map_err(|error| mistake(&error, 0))?;
     let Some((_, object)) = root.0.iter().find(|(key, _)| key == section) else { return Ok(None) };
     let lines = Lines::of(text);
-    let line = line_of(object, text, &lines);
+    let line = lines.at(object);
     if !object.get().starts_with('{') {
         return Err(Mistake::at(line, format!("\"{section}\" is not an object")));
     }
@@ -21,7 +21,7 @@ pub(super) fn read(text: &str, section: &str) -> Result<Option<Section>, Mistake
         serde_json::from_str(object.get()).map_err(|error| mistake(&error, line.saturating_sub(1)))?;
     let mut read = Section::default();
     for (key, value) in object.0 {
-        let line = line_of(value, text, &lines);
+        let line = lines.at(value);
         if !value.get().starts_with('[') {
             entry(&mut read, &key, value, line)?;
             continue;
@@ -29,7 +29,7 @@ pub(super) fn read(text: &str, section: &str) -> Result<Option<Section>, Mistake
         let list: Vec<&RawValue> =
             serde_json::from_str(value.get()).map_err(|error| mistake(&error, line.saturating_sub(1)))?;
         for value in list {
-            entry(&mut read, &key, value, line_of(value, text, &lines))?;
+            entry(&mut read, &key, value, lines.at(value))?;
         }
     }
     Ok(Some(read))
@@ -59,9 +59,23 @@ fn mistake(error: &serde_json::Error, lines_before: u32) -> Mistake {
     Mistake::at(line, format!("error parsing JSON data: {what}"))
 }
 
-/// The line of a value that is a part of the text.
-fn line_of(value: &RawValue, text: &str, lines: &Lines) -> u32 {
-    lines.at((value.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize))
+/// Where the lines of a text begin.
+struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    fn of(text: &'a str) -> Self {
+        Self { text, starts: memchr::memchr_iter(b'\n', text.as_bytes()).collect() }
+    }
+
+    /// The line of a value that is a part of the text.
+    fn at(&self, value: &RawValue) -> u32 {
+        let offset = (value.get().as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
+        let before = self.starts.partition_point(|newline| *newline < offset);
+        u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
+    }
 }
 
 /// The members of an object in their order, repeated ones included.

@@ -193,21 +193,6 @@ fn replaced(text: &str, mut magic: impl FnMut(&str, u32) -> String) -> Result<St
     Ok(whole)
 }
 
-/// Where the lines of a text end.
-struct Lines(Vec<usize>);
-
-impl Lines {
-    fn of(text: &str) -> Self {
-        Self(memchr::memchr_iter(b'\n', text.as_bytes()).collect())
-    }
-
-    /// The line of a byte of the text, from 1.
-    fn at(&self, offset: usize) -> u32 {
-        let before = self.0.partition_point(|end| *end < offset);
-        u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,13 +2,12 @@
 
 use roxmltree::{Document, Node, ParsingOptions};
 
-use super::{LINES_MAX, Lines, Mistake, Section};
+use super::{LINES_MAX, Mistake, Section};
 
 /// `id`: which of several `<uwsgi id="…">` below another root is meant, and which options with an `id`.
 pub(super) fn read(text: &str, id: &str) -> Result<Option<Section>, Mistake> {
     // A document type may define entities that grow, or name files: nothing that uWSGI's files need.
     let nodes_limit = u32::try_from(LINES_MAX.saturating_mul(4)).unwrap_or(u32::MAX);
-    bounded(text)?;
     let options = ParsingOptions { allow_dtd: false, nodes_limit, ..ParsingOptions::default() };
     let document = Document::parse_with_options(text.trim_end_matches('\n'), options).map_err(|error| {
         let what = error.to_string();
@@ -23,9 +22,8 @@ pub(super) fn read(text: &str, id: &str) -> Result<Option<Section>, Mistake> {
     };
     let Some(stanza) = stanza else { return Ok(None) };
     let mut read = Section::default();
-    let lines = Lines::of(text);
     for node in stanza.children() {
-        let line = lines.at(node.range().start);
+        let line = document.text_pos_at(node.range().start).row;
         if node.is_text() && !node.text().unwrap_or_default().trim().is_empty() {
             read.doubt(line, "text between the elements is not read");
         }
@@ -54,25 +52,6 @@ pub(super) fn read(text: &str, id: &str) -> Result<Option<Section>, Mistake> {
         }
     }
     Ok(Some(read))
-}
-
-/// Attributes and name spaces are compared each with each: a file of nothing else would take hours.
-fn bounded(text: &str) -> Result<(), Mistake> {
-    const QUOTES_MAX: usize = 1000;
-    const SPACES_MAX: usize = 100;
-    let mut line = 1_u32;
-    for element in text.split('<') {
-        if element.bytes().filter(|byte| matches!(byte, b'"' | b'\'')).count() > QUOTES_MAX {
-            let message = format!("an element, or the text behind it, has more than {QUOTES_MAX} quotes");
-            return Err(Mistake::at(line, message));
-        }
-        let lines = element.bytes().filter(|byte| *byte == b'\n').count();
-        line = line.saturating_add(u32::try_from(lines).unwrap_or(u32::MAX));
-    }
-    if text.matches("xmlns").count() > SPACES_MAX {
-        return Err(Mistake { line: None, message: format!("more than {SPACES_MAX} name spaces") });
-    }
-    Ok(())
 }
 
 /// `<app mountpoint="/x"><script>module</script></app>`: an old way to write `mount`.
