@@ -58,6 +58,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
         files,
         log,
         touch_reload,
+        limits,
         vacuum,
         die_on_term,
         auto_procname,
@@ -77,7 +78,8 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     diff_app(&mut change, &old.app, app);
     diff_workers(&mut change, &old.workers, workers);
     diff_identity(&mut change, &old.identity, identity);
-    let InterpreterSpec { python, virtualenv, extension } = interpreter;
+    let InterpreterSpec { python, virtualenv, extension, optimize } = interpreter;
+    change.note(old.interpreter.optimize != *optimize, "optimize", Need::Generation);
     change.note(old.interpreter.python != *python, "python", Need::Generation);
     change.note(old.interpreter.virtualenv != *virtualenv, "virtualenv", Need::Generation);
     change.note(old.interpreter.extension != *extension, "extension", Need::Generation);
@@ -87,12 +89,15 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.files.pidfile != *pidfile, "pidfile", before_drop);
     change.note(old.files.pidfile2 != *pidfile2, "pidfile2", Need::Reexec);
     change.note(old.files.safe_pidfile != *safe_pidfile, "safe-pidfile", Need::Reexec);
-    let LogSpec { logto, logto2, daemonize, requests } = log;
+    let LogSpec { logto, logto2, daemonize, requests, lines, show_config } = log;
+    change.note(old.log.lines != *lines, "log-format", Need::Generation);
+    change.note(old.log.show_config != *show_config, "show-config", Need::Nothing);
     change.note(old.log.logto != *logto, "logto", before_drop);
     change.note(old.log.logto2 != *logto2, "logto2", Need::Reexec);
     change.note(old.log.daemonize != *daemonize, "daemonize", Need::Reexec);
     change.note(old.log.requests != *requests, "disable-logging", Need::Generation);
     change.note(old.touch_reload != *touch_reload, "touch-reload", Need::Nothing);
+    change.note(old.limits != *limits, "max-fd", before_drop);
     change.note(old.vacuum != *vacuum, "vacuum", Need::Nothing);
     change.note(old.die_on_term != *die_on_term, "die-on-term", Need::Nothing);
     change.note(old.auto_procname != *auto_procname, "auto-procname", Need::Generation);
@@ -123,7 +128,19 @@ fn listeners(change: &mut Change, old: &InstanceSpec, new: &[Listen]) {
 }
 
 fn diff_app(change: &mut Change, old: &AppSpec, new: &AppSpec) {
-    let AppSpec { load, callable, need_app, chdir, pythonpath } = new;
+    let AppSpec {
+        load,
+        callable,
+        need_app,
+        chdir,
+        pythonpath,
+        no_file_wrapper,
+        autoreload_s,
+        autoreload_ignore,
+    } = new;
+    change.note(old.no_file_wrapper != *no_file_wrapper, "wsgi-disable-file-wrapper", Need::Generation);
+    change.note(old.autoreload_s != *autoreload_s, "py-autoreload", Need::Generation);
+    change.note(old.autoreload_ignore != *autoreload_ignore, "py-auto-reload-ignore", Need::Generation);
     change.note(old.load != *load, "module", Need::Generation);
     change.note(old.callable != *callable, "callable", Need::Generation);
     change.note(old.need_app != *need_app, "need-app", Need::Generation);
@@ -140,6 +157,10 @@ fn diff_workers(change: &mut Change, old: &WorkerSpec, new: &WorkerSpec) {
         max_requests,
         max_requests_delta,
         min_lifetime_s,
+        max_lifetime_s,
+        max_lifetime_delta_s,
+        reload_on_rss_mib,
+        reload_on_as_mib,
         buffer_size_bytes,
         socket_timeout_s,
         reload_mercy_s,
@@ -154,6 +175,14 @@ fn diff_workers(change: &mut Change, old: &WorkerSpec, new: &WorkerSpec) {
     change.note(old.max_requests != *max_requests, "max-requests", Need::Generation);
     change.note(old.max_requests_delta != *max_requests_delta, "max-requests-delta", Need::Generation);
     change.note(old.min_lifetime_s != *min_lifetime_s, "min-worker-lifetime", Need::Generation);
+    change.note(old.max_lifetime_s != *max_lifetime_s, "max-worker-lifetime", Need::Generation);
+    change.note(
+        old.max_lifetime_delta_s != *max_lifetime_delta_s,
+        "max-worker-lifetime-delta",
+        Need::Generation,
+    );
+    change.note(old.reload_on_rss_mib != *reload_on_rss_mib, "reload-on-rss", Need::Generation);
+    change.note(old.reload_on_as_mib != *reload_on_as_mib, "reload-on-as", Need::Generation);
     change.note(old.buffer_size_bytes != *buffer_size_bytes, "buffer-size", Need::Generation);
     change.note(old.socket_timeout_s != *socket_timeout_s, "socket-timeout", Need::Generation);
     change.note(old.reload_mercy_s != *reload_mercy_s, "worker-reload-mercy", Need::Nothing);

@@ -37,6 +37,9 @@ pub struct InstanceSpec {
     pub log: LogSpec,
     /// `touch-reload`: files whose change reloads the instance.
     pub touch_reload: Vec<PathBuf>,
+    /// What the processes may use.
+    #[serde(default)]
+    pub limits: LimitSpec,
     /// `vacuum`: remove sockets and pid files at exit.
     pub vacuum: bool,
     /// `die-on-term`: `SIGTERM` stops (it always does here; kept for `uwsgi.opt`).
@@ -67,6 +70,26 @@ pub struct AppSpec {
     pub chdir: Option<PathBuf>,
     /// `pythonpath`, as given: the last one comes first on `sys.path`.
     pub pythonpath: Vec<PathBuf>,
+    /// `wsgi-disable-file-wrapper`: there is no `wsgi.file_wrapper`.
+    #[serde(default)]
+    pub no_file_wrapper: bool,
+    /// `py-autoreload`, in seconds: how often changed modules are looked for; 0 is never.
+    #[serde(default)]
+    pub autoreload_s: u32,
+    /// `py-auto-reload-ignore`: modules whose changes do not matter.
+    #[serde(default)]
+    pub autoreload_ignore: Vec<String>,
+}
+
+/// What the processes of an instance may use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitSpec {
+    /// `max-fd`: descriptors of each process.
+    pub files: Option<u64>,
+    /// `limit-as`, in bytes: address space of each process.
+    pub memory_bytes: Option<u64>,
+    /// `limit-nproc`: processes of the user.
+    pub processes: Option<u64>,
 }
 
 /// What to load.
@@ -95,6 +118,18 @@ pub struct WorkerSpec {
     pub max_requests_delta: u64,
     /// `min-worker-lifetime`, in seconds.
     pub min_lifetime_s: u32,
+    /// `max-worker-lifetime`, in seconds; 0 is off.
+    #[serde(default)]
+    pub max_lifetime_s: u64,
+    /// `max-worker-lifetime-delta`, in seconds.
+    #[serde(default)]
+    pub max_lifetime_delta_s: u64,
+    /// `reload-on-rss`, in MiB; 0 is off.
+    #[serde(default)]
+    pub reload_on_rss_mib: u64,
+    /// `reload-on-as`, in MiB; 0 is off.
+    #[serde(default)]
+    pub reload_on_as_mib: u64,
     /// `buffer-size`, in bytes: the longest head of a request.
     pub buffer_size_bytes: u32,
     /// `socket-timeout`, in seconds: an incomplete uwsgi packet, a stalled read or write.
@@ -152,6 +187,9 @@ pub struct InterpreterSpec {
     pub virtualenv: Option<PathBuf>,
     /// `extension`: the liege extension to load, when not beside the binary.
     pub extension: Option<PathBuf>,
+    /// `optimize`: how often Python's `-O` is said, at most twice.
+    #[serde(default)]
+    pub optimize: u32,
 }
 
 /// Files that an instance writes.
@@ -176,6 +214,39 @@ pub struct LogSpec {
     pub daemonize: bool,
     /// `disable-logging` is off: a line for each request.
     pub requests: bool,
+    /// What the lines of requests say, and which are written in spite of `disable-logging`.
+    #[serde(default)]
+    pub lines: LineSpec,
+    /// `show-config`: the configuration goes to the log at the start.
+    #[serde(default)]
+    pub show_config: bool,
+}
+
+/// The lines of requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineSpec {
+    /// `log-format`: a template with `%(name)`.
+    pub format: Option<String>,
+    /// `log-format-strftime`: the line is a template of `strftime`, too.
+    pub strftime: bool,
+    /// `memory-report`: the size of the process.
+    pub memory: bool,
+    /// `log-x-forwarded-for`: the client is who that header names.
+    pub forwarded_for: bool,
+    /// `log-micros`: times are in microseconds.
+    pub micros: bool,
+    /// `log-4xx`.
+    pub client_errors: bool,
+    /// `log-5xx`.
+    pub server_errors: bool,
+    /// `log-zero`: responses without a body.
+    pub empty: bool,
+    /// `log-ioerror`: responses that could not be written.
+    pub broken: bool,
+    /// `log-slow`, in milliseconds; 0 is off.
+    pub slow_ms: u32,
+    /// `log-big`, in bytes; 0 is off.
+    pub big_bytes: u64,
 }
 
 impl Default for InstanceSpec {
@@ -196,6 +267,7 @@ impl Default for InstanceSpec {
             files: FilesSpec::default(),
             log: LogSpec { requests: true, ..LogSpec::default() },
             touch_reload: Vec::new(),
+            limits: LimitSpec::default(),
             vacuum: false,
             die_on_term: true,
             auto_procname: false,
@@ -217,6 +289,10 @@ impl Default for WorkerSpec {
             max_requests: 0,
             max_requests_delta: 0,
             min_lifetime_s: 10,
+            max_lifetime_s: 0,
+            max_lifetime_delta_s: 0,
+            reload_on_rss_mib: 0,
+            reload_on_as_mib: 0,
             buffer_size_bytes: 65_536,
             socket_timeout_s: 4,
             reload_mercy_s: 60,

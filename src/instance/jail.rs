@@ -7,7 +7,7 @@ use std::io;
 use std::path::Path;
 
 use super::bind::{self, Sockets};
-use crate::config::instance::InstanceSpec;
+use crate::config::instance::{InstanceSpec, LimitSpec};
 use crate::sys::user::{self, Identity};
 use crate::sys::{fd, limits, output, socket};
 use crate::wire::failure::Failure;
@@ -23,6 +23,7 @@ pub(super) fn enter(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Fail
     let identity = look_up(spec)?;
     refuse_root(spec, &identity)?;
     set_umask(spec);
+    set_limits(&spec.limits)?;
     if let Some(path) = &spec.files.pidfile {
         write_pid(path)?;
     }
@@ -130,6 +131,18 @@ fn drop_privileges(identity: &Identity) -> Result<(), Failure> {
         )));
     }
     Ok(())
+}
+
+/// What this process and all its children may use; set while it still may.
+fn set_limits(limits: &LimitSpec) -> Result<(), Failure> {
+    let set = |option: &str, set: fn(u64) -> io::Result<()>, value: Option<u64>| match value.map(set) {
+        Some(Err(error)) => Err(Failure::new(format!("cannot set {option}: {error}"))
+            .with_hint("only root may raise a limit: use LimitNOFILE= and the like of the service unit")),
+        _ => Ok(()),
+    };
+    set("max-fd", limits::limit_files, limits.files)?;
+    set("limit-as", limits::limit_memory_bytes, limits.memory_bytes)?;
+    set("limit-nproc", limits::limit_processes, limits.processes)
 }
 
 /// As configured, or as inherited, but new files are never writable for the world by default.

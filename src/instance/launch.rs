@@ -49,12 +49,13 @@ pub(super) fn zygote(
     output: &dyn Fn() -> io::Result<OwnedFd>,
 ) -> io::Result<(Child, OwnedFd)> {
     let (ours, theirs) = channel::pair()?;
-    let mut launch = Launch::new(&interpreter.python)
-        .arg("-c")
-        .arg(boot::BOOT)
-        .stdin(theirs)
-        .stdout(output()?)
-        .stderr(output()?);
+    let mut launch = Launch::new(&interpreter.python);
+    match spec.interpreter.optimize {
+        0 => {}
+        1 => launch = launch.arg("-O"),
+        _ => launch = launch.arg("-OO"),
+    }
+    launch = launch.arg("-c").arg(boot::BOOT).stdin(theirs).stdout(output()?).stderr(output()?);
     for name in OURS {
         launch = launch.unset_env(name);
     }

@@ -179,6 +179,14 @@ fn bind(start: &mut Start) -> Result<Bound, Failure> {
     for warning in &said.warnings {
         tracing::warn!("{warning}");
     }
+    if said.spec.log.show_config {
+        tracing::info!(";uWSGI instance configuration");
+        tracing::info!("[uwsgi]");
+        for (key, value) in &said.spec.said {
+            tracing::info!("{key} = {value}");
+        }
+        tracing::info!(";end of configuration");
+    }
     if said.spec.log.daemonize && !supervised {
         SingleThreaded::prove()
             .and_then(background::go_to_background)

@@ -21,6 +21,22 @@ pub fn limit_memory_bytes(bytes: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_AS, bytes, bytes)?)
 }
 
+/// Lets this process have so many descriptors.
+///
+/// # Errors
+/// `setrlimit`: only root may raise it.
+pub fn limit_files(count: u64) -> io::Result<()> {
+    Ok(setrlimit(Resource::RLIMIT_NOFILE, count, count)?)
+}
+
+/// Lets the user of this process have so many processes.
+///
+/// # Errors
+/// `setrlimit`: only root may raise it.
+pub fn limit_processes(count: u64) -> io::Result<()> {
+    Ok(setrlimit(Resource::RLIMIT_NPROC, count, count)?)
+}
+
 /// Sets which permissions new files never get, and answers what it was.
 pub fn set_umask(mode: u32) -> u32 {
     umask(Mode::from_bits_truncate(mode)).bits()

@@ -92,7 +92,9 @@ impl EnvironMaker {
         constant.set_item("wsgi.multithread", workers.threads > 1)?;
         constant.set_item("wsgi.multiprocess", workers.processes > 1)?;
         constant.set_item("wsgi.run_once", false)?;
-        constant.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;
+        if !host.spec.app.no_file_wrapper {
+            constant.set_item("wsgi.file_wrapper", py.get_type::<FileWrapper>())?;
+        }
         // A body of unknown length has an end that the input knows.
         constant.set_item("wsgi.input_terminated", true)?;
         constant.set_item("uwsgi.version", PyBytes::new(py, super::uwsgi_module::VERSION.as_bytes()))?;

@@ -1,6 +1,7 @@
 //! What runs inside the vassal's interpreter: zygote, workers, the WSGI bridge. The only folder that knows pyo3.
 
 mod app;
+mod autoreload;
 mod call;
 mod deputy;
 mod driver;
@@ -16,6 +17,7 @@ mod input;
 mod job;
 mod lane;
 mod lifetime;
+mod line;
 mod listen;
 mod log;
 mod output;

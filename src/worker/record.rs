@@ -1,22 +1,17 @@
 //! What is recorded of each request: the scoreboard, and the line in the log.
 
 use std::cell::Cell;
-use std::fmt::Write as _;
 
 use pyo3::prelude::*;
 
 use super::environ::{Weight, packet};
 use super::host::Host;
 use super::job::Head;
+use super::line::{self, Line};
 use super::log;
 use super::output::Sent;
 use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
 use crate::sys::clock;
-use crate::sys::stderr::LINE_LIMIT_BYTES;
-use crate::trace::escaped;
-
-/// The longest method or target in a log line.
-const TEXT_LIMIT_CHARS: usize = LINE_LIMIT_BYTES / 8;
 
 thread_local! {
     /// The core whose request this thread runs.
@@ -93,55 +88,11 @@ impl Record {
         if sent.is_cut {
             self.core.add(CoreField::WriteErrors, 1);
         }
-        if self.host.spec.log.requests
-            && let Ok(line) = self.line(py, head, course, taken_us)
-        {
-            log::write(py, &line);
-        }
-    }
-
-    /// The line as uWSGI writes it.
-    fn line(&self, py: Python<'_>, head: &Head, course: &Course, taken_us: u64) -> PyResult<String> {
-        let Course { sent, weight, .. } = course;
-        let mut line = String::with_capacity(256);
-        let (method, uri, remote, protocol);
-        match head {
-            Head::Http(parts, origin) => {
-                method = clipped(parts.method.as_str().as_bytes());
-                uri = clipped(parts.uri.path_and_query().map_or("", |target| target.as_str()).as_bytes());
-                remote = origin.peer(parts, "").remote_addr.to_owned();
-                protocol = if parts.version == http::Version::HTTP_10 { "HTTP/1.0" } else { "HTTP/1.1" };
-            }
-            Head::Packet(block) => {
-                let request = packet(block).ok();
-                method = clipped(request.map_or(&[], |request| request.method));
-                uri = clipped(request.map_or(&[], |request| request.uri));
-                remote = clipped(request.map_or(&[], |request| request.remote_addr));
-                protocol = "HTTP/1.1";
+        if line::is_wanted(&self.host.spec.log, course, taken_us) {
+            let (host, slot, core) = (self.host, self.slot, self.number);
+            if let Ok(text) = (Line { host, slot, core, head, course, taken_us }).text(py) {
+                log::write(py, &text);
             }
         }
-        let time = py.import(pyo3::intern!(py, "time"))?.call_method0(pyo3::intern!(py, "ctime"))?;
-        let _ = writeln!(
-            line,
-            "[pid: {}|app: 0|req: {}/{}] {remote} () {{{} vars in {} bytes}} [{}] {method} {uri} => generated {} bytes in {} msecs ({protocol} {}) {} headers in {} bytes (1 switches on core {})",
-            std::process::id(),
-            self.slot.get(Field::Requests),
-            self.host.board.requests(),
-            weight.variables * 2,
-            weight.bytes,
-            time.extract::<String>()?,
-            sent.body_bytes,
-            taken_us / 1000,
-            sent.status,
-            sent.fields,
-            sent.head_bytes,
-            self.number,
-        );
-        Ok(line)
     }
-}
-
-/// Text from outside: escaped, and no longer than a line bears.
-fn clipped(bytes: &[u8]) -> String {
-    escaped(&String::from_utf8_lossy(bytes)).chars().take(TEXT_LIMIT_CHARS).collect()
 }

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::host::{Host, Worker};
 use super::server::{Held, Server};
 use super::zygote::Loaded;
-use super::{app, driver, lane, listen, passage, stacks, traceback, uwsgi_module};
+use super::{app, autoreload, driver, lane, listen, passage, stacks, traceback, uwsgi_module};
 use crate::proto::limits::Limits;
 use crate::stats::scoreboard::Field;
 use crate::sys::{clock, fd, orphan, reactor, title};
@@ -91,10 +91,14 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failur
             doors.push((listen.protocol, listen::open(&server, listen, listener)?));
         }
         runtime.spawn(control.run());
+        Server::start_ageing(&server);
         server
     };
     slot.set(Field::Accepting, 1);
     host.tell(&FromWorker::Ready { pid: std::process::id(), app: has_app });
+    if let Err(error) = autoreload::start(py, host) {
+        traceback::log(py, &error);
+    }
     let server_name = uwsgi_module::host_name(py).unwrap_or_default();
     driver::run(py, &server, Arc::clone(&runtime), app, &server_name, doors)
         .map_err(|error| Failure::new(traceback::summary(py, &error)))?;

@@ -184,6 +184,18 @@ impl Server {
         self.lanes.get(thread).is_some_and(|place| place.set(lane).is_ok())
     }
 
+    /// Has the worker replaced when it has lived as long as it may.
+    pub(super) fn start_ageing(server: &Arc<Self>) {
+        let Some(longest) = server.lifetime.longest() else { return };
+        let server = Arc::downgrade(server);
+        tokio::spawn(async move {
+            sleep(longest).await;
+            if let Some(server) = server.upgrade() {
+                server.lifetime.expire();
+            }
+        });
+    }
+
     /// A request is over, and its thread is free again.
     pub(super) fn done(&self) {
         self.lifetime.count();

@@ -14,6 +14,7 @@ mod support;
 
 mod check;
 mod crash;
+mod engines;
 mod examples;
 mod files;
 mod inherit;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::lines;
 use super::sift::{Said, Sift};
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::diagnostic::Severity;
@@ -20,6 +21,8 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
         protocol: protocol(sift, last("protocol")),
         is_abstract: last("abstract-socket").is_some_and(|said| said.flag()),
         has_emperor: last("emperor").is_some(),
+        least_lifetime_s: last("min-worker-lifetime")
+            .map_or(10, |said| u32::try_from(value::integer(said.text()).0).unwrap_or_default()),
         listen_refused: false,
         start,
         spec: InstanceSpec { said: sift.raw.said(), ..InstanceSpec::default() },
@@ -44,6 +47,8 @@ struct Reading {
     protocol: Protocol,
     is_abstract: bool,
     has_emperor: bool,
+    /// `min-worker-lifetime`, wherever it stands.
+    least_lifetime_s: u32,
     /// A line with an address was refused: what is wrong is said there.
     listen_refused: bool,
 }
@@ -83,6 +88,19 @@ impl Reading {
             "max-requests" => workers.max_requests = large(sift, said),
             "max-requests-delta" => workers.max_requests_delta = large(sift, said),
             "min-worker-lifetime" => workers.min_lifetime_s = sift.count(said),
+            "max-worker-lifetime" => {
+                workers.max_lifetime_s = large(sift, said);
+                let (most, least) = (workers.max_lifetime_s, self.least_lifetime_s);
+                if most > 0 && most <= u64::from(least) {
+                    let message = format!(
+                        "invalid min-worker-lifetime value ({least}), must be lower than max-worker-lifetime ({most})"
+                    );
+                    sift.error(said, message, None);
+                }
+            }
+            "max-worker-lifetime-delta" => workers.max_lifetime_delta_s = large(sift, said),
+            "reload-on-rss" => workers.reload_on_rss_mib = large(sift, said),
+            "reload-on-as" => workers.reload_on_as_mib = large(sift, said),
             "worker-reload-mercy" => workers.reload_mercy_s = sift.count(said),
             "reload-mercy" => workers.instance_mercy_s = sift.count(said),
             "startup-timeout" => workers.startup_timeout_s = sift.count(said),
@@ -162,6 +180,10 @@ impl Reading {
             "python" if !said.text().contains('/') => interpreter.python = Some(PathBuf::from(said.text())),
             "python" => interpreter.python = sift.path(said, &self.start),
             "extension" => interpreter.extension = sift.path(said, &self.start),
+            "optimize" => interpreter.optimize = sift.count(said).min(2),
+            "wsgi-disable-file-wrapper" => app.no_file_wrapper = said.flag(),
+            "py-autoreload" => app.autoreload_s = sift.count(said),
+            "py-auto-reload-ignore" => app.autoreload_ignore.push(said.text().to_owned()),
             "env" => self.spec.env.extend(variable(sift, said)),
             "unenv" => self.spec.env.push((said.text().to_owned(), None)),
             _ => return false,
@@ -170,8 +192,18 @@ impl Reading {
     }
 
     fn files(&mut self, sift: &mut Sift<'_>, said: Said<'_>) -> bool {
-        let (files, log) = (&mut self.spec.files, &mut self.spec.log);
+        let (files, log, limits) = (&mut self.spec.files, &mut self.spec.log, &mut self.spec.limits);
+        if lines::obey(sift, said, &mut log.lines) {
+            return true;
+        }
         match said.name() {
+            "max-fd" => limits.files = Some(large(sift, said)).filter(|count| *count > 0),
+            "limit-as" => {
+                limits.memory_bytes =
+                    Some(large(sift, said).saturating_mul(1 << 20)).filter(|bytes| *bytes > 0)
+            }
+            "limit-nproc" => limits.processes = Some(large(sift, said)).filter(|count| *count > 0),
+            "show-config" => log.show_config = said.flag(),
             "pidfile" => files.pidfile = sift.path(said, &self.start),
             "pidfile2" => files.pidfile2 = sift.path(said, &self.chdir),
             "safe-pidfile" => files.safe_pidfile = sift.path(said, &self.chdir),

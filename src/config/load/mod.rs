@@ -4,6 +4,7 @@ mod emperor;
 #[cfg(test)]
 pub(super) mod fake;
 mod instance;
+mod lines;
 mod sift;
 
 use super::assembly::{Assembly, drop_defaults};

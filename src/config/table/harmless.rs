@@ -34,6 +34,7 @@ pub(super) static ROWS: &[Row] = &[
     always(&["http-auto-chunked"], "Answers without a length are chunked"),
     always(&["http-manage-expect"], "`Expect: 100-continue` is answered when the body is read").optional(),
     always(&["emperor-graceful-shutdown"], "Vassals finish their requests"),
+    always(&["ignore-sigpipe", "ignore-write-errors"], "A client that goes away is no event of the log"),
     // For good: it does not matter here.
     never(&["thunder-lock", "tlock"], Flag, "an incoming connection wakes one worker anyway"),
     never(&["offload-threads", "offload-thread"], Number, "a performance hint; big answers are streamed"),

@@ -7,8 +7,6 @@ const fn later(names: &'static [&'static str], kind: Kind, doc: &'static str) ->
     Row::new(names, kind, Standing::Later, "", doc)
 }
 
-const LOG_LINE: &str = "the line of a request has one form";
-const WHICH_LINES: &str = "every request has its line, or none has with `disable-logging`";
 const LOG_GOES: &str = "the log goes to `logto` or standard error";
 const ALL_RUN: &str = "all `processes` run all the time";
 const RECYCLING: &str = "workers are replaced by `max-requests` only";
@@ -16,16 +14,6 @@ const NO_STATIC: &str = "concerns static files only, which the web server in fro
 
 pub(super) static ROWS: &[Row] = &[
     // Logging.
-    later(&["log-4xx", "log-5xx", "log-zero"], Flag, WHICH_LINES),
-    later(&["log-ioerror"], Text, WHICH_LINES),
-    later(&["log-slow", "log-big"], Number, WHICH_LINES),
-    later(&["memory-report"], Flag, LOG_LINE).short('m'),
-    later(
-        &["log-x-forwarded-for", "log-micros", "logformat-strftime", "log-format-strftime"],
-        Flag,
-        LOG_LINE,
-    ),
-    later(&["log-format", "logformat"], FreeText, LOG_LINE),
     later(
         &["log-date", "logdate", "log-prefix"],
         FreeText,
@@ -67,7 +55,7 @@ pub(super) static ROWS: &[Row] = &[
     later(&["log-reopen", "log-truncate"], Flag, "the log is opened once, at the start, and appended to"),
     later(&["logfile-chown"], Flag, "the log belongs to whoever started the instance"),
     later(&["logfile-chmod"], Mode, "the log has the mode that the umask gives it"),
-    later(&["ignore-sigpipe", "ignore-write-errors", "harakiri-verbose"], Flag, "log detail"),
+    later(&["harakiri-verbose"], Flag, "log detail"),
     later(&["body-read-warning"], Number, "log detail"),
     later(
         &["disable-write-exception", "write-errors-exception-only"],
@@ -79,7 +67,6 @@ pub(super) static ROWS: &[Row] = &[
         Number,
         "an application that writes to a client that is gone is told so",
     ),
-    later(&["show-config"], Flag, "`liege check FILE` shows the configuration"),
     // Workers.
     later(
         &[
@@ -111,19 +98,7 @@ pub(super) static ROWS: &[Row] = &[
     ),
     later(&["cheaper-busyness-verbose", "cheap", "die-on-idle"], Flag, ALL_RUN),
     later(&["idle"], Number, ALL_RUN),
-    later(
-        &[
-            "reload-on-rss",
-            "reload-on-as",
-            "evil-reload-on-rss",
-            "evil-reload-on-as",
-            "mem-collector-freq",
-            "max-worker-lifetime",
-            "max-worker-lifetime-delta",
-        ],
-        Number,
-        RECYCLING,
-    ),
+    later(&["evil-reload-on-rss", "evil-reload-on-as", "mem-collector-freq"], Number, RECYCLING),
     later(&["reload-on-exception", "catch-exceptions"], Flag, "an exception is answered with 500 and logged"),
     later(
         &["reload-on-exception-type", "reload-on-exception-value", "reload-on-exception-repr"],
@@ -140,16 +115,6 @@ pub(super) static ROWS: &[Row] = &[
         Flag,
         "a worker that overruns `harakiri` is killed at once",
     ),
-    later(
-        &["py-autoreload", "python-autoreload", "py-auto-reload", "python-auto-reload"],
-        Number,
-        "changed modules are not noticed: use `touch-reload`",
-    ),
-    later(
-        &["py-auto-reload-ignore", "py-autoreload-ignore"],
-        Text,
-        "changed modules are not noticed: use `touch-reload`",
-    ),
     later(&["py-tracebacker"], Text, "monitoring only"),
     later(&["fs-reload", "fs-brutal-reload"], Path, "use `touch-reload`"),
     later(&["master-fifo"], Path, "use the HTTP API, `liege reload` or signals"),
@@ -160,19 +125,10 @@ pub(super) static ROWS: &[Row] = &[
         Number,
         "bodies from `http` and `http-socket` are always received before the application is called",
     ),
-    later(&["limit-as", "limit-nproc", "max-fd", "prio"], Number, "the limits of the service manager hold"),
+    later(&["prio"], Number, "the limits of the service manager hold"),
     later(&["cpu-affinity"], Number, "the kernel chooses the CPU"),
-    later(&["optimize"], Number, "the interpreter runs as always; set PYTHONOPTIMIZE in its environment")
-        .short('O'),
     later(
-        &[
-            "skip-atexit",
-            "skip-atexit-teardown",
-            "honour-stdin",
-            "wsgi-disable-file-wrapper",
-            "wsgi-accept-buffer",
-            "wsgi-accept-buffers",
-        ],
+        &["skip-atexit", "skip-atexit-teardown", "honour-stdin", "wsgi-accept-buffer", "wsgi-accept-buffers"],
         Flag,
         "the usual behaviour holds",
     ),

@@ -1,6 +1,7 @@
 //! Every option once: its names, its kind, its default, what it means, who obeys it — or why nobody does.
 
 mod emperor;
+mod engines;
 mod families;
 mod harmless;
 mod later;
@@ -102,9 +103,18 @@ pub enum Standing {
 
 /// All options.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    [obeyed::ROWS, emperor::ROWS, harmless::ROWS, later::ROWS, not_yet::ROWS, refused::ROWS, &families::ROWS]
-        .into_iter()
-        .flatten()
+    [
+        obeyed::ROWS,
+        engines::ROWS,
+        emperor::ROWS,
+        harmless::ROWS,
+        later::ROWS,
+        not_yet::ROWS,
+        refused::ROWS,
+        &families::ROWS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// The option of that name or alias.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{By, Kind, Row, Standing, emperor, families, harmless, later, not_yet, obeyed, refused};
+use super::{By, Kind, Row, Standing, emperor, engines, families, harmless, later, not_yet, obeyed, refused};
 
 const HEAD: &str = "# Options
 
@@ -17,6 +17,7 @@ of this page. The page is made from the table in the code (`make docs`).
 pub fn markdown() -> String {
     let mut text = HEAD.to_owned();
     section(&mut text, "Options that take effect", "", obeyed::ROWS);
+    section(&mut text, "… on logs, on the size of workers and on their interpreter", "", engines::ROWS);
     section(&mut text, "Options of an emperor", "", emperor::ROWS);
     section(
         &mut text,

@@ -1,0 +1,105 @@
+//! The options about what workers log, how large and old they may grow, and how their interpreter runs.
+
+use super::By::{Master, Worker};
+use super::Kind::{Flag, FreeText, Number, Text};
+use super::{By, Kind, Row, Standing};
+
+const fn row(
+    names: &'static [&'static str],
+    kind: Kind,
+    by: By,
+    default: &'static str,
+    doc: &'static str,
+) -> Row {
+    Row::new(names, kind, Standing::Obeyed(by), default, doc)
+}
+
+pub(super) static ROWS: &[Row] = &[
+    // The lines of requests.
+    row(
+        &["log-format", "logformat"],
+        FreeText,
+        Worker,
+        "uWSGI's own line",
+        "The line of a request, with `%(name)` for its variables, such as `%(addr)`, `%(method)`, `%(uri)`, `%(status)`, `%(msecs)`, `%(size)`, `%(uagent)`, `%(var.HTTP_X)`",
+    ),
+    row(
+        &["log-format-strftime", "logformat-strftime"],
+        Flag,
+        Worker,
+        "off",
+        "The line is a template of `strftime`, too",
+    ),
+    row(&["memory-report"], Flag, Worker, "off", "Begins the line of a request with the size of the process")
+        .short('m'),
+    row(&["log-x-forwarded-for"], Flag, Worker, "off", "The line names the client of `X-Forwarded-For`"),
+    row(&["log-micros"], Flag, Worker, "off", "The line has microseconds instead of milliseconds"),
+    row(&["log-4xx"], Flag, Worker, "off", "With `disable-logging`: a line for answers of 400 to 499"),
+    row(&["log-5xx"], Flag, Worker, "off", "With `disable-logging`: a line for answers of 500 to 599"),
+    row(&["log-zero"], Flag, Worker, "off", "With `disable-logging`: a line for answers without a body"),
+    row(
+        &["log-ioerror"],
+        Text,
+        Worker,
+        "off",
+        "With `disable-logging`: a line for answers that could not be written",
+    ),
+    row(
+        &["log-slow"],
+        Number,
+        Worker,
+        "off",
+        "With `disable-logging`: a line for requests that took so many milliseconds",
+    ),
+    row(&["log-big"], Number, Worker, "off", "With `disable-logging`: a line for answers of so many bytes"),
+    row(&["show-config"], Flag, Master, "off", "The configuration goes to the log at the start"),
+    // Size and age.
+    row(
+        &["reload-on-rss"],
+        Number,
+        Worker,
+        "off",
+        "A worker whose resident size reached so many MiB after a request is replaced",
+    ),
+    row(
+        &["reload-on-as"],
+        Number,
+        Worker,
+        "off",
+        "A worker whose address space reached so many MiB after a request is replaced",
+    ),
+    row(
+        &["max-worker-lifetime"],
+        Number,
+        Worker,
+        "never",
+        "A worker is replaced after so many seconds; more than `min-worker-lifetime`",
+    ),
+    row(
+        &["max-worker-lifetime-delta"],
+        Number,
+        Worker,
+        "0",
+        "Seconds that are added to it once for each worker before this one, to spread them",
+    ),
+    row(&["max-fd"], Number, Master, "inherited", "Descriptors that each process may have"),
+    row(&["limit-as"], Number, Master, "inherited", "MiB of address space that each process may have"),
+    row(&["limit-nproc"], Number, Master, "inherited", "Processes that the user may have"),
+    // The interpreter.
+    row(
+        &["py-autoreload", "python-autoreload", "py-auto-reload", "python-auto-reload"],
+        Number,
+        Worker,
+        "off",
+        "Looks every so many seconds for changed files of loaded modules, and reloads; for development",
+    ),
+    row(
+        &["py-auto-reload-ignore", "py-autoreload-ignore"],
+        Text,
+        Worker,
+        "none",
+        "A module whose changes do not matter to `py-autoreload`; repeatable",
+    ),
+    row(&["optimize"], Number, Master, "0", "1 runs the interpreter with `-O`, 2 with `-OO`").short('O'),
+    row(&["wsgi-disable-file-wrapper"], Flag, Worker, "off", "There is no `wsgi.file_wrapper`"),
+];

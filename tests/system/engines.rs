@@ -1,0 +1,102 @@
+//! Options about the log of requests, the size and age of workers, and their interpreter, seen from outside.
+
+use crate::support::apps::{TOOLS, says};
+use crate::support::free_port;
+use crate::support::http::Door;
+use crate::support::process::Family;
+use crate::support::server::{Folder, liege};
+use crate::support::wait::until;
+
+fn start(app: &str, lines: &str) -> (Family, Door, Folder) {
+    let folder = Folder::new();
+    let port = free_port();
+    folder.write("app.py", app);
+    folder.write(
+        "app.ini",
+        format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %dapp.py\n{lines}\n"),
+    );
+    let family = liege(&folder, &["--ini", "app.ini"]);
+    (family, Door::Port(port), folder)
+}
+
+#[test]
+fn the_line_of_a_request_is_what_its_format_says() {
+    let format = "log-format = <%(addr)|%(method)|%(uri)|%(status)|%(rsize)|%(uagent)|%(var.HTTP_X)|%(nothing)>\n\
+        log-x-forwarded-for = true";
+    let (family, door, _folder) = start(TOOLS, format);
+    door.wait_for("/", "hello");
+    let headers = ["User-Agent: me/1", "X: y", "X-Forwarded-For: 192.0.2.7"];
+    door.connect().unwrap().ask("GET", "/a?b=c", &headers, b"").unwrap();
+    family.wait_for_log("<192.0.2.7|GET|/a?b=c|200|5|me/1|y|->");
+}
+
+#[test]
+fn the_usual_line_tells_sizes_and_microseconds_when_asked() {
+    let (family, door, _folder) = start(TOOLS, "memory-report = true\nlog-micros = true");
+    door.wait_for("/", "hello");
+    family.wait_for_log("{address space usage: ");
+    let log = family.log();
+    let line = log.lines().find(|line| line.contains("{address space usage: ")).unwrap();
+    assert!(line.contains("} {rss usage: ") && line.contains(" micros (HTTP/1.1 200) "), "{line}");
+}
+
+#[test]
+fn only_what_matters_is_logged_in_spite_of_disable_logging() {
+    let (family, door, _folder) = start(TOOLS, "disable-logging = true\nlog-5xx = true");
+    door.wait_for("/", "hello");
+    assert_eq!(door.get("/raise").unwrap().status, 500);
+    family.wait_for_log("GET /raise => generated ");
+    assert!(!family.log().contains("GET / =>"), "{}", family.log());
+}
+
+#[test]
+fn a_worker_that_grew_or_aged_is_replaced() {
+    for (lines, reason) in [
+        ("reload-on-rss = 1", "reload-on-rss reached"),
+        ("reload-on-as = 1", "reload-on-as reached"),
+        ("max-worker-lifetime = 1", "max-worker-lifetime reached"),
+    ] {
+        let (family, door, _folder) = start(TOOLS, &format!("{lines}\nmin-worker-lifetime = 0"));
+        door.wait_for("/", "hello");
+        let first = door.get("/pid").unwrap().text();
+        until("another worker", || door.get("/pid").is_ok_and(|answer| answer.text() != first));
+        family.wait_for_log(reason);
+    }
+}
+
+#[test]
+fn a_changed_module_reloads() {
+    let (family, door, folder) = start(&says("v1"), "py-autoreload = 1\nprocesses = 2");
+    door.wait_for("/", "v1");
+    folder.write("app.py", says("v2"));
+    door.wait_for("/", "v2");
+    family.wait_for_log("has been modified");
+}
+
+const FACTS: &str = r#"
+import resource
+
+def application(environ, start_response):
+    facts = [__debug__, "wsgi.file_wrapper" in environ, resource.getrlimit(resource.RLIMIT_NOFILE)[0]]
+    body = repr(facts).encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+"#;
+
+#[test]
+fn the_interpreter_runs_as_told() {
+    let (_family, door, _folder) =
+        start(FACTS, "optimize = 1\nwsgi-disable-file-wrapper = true\nmax-fd = 200");
+    door.wait_for("/", "[False, False, 200]");
+    let (_family, door, _folder) = start(FACTS, "max-fd = 201");
+    door.wait_for("/", "[True, True, 201]");
+}
+
+#[test]
+fn the_configuration_is_in_the_log_when_asked() {
+    let (family, door, _folder) = start(TOOLS, "show-config = true\nname = blog");
+    door.wait_for("/", "hello");
+    family.wait_for_log(";uWSGI instance configuration");
+    family.wait_for_log("name = blog");
+    family.wait_for_log(";end of configuration");
+}
