@@ -14,9 +14,8 @@ use super::central::Central;
 use super::crews::WorkerKey;
 use super::job::{Job, Ticket, Trouble};
 use super::lane::Lane;
-use super::pipe;
+use super::pipe::Buffers;
 use super::upload::{Payload, Room};
-use crate::proto::budget::Budget;
 use crate::proto::limits::Limits;
 use crate::sys::clock;
 use crate::tick::Tick;
@@ -40,7 +39,7 @@ const LOG_PERIOD: Duration = Duration::from_secs(10);
 pub(super) struct Front {
     pub(super) limits: Cell<Limits>,
     pub(super) uploads: Room,
-    pub(super) pipes: Budget,
+    pub(super) buffers: Buffers,
     central: RefCell<Central>,
     lanes: RefCell<HashMap<usize, Rc<Lane>>>,
     tickets: Cell<Ticket>,
@@ -77,7 +76,7 @@ impl Front {
         Rc::new(Self {
             limits: Cell::new(limits),
             uploads: Room::default(),
-            pipes: Budget::new(pipe::PIPE_BUDGET_BYTES),
+            buffers: Buffers::default(),
             central: RefCell::new(central),
             lanes: RefCell::default(),
             tickets: Cell::new(0),

@@ -96,7 +96,7 @@ async fn converse(front: &Front, lane: &Lane, answering: &mut Answering) -> Resu
                 let job = front.begin(lane, cell).ok_or(Fault::Unknown)?;
                 *answering = match answer::head(bytes.into()) {
                     Some(head) => {
-                        let (writer, reader) = pipe(&front.pipes);
+                        let (writer, reader) = pipe(&front.buffers);
                         job.answer(Ok(answer::piped(head, reader)));
                         Answering::Body(cell, writer)
                     }
@@ -108,8 +108,7 @@ async fn converse(front: &Front, lane: &Lane, answering: &mut Answering) -> Resu
                 };
             }
             (Kind::Data, Answering::Body(cell, writer)) => {
-                *answering = if writer.room().await {
-                    writer.push(bytes);
+                *answering = if writer.write(bytes).await {
                     Answering::Body(cell, writer)
                 } else {
                     front.give_up(cell);

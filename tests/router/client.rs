@@ -100,6 +100,13 @@ impl Client {
         String::from_utf8_lossy(&rest).into_owned()
     }
 
+    /// So many bytes.
+    pub(crate) fn take(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.0.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
     pub(crate) fn assert_closed(&mut self) {
         assert_eq!(self.byte(), None, "the end of the connection");
     }

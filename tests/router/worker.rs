@@ -157,30 +157,6 @@ impl Worker {
         self.socket.write_all(bytes).unwrap();
     }
 
-    /// Sends data until the router takes no more, but at most so many bytes; how many it took.
-    pub(crate) fn send_until_held_back(&mut self, limit: usize) -> usize {
-        self.socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
-        let frame = [&to_header(Kind::Data, 16 * 1024)[..], &[b'x'; 16 * 1024]].concat();
-        let mut sent = 0;
-        'frames: while sent < limit {
-            let mut left = &frame[..];
-            while !left.is_empty() {
-                match self.socket.write(left) {
-                    Ok(length) => left = &left[length..],
-                    Err(error) if error.kind() == ErrorKind::WouldBlock && left.len() == frame.len() => {
-                        break 'frames;
-                    }
-                    // The rest of a frame that was begun goes when there is room.
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    Err(error) => panic!("{error}"),
-                }
-            }
-            sent += 16 * 1024;
-        }
-        self.socket.set_write_timeout(Some(PATIENCE)).unwrap();
-        sent
-    }
-
     /// Whether somebody waits for the answer.
     pub(crate) fn is_wanted(&self) -> bool {
         self.queue().place(self.claim.unwrap().cell).is_wanted()
