@@ -72,6 +72,11 @@ impl Surroundings for Recorded {
         Err(io::ErrorKind::NotFound.into())
     }
 
+    /// As when the expected results were made.
+    fn run(&self, _command: &str, _limit: usize) -> io::Result<Vec<u8>> {
+        Err(io::Error::other("exec skipped"))
+    }
+
     fn kind(&self, path: &Path) -> Option<Kind> {
         (self.directory().join(path) == self.path).then_some(Kind::File)
     }

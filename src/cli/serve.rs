@@ -9,7 +9,7 @@ use super::{emperor, failure, manual, pidfile, reader};
 use crate::config::command_line::{self, Action};
 use crate::config::load::{self, Loaded};
 use crate::config::raw::Raw;
-use crate::config::surroundings::World;
+use crate::config::surroundings::{Purpose, World};
 use crate::instance;
 
 /// Does what the arguments say.
@@ -27,7 +27,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     if instance::run::is_carried() {
         return instance::run::standalone(&arguments);
     }
-    let world = World::here();
+    let world = World::here().with_purpose(Purpose::Start);
     let line = command_line::read(&arguments, &world);
     match line.action {
         Some(action) => act(action, &line.raw),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::path::Path;
 
 use super::diagnostic::{Diagnostic, Severity, has_room};
@@ -27,12 +28,12 @@ pub(super) fn expand(
     for entry in entries.iter_mut().filter(|entry| expands(entry)) {
         let Some(value) = entry.value.take() else { continue };
         let value = environment(&value, around);
-        let (value, error) = match contents(&value, around) {
+        let (value, failure) = match contents(&value, around) {
             Ok(value) => (value, None),
-            Err(error) => (value, Some(error)),
+            Err(failure) => (value, Some(failure)),
         };
-        if let Some(error) = error.filter(|_| has_room(diagnostics, Severity::Error)) {
-            diagnostics.push(entry.origin.diagnose(Severity::Error, Some(&entry.key), error, None));
+        if let Some((severity, message)) = failure.filter(|(severity, _)| has_room(diagnostics, *severity)) {
+            diagnostics.push(entry.origin.diagnose(severity, Some(&entry.key), message, None));
         }
         entry.value = Some(value);
     }
@@ -65,8 +66,8 @@ pub(super) fn environment(value: &str, around: &dyn Surroundings) -> String {
     })
 }
 
-/// `@(path)`: the content of the file, without one line end.
-fn contents(value: &str, around: &dyn Surroundings) -> Result<String, String> {
+/// `@(path)`: the content of the file, without one line end; of a command, what it prints.
+fn contents(value: &str, around: &dyn Surroundings) -> Result<String, (Severity, String)> {
     let mut failure = None;
     let replaced = replace(value, "@(", |source| match content(&reveal(source), around) {
         Ok(text) => Some(text),
@@ -81,18 +82,31 @@ fn contents(value: &str, around: &dyn Surroundings) -> Result<String, String> {
     }
 }
 
-fn content(source: &str, around: &dyn Surroundings) -> Result<String, String> {
+fn content(source: &str, around: &dyn Surroundings) -> Result<String, (Severity, String)> {
+    let refuse = |message: String| (Severity::Error, message);
     let read = match source.split_once("://") {
         Some(("fd", number)) => match number.parse() {
             Ok(descriptor) => around.read_inherited(descriptor, VALUE_MAX),
-            Err(_) => return Err(format!("`{source}` is not a descriptor")),
+            Err(_) => return Err(refuse(format!("`{source}` is not a descriptor"))),
         },
-        Some((scheme, _)) => return Err(format!("@({scheme}://…) is not supported, only files and fd://N")),
+        Some(("exec", command)) => match around.run(command, VALUE_MAX) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                let message =
+                    format!("@({source}): commands are run at the start only: this value is not known");
+                return Err((Severity::Warning, message));
+            }
+            Err(error) => return Err(refuse(format!("@({source}): {error}"))),
+            printed => printed,
+        },
+        Some((scheme, _)) => {
+            let message = format!("@({scheme}://…) is not supported, only files, fd://N and exec://COMMAND");
+            return Err(refuse(message));
+        }
         None => around.read(Path::new(source), VALUE_MAX),
     };
-    let bytes = read.map_err(|error| format!("open(\"{source}\"): {error}"))?;
+    let bytes = read.map_err(|error| refuse(format!("open(\"{source}\"): {error}")))?;
     if bytes.len() > VALUE_MAX {
-        return Err(format!("\"{source}\" is longer than {VALUE_MAX} bytes"));
+        return Err(refuse(format!("\"{source}\" is longer than {VALUE_MAX} bytes")));
     }
     let mut text = super::text::decode(&bytes);
     if text.ends_with(['\n', '\r']) {

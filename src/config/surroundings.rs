@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::sys::host;
+use crate::sys::{capture, host};
 
 /// Everything outside of the text that its meaning depends on. Tests imagine one.
 pub trait Surroundings {
@@ -25,6 +25,13 @@ pub trait Surroundings {
     /// # Errors
     /// When it is not open or cannot be read.
     fn read_inherited(&self, descriptor: u32, limit: usize) -> io::Result<Vec<u8>>;
+    /// What a shell command prints (`exec://`), at most `limit` + 1 bytes of it.
+    ///
+    /// # Errors
+    /// When it fails; `Unsupported` where a configuration is only looked at.
+    fn run(&self, _command: &str, _limit: usize) -> io::Result<Vec<u8>> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// What lies at a path, links followed; `None`: nothing.
     fn kind(&self, path: &Path) -> Option<Kind>;
     /// The absolute path of a file: with links resolved, but the name itself kept if it is a link.
@@ -79,6 +86,19 @@ pub struct Facts {
 pub struct World {
     variables: BTreeMap<String, String>,
     directory: PathBuf,
+    purpose: Purpose,
+}
+
+/// What a configuration is read for, and so what it may do besides reading files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// To look at it: it runs nothing.
+    #[default]
+    Look,
+    /// To start what an operator asked for on a command line: it may run commands, as whoever started it.
+    Start,
+    /// To start a vassal: it may run commands as its own user, but never as root, and inherits no descriptors.
+    Vassal,
 }
 
 impl World {
@@ -94,7 +114,14 @@ impl World {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self { variables, directory }
+        Self { variables, directory, purpose: Purpose::Look }
+    }
+
+    /// The same for another purpose.
+    #[must_use]
+    pub const fn with_purpose(mut self, purpose: Purpose) -> Self {
+        self.purpose = purpose;
+        self
     }
 
     fn resolve(&self, path: &Path) -> PathBuf {
@@ -123,7 +150,21 @@ impl Surroundings for World {
     }
 
     fn read_inherited(&self, descriptor: u32, limit: usize) -> io::Result<Vec<u8>> {
+        if self.purpose == Purpose::Vassal {
+            // It could wait for ever for a descriptor of ours.
+            return Err(io::Error::other("a vassal inherits no descriptor to read from"));
+        }
         host::read_inherited(descriptor, limit)
+    }
+
+    fn run(&self, command: &str, limit: usize) -> io::Result<Vec<u8>> {
+        match self.purpose {
+            Purpose::Look => Err(io::ErrorKind::Unsupported.into()),
+            Purpose::Vassal if host::is_root() => {
+                Err(io::Error::other("no command of a vassal's file is run as root"))
+            }
+            Purpose::Vassal | Purpose::Start => capture::output(command, &self.directory, limit),
+        }
     }
 
     fn kind(&self, path: &Path) -> Option<Kind> {
@@ -179,5 +220,23 @@ impl Surroundings for World {
             unix_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
             reloaded: self.variables.contains_key("UWSGI_RELOADS"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_run_only_where_nobody_else_pays_for_them() {
+        let world = |purpose| World::at(PathBuf::from("/")).with_purpose(purpose);
+        let looked = world(Purpose::Look).run("echo x", 9).unwrap_err();
+        assert_eq!(looked.kind(), io::ErrorKind::Unsupported);
+        assert_eq!(world(Purpose::Start).run("echo x", 9).unwrap(), b"x\n");
+        match world(Purpose::Vassal).run("echo x", 9) {
+            Ok(printed) => assert!(!host::is_root() && printed == b"x\n"),
+            Err(error) => assert!(host::is_root() && error.to_string().contains("as root"), "{error}"),
+        }
+        assert!(world(Purpose::Vassal).read_inherited(0, 9).is_err());
     }
 }

@@ -8,7 +8,7 @@ use crate::config::command_line;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::config::load::{self, Loaded};
-use crate::config::surroundings::World;
+use crate::config::surroundings::{Purpose, World};
 use crate::config::vassals::VassalOptions;
 use crate::wire::failure::Failure;
 
@@ -55,7 +55,8 @@ impl Source {
 
     /// Reads the configuration; relative names start from `directory`, and `bytes` are the vassal file's.
     pub(super) fn load(&self, bytes: &[u8], directory: PathBuf) -> Result<Said, Failure> {
-        let around = World::at(directory);
+        let purpose = if self.file().is_some() { Purpose::Vassal } else { Purpose::Start };
+        let around = World::at(directory).with_purpose(purpose);
         let (loaded, what): (Loaded<InstanceSpec>, String) = match self {
             Self::Vassal { path, options, .. } => {
                 (load::vassal_under(options, path, bytes, &around), path.clone())

@@ -66,6 +66,12 @@ pub fn ids() -> (u32, u32) {
     (getuid().as_raw(), getgid().as_raw())
 }
 
+/// Whether this process acts as root.
+#[must_use]
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
 /// The name of a user, its number where it has none.
 #[must_use]
 pub fn user_name(uid: u32) -> String {

@@ -1,6 +1,7 @@
 //! The operating system, made safe: everything below knows nothing of the rest of the crate.
 
 pub mod background;
+pub mod capture;
 pub mod clock;
 pub mod directory;
 mod ends;

@@ -1,5 +1,6 @@
 //! Files: found, read within limits, cut into lines that are said one by one.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -153,8 +154,15 @@ impl Assembly<'_> {
                     Ok(descriptor) => self.around.read_inherited(descriptor, FILE_MAX),
                     Err(_) => return Err(format!("`{file}` is not a descriptor")),
                 },
+                Some(("exec", command)) => {
+                    self.around.run(command, FILE_MAX).map_err(|error| match error.kind() {
+                        io::ErrorKind::Unsupported => io::Error::other("commands are run at the start only"),
+                        _ => error,
+                    })
+                }
                 Some((scheme, _)) => {
-                    return Err(format!("{scheme}:// is not supported, only files, - and fd://N"));
+                    let message = "is not supported, only files, -, fd://N and exec://COMMAND";
+                    return Err(format!("{scheme}:// {message}"));
                 }
                 None => self.around.read(Path::new(file), FILE_MAX),
             }

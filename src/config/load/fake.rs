@@ -51,6 +51,14 @@ impl Surroundings for Imagined {
         Err(io::ErrorKind::NotFound.into())
     }
 
+    fn run(&self, command: &str, _limit: usize) -> io::Result<Vec<u8>> {
+        match command.strip_prefix("echo ") {
+            Some(words) => Ok(format!("{}\n", words.replace('|', "\n")).into_bytes()),
+            None if command == "later" => Err(io::ErrorKind::Unsupported.into()),
+            None => Err(io::Error::other("the command failed")),
+        }
+    }
+
     fn kind(&self, path: &Path) -> Option<Kind> {
         let path = self.path(path);
         if self.files.contains_key(&path) {
