@@ -186,6 +186,28 @@ fn the_emperor_re_executes_itself_and_keeps_everything() {
 }
 
 #[test]
+fn of_those_that_wait_the_important_start_first_and_then_those_that_served_last() {
+    let files = [("a.ini", ""), ("b.ini", "[emperor]\nimportance = 1"), ("y.ini", ""), ("z.ini", "")];
+    let mut stage = Stage::under(&[], &files, |spec, base| {
+        spec.concurrency = 1;
+        spec.served_file = Some(base.join("served"));
+        fs::write(base.join("served"), r#"{"z.ini": 2000, "y.ini": 1000, "gone.ini": 9}"#).unwrap();
+    });
+    for name in ["a.ini", "b.ini", "z.ini", "y.ini"] {
+        stage.until(name, "Up");
+    }
+    let started: Vec<String> = stage
+        .fakes()
+        .iter()
+        .filter_map(|line| Some(line.strip_prefix("start ")?.split(' ').next()?.to_owned()))
+        .collect();
+    // The first one found starts while the others are still looked at.
+    let order: Vec<&str> = started.iter().map(String::as_str).filter(|name| *name != "a.ini").collect();
+    assert_eq!(order, ["b.ini", "z.ini", "y.ini"]);
+    assert!(stage.end().success());
+}
+
+#[test]
 fn a_flood_holds_up_nobody() {
     let stage = Stage::new(&[("flood.ini", "flood")]);
     stage.wait("the flood", || stage.log().len() > 1_000_000);

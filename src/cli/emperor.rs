@@ -27,6 +27,7 @@ pub fn main(mut spec: EmperorSpec) -> ExitCode {
     let policy = Policy {
         deny_root_apps: spec.deny_root_apps,
         vassals: Box::new(spec.vassals.clone()),
+        start_hook: spec.start_hook.clone(),
         binary,
         ..Policy::default()
     };

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::address::Address;
 use super::instance::{IdentitySpec, Ownership};
 use super::role::{Holder, Role};
 use super::vassals::VassalOptions;
@@ -57,6 +58,25 @@ pub struct EmperorSpec {
     pub mercy_ms: u64,
     /// How many vassals load at the same time (`emperor-concurrency`); 0: four times the CPUs, at least 8.
     pub concurrency: u32,
+    /// The delay between starts does not grow (`emperor-no-blacklist`).
+    #[serde(default)]
+    pub constant_throttle: bool,
+    /// Run after an instance has ended, with the vassal's id as its last argument (`vassals-stop-hook`).
+    #[serde(default)]
+    pub stop_hook: Option<String>,
+    /// Run by an instance before it reads its configuration, the same way (`vassals-start-hook`).
+    #[serde(default)]
+    pub start_hook: Option<String>,
+    /// Where uWSGI's statistics of the fleet are served (`emperor-stats`).
+    #[serde(default)]
+    pub stats: Option<Address>,
+    /// Where it is kept when each vassal served last, so that those that did are started first
+    /// (`emperor-served-file`).
+    #[serde(default)]
+    pub served_file: Option<PathBuf>,
+    /// The title of the process (`emperor-procname`).
+    #[serde(default)]
+    pub procname: Option<String>,
     /// Where the emperor's pid is written (`emperor-pidfile`, `pidfile`).
     pub pidfile: Option<PathBuf>,
     /// Where the log goes (`logto`, `daemonize`); `None`: standard error.
@@ -118,6 +138,12 @@ impl Default for EmperorSpec {
             max_throttle_ms: 180_000,
             mercy_ms: 30_000,
             concurrency: 0,
+            constant_throttle: false,
+            stop_hook: None,
+            start_hook: None,
+            stats: None,
+            served_file: None,
+            procname: None,
             pidfile: None,
             logto: None,
             daemonize: false,

@@ -20,7 +20,7 @@ impl Emperor {
             Effect::Terminate { life } => self.masters.terminate(life),
             Effect::Kill { life } => self.masters.kill(life),
             Effect::Adopt { vassal, life } => self.masters.adopt(&vassal, life),
-            Effect::Release { life } => self.masters.release(life),
+            Effect::Release { life } => self.release(life),
             Effect::Forget { vassal } => {
                 self.masters.kept.remove(&vassal);
                 self.watcher.forget(&vassal);
@@ -47,11 +47,20 @@ impl Emperor {
     pub(super) fn launch(&mut self, vassal: String, life: LifeId) {
         let directory = self.handle.fleet().vassals.get(&vassal).map(|known| known.directory.clone());
         let Some(directory) = directory else { return };
+        self.hooks.began(life, &directory);
         let news = match self.masters.launch(&self.launcher, &vassal, &directory, life) {
             Ok((pid, identity)) => News::Launched { pid, identity },
             Err(failure) => News::LaunchFailed(failure),
         };
         self.due.push_back(Event::News { vassal, life, news });
+    }
+
+    /// Nothing of a life is left.
+    fn release(&mut self, life: LifeId) {
+        let vassal = self.masters.by_life.get(&life).map(|master| master.vassal.clone());
+        self.masters.release(life);
+        let Some(vassal) = vassal else { return };
+        self.hooks.ended(life, &vassal, clock::now());
     }
 
     /// A reload goes by what is said to all vassals now: this image may have read other options than the last.

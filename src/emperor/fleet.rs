@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::attributes::Attributes;
 use super::events::FleetEvent;
 use super::life::{Life, LifeId};
+pub use super::operation::{Ending, Operation, OperationKind};
 use super::past::Past;
 use super::plan::Plan;
 pub use super::plan::Rules;
@@ -53,6 +54,12 @@ pub struct Fleet {
     pub(super) last_life: LifeId,
     /// Vassals that wait for a place among those that load, in order.
     pub(super) queue: VecDeque<String>,
+    /// When vassals served last, by id, as an earlier emperor wrote it down, in seconds since the epoch.
+    #[serde(skip)]
+    pub(super) remembered: BTreeMap<String, u64>,
+    /// Since when the fleet is being stopped (monotonic).
+    #[serde(default)]
+    pub(super) stopping_since: Option<Tick>,
     /// When the first scan was done (monotonic).
     pub(super) scanned: Option<Tick>,
     /// What the operator decided.
@@ -147,6 +154,12 @@ pub struct Vassal {
     pub last_served: u64,
     /// Failures in a row; what the back-off grows with.
     pub attempts: u32,
+    /// When the first of these failures was, milliseconds since the epoch.
+    #[serde(default)]
+    pub failing_since_epoch_ms: Option<u64>,
+    /// How long it rests, or rested last, milliseconds.
+    #[serde(default)]
+    pub rested_for_ms: u64,
     /// What it has been through.
     #[serde(default)]
     pub past: Past,
@@ -246,101 +259,6 @@ impl fmt::Display for ExitKind {
     }
 }
 
-/// Something that was asked for, from the request to its end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Operation {
-    /// Its id, from 1.
-    pub id: OperationId,
-    /// What was asked for.
-    pub kind: OperationKind,
-    /// The vassal; `None`: the whole fleet.
-    pub vassal: Option<String>,
-    /// The operation of the whole fleet that this is a part of.
-    pub parent: Option<OperationId>,
-    /// Who asked, or why: `touched`, `SIGHUP`, `API uid 0`.
-    pub why: String,
-    /// When it was asked for, milliseconds since the epoch.
-    pub asked_epoch_ms: u64,
-    /// When it ended, milliseconds since the epoch.
-    pub ended_epoch_ms: Option<u64>,
-    /// What it has brought into the vassal's log comes after this line.
-    #[serde(default)]
-    pub log_after: Option<u64>,
-    /// How it ended; `None`: it waits or runs.
-    pub ending: Option<Ending>,
-}
-
-/// What was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OperationKind {
-    /// Start a stopped or resting vassal.
-    Start,
-    /// Stop a vassal and keep it stopped.
-    Stop,
-    /// Bring up a new generation.
-    Reload,
-    /// Re-execute the binary: a master's, or the emperor's and then every master's.
-    Upgrade,
-    /// End the back-off of resting vassals.
-    #[serde(alias = "clearbackoff")]
-    ClearBackOff,
-    /// Look at the directories.
-    Rescan,
-    /// Start a new instance beside the running one.
-    Restart,
-    /// Run another number of workers.
-    Scale,
-    /// Log more, or less.
-    LogLevel,
-    /// Write down where the threads of a worker are.
-    Stacks,
-    /// Kill the worker that runs a request.
-    KillRequest,
-}
-
-impl OperationKind {
-    /// The word for people.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Start => "start",
-            Self::Stop => "stop",
-            Self::Reload => "reload",
-            Self::Upgrade => "upgrade",
-            Self::ClearBackOff => "end of back-off",
-            Self::Rescan => "rescan",
-            Self::Restart => "restart",
-            Self::Scale => "scaling",
-            Self::LogLevel => "log level",
-            Self::Stacks => "stacks",
-            Self::KillRequest => "kill of a request",
-        }
-    }
-
-    /// Whether it ends as it begins.
-    pub(super) const fn is_quick(self) -> bool {
-        matches!(self, Self::ClearBackOff | Self::Rescan)
-    }
-}
-
-/// How an operation ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Ending {
-    /// What was asked for is done (start, stop, upgrade).
-    Done,
-    /// The new generation serves.
-    Swapped,
-    /// The new generation could not be brought up; the old one serves on.
-    RolledBack(Failure),
-    /// The new generation was not ready in time; the old one serves on.
-    TimedOut,
-    /// A later request took its place.
-    Superseded,
-    /// It could not be done.
-    Failed(Failure),
-}
-
 /// A line of a vassal's output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
@@ -386,6 +304,8 @@ impl Vassal {
             last_reload: None,
             last_served: 0,
             attempts: 0,
+            failing_since_epoch_ms: None,
+            rested_for_ms: 0,
             past: Past::default(),
             log: VecDeque::new(),
             scoreboard: None,

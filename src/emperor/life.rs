@@ -36,6 +36,9 @@ pub struct Life {
     pub origin: Origin,
     /// The version that it announced.
     pub version: Option<String>,
+    /// When it was asked to end, or died, milliseconds since the epoch.
+    #[serde(default)]
+    pub leaving_epoch_ms: Option<u64>,
     /// How far its end has come; `None`: it is to stay.
     pub(super) leaving: Option<Leaving>,
     /// Whether the master was reaped; what remains is its children.
@@ -109,6 +112,7 @@ impl Life {
             halted: false,
             origin: Origin::Launched,
             version: None,
+            leaving_epoch_ms: None,
             leaving: None,
             reaped: false,
             file: None,

@@ -33,6 +33,12 @@ impl ServiceManager {
         Self { to, watchdog: watchdog.map(Duration::from_micros), status: String::new() }
     }
 
+    /// Whether there is one.
+    #[must_use]
+    pub const fn is_there(&self) -> bool {
+        self.to.is_some()
+    }
+
     /// How often [`ServiceManager::alive`] is to be said.
     #[must_use]
     pub fn interval(&self) -> Option<Duration> {

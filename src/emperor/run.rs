@@ -15,21 +15,23 @@ use tokio::task::LocalSet;
 use super::backoff::BackOff;
 use super::fleet::{Directory, Fleet, Rules};
 use super::handle::Handle;
+use super::hooks::Hooks;
 use super::ledger::Ledger;
 use super::masters::Masters;
 use super::notify::ServiceManager;
 use super::scan::Links;
+use super::served::Served;
 use super::settle::Settle;
 use super::signals::Signals;
 use super::sources::Sources;
 use super::spawn::Launcher;
 use super::turns::Emperor;
 use super::watch::Watcher;
-use super::{adopt, audit, ledger, record, reexec};
+use super::{adopt, audit, ledger, record, reexec, stats_server};
 use crate::config::emperor::{EmperorSpec, Source};
 use crate::config::instance::IdentitySpec;
 use crate::sys::user::{self, Identity};
-use crate::sys::{background, clock, fd, limits, output, own, process, signals};
+use crate::sys::{background, clock, fd, limits, output, own, process, signals, title};
 use crate::wire::failure::Failure;
 use crate::wire::message::{Adoption, OperationId, Policy};
 
@@ -85,6 +87,11 @@ where
         links: if spec.nofollow { Links::Themselves } else { Links::Followed },
         descriptor_limit: record.as_ref().map_or(own_limit, |record| record.descriptor_limit),
     };
+    let stats = spec.stats.iter().map(|address| (address.clone(), stats_server::bind(address)));
+    let stats: Vec<_> = stats.collect();
+    if let Some(title) = &spec.procname {
+        title::set(title);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -93,6 +100,11 @@ where
     let local = LocalSet::new();
     let ended = local.block_on(&runtime, async move {
         let (mut emperor, operation) = Emperor::new(spec, launcher, record, ledger)?;
+        for (address, listener) in stats {
+            listener
+                .and_then(|listener| stats_server::serve(&address, listener, emperor.handle.clone()))
+                .unwrap_or_else(|error| tracing::error!("cannot serve the statistics at {address}: {error}"));
+        }
         match (serve(emperor.handle.clone()), operation) {
             (Ok(beside), _) => drop(tokio::task::spawn_local(beside)),
             (Err(error), None) => return Err(Failure::new(error.to_string())),
@@ -174,6 +186,8 @@ impl Emperor {
             grace_ms: spec.orphan_grace_ms,
         });
         fleet.rules = rules(&spec);
+        let served = spec.served_file.clone().map(|path| Served::new(path, now));
+        fleet.remembered = served.as_ref().map(Served::known).unwrap_or_default();
         fleet.directories = sources.bases().map(|(path, base)| directory(path, base)).collect();
         for (id, vassal) in &mut fleet.vassals {
             let board = vassal.current.as_ref().and_then(|life| masters.by_life.get(&life.id));
@@ -197,6 +211,8 @@ impl Emperor {
             watcher: Watcher::new(sources.clone()),
             sources,
             settle: Settle::default(),
+            hooks: Hooks::new(spec.stop_hook.as_deref()),
+            served,
             signals,
             alive_at: manager.interval().map(|interval| now + interval),
             manager,
@@ -269,7 +285,11 @@ fn rules(spec: &EmperorSpec) -> Rules {
     Rules {
         back_off: BackOff {
             first: Duration::from_millis(spec.throttle_ms),
-            longest: Duration::from_millis(spec.max_throttle_ms.max(spec.throttle_ms)),
+            longest: Duration::from_millis(if spec.constant_throttle {
+                spec.throttle_ms
+            } else {
+                spec.max_throttle_ms.max(spec.throttle_ms)
+            }),
         },
         mercy: Duration::from_millis(spec.mercy_ms),
         places: match usize::try_from(spec.concurrency) {

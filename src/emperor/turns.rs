@@ -11,11 +11,14 @@ use tokio::time::{Instant, sleep_until};
 use super::adopt::Gone;
 use super::decide;
 use super::event::{Effect, Event};
+use super::fleet::{Fleet, State};
 use super::handle::{Command, Handle, Request};
+use super::hooks::Hooks;
 use super::link::Heard;
 use super::masters::Masters;
 use super::notify::ServiceManager;
 use super::reexec::Rehearsal;
+use super::served::Served;
 use super::settle::Settle;
 use super::signals::{Signals, Wish};
 use super::sources::Sources;
@@ -23,8 +26,12 @@ use super::spawn::Launcher;
 use super::watch::Watcher;
 use crate::sys::clock;
 use crate::tick::Tick;
+use crate::trace;
 use crate::wire::failure::Failure;
 use crate::wire::message::OperationId;
+
+/// How many vassals that are still starting the service manager is told by name.
+const NAMED: usize = 5;
 
 /// A running emperor.
 pub(super) struct Emperor {
@@ -44,6 +51,8 @@ pub(super) struct Emperor {
     /// The attributes of vassals that are kept besides those that mean something.
     pub(super) attributes: Vec<String>,
     pub(super) settle: Settle,
+    pub(super) hooks: Hooks,
+    pub(super) served: Option<Served>,
     pub(super) signals: Signals,
     pub(super) manager: ServiceManager,
     pub(super) rehearsal: Option<Rehearsal>,
@@ -75,7 +84,7 @@ impl Emperor {
                 self.rescan();
             }
         }
-        while !self.done {
+        while !(self.done && self.hooks.are_done()) {
             self.status();
             let deadline = self.next_deadline();
             let sleep = sleep_until(Instant::now() + deadline.since(clock::now()) + Duration::from_millis(1));
@@ -91,6 +100,9 @@ impl Emperor {
                 () = sleep => self.catch_up().await,
             }
         }
+        if let Some(served) = &mut self.served {
+            served.look(&mut self.handle.fleet(), clock::now());
+        }
         self.manager.stopping();
         Ok(())
     }
@@ -98,7 +110,9 @@ impl Emperor {
     pub(super) fn next_deadline(&self) -> Tick {
         let fleet = self.handle.fleet().next_deadline();
         let rehearsal = self.rehearsal.as_ref().map(Rehearsal::deadline);
-        let others = [fleet, rehearsal, self.settle.next_deadline(), self.alive_at];
+        let served = self.served.as_ref().map(Served::next_deadline);
+        let hooks = self.hooks.next_deadline();
+        let others = [fleet, rehearsal, self.settle.next_deadline(), self.alive_at, served, hooks];
         others.into_iter().flatten().fold(self.rescan_at, Tick::min)
     }
 
@@ -111,6 +125,10 @@ impl Emperor {
         }
         if self.rescan_at <= now {
             self.rescan();
+        }
+        self.hooks.catch_up(now);
+        if let Some(served) = &mut self.served {
+            served.catch_up(&mut self.handle.fleet(), now);
         }
         for id in self.settle.take_ripe(now) {
             self.look(&id);
@@ -127,6 +145,9 @@ impl Emperor {
             Wish::Reap => {
                 let others = self.reap();
                 for (pid, exit) in others {
+                    if self.hooks.reaped(pid, &exit, clock::now()) {
+                        continue;
+                    }
                     let Some(rehearsal) = self.rehearsal.take_if(|rehearsal| rehearsal.pid() == pid) else {
                         continue;
                     };
@@ -213,10 +234,54 @@ impl Emperor {
     }
 
     pub(super) fn status(&mut self) {
-        let (serving, all) = {
-            let fleet = self.handle.fleet();
-            (fleet.vassals.values().filter(|vassal| vassal.serves()).count(), fleet.vassals.len())
-        };
-        self.manager.status(format!("{serving} of {all} vassals serve"));
+        if self.manager.is_there() {
+            let status = status(&self.handle.fleet());
+            self.manager.status(status);
+        }
+    }
+}
+
+/// How the fleet stands, in a line for the service manager.
+fn status(fleet: &Fleet) -> String {
+    let (mut serving, mut starting, mut more) = (0, Vec::new(), 0);
+    for vassal in fleet.vassals.values() {
+        match vassal.state {
+            _ if vassal.serves() => serving += 1,
+            State::Waiting | State::Starting if starting.len() < NAMED => starting.push(vassal.id.as_str()),
+            State::Waiting | State::Starting => more += 1,
+            _ => {}
+        }
+    }
+    let mut line = format!("{serving} of {} vassals serve", fleet.vassals.len());
+    if !starting.is_empty() {
+        line.push_str("; starting: ");
+        line.push_str(&trace::escaped(&starting.join(", ")));
+    }
+    if more > 0 {
+        line.push_str(&format!(" and {more} more"));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fleet::{FileIdentity, Vassal};
+    use super::*;
+
+    #[test]
+    fn the_service_manager_reads_who_serves_and_who_is_still_starting() {
+        let mut fleet = Fleet::default();
+        assert_eq!(status(&fleet), "0 of 0 vassals serve");
+        for n in 0..9 {
+            let mut vassal = Vassal::new(format!("{n}.ini"), "/v".into(), FileIdentity::default());
+            vassal.state = match n {
+                0 => State::Up { app: true, loyal: false },
+                1 => State::Stopped,
+                _ => State::Starting,
+            };
+            fleet.vassals.insert(vassal.id.clone(), vassal);
+        }
+        let expected = "1 of 9 vassals serve; starting: 2.ini, 3.ini, 4.ini, 5.ini, 6.ini and 2 more";
+        assert_eq!(status(&fleet), expected);
     }
 }

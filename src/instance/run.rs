@@ -22,7 +22,7 @@ use super::{carry, interpreter, jail, launch, reexec, settle};
 use crate::config::diagnostic::Severity;
 use crate::stats::scoreboard::{Scoreboard, Total};
 use crate::sys::background::{self, SingleThreaded};
-use crate::sys::process::{self, Child};
+use crate::sys::process::{self, Child, Launch};
 use crate::sys::signals::{self, Signals};
 use crate::sys::{clock, fd, memfd, own, peer, wait};
 use crate::trace;
@@ -170,6 +170,9 @@ fn bind(start: &mut Start) -> Result<Bound, Failure> {
             .map_err(|error| Failure::new(format!("the file cannot be read: {error}")))?,
         None => Vec::new(),
     };
+    if let (Some(hook), Source::Vassal { name, .. }) = (&start.policy.start_hook, &start.source) {
+        run_start_hook(hook, name, &directory);
+    }
     let said = start.source.load(&bytes, directory.clone())?;
     if !said.spec.emperor.is_empty() {
         return Err(Failure::new("an emperor inside of a vassal is not supported")
@@ -208,6 +211,18 @@ fn bind(start: &mut Start) -> Result<Bound, Failure> {
     }
     tracing::info!("spawned uWSGI master process (pid: {})", std::process::id());
     Ok(Bound { config, directory, binary })
+}
+
+/// Runs the emperor's hook and waits for it: only this vassal waits, and only its start.
+fn run_start_hook(hook: &str, name: &str, directory: &Path) {
+    let mut words = hook.split_whitespace();
+    let Some(program) = words.next() else { return };
+    let launch = words.chain([name]).fold(Launch::new(program), Launch::arg);
+    match launch.env("UWSGI_VASSALS_DIR", directory).spawn().and_then(|child| process::wait(&child)) {
+        Ok(exit) if exit.is_success() => {}
+        Ok(exit) => tracing::warn!("vassals-start-hook {hook}: {exit}"),
+        Err(error) => tracing::warn!("vassals-start-hook {hook}: {error}"),
+    }
 }
 
 fn master(

@@ -82,6 +82,9 @@ pub struct Policy {
     /// What is said to all vassals besides their files.
     #[serde(default)]
     pub vassals: Box<VassalOptions>,
+    /// A command that an instance runs before it reads its file (`vassals-start-hook`).
+    #[serde(default)]
+    pub start_hook: Option<String>,
     /// The binary to re-execute: the path by which the emperor was started.
     pub binary: String,
     /// The extension, when an option named it.

@@ -18,6 +18,7 @@ mod engines;
 mod examples;
 mod files;
 mod inherit;
+mod lifecycle;
 mod lines;
 mod nginx;
 mod options;

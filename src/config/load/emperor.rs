@@ -50,6 +50,12 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
         "emperor-curse-tolerance" | "reload-mercy" => {
             spec.mercy_ms = u64::from(sift.count(said)).saturating_mul(1000);
         }
+        "emperor-no-blacklist" => spec.constant_throttle = said.flag(),
+        "vassals-stop-hook" => spec.stop_hook = command(sift, said),
+        "vassals-start-hook" => spec.start_hook = command(sift, said),
+        "emperor-stats" => spec.stats = sift.address(said, &start),
+        "emperor-served-file" => spec.served_file = sift.path(said, &start),
+        "emperor-procname" => spec.procname = Some(said.text().to_owned()),
         "emperor-concurrency" => spec.concurrency = sift.count(said),
         "emperor-pidfile" | "pidfile" => spec.pidfile = sift.path(said, &start),
         "logto" => spec.logto = sift.log(said),
@@ -121,6 +127,14 @@ fn source(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
 
 fn file(said: Said<'_>, option: &str, options: &mut Vec<(String, String)>) {
     options.push((option.to_owned(), said.text().to_owned()));
+}
+
+fn command(sift: &mut Sift<'_>, said: Said<'_>) -> Option<String> {
+    if said.text().trim().is_empty() {
+        sift.error(said, "the command is empty", None);
+        return None;
+    }
+    Some(said.text().to_owned())
 }
 
 fn pair(sift: &mut Sift<'_>, said: Said<'_>, option: &str, options: &mut Vec<(String, String)>) {

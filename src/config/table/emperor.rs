@@ -1,6 +1,6 @@
 //! The options that an emperor obeys, and those of its API.
 
-use super::Kind::{Address, Flag, Identity, Mode, Number, Pair, Path, Text};
+use super::Kind::{Address, Flag, FreeText, Identity, Mode, Number, Pair, Path, Text};
 use super::{By, Kind, Row, Standing};
 
 const fn row(names: &'static [&'static str], kind: Kind, default: &'static str, doc: &'static str) -> Row {
@@ -83,6 +83,37 @@ pub(super) static ROWS: &[Row] = &[
         "four times the CPUs, at least 8",
         "How many vassals load at the same time",
     ),
+    row(
+        &["emperor-no-blacklist"],
+        Flag,
+        "off",
+        "The delay before a vassal that died is started again does not grow",
+    ),
+    row(
+        &["emperor-served-file"],
+        Path,
+        "none",
+        "Where it is kept when each vassal answered last, so that after a boot those that served last are started first",
+    ),
+    row(
+        &["emperor-stats", "emperor-stats-server"],
+        Address,
+        "none",
+        "Serves uWSGI's JSON statistics of the fleet at this address; a unix socket is for its user and group",
+    ),
+    row(
+        &["vassals-start-hook"],
+        FreeText,
+        "none",
+        "A command (no shell) that an instance runs before it reads its file, with the vassal's name as last argument; what it returns does not matter",
+    ),
+    row(
+        &["vassals-stop-hook"],
+        FreeText,
+        "none",
+        "A command (no shell) that the emperor runs after an instance has ended, with the vassal's name as last argument, for 30 s at most",
+    ),
+    row(&["emperor-procname"], Text, "none", "The emperor's process title"),
     row(&["emperor-pidfile"], Path, "none", "Where the emperor's pid is written"),
     row(
         &["adopt"],

@@ -1,6 +1,6 @@
 //! The options that are accepted with a warning because serving does not miss them until they exist.
 
-use super::Kind::{Address, Flag, FreeText, Mode, Number, Pair, Path, Text};
+use super::Kind::{Flag, FreeText, Mode, Number, Pair, Path, Text};
 use super::{Kind, Row, Standing};
 
 const fn later(names: &'static [&'static str], kind: Kind, doc: &'static str) -> Row {
@@ -225,7 +225,4 @@ pub(super) static ROWS: &[Row] = &[
     ),
     later(&["static-gzip-all", "honour-range", "check-static-docroot"], Flag, NO_STATIC),
     // The emperor.
-    later(&["emperor-stats", "emperor-stats-server"], Address, "the HTTP API tells"),
-    later(&["emperor-procname"], Text, "the title is `liege emperor`"),
-    later(&["emperor-no-blacklist"], Flag, "a vassal that dies is started again with growing delays"),
 ];

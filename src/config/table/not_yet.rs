@@ -139,7 +139,6 @@ pub(super) static ROWS: &[Row] = &[
         HOOKS,
     ),
     row(&["touch-mules-reload"], Path, DAEMONS),
-    row(&["vassals-start-hook", "vassals-stop-hook"], FreeText, HOOKS),
     row(
         &[
             "wait-for-file",

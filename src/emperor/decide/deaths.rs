@@ -50,6 +50,7 @@ impl Turn<'_> {
 
     fn died(&mut self, id: &str, survivors: bool) {
         let now = self.now;
+        let epoch_ms = self.epoch_ms();
         let stopping = self.fleet.phase == Phase::Stopping;
         let longest = self.fleet.rules.mercy;
         let Some(vassal) = self.vassal(id) else { return };
@@ -124,6 +125,8 @@ impl Turn<'_> {
             return self.queue(id);
         }
         vassal.attempts = attempts;
+        let since = if attempts > 1 { vassal.failing_since_epoch_ms } else { None };
+        vassal.failing_since_epoch_ms = since.or(Some(epoch_ms));
         vassal.restarts += u64::from(started);
         if at_once {
             vassal.plan.urgent = true;
@@ -134,6 +137,7 @@ impl Turn<'_> {
         let delay = rules.back_off.delay(attempts, mixed(rules.seed ^ number));
         let Some(vassal) = self.vassal(id) else { return };
         vassal.state = State::Resting { until: now + delay, attempts };
+        vassal.rested_for_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         let seconds = delay.as_secs_f64();
         self.warn(
             Some(id),

@@ -79,6 +79,7 @@ impl Turn<'_> {
             let id = found.id.clone();
             let mut vassal = Vassal::new(found.id, found.directory, found.identity);
             vassal.attributes = found.attributes;
+            vassal.last_served = self.fleet.remembered.get(&id).copied().unwrap_or_default();
             let path = vassal.path.display().to_string();
             self.fleet.vassals.insert(id.clone(), vassal);
             self.note(Some(&id), EventKind::Found, format!("found {path}"));

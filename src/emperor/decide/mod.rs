@@ -14,6 +14,8 @@ mod turn;
 #[cfg(test)]
 mod crashes;
 #[cfg(test)]
+mod endings;
+#[cfg(test)]
 mod histories;
 #[cfg(test)]
 mod manners;

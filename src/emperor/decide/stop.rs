@@ -16,14 +16,20 @@ pub(super) const BEYOND: Duration = Duration::from_secs(1);
 pub(super) const TERMINATED: Duration = Duration::from_secs(2);
 /// After so long what was killed is killed again: it may have forked in between.
 pub(super) const KILLED: Duration = Duration::from_secs(1);
+/// Orders to stop that follow each other sooner are one order.
+const SAME_STOP: Duration = Duration::from_secs(1);
 /// No mercy is longer.
 const LONGEST_MERCY: Duration = Duration::from_secs(60);
 
 impl Turn<'_> {
     pub(super) fn stop_all(&mut self) {
+        let now = self.now;
         if self.fleet.phase == Phase::Stopping {
+            // A terminal, or a service manager that signals everybody, says it more than once.
+            if self.fleet.stopping_since.is_some_and(|since| now.since(since) < SAME_STOP) {
+                return;
+            }
             self.tell(None, EventKind::Emperor, "asked again to stop: patience ends now");
-            let now = self.now;
             for life in self.fleet.vassals.values_mut().flat_map(Vassal::lives_mut) {
                 if !matches!(life.leaving, None | Some(Leaving::Terminated(_) | Leaving::Killed(_))) {
                     life.leaving = Some(Leaving::Asked(now));
@@ -32,6 +38,7 @@ impl Turn<'_> {
             return;
         }
         self.fleet.phase = Phase::Stopping;
+        self.fleet.stopping_since = Some(now);
         self.tell(None, EventKind::Emperor, format!("stopping {} vassals", self.fleet.vassals.len()));
         let ids: Vec<String> = self.fleet.vassals.keys().cloned().collect();
         for id in ids {
@@ -83,10 +90,12 @@ impl Turn<'_> {
 
     fn ask(&mut self, id: &str, mut life: Life, keep_files: bool) {
         let now = self.now;
+        let epoch_ms = self.epoch_ms();
         let longest = self.fleet.rules.mercy;
         let Some(vassal) = self.vassal(id) else { return };
         let mercy = vassal.mercy(longest);
         let number = life.id;
+        life.leaving_epoch_ms = life.leaving_epoch_ms.or(Some(epoch_ms));
         if life.is_awaited() {
             if let Some(vassal) = self.vassal(id) {
                 vassal.leaving.push(life);

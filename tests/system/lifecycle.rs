@@ -1,0 +1,99 @@
+//! The life of a fleet: hooks around it, uWSGI's statistics of it, and stops that reach everybody at once.
+
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::support::apps::TOOLS;
+use crate::support::free_port;
+use crate::support::host::Host;
+use crate::support::http::Door;
+use crate::support::wait::{eventually, until};
+
+fn vassal(port: u16) -> String {
+    format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %d../app.py\n")
+}
+
+#[test]
+fn hooks_run_around_every_vassal_and_the_statistics_are_those_of_uwsgi() {
+    let arguments = [
+        "--vassals-start-hook=/bin/sh ../hook started",
+        "--vassals-stop-hook=/bin/sh hook stopped",
+        "--emperor-stats=stats.sock",
+        "--emperor-procname=the emperor",
+    ];
+    let hook = "echo $@ in ${UWSGI_VASSALS_DIR##*/} >> \"$(dirname \"$0\")\"/hooks\n";
+    let host = Host::start_with(&[("../hook", hook)], &arguments);
+    host.folder().write("app.py", TOOLS);
+    let name = "a $(touch x) b.ini";
+    let port = free_port();
+    host.write(name, vassal(port));
+    host.write("broken.ini", "[uwsgi]\nhttp-socket = no such host:1\n");
+    Door::Port(port).wait_for("/", "hello");
+    let hooks = || std::fs::read_to_string(host.folder().path().join("hooks")).unwrap_or_default();
+    assert!(hooks().contains(&format!("started {name} in vassals\n")), "{}", hooks());
+
+    let told = eventually("both vassals in the statistics", || {
+        let mut text = String::new();
+        let mut stats = UnixStream::connect(host.folder().path().join("stats.sock")).ok()?;
+        stats.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stats.read_to_string(&mut text).ok()?;
+        let told: Value = serde_json::from_str(&text).unwrap();
+        let both = told["vassals"][0]["ready"] == 1 && told["blacklist"][0]["id"] == "broken.ini";
+        both.then_some(told)
+    });
+    assert_eq!(told["vassals"][0]["id"], name);
+    assert_eq!(told["vassals"][0]["accepting"], 1);
+    assert_eq!(told["pid"], host.emperor.pid());
+    assert!(told["emperor"][0].as_str().unwrap().ends_with("/vassals"));
+    // A client that does not read holds up nobody.
+    let _silent: Vec<_> =
+        (0..30).map(|_| UnixStream::connect(host.folder().path().join("stats.sock")).unwrap()).collect();
+    let title = std::fs::read_to_string(format!("/proc/{}/comm", host.emperor.pid())).unwrap();
+    assert_eq!(title, "the emperor\n");
+
+    host.remove(name);
+    until("the stop hook", || hooks().contains(&format!("stopped {name} in vassals\n")));
+    assert!(!host.folder().path().join("x").exists() && !host.file("x").exists());
+}
+
+#[test]
+fn a_stop_that_everybody_hears_twice_is_one_orderly_stop() {
+    let mut host = Host::start(&[]);
+    host.folder().write("app.py", TOOLS);
+    let ports = [free_port(), free_port()];
+    for (name, port) in ["a.ini", "b.ini"].into_iter().zip(ports) {
+        host.write(name, vassal(port) + "processes = 2\n");
+        Door::Port(port).wait_for("/", "hello");
+    }
+    let requests = ports.map(|port| {
+        let mut connection = Door::Port(port).connect().unwrap();
+        connection.send(b"GET /sleep?2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        connection
+    });
+    for name in ["a.ini", "b.ini"] {
+        host.wait_for_vassal(name, "is busy", |vassal| vassal["totals"]["busy"] == 1);
+    }
+    // A container runtime, or a service manager with KillMode=control-group, signals every process.
+    for _ in 0..2 {
+        for pid in host.emperor.members() {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+    }
+    for mut connection in requests {
+        let answer = connection.answer(false).unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "slept"));
+    }
+    assert!(host.emperor.wait().success());
+    host.emperor.wait_until_empty();
+    let log = host.emperor.log();
+    assert!(!log.contains("patience ends") && !log.contains("SIGKILL"), "{log}");
+    for name in ["a.ini", "b.ini"] {
+        let starts = log.matches(&format!("[{name}] up")).count();
+        assert_eq!(starts, 1, "{name} is not started again on the way out: {log}");
+    }
+}
