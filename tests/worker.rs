@@ -284,7 +284,7 @@ fn applications_are_found_in_every_form() {
 #[test]
 fn a_worker_costs_no_module_that_the_application_did_not_import() {
     // Each one would be paid for by every vassal of a host, in memory and in time.
-    let app = "import sys\ndef application(e, s):\n    s('200 OK', [])\n    own = {'gc', 'uwsgi', 'app', __name__}\n    return [repr((__file__, sorted(set(sys.modules) - own))).encode()]\n";
+    let app = "import sys\ndef application(e, s):\n    s('200 OK', [])\n    own = {'gc', 'uwsgi', 'app', 'faulthandler', __name__}\n    return [repr((__file__, sorted(set(sys.modules) - own))).encode()]\n";
     for python in interpreters() {
         let (master, _worker) = Master::with_worker(&python, app, |spec| {
             spec["app"]["load"] = json!({ "File": "app.py" });

@@ -15,8 +15,11 @@ pub(super) fn answer_signal(py: Python<'_>) {
 
 fn register(py: Python<'_>) -> PyResult<()> {
     let number = Signal::Usr2.number();
-    let signal = py.import("signal")?;
-    if !signal.call_method1("getsignal", (number,))?.eq(signal.getattr("SIG_DFL")?)? {
+    // Not `signal`, which would bring `enum` and others into every worker.
+    let signal = py.import("_signal")?;
+    let now = signal.call_method1("getsignal", (number,))?;
+    // A master ignores the signal, and its children begin with that.
+    if !now.eq(signal.getattr("SIG_DFL")?)? && !now.eq(signal.getattr("SIG_IGN")?)? {
         return Ok(());
     }
     let options = [
