@@ -124,6 +124,13 @@ impl World {
         self
     }
 
+    /// The same with one more variable in its environment.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
     fn resolve(&self, path: &Path) -> PathBuf {
         self.directory.join(path)
     }

@@ -85,7 +85,7 @@ fn rehearse() -> io::Result<()> {
 
 /// Reads the configuration and finds its interpreter.
 fn read(request: &Request, bytes: &[u8]) -> Answer {
-    let said = request.source.load(bytes, request.directory.clone())?;
+    let said = request.source.load_again(bytes, request.directory.clone())?;
     let Interpreter { python, extension } = interpreter::find_all(&said.spec, request.extension.as_deref())?;
     let mut hosts = BTreeMap::new();
     let spec = &said.spec;

@@ -55,8 +55,17 @@ impl Source {
 
     /// Reads the configuration; relative names start from `directory`, and `bytes` are the vassal file's.
     pub(super) fn load(&self, bytes: &[u8], directory: PathBuf) -> Result<Said, Failure> {
+        self.load_in(bytes, &World::at(directory))
+    }
+
+    /// The same for a reload, of which the configuration can know (`if-reload`).
+    pub(super) fn load_again(&self, bytes: &[u8], directory: PathBuf) -> Result<Said, Failure> {
+        self.load_in(bytes, &World::at(directory).with_variable("UWSGI_RELOADS", "1"))
+    }
+
+    fn load_in(&self, bytes: &[u8], around: &World) -> Result<Said, Failure> {
         let purpose = if self.file().is_some() { Purpose::Vassal } else { Purpose::Start };
-        let around = World::at(directory).with_purpose(purpose);
+        let around = around.clone().with_purpose(purpose);
         let (loaded, what): (Loaded<InstanceSpec>, String) = match self {
             Self::Vassal { path, options, .. } => {
                 (load::vassal_under(options, path, bytes, &around), path.clone())

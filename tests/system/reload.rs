@@ -185,3 +185,22 @@ fn a_running_request_is_finished_over_a_reload_and_a_stop() {
         assert_eq!(connection.answer(false).unwrap().text(), "slept", "{end}");
     }
 }
+
+#[test]
+fn a_configuration_knows_of_a_reload() {
+    let host = Host::start(&[]);
+    host.folder().write(
+        "app.py",
+        "import os\ndef application(environ, start):\n    start('200 OK', [])\n    \
+         return [os.environ.get('RELOADED', 'no').encode()]\n",
+    );
+    let port = free_port();
+    let text = format!(
+        "[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %d../app.py\nif-reload =\nenv = RELOADED=yes\nendif\n"
+    );
+    host.write("app.ini", text);
+    let door = Door::Port(port);
+    door.wait_for("/", "no");
+    assert_eq!(host.reload("app.ini")["outcome"], "swapped");
+    door.wait_for("/", "yes");
+}
