@@ -29,10 +29,13 @@ pub enum Style {
     Journal,
     /// The level where it is not `INFO`: the reader is our emperor, which adds the time.
     Bare,
+    /// One JSON object: `time`, `level`, `vassal` if the line is one's, `message`.
+    Json,
 }
 
 /// Starts logging. `LIEGE_LOG` chooses what (`debug`, `info,liege::emperor=trace`), `info` by default; a process
-/// with an emperor (`supervised`) leaves the time to it. A second call changes nothing.
+/// with an emperor (`supervised`) leaves the time to it. With `LIEGE_LOG_FORMAT=json` every line is a JSON object. A
+/// second call changes nothing.
 pub fn start(supervised: bool) {
     let style = Style::of(supervised);
     let wanted = env::var("LIEGE_LOG").unwrap_or_default();
@@ -97,7 +100,9 @@ const fn is_format_control(c: char) -> bool {
 
 impl Style {
     fn of(supervised: bool) -> Self {
-        if env::var("JOURNAL_STREAM").is_ok_and(|stream| is_journal(&stream)) {
+        if !supervised && env::var_os("LIEGE_LOG_FORMAT").is_some_and(|format| format == "json") {
+            Self::Json
+        } else if env::var("JOURNAL_STREAM").is_ok_and(|stream| is_journal(&stream)) {
             Self::Journal
         } else if supervised {
             Self::Bare
@@ -111,12 +116,7 @@ impl Style {
     fn start(self, level: Level, out: &mut String) {
         match self {
             Self::Timed | Self::Coloured => {
-                let mut time = String::new();
-                // `2026-11-20T15:56:27.123456Z`, of which milliseconds are enough.
-                if SystemTime.format_time(&mut Writer::new(&mut time)).is_ok() {
-                    out.push_str(time.get(..23).unwrap_or(&time));
-                    out.push_str("Z ");
-                }
+                let _ = write!(out, "{} ", now());
                 match (colour(level), self) {
                     (Some(colour), Self::Coloured) => {
                         let _ = write!(out, "\u{1b}[{colour}m{level}\u{1b}[0m ");
@@ -127,6 +127,7 @@ impl Style {
             Self::Journal => {
                 let _ = write!(out, "<{}>", priority(level));
             }
+            Self::Json => {}
             Self::Bare if level == Level::INFO => {}
             Self::Bare => {
                 let _ = write!(out, "{level} ");
@@ -177,7 +178,11 @@ impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut out = self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // In a file nobody adds the time or shows the colours, and it may have become one since the start.
-        let style = if out.stderr.is_file() { Style::Timed } else { self.style };
+        let style = match self.style {
+            Style::Json => Style::Json,
+            _ if out.stderr.is_file() => Style::Timed,
+            style => style,
+        };
         let line = line(style, *event.metadata().level(), &Parts::of(event));
         if out.dropped > 0 {
             let lost = Parts {
@@ -232,8 +237,52 @@ impl Visit for Parts {
     }
 }
 
+/// `2026-11-20T15:56:27.123Z`.
+fn now() -> String {
+    let mut time = String::new();
+    // Microseconds are more than enough.
+    if SystemTime.format_time(&mut Writer::new(&mut time)).is_ok() {
+        time.truncate(23);
+        time.push('Z');
+    }
+    time
+}
+
+fn json(level: Level, parts: &Parts) -> String {
+    #[derive(serde::Serialize)]
+    struct Object<'a> {
+        time: String,
+        level: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        vassal: Option<&'a str>,
+        message: &'a str,
+    }
+    let mut message = format!("{}{}", parts.message, parts.fields);
+    loop {
+        let object = Object {
+            time: now(),
+            level: level.as_str().to_ascii_lowercase(),
+            vassal: parts.vassal.as_deref(),
+            message: &message,
+        };
+        // Text is always written.
+        let line = serde_json::to_string(&object).unwrap_or_default();
+        if line.len() < LINE_LIMIT_BYTES || message.is_empty() {
+            return line + "\n";
+        }
+        let mut half = message.len() / 2;
+        while !message.is_char_boundary(half) {
+            half -= 1;
+        }
+        message.truncate(half);
+    }
+}
+
 /// One line with its end, never longer than what a pipe takes whole.
 fn line(style: Style, level: Level, parts: &Parts) -> String {
+    if style == Style::Json {
+        return json(level, parts);
+    }
     let mut line = String::with_capacity(128);
     style.start(level, &mut line);
     if let Some(vassal) = &parts.vassal {
@@ -282,6 +331,27 @@ mod tests {
         assert!(time.ends_with("Z ") && time.contains('T'), "{timed}");
         assert_eq!(rest, "ERROR [a\\n.ini] gone\\n pid=7\n");
         assert!(!timed.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn a_line_of_json_says_the_same_to_programs() {
+        let parts = Parts {
+            vassal: Some("a\"\n.ini".into()),
+            message: "gone\u{1b}\n".into(),
+            fields: " pid=7".into(),
+        };
+        let told = line(Style::Json, Level::WARN, &parts);
+        assert!(told.ends_with("}\n") && told.lines().count() == 1, "{told}");
+        let read: serde_json::Value = serde_json::from_str(&told).unwrap();
+        assert_eq!((&read["level"], &read["vassal"]), (&"warn".into(), &"a\"\n.ini".into()));
+        assert_eq!(read["message"], "gone\u{1b}\n pid=7");
+        assert_eq!(read["time"].as_str().unwrap().len(), 24);
+        let own = line(Style::Json, Level::INFO, &Parts::default());
+        assert!(!own.contains("vassal"), "{own}");
+        let long = Parts { message: "\u{1}ü".repeat(5000), ..Parts::default() };
+        let long = line(Style::Json, Level::INFO, &long);
+        assert!(long.len() <= LINE_LIMIT_BYTES);
+        assert!(serde_json::from_str::<serde_json::Value>(&long).is_ok());
     }
 
     #[test]

@@ -20,6 +20,38 @@ fn the_manual_page_and_the_completions_are_those_of_the_code() {
     is_made_of("completions/liege.fish", &manual::completions(Shell::Fish));
 }
 
+#[test]
+fn every_test_that_the_page_of_defects_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/defects.md")).unwrap();
+    let mut sources = Vec::new();
+    for folder in ["src", "tests"] {
+        read_all(&root.join(folder), &mut sources);
+    }
+    let mut count = 0;
+    for row in page.lines().filter(|line| line.starts_with("| ")).skip(1) {
+        let tests: Vec<&str> = row.rsplit('|').nth(1).unwrap().split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "no test: {row}");
+        for test in tests {
+            let definition = format!("fn {test}(");
+            assert!(sources.iter().any(|text| text.contains(&definition)), "there is no test {test}");
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count}");
+}
+
+fn read_all(folder: &Path, texts: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with(".venv") {
+            read_all(&path, texts);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            texts.push(std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
 /// Compares, or writes anew where that is asked for.
 fn is_made_of(page: &str, made: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
