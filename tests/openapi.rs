@@ -8,6 +8,7 @@
 )]
 
 #[path = "door/api.rs"]
+#[expect(dead_code, reason = "it is shared, and not every test uses all of it")]
 mod api;
 
 use std::collections::BTreeSet;

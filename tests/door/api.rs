@@ -1,7 +1,5 @@
 //! An API over a hand-made fleet, and a client for it.
 
-#![allow(dead_code, reason = "not every test uses all of it")]
-
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
