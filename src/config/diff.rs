@@ -55,6 +55,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
         interpreter,
         env,
         stats,
+        stats_http,
         files,
         log,
         touch_reload,
@@ -84,6 +85,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.interpreter.virtualenv != *virtualenv, "virtualenv", Need::Generation);
     change.note(old.interpreter.extension != *extension, "extension", Need::Generation);
     change.note(old.env != *env, "env", Need::Generation);
+    change.note(old.stats_http != *stats_http, "stats-http", Need::Nothing);
     change.note(old.stats != *stats, "stats", Need::Nothing);
     let FilesSpec { pidfile, pidfile2, safe_pidfile } = files;
     change.note(old.files.pidfile != *pidfile, "pidfile", before_drop);
@@ -134,10 +136,16 @@ fn diff_app(change: &mut Change, old: &AppSpec, new: &AppSpec) {
         need_app,
         chdir,
         pythonpath,
+        imports,
+        add_headers,
+        no_write_exception,
         no_file_wrapper,
         autoreload_s,
         autoreload_ignore,
     } = new;
+    change.note(old.imports != *imports, "import", Need::Generation);
+    change.note(old.add_headers != *add_headers, "add-header", Need::Generation);
+    change.note(old.no_write_exception != *no_write_exception, "disable-write-exception", Need::Generation);
     change.note(old.no_file_wrapper != *no_file_wrapper, "wsgi-disable-file-wrapper", Need::Generation);
     change.note(old.autoreload_s != *autoreload_s, "py-autoreload", Need::Generation);
     change.note(old.autoreload_ignore != *autoreload_ignore, "py-auto-reload-ignore", Need::Generation);

@@ -31,6 +31,9 @@ pub struct InstanceSpec {
     pub env: Vec<(String, Option<String>)>,
     /// `stats`: addresses of the JSON stats server.
     pub stats: Vec<super::address::Address>,
+    /// `stats-http`: its answers begin with a head of HTTP.
+    #[serde(default)]
+    pub stats_http: bool,
     /// Files that are written.
     pub files: FilesSpec,
     /// Logging.
@@ -70,6 +73,15 @@ pub struct AppSpec {
     pub chdir: Option<PathBuf>,
     /// `pythonpath`, as given: the last one comes first on `sys.path`.
     pub pythonpath: Vec<PathBuf>,
+    /// `import`: modules, or files, that are loaded before it; a failure is only logged.
+    #[serde(default)]
+    pub imports: Vec<String>,
+    /// `add-header`: name and value of headers that every response gets.
+    #[serde(default)]
+    pub add_headers: Vec<(String, String)>,
+    /// `disable-write-exception`: an application that writes to a client that is gone is not told.
+    #[serde(default)]
+    pub no_write_exception: bool,
     /// `wsgi-disable-file-wrapper`: there is no `wsgi.file_wrapper`.
     #[serde(default)]
     pub no_file_wrapper: bool,
@@ -264,6 +276,7 @@ impl Default for InstanceSpec {
             interpreter: InterpreterSpec::default(),
             env: Vec::new(),
             stats: Vec::new(),
+            stats_http: false,
             files: FilesSpec::default(),
             log: LogSpec { requests: true, ..LogSpec::default() },
             touch_reload: Vec::new(),

@@ -237,7 +237,13 @@ impl Master {
             listeners: &self.current.sockets.listeners,
             threads: self.current.settings().threads,
         };
-        stats_document::document(&facts).unwrap_or_default()
+        let document = stats_document::document(&facts).unwrap_or_default();
+        if !self.current.said.spec.stats_http {
+            return document;
+        }
+        let head: &[u8] = b"HTTP/1.0 200 OK\r\nConnection: close\r\nAccess-Control-Allow-Origin: *\r\n\
+            Content-Type: application/json\r\n\r\n";
+        [head, &document].concat()
     }
 
     /// `SIGUSR1`: a line for each worker.

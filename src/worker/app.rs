@@ -16,6 +16,15 @@ pub(super) fn load(py: Python<'_>, app: &AppSpec) -> Result<Py<PyAny>, Failure> 
         return Err(Failure::new("no application is named")
             .with_hint("name one with `module = package.module:callable` or `wsgi-file = path`"));
     };
+    for name in &app.imports {
+        let loaded = match name.contains('/') || name.ends_with(".py") {
+            true => execute(py, Path::new(name)),
+            false => import(py, name),
+        };
+        if let Err(error) = loaded {
+            traceback::log(py, &error);
+        }
+    }
     let default = app.callable.as_deref().unwrap_or("application");
     let (name, module, expression) = match source {
         AppSource::Module(target) => {

@@ -8,7 +8,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use super::exchange::Exchange;
-use super::output::AnyHead;
+use super::host::Host;
+use super::output::{AnyHead, ItemError};
 use crate::gateway::head::Fault;
 use crate::gateway::response::StartFault;
 
@@ -56,6 +57,12 @@ impl StartResponse {
             fields += 1;
             bytes += name.len() + value.len() + 4;
         }
+        for (name, value) in Host::get().iter().flat_map(|host| &host.spec.app.add_headers) {
+            head.field(name.as_bytes(), value.as_bytes())
+                .map_err(|fault| refused(fault, PyString::new(py, name).as_any()))?;
+            fields += 1;
+            bytes += name.len() + value.len() + 4;
+        }
         let with_exc_info = exc_info.is_some();
         let started = self.0.look(py, |output| output.start(head, with_exc_info, fields, bytes));
         match (started, exc_info) {
@@ -76,6 +83,11 @@ impl Write {
         let data = data.as_bytes();
         match self.0.with_output(py, |output| output.item(data, false)) {
             Some(Ok(())) => Ok(()),
+            Some(Err(ItemError::Gone(_)))
+                if Host::get().is_some_and(|host| host.spec.app.no_write_exception) =>
+            {
+                Ok(())
+            }
             Some(Err(error)) => Err(PyOSError::new_err(error.to_string())),
             None => Err(PyValueError::new_err("write of a request that is over")),
         }

@@ -93,6 +93,39 @@ fn the_interpreter_runs_as_told() {
 }
 
 #[test]
+fn headers_are_added_and_modules_imported_first() {
+    let app = "import sys\nMARKS = list(sys.modules['marks'].MARKS)\n".to_owned()
+        + &says("x").replace("\"x\".encode()", "repr(MARKS).encode()");
+    let lines = "add-header = X-Frame-Options: DENY\nadd-header = X-Two: 2\nimport = marks\nimport = gone\nimport = ./more.py\nlazy-apps = true";
+    let folder = Folder::new();
+    let port = free_port();
+    folder.write("marks.py", "MARKS = ['first']\n");
+    folder.write("more.py", "import marks\nmarks.MARKS.append('second')\n");
+    folder.write("app.py", app);
+    folder
+        .write("app.ini", format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = app.py\n{lines}\n"));
+    let family = liege(&folder, &["--ini", "app.ini"]);
+    let door = Door::Port(port);
+    door.wait_for("/", "['first', 'second']");
+    family.wait_for_log("No module named 'gone'");
+    let answer = door.get("/").unwrap();
+    assert_eq!(answer.header("x-frame-options"), Some("DENY"));
+    assert_eq!(answer.header("x-two"), Some("2"));
+}
+
+#[test]
+fn statistics_have_a_head_when_asked() {
+    let stats = free_port();
+    let (_family, door, _folder) = start(TOOLS, &format!("stats = 127.0.0.1:{stats}\nstats-http = true"));
+    door.wait_for("/", "hello");
+    let answer = Door::Port(stats).connect().unwrap().rest().unwrap();
+    let text = String::from_utf8(answer).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.0 200 OK\r\n") && head.contains("application/json"), "{head}");
+    assert!(serde_json::from_str::<serde_json::Value>(body).is_ok(), "{body}");
+}
+
+#[test]
 fn the_configuration_is_in_the_log_when_asked() {
     let (family, door, _folder) = start(TOOLS, "show-config = true\nname = blog");
     door.wait_for("/", "hello");

@@ -140,6 +140,7 @@ impl Reading {
                 }
             },
             "chown-socket" => self.spec.chown_socket = sift.ownership(said),
+            "stats-http" => self.spec.stats_http = said.flag(),
             "stats" => self.spec.stats.extend(sift.address(said, &self.chdir)),
             _ => return false,
         }
@@ -181,6 +182,14 @@ impl Reading {
             "python" => interpreter.python = sift.path(said, &self.start),
             "extension" => interpreter.extension = sift.path(said, &self.start),
             "optimize" => interpreter.optimize = sift.count(said).min(2),
+            "import" => app.imports.push(said.text().to_owned()),
+            "add-header" => match said.text().split_once(':') {
+                Some((name, value)) if !name.trim().is_empty() => {
+                    app.add_headers.push((name.trim().to_owned(), value.trim().to_owned()));
+                }
+                _ => sift.error(said, "this is no header", Some("write Name: value".to_owned())),
+            },
+            "disable-write-exception" => app.no_write_exception = said.flag(),
             "wsgi-disable-file-wrapper" => app.no_file_wrapper = said.flag(),
             "py-autoreload" => app.autoreload_s = sift.count(said),
             "py-auto-reload-ignore" => app.autoreload_ignore.push(said.text().to_owned()),

@@ -148,6 +148,7 @@ fn mistakes_are_told_with_their_line() {
             "max-worker-lifetime = 5",
             "invalid min-worker-lifetime value (10), must be lower than max-worker-lifetime (5)",
         ),
+        ("add-header = X", "error: add-header: this is no header (write Name: value)"),
         ("processes = 5000", "more than 4096 are not supported"),
         ("logto = 127.0.0.1:514", "liege cannot log to a network address yet"),
         ("logto =", "error: logto: the path is empty"),

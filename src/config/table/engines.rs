@@ -85,6 +85,35 @@ pub(super) static ROWS: &[Row] = &[
     row(&["max-fd"], Number, Master, "inherited", "Descriptors that each process may have"),
     row(&["limit-as"], Number, Master, "inherited", "MiB of address space that each process may have"),
     row(&["limit-nproc"], Number, Master, "inherited", "Processes that the user may have"),
+    // What the application is given, and what it sends.
+    row(
+        &["import", "pyimport", "py-import", "python-import"],
+        Text,
+        Worker,
+        "none",
+        "A module, or a `.py` file, that is loaded before the application; a failure is only logged; repeatable",
+    ),
+    row(
+        &["add-header"],
+        FreeText,
+        Worker,
+        "none",
+        "`Name: value`: a header that every response of the application gets; repeatable",
+    ),
+    row(
+        &["disable-write-exception"],
+        Flag,
+        Worker,
+        "off",
+        "`write` does not tell the application that the client is gone",
+    ),
+    row(
+        &["stats-http"],
+        Flag,
+        Master,
+        "off",
+        "The answers of `stats` begin with a head of HTTP, for browsers",
+    ),
     // The interpreter.
     row(
         &["py-autoreload", "python-autoreload", "py-auto-reload", "python-auto-reload"],

@@ -35,6 +35,13 @@ pub(super) static ROWS: &[Row] = &[
     always(&["http-manage-expect"], "`Expect: 100-continue` is answered when the body is read").optional(),
     always(&["emperor-graceful-shutdown"], "Vassals finish their requests"),
     always(&["ignore-sigpipe", "ignore-write-errors"], "A client that goes away is no event of the log"),
+    Row::new(
+        &["post-buffering"],
+        Number,
+        Standing::Always,
+        "on",
+        "Bodies from `http` and `http-socket` are received before the application is called",
+    ),
     // For good: it does not matter here.
     never(&["thunder-lock", "tlock"], Flag, "an incoming connection wakes one worker anyway"),
     never(&["offload-threads", "offload-thread"], Number, "a performance hint; big answers are streamed"),
@@ -121,6 +128,7 @@ pub(super) static ROWS: &[Row] = &[
     never(&["static-cache-paths-name"], Text, NO_STATIC),
     never(&["unsubscribe-on-graceful-reload"], Flag, "there are no subscriptions"),
     never(&["never-swap"], Flag, "memory is not locked"),
+    never(&["write-errors-exception-only"], Flag, "the application goes on as it likes"),
     never(&["mode"], Text, "only `uwsgi.mode` would tell it"),
     never(&["max-apps", "max-vars", "vars"], Number, "liege has no such limits").short('v'),
     never(&["lock-engine", "ftok"], Text, "nothing is locked between processes"),

@@ -58,11 +58,6 @@ pub(super) static ROWS: &[Row] = &[
     later(&["harakiri-verbose"], Flag, "log detail"),
     later(&["body-read-warning"], Number, "log detail"),
     later(
-        &["disable-write-exception", "write-errors-exception-only"],
-        Flag,
-        "an application that writes to a client that is gone is told so",
-    ),
-    later(
         &["write-errors-tolerance"],
         Number,
         "an application that writes to a client that is gone is told so",
@@ -121,7 +116,7 @@ pub(super) static ROWS: &[Row] = &[
     later(&["exit-on-reload"], Flag, "a reload reloads"),
     later(&["manage-script-name"], Flag, "concerns `mount` only"),
     later(
-        &["post-buffering", "post-buffering-bufsize"],
+        &["post-buffering-bufsize"],
         Number,
         "bodies from `http` and `http-socket` are always received before the application is called",
     ),
@@ -135,7 +130,7 @@ pub(super) static ROWS: &[Row] = &[
     later(&["reaper"], Flag, "the usual behaviour holds").short('r'),
     later(&["procname", "procname-master", "procname-append"], Text, "the title is that of `auto-procname`"),
     later(
-        &["stats-http", "stats-no-cores", "stats-minified", "stats-min", "stats-no-metrics"],
+        &["stats-no-cores", "stats-minified", "stats-min", "stats-no-metrics"],
         Flag,
         "the statistics have one form",
     ),

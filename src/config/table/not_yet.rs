@@ -33,11 +33,7 @@ pub(super) static ROWS: &[Row] = &[
     row(&["map-socket"], Text, "every worker serves every socket"),
     row(&["freebind"], Flag, "start after the address is there"),
     row(&["limit-post"], Number, "limit it in the web server in front (nginx: client_max_body_size)"),
-    row(
-        &["add-header", "add-header-req"],
-        FreeText,
-        "add it in the web server in front or in the application",
-    ),
+    row(&["add-header-req"], FreeText, "add it in the web server in front or in the application"),
     // Static files.
     row(&["static-map", "static-map2"], Pair, STATIC),
     row(&["check-static", "static-check"], Path, STATIC),
@@ -49,10 +45,6 @@ pub(super) static ROWS: &[Row] = &[
     row(&["paste-logger"], Flag, "set the loggers up in the file that calls paste.deploy.loadapp"),
     row(
         &[
-            "import",
-            "pyimport",
-            "py-import",
-            "python-import",
             "shared-import",
             "pyshared-import",
             "shared-pyimport",
