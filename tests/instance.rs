@@ -170,7 +170,7 @@ fn an_application_that_does_not_load_is_needed_or_answered_with_errors() {
     without.install(&app("v2", ""));
     without.signal(Signal::SIGHUP);
     without.hear("reload done");
-    assert_eq!(without.get("/").0, "v2");
+    without.wait_for("v2");
 }
 
 #[test]

@@ -35,12 +35,15 @@ pub const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_millis(100);
 /// How long accepting pauses when the system has no descriptor or memory left.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How often that is told.
+const TOLD_APART: Duration = Duration::from_secs(10);
 const HEAD_LIMIT_BYTES: usize = 32 * 1024;
 const HEADERS_LIMIT: usize = 100;
 
 /// Serves everybody who comes to a door; never ends.
 pub async fn serve(door: Door, router: Router) -> Infallible {
     let guests = Guests::default();
+    let mut told: Option<Tick> = None;
     loop {
         let served = match &door {
             Door::Unix(listener, _) => unix_guest(listener, &guests, &router).await,
@@ -48,7 +51,11 @@ pub async fn serve(door: Door, router: Router) -> Infallible {
         };
         match served {
             Err(error) if !is_of_one_connection(&error) => {
-                tracing::warn!("API: cannot accept a connection: {error}");
+                let now = clock::now();
+                if told.is_none_or(|at| now.since(at) >= TOLD_APART) {
+                    told = Some(now);
+                    tracing::warn!("API: cannot accept a connection: {error}");
+                }
                 tokio::time::sleep(PAUSE).await;
             }
             Err(_) | Ok(()) => {}

@@ -47,10 +47,11 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// Whether every source could be listed.
+    /// Whether every source could be listed, and every file looked at: where descriptors are short, none can be opened.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.problems.iter().all(Option::is_none)
+            && !self.looks.values().any(|look| matches!(look, Look::Unknown(_)))
     }
 }
 

@@ -15,7 +15,7 @@ use super::turns::Emperor;
 use super::watch::{Notes, Watcher};
 use crate::sys::clock;
 
-/// While a directory cannot be listed it is tried again after this time.
+/// While a directory or a file cannot be looked at it is tried again after this time.
 const RETRY: Duration = Duration::from_secs(2);
 /// While of some directory nothing is told it is listed this often, as uWSGI does with all.
 const BLIND: Duration = Duration::from_secs(3);
@@ -50,9 +50,12 @@ impl Emperor {
         let known = self.handle.fleet().vassals.get(id).map(|vassal| vassal.path.clone());
         let (mut look, mut not_started) = self.sources.look(id, known.as_deref());
         self.get_to_know(&mut look, &mut not_started);
-        if look == Look::Unlisted {
+        match look {
             // The kernel does not tell of a deleted directory while processes stand in it.
-            self.rescan_soon();
+            Look::Unlisted => self.rescan_soon(),
+            // Nothing will tell when it can be.
+            Look::Unknown(_) => self.rescan_at = self.rescan_at.min(clock::now() + RETRY),
+            _ => {}
         }
         self.decide(Event::Looked { id: id.to_owned(), look, not_started });
     }

@@ -50,6 +50,13 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
         Event::ZygoteGone { zygote, how } => zygote_gone(roster, zygote, &how, now, out),
         Event::Forked { slot } => forked(roster, slot, out),
         Event::ForkFailed { slot, failure } => fork_failed(roster, slot, failure, now, out),
+        Event::WorkerWithoutApp { slot, failure } => {
+            if let Some(place) = roster.slots.get(slot).copied()
+                && roster.generation(place.generation).is_some_and(|g| g.settings.names_app)
+            {
+                give_up_candidate(roster, place.generation, failure, now, out);
+            }
+        }
         Event::WorkerReady { slot, app } => worker_ready(roster, slot, app, now, out),
         Event::WorkerLoadFailed { slot, failure } => worker_load_failed(roster, slot, failure, now, out),
         Event::Recycle { slot } => {

@@ -68,6 +68,13 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
+    /// A worker could not load the application, and will answer 500.
+    WorkerWithoutApp {
+        /// Its slot.
+        slot: usize,
+        /// Why.
+        failure: Failure,
+    },
     /// A worker accepts requests.
     WorkerReady {
         /// Its slot.

@@ -135,6 +135,10 @@ impl Master {
                 log_failure(&failure);
                 self.handle(Event::WorkerLoadFailed { slot, failure });
             }
+            Some(FromWorker::AppFailed(failure)) => {
+                self.tell_emperor(&FromInstance::AppFailed(failure.clone()), &[]);
+                self.handle(Event::WorkerWithoutApp { slot, failure });
+            }
             Some(FromWorker::Recycle { reason }) => {
                 if let Some(worker) = self.children.workers.get(&slot) {
                     let pid = worker.process.pid().unwrap_or(0);

@@ -311,6 +311,8 @@ pub enum FromWorker {
     },
     /// It loads the application itself and could not; it ends.
     LoadFailed(Failure),
+    /// The same without `need-app`: it goes on without an application, and answers 500.
+    AppFailed(Failure),
     /// It wants to be replaced: `max-requests` and the like. It serves on until it is told to drain.
     Recycle {
         /// Why, for people.

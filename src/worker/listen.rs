@@ -12,10 +12,13 @@ use tokio::io::unix::AsyncFd;
 use super::server::{Held, Server};
 use super::{http, packet};
 use crate::config::address::{Listen, Protocol};
-use crate::sys::{reactor, socket, stream};
+use crate::sys::{clock, reactor, socket, stream};
+use crate::tick::Tick;
 
 /// How long nothing is accepted when the process or the system has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How often that is told.
+const TOLD_APART: Duration = Duration::from_secs(10);
 
 /// A listener that is accepted on as long as this is polled; it ends when the worker finishes.
 pub(super) type Door = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -32,6 +35,7 @@ pub(super) fn open(server: &Arc<Server>, listen: &Listen, listener: &OwnedFd) ->
 
 async fn accept(server: Arc<Server>, listener: AsyncFd<OwnedFd>, listen: Listen) {
     let server_port = socket::local_port(listener.get_ref().as_fd());
+    let mut told: Option<Tick> = None;
     while !server.is_draining() {
         let ready = tokio::select! {
             biased;
@@ -57,7 +61,11 @@ async fn accept(server: Arc<Server>, listener: AsyncFd<OwnedFd>, listen: Listen)
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
             Err(error) if stream::is_exhausted(&error) => {
-                tracing::warn!("cannot accept on {}: {error}", listen.address);
+                let now = clock::now();
+                if told.is_none_or(|at| now.since(at) >= TOLD_APART) {
+                    told = Some(now);
+                    tracing::warn!("cannot accept on {}: {error}", listen.address);
+                }
                 tokio::time::sleep(PAUSE).await;
             }
             // The client gave up while it waited, or the network did.

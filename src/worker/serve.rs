@@ -120,6 +120,7 @@ fn load(py: Python<'_>, host: &Host) -> Result<Option<Py<PyAny>>, Failure> {
         Err(failure) if host.spec.app.need_app => Err(failure),
         Err(failure) => {
             tracing::error!("no application: {failure}; every request is answered with 500");
+            host.tell(&FromWorker::AppFailed(failure));
             Ok(None)
         }
     }

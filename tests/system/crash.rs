@@ -131,15 +131,22 @@ fn an_import_that_never_returns_harms_nobody_and_is_ended_with_its_file() {
 #[test]
 fn an_app_that_does_not_load_answers_500_and_says_why() {
     let (host, ..) = two_vassals("");
-    let port = free_port();
     host.folder().write("broken.py", crate::support::apps::BROKEN);
-    host.write(
-        "broken.ini",
-        format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %d../broken.py\n"),
-    );
-    let answer = eventually("an answer", || Door::Port(port).get("/").ok());
-    assert_eq!(answer.status, 500);
-    host.emperor.wait_for_log("RuntimeError: no luck today");
+    for (name, lines) in [("broken.ini", ""), ("lazy.ini", "lazy-apps = true\n")] {
+        let port = free_port();
+        host.write(
+            name,
+            format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %d../broken.py\n{lines}"),
+        );
+        let answer = eventually("an answer", || Door::Port(port).get("/").ok());
+        assert_eq!(answer.status, 500);
+        let vassal = host.wait_for_vassal(name, "says why", |vassal| vassal["last_failure"].is_object());
+        assert!(
+            vassal["last_failure"]["traceback"].as_str().unwrap().contains("no luck today"),
+            "{vassal:#}"
+        );
+        assert_eq!(host.emperor.log().matches(&format!("[{name}] RuntimeError: no luck today")).count(), 1);
+    }
 }
 
 #[test]
