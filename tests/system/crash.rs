@@ -150,8 +150,13 @@ fn an_app_that_does_not_load_answers_500_and_says_why() {
 }
 
 #[test]
-fn a_killed_emperor_leaves_nothing_behind() {
-    let (mut host, ..) = two_vassals("processes = 2\n");
+fn a_killed_emperor_that_none_follows_leaves_nothing_behind() {
+    let port = free_port();
+    let mut host = Host::start_with(&[], &["--orphan-grace=1"]);
+    host.folder().write("app.py", TOOLS);
+    let options = "processes = 2\nwsgi-file = %d../app.py\n";
+    host.write("a.ini", format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\n{options}"));
+    Door::Port(port).wait_for("/", "hello");
     host.emperor.signal(Signal::SIGKILL);
     host.emperor.wait_until_empty();
 }

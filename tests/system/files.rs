@@ -111,7 +111,7 @@ fn an_unreadable_file_is_reported() {
     let (text, door) = hello();
     host.write("secret.ini", &text);
     std::fs::set_permissions(host.file("secret.ini"), std::fs::Permissions::from_mode(0o000)).unwrap();
-    until("the report", || host.ask("/v1/vassals").to_string().contains("ermission denied"));
+    until("the report", || host.ask("/v1/vassals").to_string().contains("the emperor may not read it"));
     std::fs::set_permissions(host.file("secret.ini"), std::fs::Permissions::from_mode(0o600)).unwrap();
     door.wait_for("/", "v1");
 }
