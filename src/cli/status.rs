@@ -112,6 +112,7 @@ const fn tone(vassal: &Vassal) -> Tone {
         | State::Waiting
         | State::Starting
         | State::Adopting
+        | State::Asleep
         | State::Reloading
         | State::Stopping
         | State::Stopped => Tone::Passing,

@@ -174,6 +174,7 @@ fn diff_workers(change: &mut Change, old: &WorkerSpec, new: &WorkerSpec) {
         reload_mercy_s,
         instance_mercy_s,
         startup_timeout_s,
+        idle_s,
     } = new;
     change.note(old.processes != *processes, "processes", Need::Workers);
     // What workers go by reaches them through their zygote.
@@ -194,6 +195,7 @@ fn diff_workers(change: &mut Change, old: &WorkerSpec, new: &WorkerSpec) {
     change.note(old.buffer_size_bytes != *buffer_size_bytes, "buffer-size", Need::Generation);
     change.note(old.socket_timeout_s != *socket_timeout_s, "socket-timeout", Need::Generation);
     change.note(old.reload_mercy_s != *reload_mercy_s, "worker-reload-mercy", Need::Nothing);
+    change.note(old.idle_s != *idle_s, "idle", Need::Nothing);
     change.note(old.startup_timeout_s != *startup_timeout_s, "startup-timeout", Need::Nothing);
     change.note(old.instance_mercy_s != *instance_mercy_s, "reload-mercy", Need::Nothing);
 }

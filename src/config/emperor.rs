@@ -83,6 +83,18 @@ pub struct EmperorSpec {
     pub logto: Option<PathBuf>,
     /// Whether to go to the background (`daemonize`).
     pub daemonize: bool,
+    /// The ending of the files that name on-demand sockets (`emperor-on-demand-extension`).
+    #[serde(default)]
+    pub on_demand_extension: Option<String>,
+    /// The directory of on-demand sockets (`emperor-on-demand-directory`).
+    #[serde(default)]
+    pub on_demand_directory: Option<PathBuf>,
+    /// The command that names on-demand sockets (`emperor-on-demand-exec`).
+    #[serde(default)]
+    pub on_demand_exec: Option<String>,
+    /// The mode of on-demand unix sockets (`chmod-socket`); `None`: that of all sockets of liege.
+    #[serde(default)]
+    pub chmod_socket: Option<u32>,
     /// Whether instances outlive a dead emperor and are taken over by the next one (`adopt`); without it they end with
     /// their emperor, as uWSGI's do.
     #[serde(default = "yes")]
@@ -147,6 +159,10 @@ impl Default for EmperorSpec {
             pidfile: None,
             logto: None,
             daemonize: false,
+            on_demand_extension: None,
+            on_demand_directory: None,
+            on_demand_exec: None,
+            chmod_socket: None,
             adopt: true,
             orphan_grace_ms: 60_000,
             runtime_directory: None,

@@ -148,6 +148,9 @@ pub struct WorkerSpec {
     pub socket_timeout_s: u32,
     /// `worker-reload-mercy`, in seconds: what running requests get on reload and stop.
     pub reload_mercy_s: u32,
+    /// Seconds without a request after which it may be put to sleep (`idle`); 0: never.
+    #[serde(default)]
+    pub idle_s: u32,
     /// `reload-mercy`, in seconds; 0: as `worker-reload-mercy`.
     pub instance_mercy_s: u32,
     /// `startup-timeout`, in seconds: what a new generation gets to be ready; 0 is off.
@@ -309,6 +312,7 @@ impl Default for WorkerSpec {
             buffer_size_bytes: 65_536,
             socket_timeout_s: 4,
             reload_mercy_s: 60,
+            idle_s: 0,
             instance_mercy_s: 0,
             startup_timeout_s: 300,
         }

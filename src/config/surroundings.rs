@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::address::Address;
 use crate::sys::{capture, host};
 
 /// Everything outside of the text that its meaning depends on. Tests imagine one.
@@ -45,6 +46,10 @@ pub trait Surroundings {
     fn matches(&self, pattern: &str) -> Vec<String>;
     /// The machine, the user and the time.
     fn facts(&self) -> Facts;
+    /// A socket that is served also where the text does not name it: the emperor waits on it for the first connection.
+    fn on_demand(&self) -> Option<Address> {
+        None
+    }
 }
 
 /// What lies at a path.
@@ -86,6 +91,7 @@ pub struct Facts {
 pub struct World {
     variables: BTreeMap<String, String>,
     directory: PathBuf,
+    on_demand: Option<Address>,
     purpose: Purpose,
 }
 
@@ -114,7 +120,7 @@ impl World {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self { variables, directory, purpose: Purpose::Look }
+        Self { variables, directory, on_demand: None, purpose: Purpose::Look }
     }
 
     /// The same for another purpose.
@@ -131,6 +137,12 @@ impl World {
         self
     }
 
+    /// The same with a socket that the emperor waited on.
+    #[must_use]
+    pub fn called_on(self, on_demand: Option<Address>) -> Self {
+        Self { on_demand, ..self }
+    }
+
     fn resolve(&self, path: &Path) -> PathBuf {
         self.directory.join(path)
     }
@@ -140,6 +152,10 @@ impl World {
 const MATCHES_MAX: usize = 10_000;
 
 impl Surroundings for World {
+    fn on_demand(&self) -> Option<Address> {
+        self.on_demand.clone()
+    }
+
     fn variables(&self) -> Vec<(String, String)> {
         self.variables.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     }

@@ -25,6 +25,10 @@ pub struct Attributes {
     /// `importance`: of vassals that wait for a place the more important are started first. Only files of root and
     /// of the emperor's user can ask for it.
     pub importance: i32,
+    /// `on-demand`: the socket on which the emperor waits for a connection before it starts the vassal. It is made with
+    /// the emperor's rights, so only files of root and of the emperor's user can name one.
+    #[serde(default)]
+    pub on_demand: Option<String>,
     /// `exec`: the program to run instead of ours.
     pub exec: Option<String>,
     /// The keys that `emperor-attr` names, with their values.
@@ -64,6 +68,9 @@ impl Attributes {
                     let importance = item.value.parse().unwrap_or_default();
                     attributes.importance = i32::clamp(importance, *IMPORTANCE.start(), *IMPORTANCE.end());
                 }
+                "on-demand" if trusted && !item.value.is_empty() => {
+                    attributes.on_demand = Some(item.value.clone())
+                }
                 "exec" => attributes.exec = Some(item.value.clone()),
                 _ => {}
             }
@@ -95,6 +102,10 @@ mod tests {
         assert_eq!((attributes.importance, attributes.exec.as_deref()), (7, Some("/bin/x")));
         assert_eq!(attributes.collected, BTreeMap::from([("team".to_owned(), "a=b".to_owned())]));
         assert_eq!(Attributes::parse(text, &wanted, false).importance, 0, "a tenant does not overtake");
+        for (trusted, socket) in [(true, Some("/run/a.sock")), (false, None)] {
+            let attributes = Attributes::parse("[emperor]\non-demand = /run/a.sock\n", &[], trusted);
+            assert_eq!(attributes.on_demand.as_deref(), socket);
+        }
         for (value, expected) in [("-5", -5), ("5000000", 1000), ("many", 0), ("99999999999", 0), ("", 0)] {
             let text = format!("[emperor]\nimportance = {value}\n");
             assert_eq!(Attributes::parse(&text, &[], true).importance, expected, "{value}");

@@ -21,8 +21,11 @@ impl Emperor {
             Effect::Kill { life } => self.masters.kill(life),
             Effect::Adopt { vassal, life } => self.masters.adopt(&vassal, life),
             Effect::Release { life } => self.release(life),
+            Effect::Sleep { vassal } => self.put_to_bed(vassal),
+            Effect::Awake { vassal } => self.stop_waiting(&vassal),
+            Effect::Close { vassal } => self.close_sockets(&vassal),
             Effect::Forget { vassal } => {
-                self.masters.kept.remove(&vassal);
+                self.close_sockets(&vassal);
                 self.watcher.forget(&vassal);
                 self.settle.note(&vassal, Note::Changed, clock::now());
             }

@@ -49,6 +49,18 @@ pub enum Event {
         /// The news.
         news: News,
     },
+    /// Somebody has connected to a socket of a vassal that sleeps.
+    Called {
+        /// The vassal.
+        vassal: String,
+    },
+    /// Its sockets cannot be waited on.
+    NotAsleep {
+        /// The vassal.
+        vassal: String,
+        /// Why.
+        failure: Failure,
+    },
     /// `SIGTERM`, `SIGINT` or `SIGQUIT`.
     StopAll,
     /// This image was executed by its predecessor, for this operation.
@@ -153,6 +165,21 @@ pub enum Effect {
     Release {
         /// The life.
         life: LifeId,
+    },
+    /// Wait for a connection to the vassal's sockets.
+    Sleep {
+        /// The vassal.
+        vassal: String,
+    },
+    /// Wait for that no more.
+    Awake {
+        /// The vassal.
+        vassal: String,
+    },
+    /// Close the sockets that are kept for the vassal.
+    Close {
+        /// The vassal.
+        vassal: String,
     },
     /// The vassal is gone: close what is kept for it, and look whether its name is there again.
     Forget {

@@ -68,6 +68,10 @@ pub enum EventKind {
     Adopted,
     /// A configuration took effect.
     Configured,
+    /// The vassal sleeps: nothing runs for it.
+    Asleep,
+    /// It was woken.
+    Awake,
     /// The vassal serves.
     Up,
     /// It does not serve though its application had its time to load.

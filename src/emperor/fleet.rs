@@ -15,6 +15,7 @@ use super::past::Past;
 use super::plan::Plan;
 pub use super::plan::Rules;
 use super::spawn::Listeners;
+use crate::config::address::Address;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::Scoreboard;
@@ -143,6 +144,9 @@ pub struct Vassal {
     /// Its name (see [`crate::config::fingerprint`]).
     #[serde(default)]
     pub config: Option<String>,
+    /// The socket on which the emperor waits before it starts the vassal at all.
+    #[serde(default)]
+    pub on_demand: Option<Address>,
     /// How often an instance died unasked and another was started.
     pub restarts: u64,
     /// How often a new generation took over.
@@ -208,6 +212,8 @@ pub enum State {
     },
     /// Its file has mistakes: only a change of the file, or an operator, has it tried again.
     Broken,
+    /// Nothing runs for it; a connection to its sockets, which the emperor holds, wakes it.
+    Asleep,
     /// An operator stopped it; only an operator, or a new file of that name, starts it again.
     Stopped,
 }
@@ -299,6 +305,7 @@ impl Vassal {
             warnings: Vec::new(),
             spec: None,
             config: None,
+            on_demand: None,
             restarts: 0,
             reloads: 0,
             last_reload: None,

@@ -68,6 +68,16 @@ pub enum Request {
         /// The vassal's id; `None`: all.
         vassal: Option<String>,
     },
+    /// End the instance of a vassal; a connection to one of its sockets starts it again.
+    Sleep {
+        /// The vassal's id.
+        vassal: String,
+    },
+    /// Start a vassal that sleeps.
+    Wake {
+        /// The vassal's id.
+        vassal: String,
+    },
     /// Start a new instance beside the running one, which drains when the new one is ready.
     Restart {
         /// The vassal's id.
@@ -126,6 +136,8 @@ impl Request {
             Self::Reload { vassal }
             | Self::Stop { vassal }
             | Self::Start { vassal }
+            | Self::Sleep { vassal }
+            | Self::Wake { vassal }
             | Self::Restart { vassal }
             | Self::Scale { vassal, .. }
             | Self::Stacks { vassal, .. }
@@ -143,6 +155,8 @@ impl fmt::Display for Request {
             Self::ReloadAll => f.write_str("reload all"),
             Self::Stop { vassal } => write!(f, "stop {vassal:?}"),
             Self::Start { vassal } => write!(f, "start {vassal:?}"),
+            Self::Sleep { vassal } => write!(f, "sleep {vassal:?}"),
+            Self::Wake { vassal } => write!(f, "wake {vassal:?}"),
             Self::ClearBackOff { vassal: Some(vassal) } => write!(f, "clear the back-off of {vassal:?}"),
             Self::ClearBackOff { vassal: None } => f.write_str("clear all back-offs"),
             Self::Restart { vassal } => write!(f, "restart {vassal:?}"),

@@ -104,6 +104,7 @@ impl Masters {
         life: LifeId,
     ) -> Result<(u32, FileIdentity), Failure> {
         let listeners = self.kept.get(id).cloned().unwrap_or_default();
+        let on_demand = self.handle.fleet().vassals.get(id).and_then(|vassal| vassal.on_demand.clone());
         let mut record = None;
         let write_down = |pid, identity| {
             let Some(ledger) = &self.ledger else { return false };
@@ -117,7 +118,7 @@ impl Masters {
             }
             written.is_ok()
         };
-        let launched = launcher.launch(id, directory, &listeners, write_down);
+        let launched = launcher.launch(id, directory, (&listeners, on_demand), write_down);
         if let (Err(_), Some(record), Some(ledger)) = (&launched, &record, &self.ledger) {
             ledger.remove(record.pid);
         }

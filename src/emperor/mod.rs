@@ -30,6 +30,7 @@ pub mod scan;
 pub mod served;
 pub mod settle;
 pub mod signals;
+mod slumber;
 pub mod sources;
 pub mod spawn;
 pub mod stats_document;

@@ -41,6 +41,10 @@ pub enum OperationKind {
     Reload,
     /// Re-execute the binary: a master's, or the emperor's and then every master's.
     Upgrade,
+    /// Put a vassal to sleep.
+    Sleep,
+    /// Wake a vassal.
+    Wake,
     /// End the back-off of resting vassals.
     #[serde(alias = "clearbackoff")]
     ClearBackOff,
@@ -67,6 +71,8 @@ impl OperationKind {
             Self::Stop => "stop",
             Self::Reload => "reload",
             Self::Upgrade => "upgrade",
+            Self::Sleep => "sleep",
+            Self::Wake => "wake",
             Self::ClearBackOff => "end of back-off",
             Self::Rescan => "rescan",
             Self::Restart => "restart",

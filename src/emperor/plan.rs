@@ -15,6 +15,9 @@ pub(super) struct Plan {
     pub(super) removed: bool,
     /// An operator stopped it.
     pub(super) stopped: bool,
+    /// Its instance ends so that it sleeps.
+    #[serde(default)]
+    pub(super) asleep: bool,
     /// It served until it died: it may overtake others that wait for a place.
     pub(super) urgent: bool,
     /// Whether it loads.

@@ -23,6 +23,7 @@ use super::scan::Links;
 use super::served::Served;
 use super::settle::Settle;
 use super::signals::Signals;
+use super::slumber::Slumber;
 use super::sources::Sources;
 use super::spawn::Launcher;
 use super::turns::Emperor;
@@ -174,6 +175,7 @@ impl Emperor {
             }
         };
         let (bell, callers) = mpsc::channel(HEARD);
+        let (told, stirs) = mpsc::channel(HEARD);
         if let Some(ledger) = &masters.ledger {
             let [_, rendezvous] = ledger.parts().1;
             let rendezvous = rendezvous.try_clone_to_owned();
@@ -206,6 +208,8 @@ impl Emperor {
             callers,
             gone,
             adopts: spec.adopt,
+            stirs,
+            slumber: Slumber::new(&spec, told),
             masters,
             launcher,
             watcher: Watcher::new(sources.clone()),

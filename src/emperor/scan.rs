@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::attributes::Attributes;
 use super::fleet::{FileIdentity, NotStarted};
+use crate::config::address::Address;
 use crate::config::vassals;
 use crate::sys::file::{self, Trouble};
 
@@ -27,6 +28,8 @@ pub struct Found {
     pub identity: FileIdentity,
     /// What it says to the emperor.
     pub attributes: Attributes,
+    /// The socket on which the emperor is to wait before it starts the vassal.
+    pub on_demand: Option<Address>,
 }
 
 /// What a look at one name found.
@@ -137,7 +140,13 @@ pub(super) fn look(id: &str, path: &Path, links: Links) -> Look {
     let directory = path.parent().unwrap_or(path).to_owned();
     let found = |identity| {
         let attributes = Attributes::default();
-        Look::Found(Found { id: id.to_owned(), directory: directory.clone(), identity, attributes })
+        Look::Found(Found {
+            id: id.to_owned(),
+            directory: directory.clone(),
+            identity,
+            attributes,
+            on_demand: None,
+        })
     };
     match open(path, links) {
         Ok(Opened { identity, .. }) => found(identity),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::fleet::FileIdentity;
 use super::scan::{self, Links};
-use crate::config::address::Listen;
+use crate::config::address::{Address, Listen};
 use crate::sys::fd;
 use crate::sys::own;
 use crate::sys::pipe;
@@ -66,7 +66,7 @@ impl Launcher {
         &self,
         id: &str,
         directory: &Path,
-        listeners: &Listeners,
+        (listeners, on_demand): (&Listeners, Option<Address>),
         record: impl FnOnce(u32, FileIdentity) -> bool,
     ) -> Result<Launched, Failure> {
         let path = directory.join(id);
@@ -85,6 +85,7 @@ impl Launcher {
                 path: path.to_string_lossy().into_owned(),
                 listeners: listeners.iter().map(|(listen, _)| listen.clone()).collect(),
                 policy,
+                on_demand,
             };
             // Without its first message it would wait for ever; dropping the channel ends it.
             channel::send(&channel, &start, &fds)?;

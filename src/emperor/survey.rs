@@ -50,6 +50,9 @@ impl Emperor {
         let known = self.handle.fleet().vassals.get(id).map(|vassal| vassal.path.clone());
         let (mut look, mut not_started) = self.sources.look(id, known.as_deref());
         self.get_to_know(&mut look, &mut not_started);
+        if !self.name_socket(&mut look) {
+            return;
+        }
         match look {
             // The kernel does not tell of a deleted directory while processes stand in it.
             Look::Unlisted => self.rescan_soon(),
@@ -81,7 +84,9 @@ impl Emperor {
             let of_name = |refused: &&NotStarted| refused.id.as_ref() == Some(&id);
             let mut not_started = listing.not_started.iter().filter(of_name).cloned().collect();
             self.get_to_know(&mut look, &mut not_started);
-            self.decide(Event::Looked { id, look, not_started });
+            if self.name_socket(&mut look) {
+                self.decide(Event::Looked { id, look, not_started });
+            }
         }
         for id in unlisted {
             self.decide(Event::Looked { id, look: Look::Missing, not_started: Vec::new() });

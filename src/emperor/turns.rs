@@ -21,6 +21,7 @@ use super::reexec::Rehearsal;
 use super::served::Served;
 use super::settle::Settle;
 use super::signals::{Signals, Wish};
+use super::slumber::{Slumber, Stir};
 use super::sources::Sources;
 use super::spawn::Launcher;
 use super::watch::Watcher;
@@ -42,6 +43,9 @@ pub(super) struct Emperor {
     pub(super) callers: mpsc::Receiver<OwnedFd>,
     /// Ends of processes that are not our children.
     pub(super) gone: mpsc::Receiver<Gone>,
+    /// What happens to vassals that sleep.
+    pub(super) stirs: mpsc::Receiver<Stir>,
+    pub(super) slumber: Slumber,
     /// Whether instances of an emperor that died are taken over.
     pub(super) adopts: bool,
     pub(super) masters: Masters,
@@ -78,6 +82,7 @@ impl Emperor {
             }
             Some(operation) => {
                 self.follow_links();
+                self.watch_sleepers();
                 self.decide(Event::Reexecuted(operation));
                 self.manager.ready();
                 self.reap();
@@ -96,6 +101,7 @@ impl Emperor {
                 notes = self.watcher.next() => self.note(notes),
                 Some(gone) = self.gone.recv() => self.ended_elsewhere(gone),
                 Some(heard) = self.heard.recv() => self.hear(heard),
+                Some(stir) = self.stirs.recv() => self.stirred(stir),
                 Some(caller) = self.callers.recv() => self.answer(caller),
                 () = sleep => self.catch_up().await,
             }
@@ -103,6 +109,7 @@ impl Emperor {
         if let Some(served) = &mut self.served {
             served.look(&mut self.handle.fleet(), clock::now());
         }
+        self.slumber.end();
         self.manager.stopping();
         Ok(())
     }

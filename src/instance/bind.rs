@@ -213,18 +213,11 @@ fn unix_options(spec: &InstanceSpec) -> io::Result<UnixOptions> {
     let owner = spec.chown_socket.as_ref();
     let runs_as = spec.identity.uid.as_deref().map(user::uid_of).transpose()?;
     Ok(UnixOptions {
-        mode: spec.chmod_socket.unwrap_or_else(default_mode),
+        mode: spec.chmod_socket.unwrap_or_else(crate::sys::limits::socket_mode),
         user: owner.map(|o| user::uid_of(&o.user)).transpose()?,
         group: owner.and_then(|o| o.group.as_deref()).map(user::gid_of).transpose()?,
         runs_as,
     })
-}
-
-/// What the umask leaves, never writable for the world.
-fn default_mode() -> u32 {
-    let umask = crate::sys::limits::set_umask(0o077);
-    crate::sys::limits::set_umask(umask);
-    0o664 & !umask
 }
 
 fn is_loopback(host: &str) -> bool {

@@ -15,6 +15,7 @@ use super::link::Link;
 use super::logs::Output;
 use super::master::{Config, Master, Report, board};
 use super::reexec::{self, ConfigRecord, Luggage, ProcessRecord, Record, WorkerRecord};
+use super::rest::Rest;
 use crate::config::address::Listen;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::process::Child;
@@ -238,6 +239,7 @@ pub(super) fn unpack(
         reexec: None,
         exit: None,
         interrupted: false,
+        rest: Rest::default(),
     };
     master.touched = super::touch::Touched::watch(&master.current.said.spec.touch_reload);
     master.serve_statistics();

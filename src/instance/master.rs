@@ -20,6 +20,7 @@ use super::link::{INBOX, Link};
 use super::logs::{Board, Output};
 use super::orphan::{Adopted, Unsent};
 use super::rehearse::Answer;
+use super::rest::Rest;
 use super::roster::{Phase, Roster, Settings, SlotState};
 use super::source::{Said, Source};
 use super::stats_document::Tally;
@@ -119,6 +120,7 @@ pub(super) struct Master {
     pub(super) reexec: Option<(OperationId, bool)>,
     pub(super) exit: Option<(u8, Option<crate::wire::failure::Failure>)>,
     pub(super) interrupted: bool,
+    pub(super) rest: Rest,
 }
 
 /// Where reports and questions arrive.
@@ -193,13 +195,17 @@ impl Master {
     /// The next thing that only time brings.
     fn next_deadline(&self) -> Option<Tick> {
         let rehearsal = self.rehearsal.as_ref().map(|r| r.deadline);
-        [self.roster.next_deadline(), self.next_harakiri(), rehearsal].into_iter().flatten().min()
+        [self.roster.next_deadline(), self.next_harakiri(), self.next_idle(), rehearsal]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Looks at what time has brought.
     fn overdue(&mut self) {
         let now = clock::now();
         self.harakiri(now);
+        self.look_for_rest(now);
         if self.rehearsal.as_ref().is_some_and(|r| r.deadline <= now) {
             self.rehearsal_timed_out();
         }

@@ -22,6 +22,7 @@ mod perform;
 mod reexec;
 pub mod rehearse;
 mod reload;
+mod rest;
 pub mod roster;
 mod routing;
 pub mod run;

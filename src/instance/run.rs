@@ -16,6 +16,7 @@ use super::link::Link;
 use super::logs::Output;
 use super::master::{self, Config, Inbox, Master, Report};
 use super::orphan::Unsent;
+use super::rest::Rest;
 use super::roster::Roster;
 use super::source::{FILE_LIMIT_BYTES, Source};
 use super::{carry, interpreter, jail, launch, reexec, settle};
@@ -121,7 +122,9 @@ fn receive_start() -> io::Result<Option<Start>> {
     let channel = inherited::take()?;
     wait::readable(&channel, None)?;
     let Some((message, mut fds)) = channel::receive::<ToInstance>(&channel)? else { return Ok(None) };
-    let ToInstance::Start { protocol, name, path, listeners, policy } = message else { return Ok(None) };
+    let ToInstance::Start { protocol, name, path, listeners, policy, on_demand } = message else {
+        return Ok(None);
+    };
     if protocol != PROTOCOL {
         let message = format!("the emperor speaks protocol {protocol}, this instance {PROTOCOL}");
         channel::send(&channel, &FromInstance::Failed(Failure::new(&message)), &[])?;
@@ -135,7 +138,7 @@ fn receive_start() -> io::Result<Option<Start>> {
     let listeners = inherited.map(|(listen, fd)| Rc::new(Listener::inherited(listen, fd))).collect();
     let deny_root_apps = policy.deny_root_apps;
     Ok(Some(Start {
-        source: Source::Vassal { name, path, options: policy.vassals.clone(), deny_root_apps },
+        source: Source::Vassal { name, path, options: policy.vassals.clone(), deny_root_apps, on_demand },
         policy,
         have: Sockets { listeners, stats: Vec::new() },
         file: Some(file),
@@ -274,6 +277,7 @@ fn master(
         reexec: None,
         exit: None,
         interrupted: false,
+        rest: Rest::default(),
     };
     master.introduce();
     master.serve_statistics();

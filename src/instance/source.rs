@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::address::Address;
 use crate::config::command_line;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
@@ -29,6 +30,9 @@ pub(super) enum Source {
         options: Box<VassalOptions>,
         /// `root-apps = deny` of the emperor.
         deny_root_apps: bool,
+        /// The socket on which the emperor waited for the first connection.
+        #[serde(default)]
+        on_demand: Option<Address>,
     },
     /// The command line, and the files that it names.
     CommandLine {
@@ -67,7 +71,8 @@ impl Source {
         let purpose = if self.file().is_some() { Purpose::Vassal } else { Purpose::Start };
         let around = around.clone().with_purpose(purpose);
         let (loaded, what): (Loaded<InstanceSpec>, String) = match self {
-            Self::Vassal { path, options, .. } => {
+            Self::Vassal { path, options, on_demand, .. } => {
+                let around = around.called_on(on_demand.clone());
                 (load::vassal_under(options, path, bytes, &around), path.clone())
             }
             Self::CommandLine { arguments } => {

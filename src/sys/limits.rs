@@ -37,6 +37,14 @@ pub fn limit_processes(count: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_NPROC, count, count)?)
 }
 
+/// The mode of unix sockets unless an option says otherwise: what the umask leaves, never writable for the world.
+#[must_use]
+pub fn socket_mode() -> u32 {
+    let umask = set_umask(0o077);
+    set_umask(umask);
+    0o664 & !umask
+}
+
 /// Sets which permissions new files never get, and answers what it was.
 pub fn set_umask(mode: u32) -> u32 {
     umask(Mode::from_bits_truncate(mode)).bits()

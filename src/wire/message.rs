@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::death::Death;
 use super::failure::Failure;
-use crate::config::address::Listen;
+use crate::config::address::{Address, Listen};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::config::log_level::LogLevel;
@@ -29,6 +29,9 @@ pub enum ToInstance {
         listeners: Vec<Listen>,
         /// What the emperor's operator decided for all vassals.
         policy: Policy,
+        /// The socket on which the emperor waited for the first connection; served also where the file does not name it.
+        #[serde(default)]
+        on_demand: Option<Address>,
     },
     /// Read the file again (descriptor: the vassal file, opened anew) and bring up a new generation; answer with
     /// [`FromInstance::Ended`].
@@ -129,6 +132,11 @@ pub enum FromInstance {
     },
     /// The scoreboard was replaced. Descriptor: the new one.
     Scoreboard,
+    /// Nobody has asked anything for so long as `idle` says: it may be put to sleep.
+    Idle {
+        /// Seconds.
+        idle_s: u32,
+    },
     /// Where the output goes since the last emperor died. Descriptor: the read end of a pipe.
     Output,
     /// How the instance stands.

@@ -227,6 +227,7 @@ const fn state(state: fleet::State) -> views::State {
         fleet::State::Waiting => views::State::Waiting,
         fleet::State::Starting => views::State::Starting,
         fleet::State::Adopting => views::State::Adopting,
+        fleet::State::Asleep => views::State::Asleep,
         fleet::State::Up { app: true, .. } => views::State::Up,
         fleet::State::Up { app: false, .. } => views::State::NoApp,
         fleet::State::Reloading { .. } => views::State::Reloading,
@@ -270,6 +271,7 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<
             let next = format!("{why}; next try in {wait} s (attempt {})", attempts.saturating_add(1));
             Some(if moment.countdown { next } else { why })
         }
+        fleet::State::Asleep => Some("nothing runs for it; a connection wakes it".to_owned()),
         fleet::State::Stopped => Some("stopped by an operator".to_owned()),
         fleet::State::Reloading { operation } => fleet.operation(operation).map(|o| o.why.clone()),
         fleet::State::Broken => failure,

@@ -148,6 +148,8 @@ pub enum State {
     Starting,
     /// An emperor that died left it running: it serves on until this one has taken it over.
     Adopting,
+    /// Nothing runs for it: a connection to its sockets, which the emperor holds, wakes it.
+    Asleep,
     /// It serves.
     Up,
     /// It answers every request with 500: the application did not load.
@@ -172,6 +174,7 @@ impl State {
             Self::Waiting => "waiting",
             Self::Starting => "starting",
             Self::Adopting => "adopting",
+            Self::Asleep => "asleep",
             Self::Up => "up",
             Self::NoApp => "no app",
             Self::Reloading => "reloading",

@@ -63,6 +63,13 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
             spec.logto = sift.log(said);
             spec.daemonize = true;
         }
+        "emperor-on-demand-extension" => spec.on_demand_extension = Some(said.text().to_owned()),
+        "emperor-on-demand-directory" => spec.on_demand_directory = sift.path(said, &start),
+        "emperor-on-demand-exec" => spec.on_demand_exec = Some(said.text().to_owned()),
+        "chmod-socket" => match value::mode(said.entry.value.as_deref().unwrap_or("1")) {
+            Some(mode) => spec.chmod_socket = Some(mode),
+            None => sift.error(said, format!("invalid chmod value: {}", said.text()), None),
+        },
         "adopt" => spec.adopt = said.flag(),
         "orphan-grace" => spec.orphan_grace_ms = u64::from(sift.count(said)).saturating_mul(1000),
         "runtime-dir" => {

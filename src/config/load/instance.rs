@@ -101,6 +101,8 @@ impl Reading {
             "max-worker-lifetime-delta" => workers.max_lifetime_delta_s = large(sift, said),
             "reload-on-rss" => workers.reload_on_rss_mib = large(sift, said),
             "reload-on-as" => workers.reload_on_as_mib = large(sift, said),
+            "idle" => workers.idle_s = sift.count(said),
+            "die-on-idle" => {}
             "worker-reload-mercy" => workers.reload_mercy_s = sift.count(said),
             "reload-mercy" => workers.instance_mercy_s = sift.count(said),
             "startup-timeout" => workers.startup_timeout_s = sift.count(said),
@@ -261,6 +263,11 @@ impl Reading {
         }
         spec.name = name(sift, spec);
         if spec.emperor.is_empty() {
+            if let Some(address) = sift.around.on_demand()
+                && !spec.listen.iter().any(|listen| listen.address == address)
+            {
+                spec.listen.push(Listen { address, protocol: self.protocol });
+            }
             // What could not be read may hold what is missing.
             let all_read = !sift.raw.has_errors();
             if all_read && spec.listen.is_empty() && !self.listen_refused {

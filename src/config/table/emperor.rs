@@ -116,6 +116,24 @@ pub(super) static ROWS: &[Row] = &[
     row(&["emperor-procname"], Text, "none", "The emperor's process title"),
     row(&["emperor-pidfile"], Path, "none", "Where the emperor's pid is written"),
     row(
+        &["emperor-on-demand-extension", "emperor-on-demand-ext"],
+        Text,
+        "off",
+        "A vassal beside which a file of its name and this ending stands sleeps until a connection to the socket that this names",
+    ),
+    row(
+        &["emperor-on-demand-directory", "emperor-on-demand-dir"],
+        Path,
+        "off",
+        "Vassals sleep until a connection to the socket of their name, `app.socket` for `app.ini`, in this directory",
+    ),
+    row(
+        &["emperor-on-demand-exec"],
+        Text,
+        "off",
+        "A shell command whose first line of output names the socket of the vassal that is its argument; nothing: it does not sleep",
+    ),
+    row(
         &["adopt"],
         Flag,
         "on",

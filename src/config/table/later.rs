@@ -91,8 +91,7 @@ pub(super) static ROWS: &[Row] = &[
         Number,
         ALL_RUN,
     ),
-    later(&["cheaper-busyness-verbose", "cheap", "die-on-idle"], Flag, ALL_RUN),
-    later(&["idle"], Number, ALL_RUN),
+    later(&["cheaper-busyness-verbose", "cheap"], Flag, ALL_RUN),
     later(&["evil-reload-on-rss", "evil-reload-on-as", "mem-collector-freq"], Number, RECYCLING),
     later(&["reload-on-exception", "catch-exceptions"], Flag, "an exception is answered with 500 and logged"),
     later(

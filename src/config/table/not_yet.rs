@@ -227,16 +227,5 @@ pub(super) static ROWS: &[Row] = &[
         "give each vassal its `uid` and `gid`",
     ),
     row(&["emperor-magic-exec"], Flag, "write the configuration into the file"),
-    row(
-        &[
-            "emperor-on-demand-directory",
-            "emperor-on-demand-dir",
-            "emperor-on-demand-extension",
-            "emperor-on-demand-ext",
-            "emperor-on-demand-exec",
-        ],
-        Text,
-        "vassals are started when their file appears",
-    ),
     row(&["emperor-cap", "vassals-cap", "vassal-cap"], Text, "use AmbientCapabilities= of the service unit"),
 ];

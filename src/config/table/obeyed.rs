@@ -48,6 +48,14 @@ pub(super) static ROWS: &[Row] = &[
         "Seconds before which no worker is replaced by `max-requests`",
     ),
     row(
+        &["idle"],
+        Number,
+        Master,
+        "never",
+        "Seconds without a request after which the emperor puts the instance to sleep and keeps its sockets, until a connection wakes it",
+    ),
+    row(&["die-on-idle"], Flag, Master, "off", "As `idle` alone does under an emperor, the only one who can wake an instance"),
+    row(
         &["worker-reload-mercy"],
         Number,
         Master,

@@ -26,6 +26,7 @@ impl Turn<'_> {
                 Ok(operation)
             }
             State::Stopping => Err(conflict(id, "is being stopped")),
+            State::Asleep => Err(conflict(id, "is asleep: nothing runs that could be replaced")),
             State::Stopped => Err(conflict(id, "is stopped: start it")),
             State::Adopting => Err(conflict(id, "is being adopted: wait until it answers")),
         }

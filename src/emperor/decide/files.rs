@@ -80,12 +80,21 @@ impl Turn<'_> {
             let mut vassal = Vassal::new(found.id, found.directory, found.identity);
             vassal.attributes = found.attributes;
             vassal.last_served = self.fleet.remembered.get(&id).copied().unwrap_or_default();
+            vassal.on_demand = found.on_demand;
+            let sleeps =
+                vassal.on_demand.as_ref().map(|address| format!("a connection to {address} wakes it"));
             let path = vassal.path.display().to_string();
             self.fleet.vassals.insert(id.clone(), vassal);
             self.note(Some(&id), EventKind::Found, format!("found {path}"));
-            self.queue(&id);
+            match sleeps {
+                Some(why) => self.fall_asleep(&id, &why),
+                None => self.queue(&id),
+            }
             return;
         };
+        if vassal.state == State::Adopting {
+            vassal.on_demand = found.on_demand;
+        }
         // The name is looked at again when the old instance is gone.
         if vassal.plan.removed {
             return;
@@ -115,8 +124,11 @@ impl Turn<'_> {
             State::Stopped => {
                 self.tell(Some(id), EventKind::Changed, "its file changed, but it was stopped by request")
             }
+            // What it sleeps on may have been named by the file that has changed.
+            State::Asleep if vassal.on_demand.is_none() => self.wake(id, "a change of its file"),
+            State::Stopping => vassal.plan.asleep &= vassal.on_demand.is_some(),
             // The file is opened when the instance is launched.
-            State::Waiting | State::Stopping => {}
+            State::Waiting | State::Asleep => {}
         }
     }
 

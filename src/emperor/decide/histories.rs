@@ -17,6 +17,7 @@ enum Step {
     Ask(Request),
     HangUp,
     Crash,
+    Call(&'static str),
     Wait(u64),
 }
 
@@ -30,6 +31,8 @@ fn step() -> impl Strategy<Value = Step> {
             Request::Start { vassal: vassal.clone() },
             Request::Restart { vassal: vassal.clone() },
             Request::Scale { vassal: vassal.clone(), workers: 3 },
+            Request::Sleep { vassal: vassal.clone() },
+            Request::Wake { vassal: vassal.clone() },
             Request::ClearBackOff { vassal: Some(vassal) },
             Request::ReloadAll,
             Request::Upgrade,
@@ -43,6 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => requests.prop_map(Step::Ask),
         1 => Just(Step::HangUp),
         1 => Just(Step::Crash),
+        2 => name().prop_map(Step::Call),
         5 => prop::sample::select(vec![0, 1, 5, 40, 300, 2_000, 20_000]).prop_map(Step::Wait),
     ]
 }
@@ -95,6 +99,7 @@ proptest! {
                 }
                 Step::HangUp => world.hang_up(),
                 Step::Crash => world.crash(),
+                Step::Call(name) => world.tell(Event::Called { vassal: name.to_owned() }),
                 Step::Wait(ms) => world.run_for(ms),
             }
         }

@@ -73,6 +73,7 @@ impl Turn<'_> {
                 }
             }
             FromInstance::Output => {}
+            FromInstance::Idle { idle_s } => self.idle(id, life, idle_s),
             FromInstance::Listeners { .. } | FromInstance::Scoreboard => self.adopt(id, life),
             FromInstance::State(state) => self.state(id, life, state),
             FromInstance::Ended { operation, outcome } => self.operation_ended(id, life, operation, outcome),

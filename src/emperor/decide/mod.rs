@@ -8,6 +8,7 @@ mod halts;
 mod lives;
 mod places;
 mod requests;
+mod sleep;
 mod stop;
 mod turn;
 
@@ -47,6 +48,8 @@ pub fn decide(fleet: &mut Fleet, event: Event, now: Tick, out: &mut Vec<Effect>)
         Event::Inherited { heirs, gone, adopt } => turn.inherited(heirs, gone, adopt),
         Event::FirstScanDone => turn.fleet.scanned = turn.fleet.scanned.or(Some(now)),
         Event::News { vassal, life, news } => turn.news(&vassal, life, news),
+        Event::Called { vassal } => turn.called(&vassal),
+        Event::NotAsleep { vassal, failure } => turn.not_asleep(&vassal, failure),
         Event::StopAll => turn.stop_all(),
         Event::Reexecuted(operation) => turn.reexecuted(operation),
         Event::ReexecFailed(operation, failure) => turn.reexec_failed(operation, failure),

@@ -89,7 +89,7 @@ impl Turn<'_> {
             }
             // It is told when it calls.
             State::Adopting => {}
-            State::Stopping | State::Resting { .. } | State::Broken | State::Stopped => {}
+            State::Stopping | State::Resting { .. } | State::Broken | State::Stopped | State::Asleep => {}
         }
     }
 
@@ -199,7 +199,7 @@ impl Turn<'_> {
                     let part = self.begin(OperationKind::Reload, Some(&id), Some(parent), "reload of all");
                     self.start_for(&id, part);
                 }
-                State::Waiting | State::Stopping | State::Stopped => {}
+                State::Waiting | State::Stopping | State::Stopped | State::Asleep => {}
             }
         }
         self.end_parent(parent);

@@ -48,6 +48,14 @@ impl Turn<'_> {
             Request::Reload { vassal } => self.ask_reload(who, &vassal),
             Request::Stop { vassal } => self.ask_stop(who, &vassal),
             Request::Start { vassal } => self.ask_start(who, &vassal),
+            Request::Sleep { vassal } => {
+                let state = self.known(&vassal)?;
+                self.ask_sleep(who, &vassal, state)
+            }
+            Request::Wake { vassal } => {
+                let state = self.known(&vassal)?;
+                self.ask_wake(who, &vassal, state)
+            }
             Request::ClearBackOff { vassal } => self.clear_back_off(who, vassal.as_deref()),
             Request::Restart { vassal } => self.ask_restart(who, &vassal),
             Request::Scale { vassal, workers } => self.ask_scale(who, &vassal, workers),
@@ -89,6 +97,7 @@ impl Turn<'_> {
                 Ok(operation)
             }
             State::Stopping => Err(conflict(id, "is being stopped")),
+            State::Asleep => Err(conflict(id, "is asleep: it reads its file when it wakes")),
             State::Stopped => Err(conflict(id, "is stopped: start it")),
         }
     }
@@ -119,6 +128,7 @@ impl Turn<'_> {
                 self.start_for(id, operation);
                 Ok(operation)
             }
+            State::Asleep => self.ask_wake(who, id, State::Asleep),
             State::Waiting | State::Starting => Err(conflict(id, "is being started already")),
             State::Up { .. } | State::Reloading { .. } | State::Adopting => Err(conflict(id, "runs already")),
         }

@@ -56,6 +56,7 @@ impl Turn<'_> {
         vassal.state = State::Stopping;
         vassal.plan.loads_no_more();
         vassal.plan.urgent = false;
+        vassal.plan.asleep = false;
         vassal.plan.own_reloads.clear();
         let plan = &mut vassal.plan;
         let given_up = [plan.reload.take(), plan.reexec.take(), plan.start.take(), plan.replace.take()];
@@ -161,7 +162,10 @@ impl Turn<'_> {
             self.out.push(Effect::Forget { vassal: id.to_owned() });
         } else if stopped || stopping {
             vassal.state = State::Stopped;
+            self.out.push(Effect::Close { vassal: id.to_owned() });
             self.tell(Some(id), EventKind::Stopped, "stopped");
+        } else if vassal.plan.asleep {
+            self.fall_asleep(id, "a connection to its sockets wakes it");
         } else {
             self.queue(id);
         }

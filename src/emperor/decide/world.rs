@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 pub(super) use super::manners::{Manners, Reload, Start};
 use super::{decide, hang_up, request};
+use crate::config::address::Address;
 use crate::config::diagnostic::{Cause, Diagnostic, Severity};
 use crate::emperor::attributes::Attributes;
 use crate::emperor::event::{Effect, Event, News};
@@ -34,6 +35,8 @@ pub(super) struct World {
     pub(super) now: Tick,
     pub(super) manners: BTreeMap<String, Manners>,
     pub(super) exited: bool,
+    /// Whether files that are found wait for a connection.
+    pub(super) on_demand: bool,
     pub(super) ready: bool,
     /// Every launch: when, and of which vassal.
     pub(super) launches: Vec<(u64, String)>,
@@ -182,8 +185,15 @@ impl World {
             None => Look::Missing,
             Some(identity) => {
                 let attributes = self.attributes.get(id).cloned().unwrap_or_default();
+                let on_demand = self.on_demand.then(|| Address::Abstract(id.to_owned()));
                 let directory = PathBuf::from("/v");
-                Look::Found(Found { id: id.to_owned(), directory, identity: *identity, attributes })
+                Look::Found(Found {
+                    id: id.to_owned(),
+                    directory,
+                    identity: *identity,
+                    attributes,
+                    on_demand,
+                })
             }
         };
         self.tell(Event::Looked { id: id.to_owned(), look, not_started: Vec::new() });
@@ -239,6 +249,8 @@ impl World {
                 }
                 Effect::Adopt { .. } | Effect::Rescan | Effect::LogLevel(_) => {}
                 Effect::Attend { operation, .. } => self.later(1, Event::Attended(operation, Ok(()))),
+                Effect::Sleep { .. } => {}
+                Effect::Awake { .. } | Effect::Close { .. } => {}
             }
         }
     }
@@ -358,7 +370,7 @@ impl World {
             assert!(vassal.next.is_none() || vassal.current.is_some(), "{said}: {id} has only a replacement");
             let idle = matches!(
                 vassal.state,
-                State::Waiting | State::Resting { .. } | State::Broken | State::Stopped
+                State::Waiting | State::Resting { .. } | State::Broken | State::Stopped | State::Asleep
             );
             assert!(!idle || vassal.current.is_none(), "{said}: {id} is {:?} and runs", vassal.state);
             assert!(

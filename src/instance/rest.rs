@@ -1,0 +1,87 @@
+//! When nobody asks anything: the emperor is told, who may put the instance to sleep (`idle`).
+
+use std::time::Duration;
+
+use super::master::Master;
+use super::roster::Phase;
+use crate::sys::clock;
+use crate::tick::Tick;
+use crate::wire::message::{FromInstance, InstanceState};
+
+/// Since when nothing was seen to be asked, and how many requests there had been by then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rest {
+    since: Option<Tick>,
+    requests: u64,
+}
+
+impl Rest {
+    /// Looks at how many requests there were; answers whether there was none for so long. `busy`: one runs, or
+    /// something else that is not to be disturbed.
+    fn look(&mut self, now: Tick, requests: u64, busy: bool, idle: Duration) -> bool {
+        let since = *self.since.get_or_insert(now);
+        if busy || requests != self.requests {
+            *self = Self { since: Some(now), requests };
+            return false;
+        }
+        let long = now.since(since) >= idle;
+        if long {
+            self.since = Some(now);
+        }
+        long
+    }
+}
+
+impl Master {
+    /// When to look again.
+    pub(super) fn next_idle(&self) -> Option<Tick> {
+        self.idle().map(|idle| self.rest.since.unwrap_or_else(clock::now) + idle)
+    }
+
+    pub(super) fn look_for_rest(&mut self, now: Tick) {
+        let Some(idle) = self.idle() else { return };
+        if self.rest.since.is_some_and(|since| now < since + idle) {
+            return;
+        }
+        let board = self.scoreboard();
+        let serves = matches!(self.roster.announced, Some(InstanceState::Ready | InstanceState::Loyal));
+        let loads = self.roster.candidate().is_some() || self.rehearsal.is_some();
+        let busy = !serves || loads || board.iter().any(|slot| slot.is_busy());
+        if self.rest.look(now, board.requests(), busy, idle) {
+            let idle_s = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX);
+            tracing::info!("no request for {idle_s} s");
+            self.tell_emperor(&FromInstance::Idle { idle_s }, &[]);
+        }
+    }
+
+    /// After which time the emperor is to be told.
+    fn idle(&self) -> Option<Duration> {
+        let idle_s = self.current.said.spec.workers.idle_s;
+        let wanted = idle_s > 0 && self.emperor.is_some() && self.roster.phase == Phase::Running;
+        wanted.then(|| Duration::from_secs(idle_s.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_rests_only_after_a_whole_time_without_a_request() {
+        let idle = Duration::from_secs(10);
+        let mut rest = Rest::default();
+        for (at_s, requests, busy, rests) in [
+            (0, 0, false, false),
+            (10, 0, false, true),
+            (15, 0, false, false),
+            (20, 0, true, false),
+            (29, 1, false, false),
+            (38, 1, false, false),
+            (39, 1, false, true),
+            (49, 1, false, true),
+        ] {
+            let now = Tick::from_ms(at_s * 1000);
+            assert_eq!(rest.look(now, requests, busy, idle), rests, "{at_s}");
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Vassals that sleep, as their clients see them: woken by the first connection, put to sleep again, and nothing is lost
+//! at either edge.
+
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking, also in its helpers")]
+
+#[path = "emperor/host.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod host;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use host::{Host, get};
+
+fn state(host: &Host, vassal: &str) -> String {
+    let (_, said) = host.ask(&["status", "--json"]);
+    let list: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
+    let of = list["vassals"].as_array().into_iter().flatten().find(|v| v["name"] == vassal);
+    of.map(|v| v["state"].as_str().unwrap().to_owned()).unwrap_or_default()
+}
+
+fn until(host: &Host, vassal: &str, wanted: &str) {
+    host.wait(&format!("{vassal} is {wanted}"), || state(host, vassal) == wanted);
+}
+
+/// A question of the uwsgi protocol, asked on a unix socket.
+fn ask(path: &Path) -> std::io::Result<String> {
+    let mut socket = UnixStream::connect(path)?;
+    socket.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let mut block = Vec::new();
+    let variables = [
+        ("REQUEST_METHOD", "GET"),
+        ("PATH_INFO", "/"),
+        ("SERVER_PROTOCOL", "HTTP/1.1"),
+        ("SERVER_NAME", "x"),
+    ];
+    for text in variables.iter().flat_map(|(name, value)| [name, value]) {
+        block.extend(u16::try_from(text.len()).unwrap().to_le_bytes());
+        block.extend(text.as_bytes());
+    }
+    let mut packet = vec![0];
+    packet.extend(u16::try_from(block.len()).unwrap().to_le_bytes());
+    packet.push(0);
+    packet.extend(block);
+    socket.write_all(&packet)?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer)?;
+    Ok(answer.split_once("\r\n\r\n").map_or(answer.clone(), |(_, body)| body.to_owned()))
+}
+
+#[test]
+fn it_wakes_and_sleeps_over_and_over_and_no_request_is_lost() {
+    let host = Host::with(&["--emperor-on-demand-extension", ".on-demand"]);
+    host.app("app", "", "one");
+    fs::write(host.path("v/a.ini.on-demand"), "").unwrap();
+    let port = host.vassal_with("a.ini", "app", "idle = 1\ndie-on-idle = true");
+    // The file beside it names nothing: it is started at once, and sleeps on its own socket later.
+    host.until(port, "one");
+    until(&host, "a.ini", "asleep");
+    let stop = Arc::new(AtomicBool::new(false));
+    let clients: Vec<_> = (0..6_u64)
+        .map(|n| {
+            let stop = stop.clone();
+            std::thread::spawn(move || {
+                let mut failures = Vec::new();
+                let mut pause = 700 + 130 * n;
+                while !stop.load(Ordering::Relaxed) {
+                    if let Err(error) = get(port, "/") {
+                        failures.push(error.to_string());
+                    }
+                    // Each time at another moment between the last request and the sleep that follows it.
+                    std::thread::sleep(Duration::from_millis(pause));
+                    pause = 1000 + (pause * 7 + 311 * n) % 1700;
+                }
+                failures
+            })
+        })
+        .collect();
+    std::thread::sleep(Duration::from_secs(8));
+    stop.store(true, Ordering::Relaxed);
+    for client in clients {
+        let failures = client.join().unwrap();
+        assert!(failures.is_empty(), "{failures:?}\n{}", host.log());
+    }
+    for _ in 0..2 {
+        until(&host, "a.ini", "asleep");
+        assert!(host.processes().is_empty(), "{:?}", host.processes());
+        let burst: Vec<_> = (0..10).map(|_| std::thread::spawn(move || get(port, "/").unwrap())).collect();
+        assert!(burst.into_iter().all(|client| client.join().unwrap() == "one"));
+    }
+    assert!(host.log().contains("put to sleep: no request for 1 s"));
+    assert!(host.log().contains("woken by a connection"));
+    host.end();
+}
+
+#[test]
+fn a_socket_is_named_by_a_file_a_directory_or_a_command_and_goes_with_its_vassal() {
+    let ways: [&[&str]; 3] = [
+        &["--emperor-on-demand-extension", ".socket"],
+        &["--emperor-on-demand-directory", "DIR"],
+        &["--emperor-on-demand-exec", "DIR/name"],
+    ];
+    let name = "it's $(touch pwned) `a`.ini";
+    for way in ways {
+        let base = tempfile::tempdir().unwrap();
+        let directory = base.path().display().to_string();
+        let socket = base.path().join(Path::new(name).with_extension("socket"));
+        let script =
+            format!("#!/bin/sh\nbase=${{1##*/}}\necho \"{directory}/${{base%.ini}}.socket\"\necho more\n");
+        fs::write(base.path().join("name"), script).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(base.path().join("name"), mode).unwrap();
+        let options: Vec<String> = way.iter().map(|option| option.replace("DIR", &directory)).collect();
+        let host = Host::with(&options.iter().map(String::as_str).collect::<Vec<_>>());
+        host.app("app", "", "one");
+        fs::write(host.path("v").join(format!("{name}.socket")), format!("{}\n", socket.display())).unwrap();
+        let home = host.path("");
+        let text =
+            format!("[uwsgi]\nchdir = {}\nwsgi-file = app.py\nneed-app = true\nidle = 1\n", home.display());
+        fs::write(host.path("v").join(name), text).unwrap();
+        until(&host, name, "asleep");
+        assert!(host.processes().is_empty());
+        for _ in 0..2 {
+            assert_eq!(ask(&socket).unwrap(), "one", "{way:?}\n{}", host.log());
+            until(&host, name, "asleep");
+        }
+        host.signal_emperor("HUP");
+        host.wait("the emperor re-executed itself", || host.log().contains("re-executed"));
+        assert_eq!(ask(&socket).unwrap(), "one", "{way:?}\n{}", host.log());
+        until(&host, name, "asleep");
+        fs::remove_file(host.path("v").join(name)).unwrap();
+        host.wait("its socket is gone", || !socket.exists());
+        assert!(!host.path("v/pwned").exists() && !host.path("pwned").exists());
+        host.end();
+    }
+}
+
+#[test]
+fn who_called_waits_while_the_app_fails_and_a_dead_emperor_is_followed_by_one_that_waits_on() {
+    let mut host = Host::with(&["--emperor-on-demand-extension", ".socket", "--emperor-throttle", "200"]);
+    host.app("app", "raise RuntimeError('broken')", "one");
+    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    fs::write(host.path("v/a.ini.socket"), format!("127.0.0.1:{port}")).unwrap();
+    let home = host.path("");
+    let text = format!(
+        "[uwsgi]\nprotocol = http\nchdir = {}\nwsgi-file = app.py\nneed-app = true\nidle = 3\n",
+        home.display()
+    );
+    fs::write(host.path("v/a.ini"), text).unwrap();
+    until(&host, "a.ini", "asleep");
+    let client = std::thread::spawn(move || get(port, "/"));
+    host.wait("it fails", || host.log().contains("in a row"));
+    host.app("app", "", "two");
+    assert_eq!(client.join().unwrap().unwrap(), "two", "{}", host.log());
+    until(&host, "a.ini", "asleep");
+
+    host.kill_emperor();
+    host.start_another();
+    until(&host, "a.ini", "asleep");
+    assert_eq!(get(port, "/").unwrap(), "two");
+    // Awake, it is adopted, and goes back to sleep as if nothing had been.
+    host.kill_emperor();
+    host.start_another();
+    host.wait("it is adopted", || host.log().contains("adopted: pid"));
+    until(&host, "a.ini", "asleep");
+    assert_eq!(get(port, "/").unwrap(), "two");
+    let (done, said) = host.ask(&["stop", "a.ini", "--wait"]);
+    assert!(done, "{said}");
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "stopped is stopped");
+    host.end();
+}
