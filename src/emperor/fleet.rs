@@ -1,7 +1,6 @@
 //! The fleet as data: what the emperor knows of its directories, vassals and operations. The API reads it, `decide` changes it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::attributes::Attributes;
 use super::events::FleetEvent;
+pub use super::exit::{Exit, ExitKind};
 use super::life::{Life, LifeId};
 pub use super::operation::{Ending, Operation, OperationKind};
 use super::past::Past;
@@ -230,39 +230,6 @@ pub struct NotStarted {
     pub id: Option<String>,
     /// Why.
     pub reason: String,
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Exit {
-    /// Its pid.
-    pub pid: u32,
-    /// When, milliseconds since the epoch.
-    pub at_epoch_ms: u64,
-    /// How.
-    pub how: ExitKind,
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ExitKind {
-    /// It returned this status.
-    Status(i32),
-    /// This signal killed it.
-    Signal(i32),
-    /// It is gone and was not ours to wait for.
-    Unknown,
-}
-
-impl fmt::Display for ExitKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Status(status) => write!(f, "exit status {status}"),
-            Self::Signal(signal) => write!(f, "signal {signal}"),
-            Self::Unknown => f.write_str("unknown exit status"),
-        }
-    }
 }
 
 /// A line of a vassal's output.

@@ -9,6 +9,7 @@ pub mod directories;
 mod errands;
 pub mod event;
 pub mod events;
+pub mod exit;
 pub mod fleet;
 pub mod handle;
 pub mod hooks;

@@ -9,6 +9,11 @@ use crate::sys::clock;
 use crate::wire::message::FromInstance;
 
 impl Master {
+    /// The scoreboard in use.
+    pub(super) fn scoreboard(&self) -> Rc<Scoreboard> {
+        Rc::clone(&self.board.borrow())
+    }
+
     /// A larger scoreboard takes the place of one that is too small.
     pub(super) fn grow(&mut self, slots: usize, cores: usize) {
         let old = self.scoreboard();

@@ -381,11 +381,6 @@ impl Master {
             title::set(&format!("{}uWSGI master", spec.procname_prefix));
         }
     }
-
-    /// The scoreboard in use.
-    pub(super) fn scoreboard(&self) -> Rc<Scoreboard> {
-        Rc::clone(&self.board.borrow())
-    }
 }
 
 /// Sleeps until a tick, or for ever.
