@@ -262,5 +262,8 @@ fn a_running_app_is_scaled_looked_into_and_restarted() {
     assert_eq!(act("restart", "")["outcome"], "swapped");
     assert_ne!(host.vassal("s")["pid"], before);
     host.wait_for("both workers", |_| workers() == 2);
-    assert_eq!(act("sleep", "")["code"], "not-on-demand");
+    assert_eq!(act("wake", "")["code"], "conflict");
+    assert_eq!(act("sleep", "")["outcome"], "done");
+    assert_eq!(host.vassal("s")["state"], "asleep");
+    assert_eq!(act("wake", "")["outcome"], "done");
 }

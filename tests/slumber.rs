@@ -6,6 +6,8 @@
 #[path = "emperor/host.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod host;
+#[path = "support/port.rs"]
+mod port;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -145,7 +147,7 @@ fn a_socket_is_named_by_a_file_a_directory_or_a_command_and_goes_with_its_vassal
 fn who_called_waits_while_the_app_fails_and_a_dead_emperor_is_followed_by_one_that_waits_on() {
     let mut host = Host::with(&["--emperor-on-demand-extension", ".socket", "--emperor-throttle", "200"]);
     host.app("app", "raise RuntimeError('broken')", "one");
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let port = port::free_port();
     fs::write(host.path("v/a.ini.socket"), format!("127.0.0.1:{port}")).unwrap();
     let home = host.path("");
     let text = format!(

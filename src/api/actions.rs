@@ -1,7 +1,7 @@
 //! What can be done: every action is a `POST` whose answer is an operation to wait for.
 
 use axum::extract::rejection::{ExtensionRejection, PathRejection, QueryRejection};
-use axum::extract::{Extension, FromRequestParts, Path, Query, State};
+use axum::extract::{Extension, FromRequestParts, Path, Query};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use http::request::Parts;
@@ -154,18 +154,6 @@ fn running(id: &str) -> Option<RunningRequest> {
         pid: pid.parse().ok()?,
         core: core.parse().ok()?,
         started_us: started_us.parse().ok()?,
-    })
-}
-
-/// What waits for instances that sleep and wake on demand.
-pub(super) fn not_on_demand() -> MethodRouter<Desk> {
-    post(async |State(desk): State<Desk>, name: Name| -> Answer {
-        let name = plain(name)?;
-        if !desk.handle.fleet().vassals.contains_key(&name) {
-            return Err(desk.unknown(&name));
-        }
-        let detail = "this emperor starts vassals at once, not on demand";
-        Err(Problem::new(StatusCode::CONFLICT, "not-on-demand", detail).suggesting("stop and start it"))
     })
 }
 

@@ -48,8 +48,8 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/vassals/{name}/restart", on_vassal(|vassal| Wish::Restart { vassal }))
         .route("/v1/vassals/{name}/stop", on_vassal(|vassal| Wish::Stop { vassal }))
         .route("/v1/vassals/{name}/start", on_vassal(|vassal| Wish::Start { vassal }))
-        .route("/v1/vassals/{name}/sleep", actions::not_on_demand())
-        .route("/v1/vassals/{name}/wake", actions::not_on_demand())
+        .route("/v1/vassals/{name}/sleep", on_vassal(|vassal| Wish::Sleep { vassal }))
+        .route("/v1/vassals/{name}/wake", on_vassal(|vassal| Wish::Wake { vassal }))
         .route(
             "/v1/vassals/{name}/clear-back-off",
             on_vassal(|vassal| Wish::ClearBackOff { vassal: Some(vassal) }),
