@@ -1,7 +1,11 @@
 //! Vassals that sleep, as their clients see them: woken by the first connection, put to sleep again, and nothing is lost
 //! at either edge.
 
-#![expect(clippy::unwrap_used, reason = "a test says what is wrong by panicking, also in its helpers")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test says what is wrong by panicking, also in its helpers"
+)]
 
 #[path = "emperor/host.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
