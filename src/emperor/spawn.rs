@@ -85,7 +85,7 @@ impl Launcher {
                 path: path.to_string_lossy().into_owned(),
                 listeners: listeners.iter().map(|(listen, _)| listen.clone()).collect(),
                 policy,
-                on_demand,
+                on_demand: on_demand.map(Box::new),
             };
             // Without its first message it would wait for ever; dropping the channel ends it.
             channel::send(&channel, &start, &fds)?;

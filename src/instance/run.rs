@@ -138,7 +138,13 @@ fn receive_start() -> io::Result<Option<Start>> {
     let listeners = inherited.map(|(listen, fd)| Rc::new(Listener::inherited(listen, fd))).collect();
     let deny_root_apps = policy.deny_root_apps;
     Ok(Some(Start {
-        source: Source::Vassal { name, path, options: policy.vassals.clone(), deny_root_apps, on_demand },
+        source: Source::Vassal {
+            name,
+            path,
+            options: policy.vassals.clone(),
+            deny_root_apps,
+            on_demand: on_demand.map(|address| *address),
+        },
         policy,
         have: Sockets { listeners, stats: Vec::new() },
         file: Some(file),

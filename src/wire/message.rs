@@ -31,7 +31,7 @@ pub enum ToInstance {
         policy: Policy,
         /// The socket on which the emperor waited for the first connection; served also where the file does not name it.
         #[serde(default)]
-        on_demand: Option<Address>,
+        on_demand: Option<Box<Address>>,
     },
     /// Read the file again (descriptor: the vassal file, opened anew) and bring up a new generation; answer with
     /// [`FromInstance::Ended`].
