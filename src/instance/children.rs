@@ -4,15 +4,20 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::link::Link;
 use super::passage::Passage;
 use crate::stats::scoreboard::Scoreboard;
-use crate::sys::process::{Child, Exit};
+use crate::sys::process::{self, Child, Exit};
+use crate::sys::{own, wait};
 use crate::wire::message::{FromRouter, FromWorker, FromZygote, OperationId, ToRouter, ToWorker, ToZygote};
 
 /// How many ends of processes that we did not know yet are remembered.
 const STRAYS: usize = 64;
+
+/// How long a child that was killed may take to be gone.
+const KILL_WAIT: Duration = Duration::from_millis(500);
 
 /// Which process a pid is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,5 +151,20 @@ impl Children {
         self.zygotes.values().for_each(Process::kill);
         self.workers.values().for_each(|w| w.process.kill());
         self.router.iter().for_each(Process::kill);
+    }
+}
+
+/// Ends every process that the application left behind: they became our children when their parents ended.
+pub(super) fn end_children() {
+    for _ in 0..1000 {
+        while let Ok(Some(_)) = process::reap_any() {}
+        let children = own::children().unwrap_or_default();
+        let Some(pid) = children.first() else { return };
+        // A child that was not reaped keeps its pid.
+        let Ok(child) = Child::adopt(*pid) else { return };
+        if child.kill().is_err() || !wait::readable(&child, Some(KILL_WAIT)).unwrap_or(false) {
+            tracing::warn!("process {pid} does not end");
+            return;
+        }
     }
 }

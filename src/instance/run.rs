@@ -7,10 +7,9 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::bind::{Listener, Sockets};
-use super::children::Children;
+use super::children::{Children, end_children};
 use super::event::Event;
 use super::link::Link;
 use super::logs::Output;
@@ -23,16 +22,13 @@ use super::{carry, interpreter, jail, launch, reexec, settle};
 use crate::config::diagnostic::Severity;
 use crate::stats::scoreboard::{Scoreboard, Total};
 use crate::sys::background::{self, SingleThreaded};
-use crate::sys::process::{self, Child, Launch};
+use crate::sys::process::{self, Launch};
 use crate::sys::signals::{self, Signals};
-use crate::sys::{clock, fd, memfd, own, peer, wait};
+use crate::sys::{clock, fd, memfd, peer, wait};
 use crate::trace;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, Policy, ToInstance};
 use crate::wire::{PROTOCOL, channel, inherited};
-
-/// How long a child that was killed may take to be gone.
-const KILL_WAIT: Duration = Duration::from_millis(500);
 
 /// The role `liege instance NAME`: the master of a vassal, with the emperor's channel.
 #[must_use]
@@ -378,21 +374,6 @@ pub(super) fn log_failure(failure: &Failure) {
         match diagnostic.severity {
             Severity::Warning => tracing::warn!("{diagnostic}"),
             Severity::Error => tracing::error!("{diagnostic}"),
-        }
-    }
-}
-
-/// Ends every process that the application left behind: they became our children when their parents ended.
-fn end_children() {
-    for _ in 0..1000 {
-        while let Ok(Some(_)) = process::reap_any() {}
-        let children = own::children().unwrap_or_default();
-        let Some(pid) = children.first() else { return };
-        // A child that was not reaped keeps its pid.
-        let Ok(child) = Child::adopt(*pid) else { return };
-        if child.kill().is_err() || !wait::readable(&child, Some(KILL_WAIT)).unwrap_or(false) {
-            tracing::warn!("process {pid} does not end");
-            return;
         }
     }
 }

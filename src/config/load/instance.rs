@@ -102,7 +102,6 @@ impl Reading {
             "reload-on-rss" => workers.reload_on_rss_mib = large(sift, said),
             "reload-on-as" => workers.reload_on_as_mib = large(sift, said),
             "idle" => workers.idle_s = sift.count(said),
-            "die-on-idle" => {}
             "worker-reload-mercy" => workers.reload_mercy_s = sift.count(said),
             "reload-mercy" => workers.instance_mercy_s = sift.count(said),
             "startup-timeout" => workers.startup_timeout_s = sift.count(said),

@@ -33,6 +33,7 @@ pub(super) static ROWS: &[Row] = &[
     always(&["tcp-nodelay"], "Small answers are sent at once"),
     always(&["http-auto-chunked"], "Answers without a length are chunked"),
     always(&["http-manage-expect"], "`Expect: 100-continue` is answered when the body is read").optional(),
+    always(&["die-on-idle"], "Under an emperor an instance that `idle` finds idle ends, and is woken again"),
     always(&["emperor-graceful-shutdown"], "Vassals finish their requests"),
     always(&["ignore-sigpipe", "ignore-write-errors"], "A client that goes away is no event of the log"),
     Row::new(

@@ -54,7 +54,6 @@ pub(super) static ROWS: &[Row] = &[
         "never",
         "Seconds without a request after which the emperor puts the instance to sleep and keeps its sockets, until a connection wakes it",
     ),
-    row(&["die-on-idle"], Flag, Master, "off", "As `idle` alone does under an emperor, the only one who can wake an instance"),
     row(
         &["worker-reload-mercy"],
         Number,
