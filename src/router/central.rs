@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use super::crews::{Crews, WorkerKey};
 use super::job::{Job, Ticket};
 use crate::wire::lane::Pull;
-use crate::wire::queue::{Contents, LaneState, Sequence, SharedQueue, State};
+use crate::wire::queue::{Contents, LaneState, Lease, Sequence, SharedQueue, State};
 
 /// How many requests wait besides those that workers run, before further ones are refused.
 pub(super) const QUEUE_LIMIT: usize = 4096;
@@ -30,6 +30,8 @@ pub(super) struct Central {
     waiting: VecDeque<Job>,
     crews: Crews,
     sequence: Sequence,
+    /// How often lanes were given to threads.
+    leases: u32,
     /// Requests laid since lanes were last rung for.
     fresh: usize,
 }
@@ -59,6 +61,7 @@ impl Central {
             waiting: VecDeque::new(),
             crews: Crews::default(),
             sequence: 0,
+            leases: 0,
             fresh: 0,
             queue,
         })
@@ -210,12 +213,14 @@ impl Central {
     }
 
     /// A worker has a further lane; `None` when there are too many.
-    pub(super) fn join(&mut self, worker: WorkerKey) -> Option<usize> {
+    pub(super) fn join(&mut self, worker: WorkerKey) -> Option<Lease> {
         self.forget_gone();
         let lane = self.crews.join(worker, self.queue.lanes())?;
-        self.queue.set_lane_in_use(lane, true);
+        self.leases = self.leases.wrapping_add(1);
+        let lease = Lease { lane, number: self.leases };
+        self.queue.give(lease);
         self.refill();
-        Some(lane)
+        Some(lease)
     }
 
     /// A lane is gone: the requests that were inside its thread. `collect` first.
@@ -226,7 +231,7 @@ impl Central {
                 lost.extend(self.vacate(cell));
             }
         }
-        self.queue.set_lane_in_use(lane, false);
+        self.queue.take_away(lane);
         self.crews.leave(lane);
         self.refill();
         self.look_again();

@@ -113,7 +113,8 @@ impl Front {
     /// after it unless a task was woken.
     pub(super) fn end_round(&self) {
         self.ring();
-        if self.central.borrow().fall_asleep() {
+        // Until nothing is there: that a client who is gone was answered wakes no task, and then the router does sleep.
+        while self.central.borrow().fall_asleep() {
             self.central.borrow().wake_up();
             self.collect();
             self.ring();
@@ -184,9 +185,9 @@ impl Front {
 
     /// A worker has a further lane, by this connection; `None` when there are too many.
     pub(super) fn join(&self, worker: WorkerKey, socket: UnixStream) -> Option<Rc<Lane>> {
-        let number = self.central.borrow_mut().join(worker)?;
-        let lane = Rc::new(Lane { number, worker, socket });
-        self.lanes.borrow_mut().insert(number, Rc::clone(&lane));
+        let lease = self.central.borrow_mut().join(worker)?;
+        let lane = Rc::new(Lane { lease, worker, socket });
+        self.lanes.borrow_mut().insert(lease.lane, Rc::clone(&lane));
         Some(lane)
     }
 
@@ -198,9 +199,9 @@ impl Front {
     /// A lane's connection has ended.
     pub(super) fn leave(&self, lane: &Lane) {
         self.collect();
-        let was_released = self.central.borrow().is_released(lane.number);
-        let lost = self.central.borrow_mut().leave(lane.number);
-        self.lanes.borrow_mut().remove(&lane.number);
+        let was_released = self.central.borrow().is_released(lane.number());
+        let lost = self.central.borrow_mut().leave(lane.number());
+        self.lanes.borrow_mut().remove(&lane.number());
         for job in lost {
             self.refuse(job, Trouble::WorkerGone);
         }
@@ -229,13 +230,13 @@ impl Front {
     /// The request of which a lane wants a part.
     pub(super) fn pulled(&self, lane: &Lane, pull: Pull) -> Option<(Vec<u8>, Payload)> {
         let central = self.central.borrow();
-        let job = central.pulled(lane.number, pull)?;
+        let job = central.pulled(lane.number(), pull)?;
         Some((job.head.clone(), job.payload.clone()))
     }
 
     /// The request whose answer a lane begins to send.
     pub(super) fn begin(&self, lane: &Lane, cell: usize) -> Option<Job> {
-        self.central.borrow_mut().begin(lane.number, cell)
+        self.central.borrow_mut().begin(lane.number(), cell)
     }
 
     /// An answer that a lane sent is over.

@@ -12,7 +12,8 @@ use super::front::Front;
 use super::job::Trouble;
 use super::pipe::{Writer, pipe};
 use crate::sys::{seqpacket, stream};
-use crate::wire::lane::{FRAME_BYTES, Frames, Kind, Malformed, Pull, to_header};
+use crate::wire::lane::{FRAME_BYTES, Frames, HELLO_BYTES, Kind, Malformed, Pull, hello, to_header};
+use crate::wire::queue::Lease;
 
 /// How much is read at once.
 const READ_BYTES: usize = 4096;
@@ -22,7 +23,7 @@ const LONG_READ_BYTES: usize = 128 * 1024;
 /// The router's end of a lane.
 #[derive(Debug)]
 pub(super) struct Lane {
-    pub(super) number: usize,
+    pub(super) lease: Lease,
     pub(super) worker: WorkerKey,
     pub(super) socket: UnixStream,
 }
@@ -131,10 +132,14 @@ async fn converse(front: &Front, lane: &Lane, answering: &mut Answering) -> Resu
 }
 
 impl Lane {
+    /// The lane's number.
+    pub(super) const fn number(&self) -> usize {
+        self.lease.lane
+    }
+
     /// Tells the worker which lane this is, and where the queue is.
     pub(super) fn greet(&self, queue: BorrowedFd<'_>) -> io::Result<()> {
-        let number = u32::try_from(self.number).unwrap_or(u32::MAX).to_le_bytes();
-        let frame = [&to_header(Kind::Hello, number.len())[..], &number].concat();
+        let frame = [&to_header(Kind::Hello, HELLO_BYTES)[..], &hello(self.lease)].concat();
         match seqpacket::send(&self.socket, &frame, &[queue]) {
             // It died: reading tells.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -7,12 +7,15 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
+use super::queue::Lease;
 use crate::sys::{stream, wait};
 
 /// The bytes in front of each frame.
 pub const HEADER_BYTES: usize = 5;
 /// The most bytes of a frame.
 pub const FRAME_BYTES: usize = 256 * 1024;
+/// The length of the greeting: [`hello`].
+pub const HELLO_BYTES: usize = 8;
 /// How long a worker waits for a router that takes nothing, which it does as long as a slow client is fast enough.
 const WRITE_TIME: Duration = Duration::from_secs(600);
 
@@ -23,7 +26,7 @@ const KEPT_BYTES: usize = 16 * 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// Router → worker, first of all: the lane's number. Descriptor: the queue.
+    /// Router → worker, first of all: the lease of the lane ([`hello`]). Descriptor: the queue.
     Hello = 1,
     /// Either way: look at the queue.
     Ring = 2,
@@ -110,6 +113,21 @@ pub fn header(bytes: [u8; HEADER_BYTES]) -> Option<(Kind, usize)> {
 pub fn to_header(kind: Kind, length: usize) -> [u8; HEADER_BYTES] {
     let [a, b, c, d] = u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
     [kind as u8, a, b, c, d]
+}
+
+/// The greeting's contents: the lease of the lane.
+#[must_use]
+pub fn hello(lease: Lease) -> [u8; HELLO_BYTES] {
+    let lane = u64::try_from(lease.lane).unwrap_or(u64::MAX);
+    (lane << 32 | u64::from(lease.number)).to_le_bytes()
+}
+
+/// The lease that a greeting brings; `None` where it is no greeting.
+#[must_use]
+pub fn lease(hello: &[u8]) -> Option<Lease> {
+    let word = u64::from_le_bytes(hello.try_into().ok()?);
+    let lane = usize::try_from(word >> 32).ok()?;
+    Some(Lease { lane, number: u32::try_from(word & u64::from(u32::MAX)).ok()? })
 }
 
 /// Which part of a request, the head and the body behind it taken together, a worker wants.
@@ -213,6 +231,9 @@ mod tests {
         for kind in [0, 10, 255] {
             assert_eq!(header([kind, 0, 0, 0, 0]), None);
         }
+        let given = Lease { lane: 1023, number: u32::MAX };
+        assert_eq!(lease(&hello(given)), Some(given));
+        assert_eq!(lease(&hello(given)[1..]), None);
         let pull = Pull { cell: 3, at: 1 << 40, length: 7 };
         assert_eq!(Pull::from_bytes(&pull.to_bytes()), Some(pull));
         assert_eq!(Pull::from_bytes(&pull.to_bytes()[1..]), None);

@@ -9,12 +9,16 @@
 //! An application can scribble over this memory as over the rest of its process: whoever reads it checks every number.
 
 mod cell;
+mod lease;
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 pub use cell::{CELL_BYTES, Contents, Place};
+pub use lease::{LaneState, Lease};
+
+use lease::LaneWord;
 
 use crate::sys::shared::SharedWords;
 
@@ -62,27 +66,6 @@ pub struct Claim {
     /// Its place in the order.
     pub sequence: Sequence,
 }
-
-/// How a lane, which is a worker's thread to the router, stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LaneState {
-    /// Nobody uses it.
-    Absent,
-    /// Its thread runs, or was rung for: it looks for requests before it sleeps.
-    Busy,
-    /// Its thread sleeps until it is rung for.
-    Idle,
-    /// The same as busy, but it takes nothing more.
-    Closing,
-    /// It has taken its last request.
-    Closed,
-}
-
-const ABSENT: u64 = 0;
-const BUSY: u64 = 1;
-const IDLE: u64 = 2;
-const CLOSING: u64 = 3;
-const CLOSED: u64 = 4;
 
 impl SharedQueue {
     /// Makes an empty queue.
@@ -165,7 +148,7 @@ impl SharedQueue {
         self.cell_word(cell).store(encode(State::Free), Ordering::Release);
     }
 
-    /// Takes the oldest request that waits. Call it only while the lane is busy.
+    /// Takes the oldest request that waits. Call it only while the lane is busy, by its own thread.
     #[must_use]
     pub fn claim(&self, lane: usize) -> Option<Claim> {
         loop {
@@ -197,26 +180,31 @@ impl SharedQueue {
         self.word(ASLEEP).store(0, Ordering::Relaxed);
     }
 
-    /// How a lane stands.
+    /// How a lane stands, whoever uses it.
     #[must_use]
     pub fn lane(&self, lane: usize) -> LaneState {
-        match self.lane_word(lane).load(Ordering::Acquire) {
-            BUSY => LaneState::Busy,
-            IDLE => LaneState::Idle,
-            CLOSING => LaneState::Closing,
-            CLOSED => LaneState::Closed,
-            _ => LaneState::Absent,
-        }
+        self.lane_word(lane).state()
     }
 
-    /// Gives a lane to a worker's thread, or takes it away from one that is gone.
-    pub fn set_lane_in_use(&self, lane: usize, is_in_use: bool) {
-        self.lane_word(lane).store(if is_in_use { BUSY } else { ABSENT }, Ordering::Release);
+    /// How the lane stands for the thread that holds this lease.
+    #[must_use]
+    pub fn state_for(&self, lease: Lease) -> LaneState {
+        self.lane_word(lease.lane).state_for(lease)
     }
 
-    /// Makes an idle lane busy. The router must ring for its thread then; a thread does so when something else woke it.
+    /// Gives a lane to a worker's thread, which is busy at first.
+    pub fn give(&self, lease: Lease) {
+        self.lane_word(lease.lane).give(lease.number);
+    }
+
+    /// Takes a lane away from a thread that is gone.
+    pub fn take_away(&self, lane: usize) {
+        self.lane_word(lane).take_away();
+    }
+
+    /// Makes an idle lane busy; whether it was idle. The router must ring for its thread then.
     pub fn rouse(&self, lane: usize) -> bool {
-        self.swap(self.lane_word(lane), IDLE, BUSY)
+        self.lane_word(lane).swap(LaneState::Idle, LaneState::Busy)
     }
 
     /// Orders what was laid before what lanes say of themselves: call it before looking for idle ones.
@@ -229,34 +217,44 @@ impl SharedQueue {
     pub fn close(&self, lane: usize) -> bool {
         let word = self.lane_word(lane);
         loop {
-            let (state, next) = match word.load(Ordering::Acquire) {
-                IDLE => (IDLE, CLOSED),
-                BUSY => (BUSY, CLOSING),
-                CLOSING => return false,
-                _ => return true,
+            let (state, next) = match word.state() {
+                LaneState::Idle => (LaneState::Idle, LaneState::Closed),
+                LaneState::Busy => (LaneState::Busy, LaneState::Closing),
+                LaneState::Closing => return false,
+                LaneState::Closed | LaneState::Absent => return true,
             };
-            if self.swap(word, state, next) {
-                return next == CLOSED;
+            if word.swap(state, next) {
+                return next == LaneState::Closed;
             }
         }
     }
 
+    /// A thread that something else than the router woke runs.
+    pub fn run(&self, lease: Lease) {
+        self.lane_word(lease.lane).swap_for(lease, LaneState::Idle, LaneState::Busy);
+    }
+
     /// A thread takes nothing more, at a time when it runs no request. The router hears of it by the end of its
     /// connection, and rings for others if it had rung for this one.
-    pub fn leave(&self, lane: usize) {
-        self.lane_word(lane).store(CLOSED, Ordering::Release);
+    pub fn leave(&self, lease: Lease) {
+        let word = self.lane_word(lease.lane);
+        // The router may close it in between.
+        for state in [LaneState::Busy, LaneState::Closing] {
+            word.swap_for(lease, state, LaneState::Closed);
+        }
     }
 
     /// A thread without a request is about to sleep. `false`: it must not; look how the lane stands and for a request.
     #[must_use]
-    pub fn rest(&self, lane: usize) -> bool {
-        let word = self.lane_word(lane);
-        let rests = self.swap(word, BUSY, IDLE) || word.load(Ordering::Acquire) == IDLE;
+    pub fn rest(&self, lease: Lease) -> bool {
+        let word = self.lane_word(lease.lane);
+        let rests = word.swap_for(lease, LaneState::Busy, LaneState::Idle)
+            || word.state_for(lease) == LaneState::Idle;
         fence(Ordering::SeqCst);
         if rests && self.oldest().is_none() {
             return true;
         }
-        self.rouse(lane);
+        self.run(lease);
         false
     }
 
@@ -280,8 +278,8 @@ impl SharedQueue {
         self.cells_start() + self.cells.next_multiple_of(8)
     }
 
-    fn lane_word(&self, lane: usize) -> &AtomicU64 {
-        self.word(HEADER_WORDS + lane.min(self.lanes.saturating_sub(1)) * LANE_WORDS)
+    fn lane_word(&self, lane: usize) -> LaneWord<'_> {
+        LaneWord(self.word(HEADER_WORDS + lane.min(self.lanes.saturating_sub(1)) * LANE_WORDS))
     }
 
     fn cell_word(&self, cell: usize) -> &AtomicU64 {
@@ -433,33 +431,57 @@ mod tests {
         assert!(SharedQueue::open(short.fd().as_fd().try_clone_to_owned().unwrap()).is_err());
     }
 
+    const LEASE: Lease = Lease { lane: 1, number: 1 };
+
     #[test]
     fn a_thread_that_is_about_to_sleep_looks_once_more() {
         let queue = queue();
-        queue.set_lane_in_use(1, true);
+        queue.give(LEASE);
         assert_eq!(queue.lane(1), LaneState::Busy);
-        assert!(queue.rest(1) && queue.rest(1), "still idle");
+        assert!(queue.rest(LEASE) && queue.rest(LEASE), "still idle");
         assert_eq!(queue.lane(1), LaneState::Idle);
         assert!(queue.rouse(1) && !queue.rouse(1));
         lay(&queue, 0, 1);
-        assert!(!queue.rest(1));
+        assert!(!queue.rest(LEASE));
         assert_eq!(queue.lane(1), LaneState::Busy);
     }
 
     #[test]
     fn a_lane_is_closed_at_once_while_idle_and_by_its_thread_otherwise() {
         let queue = queue();
-        queue.set_lane_in_use(0, true);
-        assert!(!queue.close(0) && !queue.close(0));
-        assert!(!queue.rest(0), "it closes");
-        assert_eq!(queue.lane(0), LaneState::Closing);
-        queue.leave(0);
-        assert!(queue.close(0));
-        queue.set_lane_in_use(1, true);
-        assert!(queue.rest(1) && queue.close(1) && !queue.rouse(1));
-        assert_eq!(queue.lane(1), LaneState::Closed);
-        queue.set_lane_in_use(1, false);
+        queue.give(LEASE);
+        assert!(!queue.close(1) && !queue.close(1));
+        assert!(!queue.rest(LEASE), "it closes");
+        assert_eq!(queue.lane(1), LaneState::Closing);
+        queue.leave(LEASE);
+        assert!(queue.close(1));
+        queue.take_away(1);
         assert_eq!(queue.lane(1), LaneState::Absent);
+        queue.give(LEASE);
+        assert!(queue.rest(LEASE) && queue.close(1) && !queue.rouse(1));
+        assert_eq!(queue.lane(1), LaneState::Closed);
+    }
+
+    /// A thread that is slow to notice that the router gave its lane to another one must not make it busy: nobody would
+    /// ring for the other one ever again.
+    #[test]
+    fn who_had_a_lane_before_changes_nothing_of_it() {
+        let queue = queue();
+        queue.give(LEASE);
+        queue.take_away(1);
+        assert!(!queue.rest(LEASE) && queue.state_for(LEASE) == LaneState::Closed);
+        let next = Lease { number: 2, ..LEASE };
+        queue.give(next);
+        queue.leave(LEASE);
+        assert!(!queue.rest(LEASE));
+        assert_eq!((queue.lane(1), queue.state_for(LEASE)), (LaneState::Busy, LaneState::Closed));
+        assert!(queue.rest(next));
+        queue.run(LEASE);
+        queue.leave(LEASE);
+        assert!(!queue.rest(LEASE));
+        assert_eq!(queue.state_for(next), LaneState::Idle);
+        queue.run(next);
+        assert_eq!(queue.state_for(next), LaneState::Busy);
     }
 
     /// Threads that claim at the same time: each request once, whatever is withdrawn meanwhile.

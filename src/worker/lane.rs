@@ -14,7 +14,7 @@ use tokio::io::unix::AsyncFd;
 use super::server::{Held, Server};
 use crate::sys::{reactor, seqpacket, stream};
 use crate::wire::lane::{self, Frames, HEADER_BYTES, Kind, Pull};
-use crate::wire::queue::{Claim, LaneState, Place, SharedQueue};
+use crate::wire::queue::{Claim, LaneState, Lease, Place, SharedQueue};
 
 /// How much is read at once.
 const READ_BYTES: usize = 4096;
@@ -23,7 +23,7 @@ const READ_BYTES: usize = 4096;
 #[derive(Debug)]
 pub(super) struct Lane {
     queue: Arc<SharedQueue>,
-    number: usize,
+    lease: Lease,
     /// Registered with the loop, which reads; threads write.
     socket: AsyncFd<OwnedFd>,
     /// The part of a request that was asked for.
@@ -48,7 +48,7 @@ pub(super) fn connect(held: Held, thread: usize, socket: OwnedFd) -> io::Result<
     handle.spawn(async move {
         let server = held.server();
         match hello(server, &socket).await {
-            Ok(Some((queue, number))) => serve(server, thread, Lane::new(queue, number, socket)).await,
+            Ok(Some((queue, lease))) => serve(server, thread, Lane::new(queue, lease, socket)).await,
             Ok(None) => {}
             Err(error) => tracing::error!("cannot take requests from the router: {error}"),
         }
@@ -57,7 +57,7 @@ pub(super) fn connect(held: Held, thread: usize, socket: OwnedFd) -> io::Result<
 }
 
 /// The router's first frame; `None` when there is no router.
-async fn hello(server: &Server, socket: &AsyncFd<OwnedFd>) -> io::Result<Option<(Arc<SharedQueue>, usize)>> {
+async fn hello(server: &Server, socket: &AsyncFd<OwnedFd>) -> io::Result<Option<(Arc<SharedQueue>, Lease)>> {
     let mut drained = pin!(server.drained());
     let packet = loop {
         let mut ready = tokio::select! {
@@ -66,7 +66,7 @@ async fn hello(server: &Server, socket: &AsyncFd<OwnedFd>) -> io::Result<Option<
             // Not even connected: nothing can come by this lane.
             () = &mut drained => return Ok(None),
         };
-        match seqpacket::receive(socket.get_ref(), HEADER_BYTES + size_of::<u32>()) {
+        match seqpacket::receive(socket.get_ref(), HEADER_BYTES + lane::HELLO_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             other => break other?,
@@ -74,15 +74,14 @@ async fn hello(server: &Server, socket: &AsyncFd<OwnedFd>) -> io::Result<Option<
     };
     let Some(packet) = packet else { return Ok(None) };
     let malformed = || io::Error::new(io::ErrorKind::InvalidData, "malformed greeting");
-    let (head, number) = packet.bytes.split_first_chunk().ok_or_else(malformed)?;
-    let number = number.try_into().ok().map(u32::from_le_bytes).and_then(|n| usize::try_from(n).ok());
-    let number = number.ok_or_else(malformed)?;
+    let (head, bytes) = packet.bytes.split_first_chunk().ok_or_else(malformed)?;
+    let lease = lane::lease(bytes).ok_or_else(malformed)?;
     let fd = packet.fds.into_iter().next().ok_or_else(malformed)?;
     let queue = server.central_queue(fd)?;
-    if lane::header(*head) != Some((Kind::Hello, size_of::<u32>())) || number >= queue.lanes() {
+    if lane::header(*head) != Some((Kind::Hello, lane::HELLO_BYTES)) || lease.lane >= queue.lanes() {
         return Err(malformed());
     }
-    Ok(Some((queue, number)))
+    Ok(Some((queue, lease)))
 }
 
 /// Serves the lane until it ends.
@@ -113,10 +112,10 @@ async fn serve(server: &Arc<Server>, thread: usize, lane: Lane) {
 }
 
 impl Lane {
-    fn new(queue: Arc<SharedQueue>, number: usize, socket: AsyncFd<OwnedFd>) -> Self {
+    fn new(queue: Arc<SharedQueue>, lease: Lease, socket: AsyncFd<OwnedFd>) -> Self {
         Self {
             queue,
-            number,
+            lease,
             socket,
             piece: Mutex::default(),
             leaves: AtomicBool::new(false),
@@ -127,11 +126,11 @@ impl Lane {
     /// The oldest request, for a thread that runs.
     pub(super) fn take(&self) -> Option<Claim> {
         // Something else than the router may have woken the thread.
-        self.queue.rouse(self.number);
-        if self.is_over.load(Ordering::Relaxed) || self.queue.lane(self.number) != LaneState::Busy {
+        self.queue.run(self.lease);
+        if self.is_over.load(Ordering::Relaxed) || self.state() != LaneState::Busy {
             return None;
         }
-        self.queue.claim(self.number)
+        self.queue.claim(self.lease.lane)
     }
 
     /// A request, or none, and then the thread may sleep until it is woken.
@@ -143,22 +142,26 @@ impl Lane {
             if self.is_over.load(Ordering::Relaxed) {
                 return None;
             }
-            let closes = self.queue.lane(self.number) == LaneState::Closing;
+            let closes = self.state() == LaneState::Closing;
             if closes || self.leaves.load(Ordering::Relaxed) {
-                self.queue.leave(self.number);
+                self.queue.leave(self.lease);
                 // The router closes its end.
                 let _ = stream::end_writing(self.socket.get_ref());
                 return None;
             }
-            if self.queue.lane(self.number) == LaneState::Closed || self.queue.rest(self.number) {
+            if self.state() == LaneState::Closed || self.queue.rest(self.lease) {
                 return None;
             }
         }
     }
 
     /// The thread found something else to do.
-    pub(super) fn rouse(&self) {
-        self.queue.rouse(self.number);
+    pub(super) fn run(&self) {
+        self.queue.run(self.lease);
+    }
+
+    fn state(&self) -> LaneState {
+        self.queue.state_for(self.lease)
     }
 
     /// What is in the cell of a claim.

@@ -136,7 +136,7 @@ impl Server {
             if let Some(job) = queue.pop() {
                 queue.wake(thread);
                 if let Some(lane) = lane {
-                    lane.rouse();
+                    lane.run();
                 }
                 return Poll::Ready(Some(Found::Own(job)));
             }

@@ -108,7 +108,7 @@ impl Instance {
 
     /// The version that serves and the pid of the worker that said so.
     pub(crate) fn get(&self, path: &str) -> (String, i32) {
-        let body = get(self.port, path).unwrap();
+        let body = get(self.port, path).unwrap_or_else(|error| panic!("{error}\n{}", self.all()));
         let (version, pid) = body.split_once(' ').unwrap_or_else(|| panic!("{body:?}"));
         (version.to_owned(), pid.parse().unwrap())
     }
@@ -133,6 +133,12 @@ impl Instance {
 
     pub(crate) fn log(&self) -> String {
         self.heard.join("\n")
+    }
+
+    /// The log with what nobody has waited for yet.
+    fn all(&self) -> String {
+        let unheard = self.lines.try_iter();
+        self.heard.iter().cloned().chain(unheard).collect::<Vec<_>>().join("\n")
     }
 
     pub(crate) fn wait_for_silence(&self) {

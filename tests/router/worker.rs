@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use liege::gateway::head::Head;
 use liege::sys::{seqpacket, wait};
-use liege::wire::lane::{FRAME_BYTES, Frames, HEADER_BYTES, Kind, Pull, header, to_header};
+use liege::wire::lane::{
+    FRAME_BYTES, Frames, HEADER_BYTES, HELLO_BYTES, Kind, Pull, header, lease, to_header,
+};
 use liege::wire::packed::{Packed, to_request};
-use liege::wire::queue::{Claim, LaneState, SharedQueue};
+use liege::wire::queue::{Claim, LaneState, Lease, SharedQueue};
 
 use crate::master::PATIENCE;
 
 pub(crate) struct Worker {
     socket: UnixStream,
     frames: Frames,
-    central: Option<(SharedQueue, usize)>,
+    central: Option<(SharedQueue, Lease)>,
     claim: Option<Claim>,
 }
 
@@ -179,18 +181,18 @@ impl Worker {
         while let Some(kind) = self.next_frame() {
             assert_eq!(kind, Kind::Ring);
         }
-        assert!(matches!(self.queue().lane(self.lane()), LaneState::Closed | LaneState::Absent));
+        assert!(matches!(self.queue().state_for(self.lease()), LaneState::Closed | LaneState::Absent));
         // Only now does the router know that nothing comes any more.
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
     /// It has answered its last request, and closes the lane as the router wants.
     pub(crate) fn leave(&mut self) {
-        while self.queue().lane(self.lane()) != LaneState::Closing {
+        while self.queue().state_for(self.lease()) != LaneState::Closing {
             std::thread::sleep(Duration::from_millis(1));
         }
         assert_eq!(self.try_claim(), None, "nothing more");
-        self.queue().leave(self.lane());
+        self.queue().leave(self.lease());
         self.socket.shutdown(Shutdown::Write).unwrap();
         self.assert_closed();
     }
@@ -206,22 +208,22 @@ impl Worker {
 
     fn try_claim(&mut self) -> Option<Claim> {
         self.greet();
-        self.queue().rouse(self.lane());
-        if self.queue().lane(self.lane()) != LaneState::Busy {
+        self.queue().run(self.lease());
+        if self.queue().state_for(self.lease()) != LaneState::Busy {
             return None;
         }
-        self.queue().claim(self.lane())
+        self.queue().claim(self.lease().lane)
     }
 
     fn rests(&mut self) -> bool {
-        self.queue().rest(self.lane())
+        self.queue().rest(self.lease())
     }
 
     fn queue(&self) -> &SharedQueue {
         &self.central.as_ref().unwrap().0
     }
 
-    fn lane(&self) -> usize {
+    fn lease(&self) -> Lease {
         self.central.as_ref().unwrap().1
     }
 
@@ -230,11 +232,12 @@ impl Worker {
             return;
         }
         assert!(wait::readable(&self.socket, Some(PATIENCE)).unwrap(), "no greeting");
-        let mut packet = seqpacket::receive(&self.socket, HEADER_BYTES + 4).unwrap().expect("a greeting");
-        let (head, number) = packet.bytes.split_at(HEADER_BYTES);
-        assert_eq!(header(head.try_into().unwrap()), Some((Kind::Hello, 4)));
-        let number = u32::from_le_bytes(number.try_into().unwrap()) as usize;
-        self.central = Some((SharedQueue::open(packet.fds.remove(0)).unwrap(), number));
+        let length = HEADER_BYTES + HELLO_BYTES;
+        let mut packet = seqpacket::receive(&self.socket, length).unwrap().expect("a greeting");
+        let (head, hello) = packet.bytes.split_at(HEADER_BYTES);
+        assert_eq!(header(head.try_into().unwrap()), Some((Kind::Hello, HELLO_BYTES)));
+        let queue = SharedQueue::open(packet.fds.remove(0)).unwrap();
+        self.central = Some((queue, lease(hello).unwrap()));
     }
 
     fn next_frame(&mut self) -> Option<Kind> {

@@ -5,9 +5,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use liege::sys::seqpacket;
-use liege::wire::lane::{Frames, Kind, Pull, to_header};
+use liege::wire::lane::{Frames, HELLO_BYTES, Kind, Pull, hello, to_header};
 use liege::wire::packed::{Packed, to_response};
-use liege::wire::queue::{LaneState, SharedQueue, State};
+use liege::wire::queue::{LaneState, Lease, SharedQueue, State};
 
 use crate::master::{LIMIT, Master, interpreter, read_response, until};
 
@@ -58,8 +58,9 @@ impl Router {
     fn start(socket: UnixStream) -> Self {
         socket.set_read_timeout(Some(LIMIT)).unwrap();
         let queue = SharedQueue::create(8, 2).unwrap();
-        queue.set_lane_in_use(1, true);
-        let hello = [&to_header(Kind::Hello, 4)[..], &1_u32.to_le_bytes()].concat();
+        let lease = Lease { lane: 1, number: 7 };
+        queue.give(lease);
+        let hello = [&to_header(Kind::Hello, HELLO_BYTES)[..], &hello(lease)].concat();
         seqpacket::send(&socket, &hello, &[queue.fd()]).unwrap();
         Self { queue, socket, frames: Frames::default(), sequence: 0 }
     }
