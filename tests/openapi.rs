@@ -12,6 +12,7 @@
 mod api;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use api::{Answer, Api, converse};
 use serde_json::Value;
@@ -139,6 +140,74 @@ fn every_route_is_documented() {
         source.split(".route(").skip(1).filter_map(|rest| rest.split('"').nth(1)).collect();
     let routes: BTreeSet<&str> = routes.into_iter().filter(|route| *route != "/").collect();
     assert_eq!(routes, documented);
+}
+
+#[test]
+fn every_word_is_documented() {
+    let document = document(&Api::start());
+    let mut source = String::new();
+    read_all(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut source);
+    let mut seen = 0;
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        let Some(words) = schema["enum"].as_array() else { continue };
+        // Two may have the same name.
+        let head = format!("pub enum {name} {{\n");
+        let enums = source.split(&head).skip(1);
+        let mut known = enums.map(|rest| {
+            let variants = rest.split("\n}").next().unwrap().lines();
+            variants
+                .filter_map(|line| line.trim().strip_suffix(','))
+                .map(|variant| kebab(variant).into())
+                .collect()
+        });
+        assert!(known.any(|variants: Vec<Value>| variants == *words), "{name}: {words:?}");
+        seen += 1;
+    }
+    assert!(seen > 6, "{seen}");
+}
+
+fn read_all(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_all(&path, text);
+        } else {
+            text.push_str(&std::fs::read_to_string(path).unwrap_or_default());
+        }
+    }
+}
+
+/// As serde writes it.
+fn kebab(variant: &str) -> String {
+    let dashed = variant
+        .char_indices()
+        .flat_map(|(n, c)| (n > 0 && c.is_uppercase()).then_some('-').into_iter().chain([c]));
+    dashed.collect::<String>().to_lowercase()
+}
+
+#[test]
+fn every_state_is_counted() {
+    let api = Api::start();
+    let metrics = api.ask("GET /metrics").body;
+    for state in document(&api)["components"]["schemas"]["State"]["enum"].as_array().unwrap() {
+        assert!(metrics.contains(&format!("liege_vassals{{state={state}}} ")), "{state}");
+    }
+}
+
+#[test]
+fn the_page_names_every_request() {
+    let document = document(&Api::start());
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api.md")).unwrap();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in METHODS.into_iter().filter(|method| !item[method].is_null()) {
+            let request = format!("`{} {path}`", method.to_ascii_uppercase());
+            assert!(page.contains(&request), "docs/api.md does not have {request}");
+        }
+    }
+    let named = page.split("`GET /").chain(page.split("`POST /").skip(1)).skip(1);
+    for path in named.filter_map(|rest| Some(format!("/{}", rest.split_once('`')?.0))) {
+        assert!(!document["paths"][&path].is_null(), "docs/api.md has {path}, and nobody serves it");
+    }
 }
 
 #[test]

@@ -9,26 +9,13 @@ use std::os::fd::AsFd;
 use super::counters;
 use super::exposition::{Exposition, Kind};
 use super::show::{self, Moment};
-use super::views::Totals;
+use super::views::{State, Totals};
 use crate::emperor::events::EventOutcome;
 use crate::emperor::fleet::{Fleet, Vassal};
 use crate::stats::classes::{CLASSES, CLASSES_US};
 use crate::stats::scoreboard::{Field, Total};
 use crate::sys::{own, socket};
 use crate::wire::death::Cause;
-
-const STATES: [&str; 10] = [
-    "waiting",
-    "starting",
-    "adopting",
-    "up",
-    "no-app",
-    "reloading",
-    "stopping",
-    "resting",
-    "broken",
-    "stopped",
-];
 
 /// A vassal and what its scoreboard says.
 struct Row<'a> {
@@ -82,8 +69,8 @@ fn emperor(out: &mut Exposition, fleet: &Fleet, moment: &Moment<'_>, rows: &[Row
     out.family("liege_emperor_resident_memory_bytes", Kind::Gauge, "Resident memory of the emperor.");
     out.sample(&[], own::size_of(moment.pid).unwrap_or_default().1);
     out.family("liege_vassals", Kind::Gauge, "Vassals by state.");
-    for state in STATES {
-        out.sample(&[("state", state)], rows.iter().filter(|row| row.state == state).count());
+    for state in State::ALL.map(show::word) {
+        out.sample(&[("state", &state)], rows.iter().filter(|row| row.state == state).count());
     }
     out.family(
         "liege_files_not_started",

@@ -167,6 +167,21 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Waiting,
+        Self::Starting,
+        Self::Adopting,
+        Self::Asleep,
+        Self::Up,
+        Self::NoApp,
+        Self::Reloading,
+        Self::Stopping,
+        Self::Resting,
+        Self::Broken,
+        Self::Stopped,
+    ];
+
     /// The word for people.
     #[must_use]
     pub const fn word(self) -> &'static str {

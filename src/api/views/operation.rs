@@ -18,7 +18,7 @@ pub struct Operation {
     pub id: u64,
     /// Its address in the API.
     pub link: String,
-    /// `start`, `stop`, `reload` or `upgrade`.
+    /// What was asked for, as [`crate::emperor::fleet::OperationKind`] has it in JSON.
     pub kind: String,
     /// The vassal; `None`: the whole fleet.
     pub vassal: Option<String>,
