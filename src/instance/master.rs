@@ -16,7 +16,7 @@ use super::children::{Children, Owner, Rehearsal};
 use super::decide;
 use super::event::Event;
 use super::launch::Interpreter;
-use super::link::{INBOX, Link};
+use super::link::{INBOX, Link, take_all};
 use super::logs::{Board, Output};
 use super::orphan::{Adopted, Unsent};
 use super::rehearse::Answer;
@@ -145,7 +145,11 @@ impl Master {
         loop {
             self.work_off();
             if self.reexec.is_some() {
-                self.hear_what_waits(&mut inbox).await;
+                // What was read from the channels is decided on by this image.
+                for report in take_all(&mut inbox.reports).await {
+                    self.report(report);
+                }
+                self.work_off();
                 self.execute_again();
                 self.work_off();
             }
@@ -180,16 +184,6 @@ impl Master {
                 self.perform(effect);
             }
         }
-    }
-
-    async fn hear_what_waits(&mut self, inbox: &mut Inbox) {
-        for _ in 0..3 {
-            while let Ok(report) = inbox.reports.try_recv() {
-                self.report(report);
-            }
-            tokio::task::yield_now().await;
-        }
-        self.work_off();
     }
 
     /// The next thing that only time brings.
