@@ -65,7 +65,6 @@ struct Reader {
 
 impl Reader {
     async fn read(self, pipe: Rc<AsyncFd<OwnedFd>>) {
-        let mut buffer = vec![0; READ_BYTES];
         let mut window = Instant::now() + WINDOW;
         let mut left = PORTION_BYTES;
         loop {
@@ -77,11 +76,10 @@ impl Reader {
                 left = PORTION_BYTES;
             }
             let Ok(mut ready) = pipe.readable().await else { return };
-            match reactor::read(pipe.get_ref(), &mut buffer) {
-                Ok(0) => break,
-                Ok(length) => {
+            match self.read_lines(pipe.get_ref()) {
+                Ok((0, _)) => break,
+                Ok((length, lines)) => {
                     left = left.saturating_sub(length);
-                    let lines = self.lines.borrow_mut().take(buffer.get(..length).unwrap_or_default());
                     self.pass_on(lines);
                     // Others' turn: this one may have more than it is worth.
                     tokio::task::yield_now().await;
@@ -93,6 +91,15 @@ impl Reader {
         }
         let rest = self.lines.borrow_mut().rest();
         self.pass_on(rest);
+    }
+
+    /// How many bytes were read, and the lines that end in them. Its buffer is nobody's while all wait: of hundreds of
+    /// vassals each would hold one.
+    fn read_lines(&self, pipe: &OwnedFd) -> io::Result<(usize, Vec<String>)> {
+        let mut buffer = [0; READ_BYTES];
+        let length = reactor::read(pipe, &mut buffer)?;
+        let lines = self.lines.borrow_mut().take(buffer.get(..length).unwrap_or_default());
+        Ok((length, lines))
     }
 
     fn pass_on(&self, lines: Vec<String>) {
@@ -135,8 +142,7 @@ impl Lines {
                 self.begun.push(byte);
             }
             if byte == b'\n' || self.begun.len() >= LINE_LIMIT_BYTES {
-                lines.push(readable(&self.begun));
-                self.begun.clear();
+                lines.push(readable(&std::mem::take(&mut self.begun)));
             }
         }
         lines
