@@ -17,7 +17,8 @@ run:
 	@mkdir -p run
 	@sed -n 's/^; Try: /  /p' vassals.example/*.ini
 	@echo "  target/release/liege status --api run/api.sock"
-	exec target/release/liege --emperor vassals.example --api run/api.sock
+	@echo "  http://127.0.0.1:8004/"
+	exec target/release/liege --emperor vassals.example --api run/api.sock --api-http 127.0.0.1:8004
 
 build:
 	$(CARGO) build

@@ -20,7 +20,7 @@ pub fn totals(board: &Scoreboard, master: Option<u32>, moment: &Moment<'_>) -> T
         tx_bytes: board.total(Total::TxBytes),
         running_us: board.total(Total::RunningUs),
         log_lines_dropped: board.total(Total::LogLinesDropped),
-        ..Totals::default()
+        ..board.attic().map(times).unwrap_or_default()
     };
     for (number, slot) in slots(board).enumerate() {
         let one = Totals {
@@ -31,11 +31,16 @@ pub fn totals(board: &Scoreboard, master: Option<u32>, moment: &Moment<'_>) -> T
             tx_bytes: slot.get(Field::TxBytes),
             running_us: slot.get(Field::RunningUs),
             rss_bytes: size(number, slot, master, moment).1,
-            log_lines_dropped: 0,
+            ..times(slot)
         };
         totals = sum(&totals, &one);
     }
     totals
+}
+
+/// What a slot says of how long requests took and waited.
+fn times(slot: Slot<'_>) -> Totals {
+    Totals { queued_us: slot.get(Field::QueuedUs), durations: slot.classes(), ..Totals::default() }
 }
 
 /// Both together.
@@ -48,6 +53,11 @@ pub fn sum(a: &Totals, b: &Totals) -> Totals {
         exceptions: a.exceptions.saturating_add(b.exceptions),
         tx_bytes: a.tx_bytes.saturating_add(b.tx_bytes),
         running_us: a.running_us.saturating_add(b.running_us),
+        queued_us: a.queued_us.saturating_add(b.queued_us),
+        durations: std::array::from_fn(|class| {
+            let of = |totals: &Totals| totals.durations.get(class).copied().unwrap_or_default();
+            of(a).saturating_add(of(b))
+        }),
         rss_bytes: a.rss_bytes.saturating_add(b.rss_bytes),
         log_lines_dropped: a.log_lines_dropped.saturating_add(b.log_lines_dropped),
     }

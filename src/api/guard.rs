@@ -172,21 +172,33 @@ fn host_of(headers: &HeaderMap) -> Result<Option<&str>, Box<Problem>> {
     }
 }
 
-/// A name that an attacker's DNS could point here (rebinding) is refused; nobody reaches the unix socket by name.
+/// A name that an attacker's DNS could point here (rebinding) is refused. At the unix socket, which has no name, that
+/// is any name of a domain: a browser may come through a port that SSH forwards to it.
 fn check_host(peer: &Peer, host: Option<&str>, hosts: &[String]) -> Result<(), Box<Problem>> {
-    let Peer::Remote { local, .. } = peer else { return Ok(()) };
     let Some(host) = host else {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-host", "there is no Host header"));
+        let missing = Problem::new(StatusCode::BAD_REQUEST, "bad-host", "there is no Host header");
+        return if matches!(peer, Peer::Local { .. }) { Ok(()) } else { Err(missing) };
     };
     let name = without_port(host);
-    let allowed = name.eq_ignore_ascii_case("localhost")
-        || hosts.iter().any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(host))
-        || literal(name).is_some_and(|ip| is_loopback(ip) || ip == local.ip().to_canonical());
+    let usual = match (peer, literal(name)) {
+        (Peer::Local { .. }, ip) => ip.is_some() || !is_domain(name),
+        (Peer::Remote { local, .. }, ip) => {
+            ip.is_some_and(|ip| is_loopback(ip) || ip == local.ip().to_canonical())
+        }
+    };
+    let allowed = usual
+        || name.eq_ignore_ascii_case("localhost")
+        || hosts.iter().any(|known| known.eq_ignore_ascii_case(name) || known.eq_ignore_ascii_case(host));
     if allowed {
         return Ok(());
     }
     Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host", "the API has no such name")
         .suggesting("use a loopback address, or start the emperor with --api-host NAME"))
+}
+
+/// Whether DNS could know it. Clients of unix sockets also send words, and encoded paths.
+fn is_domain(name: &str) -> bool {
+    name.contains('.') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 fn without_port(host: &str) -> &str {
@@ -313,7 +325,6 @@ mod tests {
             let request = headers(&[("host", host)]);
             let grant = judge(&remote(local), &Method::GET, &request, right(), &hosts);
             assert_eq!(grant.is_ok(), allowed, "{local} asked as {host:?}: {grant:?}");
-            assert!(judge(&LOCAL, &Method::GET, &request, TokenCheck::NotConfigured, &[]).is_ok());
         }
         let without = headers(&[]);
         let judged = judge(&remote("127.0.0.1:80"), &Method::GET, &without, right(), &[]);
@@ -321,6 +332,29 @@ mod tests {
         let twice = headers(&[("host", "localhost"), ("host", "localhost")]);
         let judged = judge(&LOCAL, &Method::GET, &twice, right(), &[]);
         assert_eq!(status(&judged), Err(400));
+    }
+
+    #[test]
+    fn a_browser_behind_a_forwarded_port_is_not_led_to_the_unix_socket_by_dns() {
+        let hosts = ["box.example".to_owned()];
+        for (host, allowed) in [
+            ("localhost:8080", true),
+            ("127.0.0.1:8080", true),
+            ("192.0.2.9:8080", true),
+            ("[::1]:8080", true),
+            ("x", true),
+            ("", true),
+            ("%2Frun%2Fliege%2Fapi.sock", true),
+            ("Box.example:8080", true),
+            ("evil.example", false),
+            ("evil.example.:8080", false),
+            ("127.0.0.1.evil.example:8080", false),
+        ] {
+            let request = headers(&[("host", host)]);
+            let judged = judge(&LOCAL, &Method::GET, &request, TokenCheck::NotConfigured, &hosts);
+            assert_eq!(status(&judged), if allowed { Ok(Grant::Admin) } else { Err(421) }, "{host:?}");
+        }
+        assert!(judge(&LOCAL, &Method::GET, &headers(&[]), TokenCheck::NotConfigured, &[]).is_ok());
     }
 
     #[test]

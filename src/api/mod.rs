@@ -14,6 +14,7 @@ pub mod host;
 pub mod idempotency;
 pub mod logs;
 pub mod metrics;
+pub mod page;
 pub mod problem;
 pub mod rate;
 pub mod resources;

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::ask::{Wait, plain, wait_of};
 use super::connection::Aside;
 use super::desk::{Answer, Desk};
-use super::guard::Grant;
+use super::guard::{Access, Grant, Peer};
 use super::problem::Problem;
 use super::show::{self, Moment};
 use super::{host, views};
@@ -34,10 +34,19 @@ const LINKS: [&str; 13] = [
 ];
 
 /// `GET /v1`.
-pub async fn index(State(desk): State<Desk>, Extension(grant): Extension<Grant>) -> Response {
-    let emperor = show::emperor(&desk.handle.fleet(), &desk.moment(grant));
+pub async fn index(
+    State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+    Extension(access): Extension<Access>,
+) -> Response {
+    let emperor = show::emperor(&desk.handle.fleet(), &desk.moment(access.grant));
     let links = LINKS.map(str::to_owned).to_vec();
-    Json(views::Index { emperor, links }).into_response()
+    let access = views::Access {
+        role: access.grant,
+        vassals: access.scope.iter().map(|pattern| pattern.as_str().to_owned()).collect(),
+        tokens: desk.tokens.is_some() && matches!(peer, Peer::Remote { .. }),
+    };
+    Json(views::Index { emperor, access, links }).into_response()
 }
 
 /// `GET /v1/openapi.json`: all of this, described (OpenAPI 3.1).

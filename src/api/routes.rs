@@ -15,7 +15,7 @@ use super::gate::guard;
 use super::guard::Grant;
 use super::problem::Problem;
 use super::show::{self, Moment};
-use super::{events, logs, metrics, resources, snapshot};
+use super::{events, logs, metrics, page, resources, snapshot};
 use crate::emperor::Request as Wish;
 use crate::emperor::fleet::{Fleet, Vassal};
 use crate::trace::escaped;
@@ -23,7 +23,7 @@ use crate::trace::escaped;
 /// All resources, behind the guard.
 pub fn router(desk: Desk) -> Router {
     Router::new()
-        .route("/", get(resources::index))
+        .route(page::PATH, get(page::get))
         .route("/v1", get(resources::index))
         .route("/v1/openapi.json", get(resources::openapi))
         .route("/v1/snapshot", get(snapshot::get))

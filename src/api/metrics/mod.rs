@@ -12,8 +12,8 @@ use super::show::{self, Moment};
 use super::views::{State, Totals};
 use crate::emperor::events::EventOutcome;
 use crate::emperor::fleet::{Fleet, Vassal};
-use crate::stats::classes::{CLASSES, CLASSES_US};
-use crate::stats::scoreboard::{Field, Total};
+use crate::stats::classes::CLASSES_US;
+use crate::stats::scoreboard::Total;
 use crate::sys::{own, socket};
 use crate::wire::death::Cause;
 
@@ -22,8 +22,6 @@ struct Row<'a> {
     vassal: &'a Vassal,
     state: String,
     totals: Totals,
-    classes: [u64; CLASSES],
-    queued_us: u64,
     harakiris: u64,
     generation: u64,
 }
@@ -40,18 +38,10 @@ pub fn liege(out: &mut Exposition, fleet: &Fleet, moment: &Moment<'_>) {
 
 fn row<'a>(vassal: &'a Vassal, moment: &Moment<'_>) -> Row<'a> {
     let board = vassal.scoreboard.as_deref();
-    let slots = || board.into_iter().flat_map(counters::slots);
-    let counted = || slots().chain(board.and_then(|board| board.attic()));
-    let mut classes = [0_u64; CLASSES];
-    for slot in counted() {
-        classes.iter_mut().zip(slot.classes()).for_each(|(sum, one)| *sum = sum.saturating_add(one));
-    }
     Row {
         vassal,
         state: show::state_word(vassal),
         totals: board.map(|board| counters::totals(board, vassal.pid(), moment)).unwrap_or_default(),
-        classes,
-        queued_us: counted().fold(0, |sum, slot| sum.saturating_add(slot.get(Field::QueuedUs))),
         harakiris: vassal.past.deaths.get(&Cause::Harakiri).copied().unwrap_or_default(),
         generation: board.map_or(0, |board| board.total(Total::Generation)),
     }
@@ -150,7 +140,7 @@ fn traffic(out: &mut Exposition, rows: &[Row<'_>]) {
         "liege_queue_seconds",
         Kind::Counter,
         "Time that requests waited in a worker for a thread.",
-        |row| seconds(row.queued_us),
+        |row| seconds(row.totals.queued_us),
     );
     out.family(
         "liege_request_duration_seconds",
@@ -158,7 +148,8 @@ fn traffic(out: &mut Exposition, rows: &[Row<'_>]) {
         "Time that requests took in the application.",
     );
     for row in rows {
-        let classes: Vec<(f64, u64)> = CLASSES_US.iter().map(|end| seconds(*end)).zip(row.classes).collect();
+        let classes: Vec<(f64, u64)> =
+            CLASSES_US.iter().map(|end| seconds(*end)).zip(row.totals.durations).collect();
         let (count, sum) = (row.totals.requests, seconds(row.totals.running_us));
         out.histogram(&[("vassal", &row.vassal.id)], &classes, count, sum);
     }

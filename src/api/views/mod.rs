@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::address::Protocol;
 use crate::config::diagnostic::Diagnostic;
+use crate::config::role::Role;
 use crate::wire::failure::Failure;
 
 /// `GET /v1`: who answers, and where to go on.
@@ -27,8 +28,21 @@ use crate::wire::failure::Failure;
 pub struct Index {
     /// The emperor.
     pub emperor: Emperor,
+    /// What this asker may do.
+    pub access: Access,
     /// The addresses of the other resources.
     pub links: Vec<String>,
+}
+
+/// What an asker may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// At most this.
+    pub role: Role,
+    /// Patterns of the vassals that it may act on; empty: all of them, and the fleet.
+    pub vassals: Vec<String>,
+    /// Whether a token could allow more, or less: this is TCP, and tokens are configured.
+    pub tokens: bool,
 }
 
 /// The emperor itself.

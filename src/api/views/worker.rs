@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Emperor, State};
+use crate::stats::classes::CLASSES;
 
 /// Counters of an instance since its master started, workers that are gone included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,13 @@ pub struct Totals {
     pub tx_bytes: u64,
     /// Microseconds spent in requests.
     pub running_us: u64,
+    /// Microseconds that requests waited in a worker for a thread.
+    #[serde(default)]
+    pub queued_us: u64,
+    /// Requests by how long they took: up to 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500 and 10000 milliseconds.
+    /// Longer ones are in none.
+    #[serde(default)]
+    pub durations: [u64; CLASSES],
     /// Resident memory of all workers, as last measured; memory that workers share counts more than once.
     pub rss_bytes: u64,
     /// The application's output that nobody took, in lines.

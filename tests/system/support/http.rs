@@ -18,7 +18,12 @@ pub(crate) enum Door {
 impl Door {
     /// Connects, with a limit on every later read and write.
     pub(crate) fn connect(&self) -> io::Result<Connection> {
-        let limit = Some(Duration::from_secs(20));
+        self.connect_for(Duration::from_secs(20))
+    }
+
+    /// The same; nothing may take longer than `limit`.
+    pub(crate) fn connect_for(&self, limit: Duration) -> io::Result<Connection> {
+        let limit = Some(limit);
         let (reader, writer): (Box<dyn Read + Send>, Box<dyn Write + Send>) = match self {
             Self::Port(port) => {
                 let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], *port)))?;
