@@ -1,5 +1,6 @@
 # Small applications that keep or break the rules of PEP 3333, by path.
 import io
+import itertools
 import os
 import sys
 import tempfile
@@ -147,6 +148,16 @@ def length(announced, *values):
         return Body("length", values)
 
     return app
+
+
+def endless(environ, start_response):
+    start_response("200 OK", [("Content-Length", "5")])
+    return Body("endless", itertools.repeat(b"ab"))
+
+
+def endless_file(environ, start_response):
+    start_response("200 OK", [("Content-Length", "2")])
+    return environ["wsgi.file_wrapper"](open("/dev/zero", "rb"))
 
 
 def status_of_body(status):
@@ -306,6 +317,8 @@ APPS = {
     "/long_length": length("2", b"abc", b"def"),
     "/short_length": length("10", b"abc"),
     "/odd_length": length("+4", b"abcd"),
+    "/endless": endless,
+    "/endless_file": endless_file,
     "/204": status_of_body("204 No Content"),
     "/304": status_of_body("304 Not Modified"),
     "/counted": items(b"a", b"b"),

@@ -57,10 +57,12 @@ const ROWS: &[(&str, Answer)] = &[
     ("/long_length", Is(200, "ab")),
     ("/short_length", Broken("abc", "")),
     ("/odd_length", Failed("Content-Length is not one plain number")),
+    ("/endless", Is(200, "ababa")),
+    ("/endless_file", Is(200, "\0\0")),
     ("/204", Is(204, "")),
     ("/304", Is(304, "")),
     ("/counted", Is(200, "ab")),
-    ("/closed", Is(200, "items,items,length,length,204 No Content,304 Not Modified,items")),
+    ("/closed", Is(200, "items,items,length,length,endless,204 No Content,304 Not Modified,items")),
     ("/closing_fails", Broken("sent", "RuntimeError: close failed")),
     ("/errors", Is(200, "logged")),
 ];
