@@ -72,6 +72,20 @@ fn what_a_client_says_of_itself_is_not_believed() {
 }
 
 #[test]
+fn an_application_has_the_connection_closed_and_says_nothing_else_of_it() {
+    let master = Master::start();
+    let mut worker = master.worker(0);
+    let mut client = Client::connect(master.address);
+    for (value, said) in [("upgrade", None), ("keep-alive", None), ("close", Some("close"))] {
+        client.send_get("/");
+        worker.receive();
+        worker.respond("200 OK", &[("Content-Length", "1"), ("Connection", value)], b"a");
+        assert_eq!(client.answer().field("connection"), said, "{value}");
+    }
+    client.assert_closed();
+}
+
+#[test]
 fn requests_on_one_connection_are_answered_in_their_order() {
     let master = Master::start();
     let mut workers = master.workers(0, 2);

@@ -1,7 +1,7 @@
 //! Answers of workers on their way to clients.
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName};
 use http::response;
 use hyper::Response;
 
@@ -23,9 +23,13 @@ pub(super) fn of_cell(contents: Contents) -> Option<Response<ResponseBody>> {
     Some(Response::from_parts(head, ResponseBody::Whole(body)))
 }
 
-/// The head of an answer; `None` when it is none.
+/// The head of an answer; `None` when it is none. The application may want its client's connection closed.
 pub(super) fn head(bytes: Vec<u8>) -> Option<response::Parts> {
-    let head = packed::to_response(bytes, fields::is_hop_by_hop)?;
+    let unwanted = |name: &HeaderName| name != CONNECTION && fields::is_hop_by_hop(name);
+    let mut head = packed::to_response(bytes, unwanted)?;
+    if head.headers.get_all(CONNECTION).iter().any(|value| value != "close") {
+        head.headers.remove(CONNECTION);
+    }
     let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
     if lengths.next().is_some_and(|value| read_length(value.as_bytes()).is_none()) || lengths.next().is_some()
     {

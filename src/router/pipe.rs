@@ -80,6 +80,8 @@ struct State {
     /// What came after the pieces.
     overflow: Option<Overflow>,
     end: Option<Result<(), Broken>>,
+    /// What came before the break is on its way.
+    is_flushed: bool,
     reader_gone: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -107,6 +109,7 @@ pub(super) fn pipe(buffers: &Buffers) -> (Writer, Reader) {
         bytes: 0,
         overflow: None,
         end: None,
+        is_flushed: false,
         reader_gone: false,
         reader: None,
         writer: None,
@@ -249,7 +252,13 @@ impl Body for Reader {
         }
         match state.end {
             Some(Ok(())) if state.overflow.is_none() => Poll::Ready(None),
-            Some(Err(broken)) => Poll::Ready(Some(Err(broken))),
+            Some(Err(broken)) if state.is_flushed => Poll::Ready(Some(Err(broken))),
+            // hyper throws away what it has not sent when a body breaks, and sends it when it has to wait.
+            Some(Err(_)) => {
+                state.is_flushed = true;
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             _ => {
                 state.reader = Some(cx.waker().clone());
                 Poll::Pending

@@ -7,7 +7,7 @@ use http::uri::Uri;
 use http::{Method, Request, StatusCode, response};
 use hyper::ext::ReasonPhrase;
 
-use crate::gateway::head::{Fault, Form, check_name, check_value};
+use crate::gateway::head::{Fault, Form, Head, check_name, check_value};
 use crate::proto::refusal::phrase;
 
 /// The most fields of a response.
@@ -61,6 +61,19 @@ impl Form for Packed {
         self.push(name);
         self.push(value);
         Ok(())
+    }
+}
+
+impl Head<Packed> {
+    /// The head. Of what the application said about the connection, only a wish to close it passes.
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        let closes = self.closes();
+        let mut packed = self.into_form();
+        if closes {
+            packed.field("connection", b"close");
+        }
+        packed.into_bytes()
     }
 }
 
@@ -138,7 +151,6 @@ impl<'a> Iterator for Texts<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::head::Head;
 
     #[test]
     fn a_request_arrives_as_it_was_sent() {
@@ -162,16 +174,24 @@ mod tests {
     #[test]
     fn a_response_arrives_without_what_is_unwanted() {
         let mut head = Head::<Packed>::new(b"404 Nichts da").unwrap();
-        for (name, value) in [("X-A", "1"), ("Set-Cookie", "a"), ("set-cookie", "b"), ("Drop", "me")] {
+        let fields = [
+            ("X-A", "1"),
+            ("Set-Cookie", "a"),
+            ("set-cookie", "b"),
+            ("Drop", "me"),
+            ("Connection", "x, close"),
+        ];
+        for (name, value) in fields {
             head.field(name.as_bytes(), value.as_bytes()).unwrap();
         }
         assert!(head.field(b"X B", b"1").is_err() && head.field(b"X", b"a\r\nb").is_err());
-        let bytes = head.into_form().into_bytes();
+        let bytes = head.into_bytes();
         let parts = to_response(bytes.clone(), |name| name == "drop").unwrap();
-        assert_eq!((parts.status.as_u16(), parts.headers.len()), (404, 3));
+        assert_eq!((parts.status.as_u16(), parts.headers.len()), (404, 4));
+        assert_eq!(parts.headers["connection"], "close");
         assert_eq!(parts.extensions.get::<ReasonPhrase>().unwrap().as_bytes(), b"Nichts da");
         assert!(to_response(bytes[..bytes.len() - 1].to_vec(), |_| false).is_none());
-        let usual = Head::<Packed>::new(b"200 OK").unwrap().into_form().into_bytes();
+        let usual = Head::<Packed>::new(b"200 OK").unwrap().into_bytes();
         assert!(to_response(usual, |_| false).unwrap().extensions.get::<ReasonPhrase>().is_none());
         for broken in
             [&b""[..], &[2, 0, 0, 0, 101, 0, 0, 0, 0, 0], &[1, 0, 0, 0, 200, 0, 0, 0, 0], &[9, 0, 0, 0]]

@@ -202,7 +202,7 @@ impl Output {
                 self.sent.body_bytes += as_u64(item.len());
                 if let Some((head, body)) = step.head {
                     self.is_bodiless = body == Body::None;
-                    let head = head.into_form().into_bytes();
+                    let head = head.into_bytes();
                     if self.is_bodiless || body == Body::Length(as_u64(item.len())) {
                         return Ok(answer.whole(&head, item)?);
                     }
@@ -273,7 +273,7 @@ impl Output {
                 if let Some((head, _)) = end.head
                     && end.complete
                 {
-                    answer.whole(&head.into_form().into_bytes(), &[])?;
+                    answer.whole(&head.into_bytes(), &[])?;
                 }
                 answer.end(end.complete)?;
             }

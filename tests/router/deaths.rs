@@ -108,6 +108,20 @@ fn an_answer_that_breaks_off_looks_broken_and_costs_no_worker() {
 }
 
 #[test]
+fn what_came_before_a_break_is_sent() {
+    let master = Master::start();
+    let mut worker = master.worker(0);
+    for fields in [&[("Content-Length", "10")][..], &[]] {
+        let mut client = Client::get(master.address, "/");
+        worker.receive();
+        worker.break_off(fields, b"half");
+        assert_eq!(client.head().status, 200);
+        let rest = client.rest();
+        assert!(rest.contains("half") && !rest.ends_with("0\r\n\r\n"), "{rest}");
+    }
+}
+
+#[test]
 fn what_is_no_answer_is_a_bad_gateway() {
     let twice: &[(&str, &str)] = &[("Content-Length", "1")];
     let twice = [worker::head("200 OK", twice), worker::head("200 OK", twice).split_off(10)].concat();

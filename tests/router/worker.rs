@@ -151,6 +151,20 @@ impl Worker {
         self.send(Kind::Abort, &[]);
     }
 
+    /// The beginning of an answer and its break, in one piece.
+    pub(crate) fn break_off(&mut self, fields: &[(&str, &str)], body: &[u8]) {
+        let cell = self.claim.take().unwrap().cell as u64;
+        let head = head("200 OK", fields);
+        let frames = [
+            (Kind::Begin, &cell.to_le_bytes()[..]),
+            (Kind::Head, &head),
+            (Kind::Data, body),
+            (Kind::Abort, b""),
+        ];
+        let frames = frames.map(|(kind, bytes)| [&to_header(kind, bytes.len())[..], bytes].concat());
+        self.write(&frames.concat());
+    }
+
     pub(crate) fn send(&mut self, kind: Kind, bytes: &[u8]) {
         self.write(&[&to_header(kind, bytes.len())[..], bytes].concat());
     }
@@ -270,7 +284,7 @@ pub(crate) fn head(status: &str, fields: &[(&str, &str)]) -> Vec<u8> {
     for (name, value) in fields {
         head.field(name.as_bytes(), value.as_bytes()).unwrap();
     }
-    head.into_form().into_bytes()
+    head.into_bytes()
 }
 
 impl Got {
