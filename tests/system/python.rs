@@ -142,3 +142,20 @@ fn a_virtualenv_that_is_not_there_is_named() {
     host.write("lost.ini", format!("{text}wsgi-file = %d../app.py\n"));
     host.emperor.wait_for_log("/nowhere/to/be/found");
 }
+
+#[test]
+fn an_interpreter_that_is_too_old_is_named() {
+    let Some(python) = environment("plain").map(|plain| plain.join("bin/python")) else { return };
+    let host = Host::start(&[]);
+    let old = host.folder().path().join("old");
+    assert!(Command::new(python).args(["-m", "venv", "--without-pip"]).arg(&old).status().unwrap().success());
+    // An interpreter that takes itself for an older one.
+    let lib = std::fs::read_dir(old.join("lib")).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(lib.join("site-packages/old.pth"), "import sys; sys.version_info = (3, 9, 18)\n").unwrap();
+    host.folder().write("app.py", says("hello"));
+    let (text, _door) = lines(&old);
+    host.write("old.ini", format!("{text}wsgi-file = %d../app.py\n"));
+    let vassal = host.wait_for_vassal("old.ini", "says why", |vassal| vassal["last_failure"].is_object());
+    let message = "the interpreter is cpython 3.9.18: liege needs CPython 3.10 or later";
+    assert_eq!(vassal["last_failure"]["message"], message, "{vassal:#}");
+}
