@@ -10,12 +10,12 @@
 #[path = "door/api.rs"]
 mod api;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use api::{Api, TOKEN, converse};
+use api::{Api, PATIENCE, TOKEN, converse};
 use liege::api::connection::CONNECTIONS;
 use liege::api::gate::BODY_LIMIT_BYTES;
 
@@ -228,6 +228,26 @@ fn bodies_are_small_and_say_nothing_unknown() {
     ] {
         assert_eq!(post(kind, &body).status, status, "{kind} {} bytes", body.len());
     }
+}
+
+#[test]
+fn who_is_refused_before_sending_a_body_sees_why() {
+    let api = Api::start();
+    let mut stream = api.unix();
+    let head =
+        "POST /v1/upgrade HTTP/1.1\r\nhost: x\r\ncontent-type: text/plain\r\ncontent-length: 2\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    // An answer that does not wait for the body would come now, and the connection end.
+    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    let mut early = [0; 4096];
+    let early = stream.read(&mut early).map_or("", |count| std::str::from_utf8(&early[..count]).unwrap());
+    stream.write_all(b"{}").unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let next = b"GET /v1 HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    stream.write_all(next).unwrap();
+    let mut answers = early.to_owned();
+    stream.read_to_string(&mut answers).unwrap();
+    assert!(answers.starts_with("HTTP/1.1 415 ") && answers.contains("HTTP/1.1 200 "), "{answers}");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -23,6 +24,8 @@ use crate::sys::clock;
 pub const BODY_LIMIT_BYTES: usize = 1024 * 1024;
 /// How long a body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same of a refused request.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Admits or refuses.
 pub async fn guard(State(desk): State<Desk>, mut request: Request, next: Next) -> Response {
@@ -32,7 +35,10 @@ pub async fn guard(State(desk): State<Desk>, mut request: Request, next: Next) -
             let _working = request.extensions().get::<Arc<Activity>>().map(Working::on);
             next.run(request).await
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            discard(std::mem::take(request.body_mut())).await;
+            problem.into_response()
+        }
     };
     let headers = response.headers_mut();
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -91,6 +97,13 @@ impl Parameters {
                 .suggesting(format!("send {expected}"))
         })
     }
+}
+
+/// Reads what is left of a refused request: a client that still writes when the connection ends never sees the answer.
+async fn discard(body: Body) {
+    let mut body = Limited::new(body, BODY_LIMIT_BYTES);
+    let reading = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, reading).await;
 }
 
 async fn read_body(request: &mut Request) -> Result<Parameters, Box<Problem>> {
