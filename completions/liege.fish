@@ -42,7 +42,7 @@ complete -c liege -n __fish_use_subcommand -l idle -r -d 'Seconds without a requ
 complete -c liege -n __fish_use_subcommand -l worker-reload-mercy -r -d 'Seconds that running requests get on reload and stop'
 complete -c liege -n __fish_use_subcommand -l reload-mercy -r -d 'Seconds that the whole instance gets; in an emperor, that each vassal gets'
 complete -c liege -n __fish_use_subcommand -l startup-timeout -r -d 'Seconds that a new generation gets to load the application and be ready, before the old one serves on without it; a first one is only reported; 0: any time. liege\'s own'
-complete -c liege -n __fish_use_subcommand -l buffer-size -s b -r -d 'Bytes that the head of a request may have: less than 4096 lowers the usual limits (64 KiB, 16 KiB a line), more only raises them; at most 65535'
+complete -c liege -n __fish_use_subcommand -l buffer-size -s b -r -d 'At 4096 the head of a request may have 64 KiB, 16 KiB a line; less lowers both to so many bytes, more only raises them; at most 65535'
 complete -c liege -n __fish_use_subcommand -l socket-timeout -s z -r -d 'Seconds for an incomplete uwsgi packet and for a stalled read or write'
 complete -c liege -n __fish_use_subcommand -l socket -s s -r -d 'Listens for the uwsgi protocol (`socket`: for that of `protocol`); repeatable'
 complete -c liege -n __fish_use_subcommand -l http-socket -r -d 'Listens for HTTP/1.1 in the workers themselves; repeatable'

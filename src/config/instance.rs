@@ -309,7 +309,7 @@ impl Default for WorkerSpec {
             max_lifetime_delta_s: 0,
             reload_on_rss_mib: 0,
             reload_on_as_mib: 0,
-            buffer_size_bytes: 65_536,
+            buffer_size_bytes: 4096,
             socket_timeout_s: 4,
             reload_mercy_s: 60,
             idle_s: 0,

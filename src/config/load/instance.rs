@@ -277,7 +277,7 @@ impl Reading {
                     Some("say http-socket = :8080, or socket = app.sock"),
                 );
             }
-            if all_read && spec.app.load.is_none() {
+            if all_read && spec.app.load.is_none() && !sift.refuses_virtual_hosts() {
                 let message = "no application is named: every request will be answered with 500";
                 sift.report_whole(
                     Severity::Warning,

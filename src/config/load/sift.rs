@@ -142,6 +142,26 @@ impl<'a> Sift<'a> {
         });
     }
 
+    /// Refuses `vhost` where no application is named: in uWSGI each request then names one to load.
+    pub(super) fn refuses_virtual_hosts(&mut self) -> bool {
+        let switches = self.raw.entries.iter().filter(|entry| entry.role != Role::Acted);
+        let vhost = switches
+            .filter_map(|entry| table::find(&entry.key).map(|row| Said { row, entry }))
+            .find(|said| said.name() == "vhost" && said.flag());
+        if let Some(said) = vhost {
+            let message = "no application is named, and none is loaded because a request names it";
+            let hint = "say module = pkg.mod:app, or wsgi-file = app.py";
+            self.report(
+                said.entry,
+                Severity::Error,
+                Cause::Refused,
+                message.to_owned(),
+                Some(hint.to_owned()),
+            );
+        }
+        vhost.is_some()
+    }
+
     /// A number as C reads it, with a warning when that is not all of the text.
     pub(super) fn number(&mut self, said: Said<'_>) -> i64 {
         let text = said.text_or("1");

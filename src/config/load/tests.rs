@@ -102,6 +102,18 @@ fn options_reach_the_spec() {
 }
 
 #[test]
+fn virtual_hosts_need_an_application() {
+    let text = "[uwsgi]\nhttp-socket = :8080\nvhost-host = true\n";
+    let loaded = vassal("/srv/app.ini", text.as_bytes(), &Imagined::default());
+    let expected =
+        "app.ini:3: error: vhost-host: no application is named, and none is loaded because a request";
+    assert!(told(&loaded).iter().any(|told| told.contains(expected)), "{:?}", told(&loaded));
+    assert!(loaded.spec.is_none());
+    let named = load("vhost = true", &Imagined::default());
+    assert!(named.spec.is_some(), "{:?}", told(&named));
+}
+
+#[test]
 fn mistakes_are_told_with_their_line() {
     for (lines, expected) in [
         ("chmod-socket = 0666", "app.ini:4: error: chmod-socket: invalid chmod value: 0666"),

@@ -12,7 +12,7 @@ const fn never(names: &'static [&'static str], kind: Kind, doc: &'static str) ->
     Row::new(names, kind, Standing::NoEffect, "", doc)
 }
 
-const WHICH_LINES: &str = "every request has its line, or none has with `disable-logging`";
+const WHICH_LINES: &str = "`disable-logging`, `log-4xx` and their like say which requests have a line";
 const ALARMS: &str = "NOBODY IS NOTIFIED; watch the HTTP API or the log instead";
 const MONITORING: &str = "monitoring only; the HTTP API and `stats` tell";
 const NO_STATIC: &str = "concerns static files only, which the web server in front serves";

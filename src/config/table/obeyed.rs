@@ -79,8 +79,8 @@ pub(super) static ROWS: &[Row] = &[
         &["buffer-size"],
         Number,
         Worker,
-        "65536",
-        "Bytes that the head of a request may have: less than 4096 lowers the usual limits (64 KiB, 16 KiB a line), more only raises them; at most 65535",
+        "4096",
+        "At 4096 the head of a request may have 64 KiB, 16 KiB a line; less lowers both to so many bytes, more only raises them; at most 65535",
     )
     .short('b'),
     row(
