@@ -162,6 +162,24 @@ def application(environ, start_response):
 }
 
 #[test]
+fn refused_requests_are_logged_and_never_flood_the_log() {
+    let (master, worker) = Master::with_worker(&interpreter(), HELLO, |_| {});
+    let mut socket = master.connect();
+    let peer = socket.local_addr().unwrap();
+    socket.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    assert!(read_all(&mut socket).starts_with("HTTP/1.1 400 "));
+    master.wait_log(&format!("refused a request of {peer}: HTTP/1.1 without Host (400)"));
+    let without_method = || master.uwsgi(&[("PATH_INFO", "/")], b"");
+    assert!(without_method().starts_with("HTTP/1.1 400 "));
+    master.wait_log("without REQUEST_METHOD (400)");
+    (0..60).for_each(|_| drop(without_method()));
+    worker.drain();
+    assert_eq!(worker.wait(), Exit::Status(0));
+    // 20 in each of two periods at most.
+    assert!(master.end().matches("refused a request").count() <= 40);
+}
+
+#[test]
 fn signals_from_outside_finish_the_worker_gracefully() {
     for signal in [Signal::Term, Signal::Int, Signal::Hup] {
         let (master, worker) = Master::with_worker(&interpreter(), SLOW, |_| {});

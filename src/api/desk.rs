@@ -12,7 +12,6 @@ use super::events::Feed;
 use super::guard::Grant;
 use super::idempotency::{Key, Keys};
 use super::problem::Problem;
-use super::rate::Rate;
 use super::roles::Roles;
 use super::show::{self, Moment};
 use super::sizes::Sizes;
@@ -21,6 +20,7 @@ use super::stream::Streams;
 use super::token::TokenFile;
 use super::views;
 use crate::emperor::{Handle, Refusal, Request as Wish};
+use crate::proto::rate::Rate;
 use crate::sys::clock;
 use crate::trace::escaped;
 

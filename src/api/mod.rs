@@ -16,7 +16,6 @@ pub mod logs;
 pub mod metrics;
 pub mod page;
 pub mod problem;
-pub mod rate;
 pub mod resources;
 pub mod roles;
 pub mod routes;

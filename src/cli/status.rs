@@ -57,8 +57,9 @@ pub fn fleet(list: &VassalList, paper: Paper, now: SystemTime) -> String {
     for vassal in &list.vassals {
         out.push_str(&trouble(vassal, paper));
     }
-    for file in &list.not_started {
-        out.push_str(&format!("\nnot started: {}: {}\n", file.path, file.reason));
+    for (index, file) in list.not_started.iter().enumerate() {
+        let gap = if index == 0 { "\n" } else { "" };
+        out.push_str(&format!("{gap}not started: {}: {}\n", file.path, file.reason));
     }
     out
 }

@@ -92,6 +92,7 @@ pub fn open(path: &Path, links: Links) -> Result<Opened, OpenError> {
         Trouble::Missing => OpenError::Missing,
         Trouble::Loop => OpenError::Refused("symbolic links lead in a circle".to_owned()),
         Trouble::Denied => OpenError::Refused("the emperor may not read it".to_owned()),
+        Trouble::Socket => OpenError::Refused("it is not a regular file".to_owned()),
         Trouble::Shortage => OpenError::Unknown(error),
         Trouble::Other => OpenError::Refused(format!("cannot be opened: {error}")),
     })?;

@@ -1,6 +1,6 @@
 //! Where a request came from and where it arrived: facts of the connection, never of what a client says.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -111,6 +111,16 @@ impl Connection {
     }
 }
 
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.remote_addr.as_str(), &self.remote_port) {
+            ("", _) => f.write_str("a unix socket"),
+            (addr, port) if addr.contains(':') => write!(f, "[{addr}]:{port}"),
+            (addr, port) => write!(f, "{addr}:{port}"),
+        }
+    }
+}
+
 impl<'a> Peer<'a> {
     /// What the router said of a request. Only for connections that come from the router.
     #[must_use]
@@ -148,5 +158,8 @@ mod tests {
         let mapped = Connection::new(Some("[::ffff:192.0.2.7]:4711".parse().unwrap()), None);
         assert_eq!(mapped.peer("host").remote_addr, "192.0.2.7");
         assert_eq!(Peer::of_routed(&HeaderMap::new(), "host").server_port, "80");
+        for shown in ["192.0.2.7:4711", "[2001:db8::1]:80"] {
+            assert_eq!(Connection::new(Some(shown.parse().unwrap()), None).to_string(), shown);
+        }
     }
 }

@@ -3,5 +3,6 @@
 pub mod budget;
 pub mod http1;
 pub mod limits;
+pub mod rate;
 pub mod refusal;
 pub mod uwsgi;

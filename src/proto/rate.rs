@@ -1,4 +1,4 @@
-//! A limit for log lines that clients cause.
+//! A limit for log lines that peers cause.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -17,8 +17,8 @@ use super::lane::Lane;
 use super::pipe::Buffers;
 use super::upload::{Payload, Room};
 use crate::proto::limits::Limits;
+use crate::proto::rate::Rate;
 use crate::sys::clock;
-use crate::tick::Tick;
 use crate::wire::lane::Pull;
 use crate::wire::message::FromRouter;
 
@@ -30,9 +30,6 @@ const WATCH_PERIOD: Duration = Duration::from_millis(100);
 const RING_AT_ONCE: usize = 16;
 /// How many clients are connected at once; further ones wait in the listener's backlog.
 pub(super) const CLIENT_LIMIT: usize = 16 * 1024;
-/// Lines of the log about single requests in each [`LOG_PERIOD`].
-const LOG_LINES: u32 = 20;
-const LOG_PERIOD: Duration = Duration::from_secs(10);
 
 /// What all tasks of the router share.
 #[derive(Debug)]
@@ -52,7 +49,7 @@ pub(super) struct Front {
     clients: Cell<usize>,
     /// A client left while nobody more was let in, or the last one did.
     vacancy: Notify,
-    logged: Cell<(Tick, u32)>,
+    logged: Rate,
 }
 
 /// How the router stands towards its clients.
@@ -87,7 +84,7 @@ impl Front {
             phase_changed: Notify::new(),
             clients: Cell::new(0),
             vacancy: Notify::new(),
-            logged: Cell::new((Tick::default(), 0)),
+            logged: Rate::default(),
         })
     }
 
@@ -296,14 +293,7 @@ impl Front {
 
     /// Whether one more line about a single request may be logged: a flood of them must not fill the log.
     pub(super) fn may_log(&self) -> bool {
-        let now = clock::now();
-        let (start, lines) = self.logged.get();
-        if now.since(start) >= LOG_PERIOD {
-            self.logged.set((now, 1));
-            return true;
-        }
-        self.logged.set((start, lines.saturating_add(1)));
-        lines < LOG_LINES
+        self.logged.allows(clock::now())
     }
 }
 

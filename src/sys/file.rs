@@ -23,6 +23,8 @@ pub enum Trouble {
     Loop,
     /// This process may not read it.
     Denied,
+    /// It is a socket, or a device without a driver.
+    Socket,
     /// This process or the machine is short of something; the file may be fine.
     Shortage,
     /// Anything else: the file's own fault.
@@ -37,6 +39,7 @@ impl Trouble {
             Some(libc::ENOENT | libc::ENOTDIR) => Self::Missing,
             Some(libc::ELOOP) => Self::Loop,
             Some(libc::EACCES | libc::EPERM) => Self::Denied,
+            Some(libc::ENXIO) => Self::Socket,
             Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EINTR | libc::EIO | libc::ESTALE) => {
                 Self::Shortage
             }

@@ -67,7 +67,12 @@ async fn client(held: Held, mut socket: Socket, origin: Arc<Origin>, mut request
     loop {
         let guard = Guard::after(socket, server.limits, requests);
         let watch = guard.watch();
-        let Some(guard) = connection(server, guard, watch, Arc::clone(&origin)).await else { return };
+        let Some(guard) = connection(server, guard, watch.clone(), Arc::clone(&origin)).await else {
+            if let (Some(refusal), Origin::Client(peer)) = (watch.refusal(), &*origin) {
+                server.log_refusal(peer, &refusal);
+            }
+            return;
+        };
         (socket, requests) = guard.into_parts();
         match pass(server, socket, requests).await {
             Ok(None) => return,

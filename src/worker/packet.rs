@@ -2,7 +2,9 @@
 //! waited for.
 
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::io::{self, IoSlice};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::job::{Head, Job, Reply, RequestBody};
 use super::server::{Held, Server};
 use crate::gateway::environ::UwsgiRequest;
+use crate::gateway::peer::Connection;
 use crate::proto::refusal::Refusal;
 use crate::proto::uwsgi::{self, Fault, Packet};
 use crate::sys::{clock, reactor, stream, wait};
@@ -219,18 +222,26 @@ impl Reading {
                     (self.packet, self.body) = (length, request.content_length);
                     Ok(if body <= PREFETCH_BYTES { length + body } else { length })
                 }
-                Err(refusal) => Err(refuse(socket, refusal)),
+                Err(refusal) => Err(self.refuse(socket, refusal)),
             },
-            Err(Fault::Refused(refusal)) => Err(refuse(socket, refusal)),
-            Err(Fault::Malformed(reason)) => {
-                tracing::info!("uwsgi request refused: {reason}");
-                Err(Closed)
-            }
+            Err(Fault::Refused(refusal)) => Err(self.refuse(socket, refusal)),
+            Err(Fault::Malformed(reason)) => Err(self.cut(socket, &reason)),
             Err(Fault::Modifier(modifier)) => {
-                tracing::info!("uwsgi request refused: unavailable modifier requested: {modifier}");
-                Err(Closed)
+                Err(self.cut(socket, &format_args!("unavailable modifier requested: {modifier}")))
             }
         }
+    }
+
+    fn refuse(&self, socket: &OwnedFd, refusal: Refusal) -> Closed {
+        let _ = stream::send(socket, &[IoSlice::new(&refusal.response())]);
+        self.cut(socket, &refusal)
+    }
+
+    /// Ends a connection whose request has no answer.
+    fn cut(&self, socket: &OwnedFd, why: &dyn Display) -> Closed {
+        let peer = socket.try_clone().map(TcpStream::from).and_then(|socket| socket.peer_addr());
+        self.held.server().log_refusal(&Connection::new(peer.ok(), None), why);
+        Closed
     }
 
     /// Queues the complete request.
@@ -283,10 +294,4 @@ async fn read_on(reading: &mut Reading, socket: OwnedFd) -> Result<OwnedFd, Clos
 
 fn socket_timeout(server: &Server) -> Duration {
     Duration::from_secs(u64::from(server.host.spec.workers.socket_timeout_s.max(1)))
-}
-
-fn refuse(socket: &OwnedFd, refusal: Refusal) -> Closed {
-    tracing::info!("uwsgi request refused: {refusal}");
-    let _ = stream::send(socket, &[IoSlice::new(&refusal.response())]);
-    Closed
 }

@@ -1,5 +1,6 @@
 //! What the I/O side and the application threads of a worker share: the queue of requests, and how full it is.
 
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -21,8 +22,11 @@ use super::passage::Entrance;
 use super::queue::Queue;
 use super::routed;
 use super::spool::Room;
+use crate::gateway::peer::Connection;
 use crate::proto::limits::Limits;
+use crate::proto::rate::Rate;
 use crate::stats::scoreboard::{Field, Slot};
+use crate::sys::clock;
 use crate::wire::queue::{Claim, SharedQueue};
 
 /// After so many looks for a request the loop looks at its sockets, however many there are.
@@ -62,6 +66,7 @@ pub(super) struct Server {
     hurry: Notify,
     /// Where idle connections can be given to those who serve on.
     entrance: Mutex<Option<Arc<Entrance>>>,
+    refusals: Rate,
 }
 
 impl Server {
@@ -89,6 +94,14 @@ impl Server {
             hurried_silence: OnceLock::new(),
             hurry: Notify::new(),
             entrance: Mutex::default(),
+            refusals: Rate::default(),
+        }
+    }
+
+    /// Logs that a request of this peer was refused, unless that floods the log.
+    pub(super) fn log_refusal(&self, peer: &Connection, why: &dyn Display) {
+        if self.refusals.allows(clock::now()) {
+            tracing::info!("refused a request of {peer}: {why}");
         }
     }
 

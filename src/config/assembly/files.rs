@@ -32,8 +32,8 @@ impl Assembly<'_> {
             Manner::Inherit => "inherit",
         };
         if self.files.len() >= DEPTH_MAX {
-            let chain = self.files.join(" → ");
-            let message = format!("files include each other more than {DEPTH_MAX} deep: {chain} → {name}");
+            let last = self.files.last().map_or("", String::as_str);
+            let message = format!("files include each other more than {DEPTH_MAX} deep: {last} → {name}");
             self.report(Severity::Error, origin, Some(option), &message, None);
             return;
         }
