@@ -11,7 +11,7 @@ use crate::emperor::fleet::{Fleet, Phase, State, Vassal};
 use crate::emperor::run;
 use crate::sys::own;
 use crate::trace;
-use crate::wire::message::Policy;
+use crate::wire::message::{Policy, Privileges};
 
 /// Runs an emperor until it is told to stop.
 #[must_use]
@@ -29,6 +29,11 @@ pub fn main(mut spec: EmperorSpec) -> ExitCode {
         vassals: Box::new(spec.vassals.clone()),
         start_hook: spec.start_hook.clone(),
         binary,
+        privileges: Box::new(Privileges {
+            initgroups: spec.tyrant.is_some_and(|tyrant| tyrant.initgroups),
+            capabilities: spec.capabilities.clone(),
+            new_privileges: spec.identity.new_privileges,
+        }),
         ..Policy::default()
     };
     trace::start(false);

@@ -13,7 +13,7 @@ use crate::config::raw::{Entry, Raw};
 use crate::config::surroundings::{Surroundings, World};
 use crate::config::table::{self, Kind};
 use crate::config::vassals::VassalOptions;
-use crate::emperor::scan::{Links, Look};
+use crate::emperor::scan::{Look, Manner};
 use crate::emperor::sources::Sources;
 
 /// How much of a file is read.
@@ -88,7 +88,7 @@ fn read_path(path: &Path) -> Vec<Option<Reading>> {
         return vec![read_file(path, None)];
     }
     let mut readings = Vec::new();
-    let sources = match Sources::new(&[Source::Directory(path.to_owned())], &[], Links::default()) {
+    let sources = match Sources::new(&[Source::Directory(path.to_owned())], &[], Manner::default()) {
         Ok(sources) => sources,
         Err(error) => {
             complain(&format!("cannot list {}: {error}", path.display()));

@@ -201,7 +201,18 @@ fn diff_workers(change: &mut Change, old: &WorkerSpec, new: &WorkerSpec) {
 }
 
 fn diff_identity(change: &mut Change, old: &IdentitySpec, new: &IdentitySpec) {
-    let IdentitySpec { uid, gid, add_gid, no_initgroups, umask, deny_root_apps } = new;
+    let IdentitySpec {
+        uid,
+        gid,
+        add_gid,
+        no_initgroups,
+        umask,
+        deny_root_apps,
+        new_privileges,
+        capabilities,
+    } = new;
+    change.note(old.capabilities != *capabilities, "cap", Need::Replace);
+    change.note(old.new_privileges != *new_privileges, "no-new-privileges", Need::Replace);
     change.note(old.uid != *uid, "uid", Need::Replace);
     change.note(old.gid != *gid, "gid", Need::Replace);
     change.note(old.add_gid != *add_gid, "add-gid", Need::Replace);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::address::Address;
 use super::instance::{IdentitySpec, Ownership};
 use super::role::{Holder, Role};
+use super::tenant::Tyrant;
 use super::vassals::VassalOptions;
 
 /// What `liege --emperor DIR …` was told, as meant.
@@ -112,6 +113,15 @@ pub struct EmperorSpec {
     /// Who the emperor, and so every vassal, runs as (`uid`, `gid`, `add-gid`, `no-initgroups`, `umask`).
     #[serde(default)]
     pub identity: IdentitySpec,
+    /// Vassals run as the owners of their files (`emperor-tyrant`).
+    #[serde(default)]
+    pub tyrant: Option<Tyrant>,
+    /// The only capabilities that vassals can ever have, as written (`emperor-cap`); `None`: all.
+    #[serde(default)]
+    pub capabilities: Option<Vec<String>>,
+    /// What vassals of a tyrant have in their environment besides the usual: names, or `NAME=value` (`vassals-env`).
+    #[serde(default)]
+    pub environment: Vec<String>,
 }
 
 /// Where vassals are looked for; paths as given, relative ones from the emperor's directory.
@@ -168,6 +178,9 @@ impl Default for EmperorSpec {
             runtime_directory: None,
             runtime_told: false,
             identity: IdentitySpec::default(),
+            tyrant: None,
+            capabilities: None,
+            environment: Vec::new(),
         }
     }
 }

@@ -182,6 +182,12 @@ pub struct IdentitySpec {
     pub umask: Option<u32>,
     /// `root-apps = deny`: refuse to run the app as root.
     pub deny_root_apps: bool,
+    /// `no-new-privileges` is off: set-user-id programs that it starts work.
+    #[serde(default)]
+    pub new_privileges: bool,
+    /// `cap`: capabilities that are kept, lists of names as written.
+    #[serde(default)]
+    pub capabilities: Vec<String>,
 }
 
 /// Owner and group of a file, as written; names are looked up when they are used.

@@ -30,6 +30,7 @@ pub mod role;
 pub mod suggest;
 pub mod surroundings;
 pub mod table;
+pub mod tenant;
 mod text;
 pub mod value;
 pub mod vassals;

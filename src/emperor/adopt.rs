@@ -93,6 +93,7 @@ impl Emperor {
                 pid: record.pid,
                 started_epoch_ms: record.started_epoch_ms,
                 file: record.file,
+                tenant: record.tenant,
                 leaving: record.leaving,
             };
             match self.masters.await_caller(record, child) {

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::config::format::Format;
-use crate::sys::{file, user};
+use crate::sys::user;
 
 /// How far into a file the section is looked for.
 const READ_BYTES: u64 = 64 * 1024;
@@ -36,18 +36,19 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// Reads them from a file; one that cannot be read, or not be understood, has none: its instance says why.
+    /// Reads them from the open file of this path; one that cannot be read, or not be understood, has none: its
+    /// instance says why.
     #[must_use]
-    pub fn read(path: &Path, wanted: &[String]) -> Self {
+    pub fn read(path: &Path, file: &File, wanted: &[String]) -> Self {
         let mut text = Vec::new();
         if Format::of(&path.to_string_lossy()).is_some_and(|format| format != Format::Ini) {
             return Self::default();
         }
-        let Ok((read, owner)) = open(path) else { return Self::default() };
-        if read.take(READ_BYTES).read_to_end(&mut text).is_err() {
+        let Ok(owner) = file.metadata().map(|metadata| metadata.uid()) else { return Self::default() };
+        if file.take(READ_BYTES).read_to_end(&mut text).is_err() {
             return Self::default();
         }
-        Self::parse(&String::from_utf8_lossy(&text), wanted, owner == 0 || owner == user::current_uid())
+        Self::parse(&String::from_utf8_lossy(&text), wanted, user::is_ours(owner))
     }
 
     fn parse(text: &str, wanted: &[String], trusted: bool) -> Self {
@@ -80,13 +81,6 @@ impl Attributes {
         }
         attributes
     }
-}
-
-/// The file, and the uid of its owner.
-fn open(path: &Path) -> std::io::Result<(File, u32)> {
-    let file = file::open_untrusted(path)?;
-    let owner = file.metadata()?.uid();
-    Ok((file, owner))
 }
 
 #[cfg(test)]

@@ -1,10 +1,9 @@
 //! Who else could put files into a watched directory.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::sys::user;
+use crate::sys::way::{self, Kind, Step};
 
 const GROUP_OR_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
@@ -12,18 +11,22 @@ const STICKY: u32 = 0o1000;
 /// A warning about a watched directory, or one above it, that others than root and this user control.
 #[must_use]
 pub fn warning(directory: &Path) -> Option<String> {
-    let real = fs::canonicalize(directory).ok()?;
-    let us = user::current_uid();
-    real.ancestors().find_map(|place| {
-        let metadata = fs::metadata(place).ok()?;
+    problem(&way::open(directory).ok()?.steps, user::current_uid())
+}
+
+/// What is wrong with the way to a directory, if others than root and `us` control a part of it.
+#[must_use]
+pub fn problem(way: &[Step], us: u32) -> Option<String> {
+    let last = way.iter().rposition(|step| step.kind == Kind::Directory);
+    way.iter().enumerate().find_map(|(place, step)| {
+        let path = step.path.display();
         // In a sticky directory nobody can rename what belongs to another; but everybody can add files.
-        let sticky_parent = place != real && metadata.mode() & STICKY != 0;
-        if metadata.mode() & GROUP_OR_OTHERS != 0 && !sticky_parent {
-            let mode = metadata.mode() & 0o7777;
-            return Some(format!("{} is writable by its group or others (mode {mode:04o})", place.display()));
+        let sticky_parent = Some(place) != last && step.mode & STICKY != 0;
+        if step.kind == Kind::Directory && step.mode & GROUP_OR_OTHERS != 0 && !sticky_parent {
+            return Some(format!("{path} is writable by its group or others (mode {:04o})", step.mode));
         }
-        if metadata.uid() != 0 && metadata.uid() != us {
-            return Some(format!("{} belongs to user {}", place.display(), metadata.uid()));
+        if step.uid != 0 && step.uid != us {
+            return Some(format!("{path} belongs to user {}", step.uid));
         }
         None
     })
@@ -31,7 +34,7 @@ pub fn warning(directory: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::Permissions;
+    use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

@@ -75,13 +75,17 @@ impl Emperor {
     }
 
     pub(super) fn send(&mut self, life: LifeId, message: &ToInstance, file_of: Option<String>) {
-        let path = file_of.as_ref().and_then(|id| Some(self.handle.fleet().vassals.get(id)?.path.clone()));
+        let of_vassal = |id: &String| {
+            let fleet = self.handle.fleet();
+            fleet.vassals.get(id).map(|vassal| (vassal.path.clone(), vassal.tenant))
+        };
+        let known = file_of.as_ref().and_then(of_vassal);
         let vassal = self.masters.by_life.get(&life).map(|master| master.vassal.clone());
         let Some(vassal) = vassal else { return };
         if matches!(message, ToInstance::Stop { .. }) {
             self.masters.write_down(life, |record| record.leaving = true);
         }
-        let file = path.as_deref().map(|path| (path, self.launcher.links));
+        let file = known.as_ref().map(|(path, tenant)| (path.as_path(), self.launcher.manner, *tenant));
         let news = match (self.masters.send(life, message, file), message) {
             (Ok(Some(identity)), _) => {
                 self.masters.write_down(life, |record| record.file = identity);

@@ -6,6 +6,7 @@ use super::fleet::{ExitKind, FileIdentity, NotStarted};
 use super::life::LifeId;
 use super::scan::Look;
 use crate::config::log_level::LogLevel;
+use crate::config::tenant::Tenant;
 use crate::sys::process::Signal;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, OperationId, ToInstance};
@@ -88,6 +89,8 @@ pub struct Heir {
     pub started_epoch_ms: u64,
     /// The file as it was given to it last.
     pub file: FileIdentity,
+    /// Whose file it was.
+    pub tenant: Option<Tenant>,
     /// It was told to stop.
     pub leaving: bool,
 }

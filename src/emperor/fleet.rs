@@ -18,6 +18,7 @@ use super::spawn::Listeners;
 use crate::config::address::Address;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
+use crate::config::tenant::Tenant;
 use crate::stats::scoreboard::Scoreboard;
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
@@ -123,6 +124,9 @@ pub struct Vassal {
     /// What the file says to the emperor.
     #[serde(default)]
     pub attributes: Attributes,
+    /// Whom it runs as, where that is the owner of its file.
+    #[serde(default)]
+    pub tenant: Option<Tenant>,
     /// How it stands.
     pub state: State,
     /// The running instance.
@@ -262,6 +266,7 @@ impl Vassal {
             directory,
             identity,
             attributes: Attributes::default(),
+            tenant: None,
             state: State::Waiting,
             current: None,
             next: None,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fleet::FileIdentity;
 use super::life::LifeId;
+use crate::config::tenant::Tenant;
 use crate::sys::process::Child;
 use crate::sys::{directory, output, peer, seqpacket};
 use crate::wire::failure::Failure;
@@ -48,6 +49,9 @@ pub struct InstanceRecord {
     pub uid: Option<u32>,
     /// The file as it was given to it last.
     pub file: FileIdentity,
+    /// Whose file it is, where that is who it runs as.
+    #[serde(default)]
+    pub tenant: Option<Tenant>,
     /// Names the configuration in effect (see [`crate::config::fingerprint`]).
     #[serde(default)]
     pub config: Option<String>,
@@ -127,7 +131,7 @@ impl Ledger {
         (vassal, directory): (&str, &Path),
         life: LifeId,
         pid: u32,
-        file: FileIdentity,
+        (file, tenant): (FileIdentity, Option<Tenant>),
     ) -> io::Result<InstanceRecord> {
         let started = peer::started(pid).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         Ok(InstanceRecord {
@@ -141,6 +145,7 @@ impl Ledger {
             started_epoch_ms: crate::sys::clock::epoch_ms(),
             uid: None,
             file,
+            tenant,
             config: None,
             leaving: false,
         })
@@ -248,7 +253,8 @@ mod tests {
             let (reader, writer) = io::pipe().unwrap();
             let child = Launch::new("/bin/cat").stdin(reader.into()).spawn().unwrap();
             let place = ("a.ini", Path::new("/v"));
-            let mut record = ledger.describe(place, life, child.pid(), FileIdentity::default()).unwrap();
+            let mut record =
+                ledger.describe(place, life, child.pid(), (FileIdentity::default(), None)).unwrap();
             change(&mut record);
             ledger.write(&record).unwrap();
             children.push((child, writer));

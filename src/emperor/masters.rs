@@ -15,8 +15,9 @@ use super::ledger::{InstanceRecord, Ledger};
 use super::life::LifeId;
 use super::link::{Heard, Link};
 use super::logs::LogPipe;
-use super::scan::{self, Links};
+use super::scan::{self, Manner};
 use super::spawn::{Launched, Launcher, Listeners};
+use crate::config::tenant::Tenant;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::process::{self, Child, Signal};
 use crate::sys::{own, peer, pipe};
@@ -104,11 +105,14 @@ impl Masters {
         life: LifeId,
     ) -> Result<(u32, FileIdentity), Failure> {
         let listeners = self.kept.get(id).cloned().unwrap_or_default();
-        let on_demand = self.handle.fleet().vassals.get(id).and_then(|vassal| vassal.on_demand.clone());
+        let (on_demand, tenant) = match self.handle.fleet().vassals.get(id) {
+            Some(vassal) => (vassal.on_demand.clone(), vassal.tenant),
+            None => (None, None),
+        };
         let mut record = None;
         let write_down = |pid, identity| {
             let Some(ledger) = &self.ledger else { return false };
-            let described = ledger.describe((id, directory), life, pid, identity);
+            let described = ledger.describe((id, directory), life, pid, (identity, tenant));
             let written = described.and_then(|new| ledger.write(&new).map(|()| record = Some(new)));
             if let Err(error) = &written {
                 tracing::error!(
@@ -118,7 +122,7 @@ impl Masters {
             }
             written.is_ok()
         };
-        let launched = launcher.launch(id, directory, (&listeners, on_demand), write_down);
+        let launched = launcher.launch(id, directory, (&listeners, on_demand, tenant), write_down);
         if let (Err(_), Some(record), Some(ledger)) = (&launched, &record, &self.ledger) {
             ledger.remove(record.pid);
         }
@@ -203,7 +207,7 @@ impl Masters {
     /// It hung up, or no descriptor is left.
     pub fn adopt_caller(&mut self, life: LifeId, caller: OwnedFd, policy: &Policy) -> io::Result<()> {
         let Some(master) = self.by_life.get_mut(&life) else { return Ok(()) };
-        let adopt = ToInstance::Adopt { protocol: PROTOCOL, policy: policy.clone() };
+        let adopt = ToInstance::Adopt { protocol: PROTOCOL, policy: Box::new(policy.clone()) };
         let link = Link::start(caller, &master.vassal, life, self.ear.clone())?;
         link.send(&adopt, &[])?;
         master.link = Some(link);
@@ -265,16 +269,11 @@ impl Masters {
         &self,
         life: LifeId,
         message: &ToInstance,
-        file: Option<(&Path, Links)>,
+        file: Option<(&Path, Manner, Option<Tenant>)>,
     ) -> Result<Option<FileIdentity>, Failure> {
         let Some(master) = self.by_life.get(&life) else { return Ok(None) };
-        let opened = match file {
-            None => None,
-            Some((path, links)) => Some(
-                scan::open(path, links)
-                    .map_err(|error| Failure::new(format!("cannot open {}: {error}", path.display())))?,
-            ),
-        };
+        let open = |(path, manner, tenant)| scan::open_for(path, manner, tenant);
+        let opened = file.map(open).transpose()?;
         let fds: Vec<BorrowedFd<'_>> = opened.iter().map(|opened| opened.file.as_fd()).collect();
         let link = master.link.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
         link.and_then(|link| link.send(message, &fds))

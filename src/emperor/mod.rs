@@ -6,6 +6,7 @@ pub mod audit;
 pub mod backoff;
 pub mod decide;
 pub mod directories;
+mod environment;
 mod errands;
 pub mod event;
 pub mod events;
@@ -37,6 +38,7 @@ pub mod spawn;
 pub mod stats_document;
 pub mod stats_server;
 mod survey;
+mod tenancy;
 mod turns;
 pub mod watch;
 

@@ -49,6 +49,8 @@ pub struct Rules {
     pub places: usize,
     /// Milliseconds from the monotonic clock's zero to the epoch's.
     pub epoch_offset_ms: u64,
+    /// Whether vassals run as the owners of their files.
+    pub tyrant: bool,
     /// Any number: spreads the back-off of vassals that failed together.
     pub seed: u64,
 }
@@ -60,6 +62,7 @@ impl Default for Rules {
             mercy: Duration::from_secs(30),
             places: 4,
             epoch_offset_ms: 0,
+            tyrant: false,
             seed: 0,
         }
     }

@@ -19,7 +19,7 @@ use super::hooks::Hooks;
 use super::ledger::Ledger;
 use super::masters::Masters;
 use super::notify::ServiceManager;
-use super::scan::Links;
+use super::scan::Manner;
 use super::served::Served;
 use super::settle::Settle;
 use super::signals::Signals;
@@ -31,6 +31,7 @@ use super::watch::Watcher;
 use super::{adopt, audit, ledger, record, reexec, stats_server};
 use crate::config::emperor::{EmperorSpec, Source};
 use crate::config::instance::IdentitySpec;
+use crate::sys::capabilities::{self, Capabilities};
 use crate::sys::user::{self, Identity};
 use crate::sys::{background, clock, fd, limits, output, own, process, signals, title};
 use crate::wire::failure::Failure;
@@ -75,6 +76,9 @@ where
     let mut pid_file = pid_file.map_err(step("open the pid file"))?;
     let prepared = prepare_ledger(&spec);
     drop_privileges(&spec.identity).map_err(step("drop privileges"))?;
+    if spec.tyrant.is_some() {
+        prove_tyrant()?;
+    }
     let ledger = match &record {
         Some(record) if record.has_ledger() => None,
         _ => open_ledger(&spec, prepared)?,
@@ -85,7 +89,8 @@ where
     }
     let launcher = Launcher {
         policy,
-        links: if spec.nofollow { Links::Themselves } else { Links::Followed },
+        manner: Manner::of(&spec),
+        environment: spec.environment.clone(),
         descriptor_limit: record.as_ref().map_or(own_limit, |record| record.descriptor_limit),
     };
     let stats = spec.stats.iter().map(|address| (address.clone(), stats_server::bind(address)));
@@ -125,13 +130,25 @@ fn drop_privileges(spec: &IdentitySpec) -> io::Result<()> {
     if let Some(umask) = spec.umask {
         limits::set_umask(umask);
     }
-    if spec.uid.is_none() && spec.gid.is_none() && spec.add_gid.is_empty() {
+    let kept = Capabilities::of(&spec.capabilities);
+    if spec.uid.is_none() && spec.gid.is_none() && spec.add_gid.is_empty() && kept.is_empty() {
         return Ok(());
     }
     let (uid, gid) = (spec.uid.as_deref(), spec.gid.as_deref());
     let identity = Identity::look_up(uid, gid, &spec.add_gid, spec.no_initgroups)?;
     // A later image is that user already.
-    if identity.is_current() { Ok(()) } else { identity.take_on() }
+    if identity.is_current() { Ok(()) } else { identity.take_on(&kept) }
+}
+
+/// A tyrant can become its tenants, and end what they run.
+fn prove_tyrant() -> Result<(), Failure> {
+    let missing = capabilities::missing(&Capabilities::of(&["setuid,setgid,kill".to_owned()]));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (missing, uid) = (missing.join(", "), user::current_uid());
+    Err(Failure::new(format!("emperor-tyrant cannot be obeyed by uid {uid} without {missing}"))
+        .with_hint("start it as root, with `cap = setuid,setgid,kill` beside its `uid`, or with AmbientCapabilities= in its unit"))
 }
 
 /// The log goes to the file, and the emperor to the background, if so asked. A later image has both already.
@@ -158,8 +175,7 @@ impl Emperor {
     ) -> Result<(Self, Option<OperationId>), Failure> {
         let failed = |what: &str, error: io::Error| Failure::new(format!("cannot {what}: {error}"));
         let now = clock::now();
-        let links = if spec.nofollow { Links::Themselves } else { Links::Followed };
-        let sources = Sources::new(&spec.sources, &spec.extra_extensions, links)
+        let sources = Sources::new(&spec.sources, &spec.extra_extensions, Manner::of(&spec))
             .map_err(|error| failed("find the directories", error))?;
         let sources = Rc::new(sources);
         let (handle, commands) = Handle::new(Fleet::default());
@@ -301,6 +317,7 @@ fn rules(spec: &EmperorSpec) -> Rules {
             Ok(places) => places,
         },
         epoch_offset_ms: 0,
+        tyrant: spec.tyrant.is_some(),
         seed: clock::monotonic_us(),
     }
 }

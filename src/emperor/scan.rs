@@ -10,9 +10,15 @@ use std::path::{Path, PathBuf};
 
 use super::attributes::Attributes;
 use super::fleet::{FileIdentity, NotStarted};
+use super::tenancy::{self, Disowned};
 use crate::config::address::Address;
+use crate::config::emperor::EmperorSpec;
+use crate::config::tenant::{Tenant, Tyrant};
 use crate::config::vassals;
 use crate::sys::file::{self, Trouble};
+use crate::sys::user;
+use crate::sys::way::{self, Reached};
+use crate::wire::failure::Failure;
 
 /// The largest vassal file.
 pub const FILE_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
@@ -30,6 +36,8 @@ pub struct Found {
     pub attributes: Attributes,
     /// The socket on which the emperor is to wait before it starts the vassal.
     pub on_demand: Option<Address>,
+    /// Whom it is to run as, where that is the owner of the file.
+    pub tenant: Option<Tenant>,
 }
 
 /// What a look at one name found.
@@ -39,6 +47,8 @@ pub enum Look {
     Found(Found),
     /// Something that is not started.
     Refused(NotStarted),
+    /// A file that is not started because nobody can be told to be its owner; whom it belongs to all the same.
+    Disowned(NotStarted, Tenant),
     /// Nothing, or a symbolic link that leads nowhere.
     Missing,
     /// The watched directory that it was in is gone itself; what runs goes on.
@@ -54,6 +64,8 @@ pub struct Opened {
     pub file: File,
     /// As it was when it was opened.
     pub identity: FileIdentity,
+    /// Its owner, where that is who the vassal runs as.
+    pub tenant: Option<Tenant>,
 }
 
 /// Why a vassal file is not opened.
@@ -65,6 +77,9 @@ pub enum OpenError {
     /// It is nothing that can be started.
     #[error("{0}")]
     Refused(String),
+    /// Nobody can be told to be its owner.
+    #[error("{}", .0.reason)]
+    Disowned(Disowned),
     /// It may be fine later.
     #[error("{0}")]
     Unknown(io::Error),
@@ -80,15 +95,46 @@ pub enum Links {
     Themselves,
 }
 
+/// How vassal files are opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// What counts as a change of a symbolic link.
+    pub links: Links,
+    /// Whether owners count.
+    pub tyrant: Option<Tyrant>,
+}
+
+impl Manner {
+    /// That of an emperor with these options.
+    #[must_use]
+    pub const fn of(spec: &EmperorSpec) -> Self {
+        let links = if spec.nofollow { Links::Themselves } else { Links::Followed };
+        Self { links, tyrant: spec.tyrant }
+    }
+}
+
+impl From<Links> for Manner {
+    fn from(links: Links) -> Self {
+        Self { links, tyrant: None }
+    }
+}
+
 /// Opens a vassal file.
 ///
 /// # Errors
-/// It is missing, is no regular file of at most [`FILE_LIMIT_BYTES`], or may not be read.
-pub fn open(path: &Path, links: Links) -> Result<Opened, OpenError> {
+/// It is missing, is no regular file of at most [`FILE_LIMIT_BYTES`], or may not be read; or nobody can be told to be
+/// its owner.
+pub fn open(path: &Path, manner: Manner) -> Result<Opened, OpenError> {
     // Before it is opened: a change in between is noticed later.
-    let own = if links == Links::Themselves { link_identity(path) } else { None };
-    let opened = file::open_untrusted(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
-    let (file, metadata) = opened.map_err(|error| match Trouble::of(&error) {
+    let own = if manner.links == Links::Themselves { link_identity(path) } else { None };
+    let reached = match manner.tyrant {
+        // Only who needs the way looks at each step of it.
+        None => file::open_untrusted(path).map(|file| (file, None)),
+        Some(tyrant) => way::open(path)
+            .map(|Reached { file, steps, to_directory }| (file, Some((tyrant, steps, to_directory)))),
+    };
+    let opened = reached.and_then(|(file, way)| file.metadata().map(|metadata| (file, metadata, way)));
+    let (file, metadata, way) = opened.map_err(|error| match Trouble::of(&error) {
         Trouble::Missing => OpenError::Missing,
         Trouble::Loop => OpenError::Refused("symbolic links lead in a circle".to_owned()),
         Trouble::Denied => OpenError::Refused("the emperor may not read it".to_owned()),
@@ -96,10 +142,32 @@ pub fn open(path: &Path, links: Links) -> Result<Opened, OpenError> {
         Trouble::Shortage => OpenError::Unknown(error),
         Trouble::Other => OpenError::Refused(format!("cannot be opened: {error}")),
     })?;
-    match kind_problem(&metadata) {
-        Some(reason) => Err(OpenError::Refused(reason)),
-        None => Ok(Opened { file, identity: own.unwrap_or_else(|| identity(&metadata)) }),
+    if let Some(reason) = kind_problem(&metadata) {
+        return Err(OpenError::Refused(reason));
     }
+    let tenant = way.map(|(tyrant, steps, to_directory)| {
+        let (to_directory, beyond) = steps.split_at_checked(to_directory).unwrap_or((&steps, &[]));
+        let owner = Tenant { uid: metadata.uid(), gid: metadata.gid() };
+        let opened = tenancy::Opened { to_directory, beyond, owner, mode: metadata.mode() };
+        tenancy::tenant(&opened, tyrant, user::current_uid())
+    });
+    let tenant = tenant.transpose().map_err(OpenError::Disowned)?;
+    Ok(Opened { file, identity: own.unwrap_or_else(|| identity(&metadata)), tenant })
+}
+
+/// Opens the file of a vassal that runs, or is to run, as this tenant.
+///
+/// # Errors
+/// It cannot be opened, or is another's by now; for people.
+pub fn open_for(path: &Path, manner: Manner, tenant: Option<Tenant>) -> Result<Opened, Failure> {
+    let shown = path.display();
+    let opened = open(path, manner).map_err(|error| Failure::new(format!("cannot open {shown}: {error}")))?;
+    if opened.tenant == tenant {
+        return Ok(opened);
+    }
+    let name = |tenant: Option<Tenant>| tenant.map_or_else(|| "nobody".to_owned(), |one| one.to_string());
+    let (now, before) = (name(opened.tenant), name(tenant));
+    Err(Failure::new(format!("{shown} belongs to {now} by now, and not to {before} any more")))
 }
 
 /// What a name in a watched directory is.
@@ -137,9 +205,9 @@ pub fn judge(name: &OsStr, extra: &[String]) -> Name {
 }
 
 /// Looks at the file that this vassal would have.
-pub(super) fn look(id: &str, path: &Path, links: Links) -> Look {
+pub(super) fn look(id: &str, path: &Path, manner: Manner) -> Look {
     let directory = path.parent().unwrap_or(path).to_owned();
-    let found = |identity| {
+    let found = |identity, tenant| {
         let attributes = Attributes::default();
         Look::Found(Found {
             id: id.to_owned(),
@@ -147,16 +215,20 @@ pub(super) fn look(id: &str, path: &Path, links: Links) -> Look {
             identity,
             attributes,
             on_demand: None,
+            tenant,
         })
     };
-    match open(path, links) {
-        Ok(Opened { identity, .. }) => found(identity),
-        // The link counts, wherever it leads.
-        Err(OpenError::Missing) if links == Links::Themselves => {
-            link_identity(path).map_or(Look::Missing, found)
+    match open(path, manner) {
+        Ok(Opened { identity, tenant, .. }) => found(identity, tenant),
+        // The link counts, wherever it leads; but of what it leads to there is no owner yet.
+        Err(OpenError::Missing) if manner == Links::Themselves.into() => {
+            link_identity(path).map_or(Look::Missing, |identity| found(identity, None))
         }
         Err(OpenError::Missing) => Look::Missing,
         Err(OpenError::Refused(reason)) => Look::Refused(not_started(id, path, reason)),
+        Err(OpenError::Disowned(Disowned { owner, reason })) => {
+            Look::Disowned(not_started(id, path, reason), owner)
+        }
         Err(OpenError::Unknown(error)) => Look::Unknown(error.to_string()),
     }
 }
@@ -271,14 +343,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.ini");
         fs::write(&path, "1").unwrap();
-        let first = open(&path, Links::Followed).unwrap().identity;
-        assert_eq!(open(&path, Links::Followed).unwrap().identity, first);
+        let first = open(&path, Links::Followed.into()).unwrap().identity;
+        assert_eq!(open(&path, Links::Followed.into()).unwrap().identity, first);
         // The same size, and an older time stamp, as `cp -p` from a backup leaves it.
         fs::write(dir.path().join("b.ini"), "2").unwrap();
         let older = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
         File::options().write(true).open(dir.path().join("b.ini")).unwrap().set_modified(older).unwrap();
         fs::rename(dir.path().join("b.ini"), &path).unwrap();
-        assert_ne!(open(&path, Links::Followed).unwrap().identity, first);
+        assert_ne!(open(&path, Links::Followed.into()).unwrap().identity, first);
     }
 
     #[test]
@@ -286,15 +358,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (target, link) = (dir.path().join("target"), dir.path().join("a.ini"));
         symlink("target", &link).unwrap();
-        assert_eq!(look("a.ini", &link, Links::Followed), Look::Missing);
-        let Look::Found(dangling) = look("a.ini", &link, Links::Themselves) else {
+        assert_eq!(look("a.ini", &link, Links::Followed.into()), Look::Missing);
+        let Look::Found(dangling) = look("a.ini", &link, Links::Themselves.into()) else {
             panic!("the link is there")
         };
         fs::write(&target, "1").unwrap();
-        let Look::Found(whole) = look("a.ini", &link, Links::Themselves) else { panic!("the link is there") };
+        let Look::Found(whole) = look("a.ini", &link, Links::Themselves.into()) else {
+            panic!("the link is there")
+        };
         assert_eq!(whole, dangling);
-        let own = |path| open(path, Links::Themselves).unwrap().identity;
-        let followed = |path| open(path, Links::Followed).unwrap().identity;
+        let own = |path| open(path, Links::Themselves.into()).unwrap().identity;
+        let followed = |path| open(path, Links::Followed.into()).unwrap().identity;
         assert_eq!(own(&link), whole.identity);
         assert_ne!(followed(&link), whole.identity);
         symlink("target", dir.path().join("new")).unwrap();

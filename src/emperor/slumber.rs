@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,9 +21,10 @@ use super::spawn::Listeners;
 use super::turns::Emperor;
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::emperor::EmperorSpec;
+use crate::config::tenant::Tenant;
 use crate::sys::process::Launch;
 use crate::sys::socket::{self, FileIdentity, UnixOptions};
-use crate::sys::{file, limits, reactor};
+use crate::sys::{file, limits, reactor, user};
 use crate::wire::failure::Failure;
 
 /// How many connections wait for a vassal that wakes: uWSGI's `listen`.
@@ -61,6 +63,8 @@ struct Names {
     directory: Option<PathBuf>,
     command: Option<String>,
     mode: Option<u32>,
+    /// Whether files that name sockets must be ours, for the sockets are made with our rights.
+    tyrant: bool,
 }
 
 impl Slumber {
@@ -70,6 +74,7 @@ impl Slumber {
             directory: spec.on_demand_directory.clone(),
             command: spec.on_demand_exec.clone(),
             mode: spec.chmod_socket,
+            tyrant: spec.tyrant.is_some(),
         };
         let commands = Arc::new(Semaphore::new(COMMANDS));
         let (watched, files, answers) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
@@ -85,7 +90,7 @@ impl Slumber {
         if let Some(extension) = &self.names.extension {
             let mut beside = path.clone().into_os_string();
             beside.push(extension);
-            match first_line_of(Path::new(&beside)) {
+            match first_line_of(Path::new(&beside), self.names.tyrant) {
                 Ok(Some(line)) => return address(&line).map(Some).map_err(Some),
                 Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -111,7 +116,8 @@ impl Slumber {
         }
     }
 
-    fn bind(&mut self, vassal: &str, address: &Address) -> io::Result<Listeners> {
+    /// Binds the socket of a vassal, for its tenant.
+    fn bind(&mut self, vassal: &str, address: &Address, tenant: Option<Tenant>) -> io::Result<Listeners> {
         let socket = match address {
             Address::Tcp { host, port } => {
                 // A name server could hold us up.
@@ -123,8 +129,13 @@ impl Slumber {
             Address::Abstract(name) => socket::listen_abstract(name, BACKLOG)?,
             Address::Unix(path) => {
                 let mode = self.names.mode.unwrap_or_else(limits::socket_mode);
-                let listener =
-                    socket::listen_unix(path, UnixOptions { mode, ..UnixOptions::default() }, BACKLOG)?;
+                let options = UnixOptions {
+                    mode,
+                    user: tenant.map(|tenant| tenant.uid),
+                    group: tenant.map(|tenant| tenant.gid),
+                    runs_as: None,
+                };
+                let listener = socket::listen_unix(path, options, BACKLOG)?;
                 if let Some(identity) = socket::identity(path) {
                     self.files.insert(vassal.to_owned(), (path.clone(), identity));
                 }
@@ -190,11 +201,14 @@ impl Emperor {
 
     /// Waits for a connection to a vassal's sockets.
     pub(super) fn put_to_bed(&mut self, vassal: String) {
-        let on_demand = self.handle.fleet().vassals.get(&vassal).and_then(|known| known.on_demand.clone());
+        let (on_demand, tenant) = match self.handle.fleet().vassals.get(&vassal) {
+            Some(known) => (known.on_demand.clone(), known.tenant),
+            None => (None, None),
+        };
         let kept = self.masters.kept.get(&vassal).cloned();
         let listeners = match (kept, on_demand) {
             (Some(kept), _) => Ok(kept),
-            (None, Some(address)) => self.slumber.bind(&vassal, &address).map(Arc::new),
+            (None, Some(address)) => self.slumber.bind(&vassal, &address, tenant).map(Arc::new),
             (None, None) => Err(io::Error::other("it has no sockets")),
         };
         let watched = listeners.and_then(|listeners| {
@@ -312,9 +326,15 @@ async fn read_all(output: &tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>) -> io
     Ok(said)
 }
 
-fn first_line_of(path: &Path) -> io::Result<Option<String>> {
+fn first_line_of(path: &Path, must_be_ours: bool) -> io::Result<Option<String>> {
     let opened: File = file::open_untrusted(path)?;
-    if !opened.metadata()?.is_file() {
+    let metadata = opened.metadata()?;
+    if must_be_ours && !user::is_ours(metadata.uid()) {
+        let reason =
+            format!("it belongs to uid {}, and under emperor-tyrant only root names sockets", metadata.uid());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
     }
     let mut said = Vec::new();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::fleet::NotStarted;
 use super::pattern::Pattern;
-use super::scan::{self, Links, Look, Name};
+use super::scan::{self, Links, Look, Manner, Name};
 use crate::config::emperor::Source;
 
 /// The sources of vassals, in order: of two files with one id the first source's counts.
@@ -15,7 +15,7 @@ use crate::config::emperor::Source;
 pub struct Sources {
     list: Vec<Origin>,
     extra_extensions: Vec<String>,
-    links: Links,
+    manner: Manner,
 }
 
 #[derive(Clone, Debug)]
@@ -60,7 +60,7 @@ impl Sources {
     ///
     /// # Errors
     /// There is no such directory.
-    pub fn new(sources: &[Source], extra_extensions: &[String], links: Links) -> io::Result<Self> {
+    pub fn new(sources: &[Source], extra_extensions: &[String], manner: Manner) -> io::Result<Self> {
         let list = sources.iter().map(|source| match source {
             Source::Directory(path) => Ok(Origin::Directory(std::path::absolute(path)?)),
             Source::Pattern(path) => {
@@ -71,13 +71,13 @@ impl Sources {
             }
         });
         let list = list.collect::<io::Result<_>>()?;
-        Ok(Self { list, extra_extensions: extra_extensions.to_vec(), links })
+        Ok(Self { list, extra_extensions: extra_extensions.to_vec(), manner })
     }
 
     /// What counts as a change of a symbolic link.
     #[must_use]
     pub const fn links(&self) -> Links {
-        self.links
+        self.manner.links
     }
 
     /// Each source as it was given, made absolute, and the directory that it starts from.
@@ -132,7 +132,7 @@ impl Sources {
             if first.as_ref().is_some_and(|(earlier, _)| *earlier == path) {
                 continue;
             }
-            let look = scan::look(id, &path, self.links);
+            let look = scan::look(id, &path, self.manner);
             match (&look, &first) {
                 (Look::Missing, _) => {
                     if fs::symlink_metadata(&path).is_ok() {
@@ -144,7 +144,9 @@ impl Sources {
                     unlisted |= known == Some(&path) && !self.base(source).is_some_and(Path::is_dir);
                     continue;
                 }
-                (Look::Refused(refused), None) => not_started.push(refused.clone()),
+                (Look::Refused(refused) | Look::Disowned(refused, _), None) => {
+                    not_started.push(refused.clone());
+                }
                 (_, None) => {}
                 (_, Some((earlier, _))) => {
                     let reason = format!("shadowed by {}", earlier.display());
@@ -313,7 +315,7 @@ mod tests {
     use super::*;
 
     fn of(sources: &[Source]) -> Sources {
-        Sources::new(sources, &[], Links::Followed).unwrap()
+        Sources::new(sources, &[], Links::Followed.into()).unwrap()
     }
 
     fn directory(path: &Path) -> Source {
@@ -325,7 +327,7 @@ mod tests {
             Look::Found(_) => "found".to_owned(),
             Look::Missing => "missing".to_owned(),
             Look::Unlisted => "unlisted".to_owned(),
-            Look::Refused(refused) => refused.reason.clone(),
+            Look::Refused(refused) | Look::Disowned(refused, _) => refused.reason.clone(),
             Look::Unknown(reason) => panic!("{reason}"),
         }
     }

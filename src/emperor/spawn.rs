@@ -4,9 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use super::environment;
 use super::fleet::FileIdentity;
-use super::scan::{self, Links};
+use super::scan::{self, Manner};
 use crate::config::address::{Address, Listen};
+use crate::config::tenant::Tenant;
 use crate::sys::fd;
 use crate::sys::own;
 use crate::sys::pipe;
@@ -34,10 +36,12 @@ const REMOVED: [&str; 9] = [
 pub struct Launcher {
     /// What the operator decided for all vassals; `binary` is what is started.
     pub policy: Policy,
-    /// What counts as a change of a vassal file that is a symbolic link.
-    pub links: Links,
+    /// How vassal files are opened.
+    pub manner: Manner,
     /// The soft limit of open descriptors that the emperor was started with, which its children get back.
     pub descriptor_limit: u64,
+    /// What vassals of a tyrant have in their environment besides the usual (`vassals-env`).
+    pub environment: Vec<String>,
 }
 
 /// A master that was started.
@@ -66,12 +70,11 @@ impl Launcher {
         &self,
         id: &str,
         directory: &Path,
-        (listeners, on_demand): (&Listeners, Option<Address>),
+        (listeners, on_demand, tenant): (&Listeners, Option<Address>, Option<Tenant>),
         record: impl FnOnce(u32, FileIdentity) -> bool,
     ) -> Result<Launched, Failure> {
         let path = directory.join(id);
-        let opened = scan::open(&path, self.links)
-            .map_err(|error| Failure::new(format!("cannot open {}: {error}", path.display())))?;
+        let opened = scan::open_for(&path, self.manner, tenant)?;
         let fds: Vec<BorrowedFd<'_>> = std::iter::once(opened.file.as_fd())
             .chain(listeners.iter().map(|(_, listener)| listener.as_fd()))
             .collect();
@@ -84,8 +87,9 @@ impl Launcher {
                 name: id.to_owned(),
                 path: path.to_string_lossy().into_owned(),
                 listeners: listeners.iter().map(|(listen, _)| listen.clone()).collect(),
-                policy,
+                policy: Box::new(policy),
                 on_demand: on_demand.map(Box::new),
+                tenant,
             };
             // Without its first message it would wait for ever; dropping the channel ends it.
             channel::send(&channel, &start, &fds)?;
@@ -106,7 +110,11 @@ impl Launcher {
             .directory(directory)
             .stdin(theirs)
             .stdout(write_end.try_clone()?)
-            .stderr(write_end)
+            .stderr(write_end);
+        if self.manner.tyrant.is_some() {
+            launch = environment::of_tenants(launch, &self.environment, std::env::vars_os());
+        }
+        launch = launch
             // The instance moves its channel there at once; configurations and apps test for this variable.
             .env("UWSGI_EMPEROR_FD", fd::HIGH.to_string())
             .env("LIEGE_CHANNEL_FD", "0")

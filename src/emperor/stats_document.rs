@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
 use super::fleet::{Directory, Fleet, State, Vassal};
+use crate::config::tenant::Tenant;
 use crate::sys::user;
 use crate::tick::Tick;
 
@@ -46,7 +47,7 @@ impl Document {
             gid: user::current_gid(),
             cwd: std::env::current_dir().map_or_else(|_| String::new(), |path| text(&path)),
             emperor: fleet.directories.iter().map(|directory| text(&directory.path)).collect(),
-            emperor_tyrant: 0,
+            emperor_tyrant: fleet.rules.tyrant.into(),
             throttle_level: 0,
             vassals: fleet
                 .vassals
@@ -93,7 +94,10 @@ impl Entry {
         let ready = life.and_then(|life| life.ready);
         let loyal = life.is_some_and(|life| life.loyal);
         let reloaded = vassal.last_reload.as_ref().map_or(0, |operation| operation.asked_epoch_ms / 1000);
-        let owner = std::fs::metadata(&vassal.path).ok();
+        let owner = vassal.tenant.or_else(|| {
+            let metadata = std::fs::metadata(&vassal.path).ok()?;
+            Some(Tenant { uid: metadata.uid(), gid: metadata.gid() })
+        });
         let modified = vassal.identity.mtime_ns / 1_000_000_000;
         let monitor = directories.iter().find(|directory| directory.path == vassal.directory);
         Self {
@@ -113,8 +117,8 @@ impl Entry {
             cursed: life.and_then(|life| life.leaving_epoch_ms).map_or(0, |at| at / 1000),
             zerg: 0,
             on_demand: String::new(),
-            uid: owner.as_ref().map_or(0, MetadataExt::uid),
-            gid: owner.as_ref().map_or(0, MetadataExt::gid),
+            uid: owner.map_or(0, |owner| owner.uid),
+            gid: owner.map_or(0, |owner| owner.gid),
             monitor: monitor
                 .or_else(|| directories.first())
                 .map_or_else(String::new, |directory| directory.path.to_string_lossy().into_owned()),

@@ -68,7 +68,10 @@ impl Emperor {
         let Look::Found(found) = look else { return };
         let path = found.directory.join(&found.id);
         self.watcher.follow(&found.id, &path);
-        found.attributes = Attributes::read(&path, &self.attributes);
+        // What is said of it is said of one open file, which may be another than the one that was looked at.
+        let Ok(opened) = scan::open(&path, self.launcher.manner) else { return };
+        (found.identity, found.tenant) = (opened.identity, opened.tenant);
+        found.attributes = Attributes::read(&path, &opened.file, &self.attributes);
         if found.attributes.exec.is_some() {
             let reason = "its section [emperor] asks for `exec`, which liege cannot do yet".to_owned();
             let refused = scan::not_started(&found.id, &path, reason);
@@ -105,13 +108,18 @@ impl Emperor {
                 let known = fleet.vassals.get(id);
                 let note = match (look, known) {
                     (Look::Found(found), Some(known))
-                        if found.identity == known.identity && found.directory == known.directory =>
+                        if found.identity == known.identity
+                            && found.directory == known.directory
+                            && found.tenant == known.tenant =>
                     {
                         continue;
                     }
                     (Look::Missing, Some(_)) => Note::Removed,
                     (Look::Found(_), _) => Note::Changed,
-                    (Look::Refused(_), Some(known)) if known.identity != FileIdentity::default() => {
+                    (Look::Disowned(_, owner), Some(known)) if known.tenant != Some(*owner) => Note::Changed,
+                    (Look::Refused(_) | Look::Disowned(..), Some(known))
+                        if known.identity != FileIdentity::default() =>
+                    {
                         Note::Changed
                     }
                     _ => continue,

@@ -262,7 +262,7 @@ mod tests {
 
     fn directory(path: &Path) -> Rc<Sources> {
         let source = Source::Directory(path.to_owned());
-        Rc::new(Sources::new(&[source], &[], Links::Followed).unwrap())
+        Rc::new(Sources::new(&[source], &[], Links::Followed.into()).unwrap())
     }
 
     async fn names(watcher: &mut Watcher) -> Vec<(String, Note)> {

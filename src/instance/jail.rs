@@ -7,10 +7,13 @@ use std::io;
 use std::path::Path;
 
 use super::bind::{self, Sockets};
-use crate::config::instance::{InstanceSpec, LimitSpec};
+use crate::config::instance::{IdentitySpec, InstanceSpec, LimitSpec};
+use crate::config::tenant::Tenant;
+use crate::sys::capabilities::{self, Capabilities};
 use crate::sys::user::{self, Identity};
 use crate::sys::{fd, limits, output, socket};
 use crate::wire::failure::Failure;
+use crate::wire::message::Privileges;
 
 /// Takes on the identity of `spec` and binds its sockets. Nothing of the vassal's choosing has run before.
 ///
@@ -34,7 +37,7 @@ pub(super) fn enter(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Fail
         have.listeners.extend(early.listeners);
         have.stats.extend(early.stats);
     }
-    drop_privileges(&identity)?;
+    drop_privileges(&identity, &spec.identity)?;
     if let Some(log) = &spec.log.logto2 {
         log_to(log)?;
     }
@@ -55,11 +58,11 @@ pub(super) fn enter(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Fail
 /// A name that does not exist, root where that is refused, or a step that was refused.
 pub(super) fn become_user(spec: &InstanceSpec) -> Result<(), Failure> {
     let identity = look_up(spec)?;
-    if user::current_uid() != 0 {
+    if user::current_uid() != 0 && !capabilities::may_change_users() {
         return Ok(());
     }
     refuse_root(spec, &identity)?;
-    drop_privileges(&identity)
+    drop_privileges(&identity, &spec.identity)
 }
 
 /// Sends descriptors 1 and 2 to the end of a file.
@@ -116,12 +119,43 @@ fn look_up(spec: &InstanceSpec) -> Result<Identity, Failure> {
         })
 }
 
-fn drop_privileges(identity: &Identity) -> Result<(), Failure> {
-    if user::current_uid() == 0 {
-        identity.take_on().map_err(|error| Failure::new(format!("cannot drop privileges: {error}")))?;
-        if identity.uid() != 0 {
-            user::set_no_new_privileges()
-                .map_err(|error| Failure::new(format!("cannot set no_new_privs: {error}")))?;
+/// Becomes who the emperor says that the vassal runs as, before anything of the vassal's is read.
+///
+/// # Errors
+/// A step that was refused; the process must not go on.
+pub(super) fn become_tenant(tenant: Tenant, privileges: &Privileges) -> Result<(), Failure> {
+    let failed =
+        |error: io::Error| Failure::new(format!("cannot become the file's owner ({tenant}): {error}"));
+    let (uid, gid) = (tenant.uid.to_string(), tenant.gid.to_string());
+    let identity = Identity::look_up(Some(&uid), Some(&gid), &[], !privileges.initgroups).map_err(failed)?;
+    identity.take_on(&Capabilities::default()).map_err(failed)?;
+    if !privileges.new_privileges {
+        user::set_no_new_privileges().map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Gives up for good what vassals are never to have.
+///
+/// # Errors
+/// This process may not.
+pub(super) fn bound(privileges: &Privileges) -> Result<(), Failure> {
+    let Some(kept) = &privileges.capabilities else { return Ok(()) };
+    capabilities::bound_to(&Capabilities::of(kept))
+        .map_err(|error| Failure::new(format!("cannot limit capabilities (emperor-cap): {error}")))
+}
+
+fn drop_privileges(identity: &Identity, spec: &IdentitySpec) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::new(format!("cannot drop privileges: {error}"));
+    let kept = Capabilities::of(&spec.capabilities);
+    let may_change = capabilities::may_change_users();
+    if user::current_uid() == 0 || (may_change && !identity.is_current()) {
+        if !kept.is_empty() && identity.uid() == 0 {
+            capabilities::bound_to(&kept).map_err(failed)?;
+        }
+        identity.take_on(&kept).map_err(failed)?;
+        if identity.uid() != 0 && !spec.new_privileges {
+            user::set_no_new_privileges().map_err(failed)?;
         }
     } else if !identity.is_current() {
         return Err(Failure::new(format!(
@@ -129,6 +163,9 @@ fn drop_privileges(identity: &Identity) -> Result<(), Failure> {
             identity.uid(),
             user::current_uid()
         )));
+    } else if may_change || !kept.is_empty() {
+        // An emperor's right to become anybody is not its vassals'.
+        capabilities::reduce_to(&kept).map_err(failed)?;
     }
     Ok(())
 }

@@ -150,7 +150,7 @@ async fn call(rendezvous: &Path, emperor_uid: u32) -> io::Result<Adopted> {
     loop {
         match channel.receive().await {
             // Every version understands the messages that an adopted instance gets.
-            Ok(Some((ToInstance::Adopt { policy, .. }, _))) => return Ok((channel.into_socket(), policy)),
+            Ok(Some((ToInstance::Adopt { policy, .. }, _))) => return Ok((channel.into_socket(), *policy)),
             Ok(Some(_)) => {}
             Ok(None) => return Err(io::Error::from(io::ErrorKind::ConnectionReset)),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
@@ -188,7 +188,7 @@ mod tests {
                     sleep(FIRST_PAUSE).await;
                 }
                 let policy = Policy { binary: "new".into(), ..Policy::default() };
-                let adopt = ToInstance::Adopt { protocol: PROTOCOL + 1, policy };
+                let adopt = ToInstance::Adopt { protocol: PROTOCOL + 1, policy: Box::new(policy) };
                 channel::send(called.as_ref().unwrap(), &adopt, &[]).unwrap();
             }
             match inbox.recv().await {

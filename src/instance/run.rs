@@ -118,7 +118,7 @@ fn receive_start() -> io::Result<Option<Start>> {
     let channel = inherited::take()?;
     wait::readable(&channel, None)?;
     let Some((message, mut fds)) = channel::receive::<ToInstance>(&channel)? else { return Ok(None) };
-    let ToInstance::Start { protocol, name, path, listeners, policy, on_demand } = message else {
+    let ToInstance::Start { protocol, name, path, listeners, policy, on_demand, tenant } = message else {
         return Ok(None);
     };
     if protocol != PROTOCOL {
@@ -140,8 +140,9 @@ fn receive_start() -> io::Result<Option<Start>> {
             options: policy.vassals.clone(),
             deny_root_apps,
             on_demand: on_demand.map(|address| *address),
+            tenant,
         },
-        policy,
+        policy: *policy,
         have: Sockets { listeners, stats: Vec::new() },
         file: Some(file),
         channel: Some(channel),
@@ -163,6 +164,10 @@ fn begin(mut start: Start) -> ExitCode {
 
 /// Reads the configuration, takes on the identity, binds the sockets.
 fn bind(start: &mut Start) -> Result<Bound, Failure> {
+    jail::bound(&start.policy.privileges)?;
+    if let Some(tenant) = start.source.tenant() {
+        jail::become_tenant(tenant, &start.policy.privileges)?;
+    }
     let directory = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let binary = match start.policy.binary.as_str() {
         "" => launch::own_path(),

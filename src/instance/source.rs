@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::address::Address;
 use crate::config::command_line;
-use crate::config::diagnostic::Diagnostic;
-use crate::config::instance::InstanceSpec;
+use crate::config::diagnostic::{Cause, Diagnostic, Severity};
+use crate::config::instance::{IdentitySpec, InstanceSpec};
 use crate::config::load::{self, Loaded};
 use crate::config::surroundings::{Purpose, World};
+use crate::config::tenant::Tenant;
 use crate::config::vassals::VassalOptions;
+use crate::sys::user;
 use crate::wire::failure::Failure;
 
 /// The longest configuration file that is read.
@@ -33,6 +35,9 @@ pub(super) enum Source {
         /// The socket on which the emperor waited for the first connection.
         #[serde(default)]
         on_demand: Option<Address>,
+        /// Whom the emperor has it run as, whatever the file says.
+        #[serde(default)]
+        tenant: Option<Tenant>,
     },
     /// The command line, and the files that it names.
     CommandLine {
@@ -53,6 +58,14 @@ impl Source {
     pub(super) const fn file(&self) -> Option<&String> {
         match self {
             Self::Vassal { path, .. } => Some(path),
+            Self::CommandLine { .. } => None,
+        }
+    }
+
+    /// Whom the emperor has it run as.
+    pub(super) const fn tenant(&self) -> Option<Tenant> {
+        match self {
+            Self::Vassal { tenant, .. } => *tenant,
             Self::CommandLine { .. } => None,
         }
     }
@@ -93,6 +106,42 @@ impl Source {
             spec.name.clone_from(name);
             spec.identity.deny_root_apps |= deny_root_apps;
         }
-        Ok(Said { spec, warnings: loaded.diagnostics })
+        let mut warnings = loaded.diagnostics;
+        if let Some(tenant) = self.tenant() {
+            warnings.extend(belong_to(tenant, &mut spec.identity, &what));
+        }
+        Ok(Said { spec, warnings })
     }
+}
+
+/// Has it run as the tenant; answers what the file says in vain.
+fn belong_to(tenant: Tenant, identity: &mut IdentitySpec, file: &str) -> Vec<Diagnostic> {
+    let other = |said: &Option<String>, own: u32, number: fn(&str) -> std::io::Result<u32>| {
+        said.as_deref().is_some_and(|said| number(said).ok() != Some(own))
+    };
+    let vain = [
+        ("uid", other(&identity.uid, tenant.uid, user::uid_of)),
+        ("gid", other(&identity.gid, tenant.gid, user::gid_of)),
+        ("add-gid", !identity.add_gid.is_empty()),
+        ("cap", !identity.capabilities.is_empty()),
+        ("no-new-privileges", identity.new_privileges),
+    ];
+    *identity = IdentitySpec {
+        uid: Some(tenant.uid.to_string()),
+        gid: Some(tenant.gid.to_string()),
+        no_initgroups: true,
+        umask: identity.umask,
+        deny_root_apps: identity.deny_root_apps,
+        ..IdentitySpec::default()
+    };
+    let warn = |option: &str| Diagnostic {
+        severity: Severity::Warning,
+        file: file.to_owned(),
+        line: None,
+        option: Some(option.to_owned()),
+        message: format!("has no effect: the emperor runs it as the owner of its file ({tenant})"),
+        suggestion: None,
+        cause: Cause::NoEffect,
+    };
+    vain.into_iter().filter(|(_, said)| *said).map(|(option, _)| warn(option)).collect()
 }

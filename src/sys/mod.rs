@@ -1,6 +1,7 @@
 //! The operating system, made safe: everything below knows nothing of the rest of the crate.
 
 pub mod background;
+pub mod capabilities;
 pub mod capture;
 pub mod clock;
 pub mod directory;
@@ -31,3 +32,4 @@ pub mod terminal;
 pub mod title;
 pub mod user;
 pub mod wait;
+pub mod way;

@@ -8,10 +8,18 @@ use nix::unistd::{
     setresuid, setuid,
 };
 
+use super::capabilities::{self, Capabilities};
+
 /// Who this process runs as.
 #[must_use]
 pub fn current_uid() -> u32 {
     getuid().as_raw()
+}
+
+/// Whether what a user owns is to be trusted like what is our own: he is root, or this process's user.
+#[must_use]
+pub fn is_ours(uid: u32) -> bool {
+    uid == 0 || uid == current_uid()
 }
 
 /// The group this process runs as.
@@ -99,12 +107,12 @@ impl Identity {
             && getresgid().is_ok_and(|ids| [ids.real, ids.effective, ids.saved] == [gid; 3])
     }
 
-    /// Becomes this identity, irrevocably: supplementary groups, group, user, then capabilities, each verified. After
-    /// an error the process must not go on.
+    /// Becomes this identity, irrevocably: supplementary groups, group, user, then capabilities, each verified; only
+    /// these are kept. After an error the process must not go on.
     ///
     /// # Errors
     /// A step that was refused, or that the kernel says did not take effect.
-    pub fn take_on(&self) -> io::Result<()> {
+    pub fn take_on(&self, kept: &Capabilities) -> io::Result<()> {
         let refused = |step: &str, error: nix::Error| {
             io::Error::new(io::Error::from(error).kind(), format!("{step}: {}", error.desc()))
         };
@@ -112,17 +120,21 @@ impl Identity {
         let groups: Vec<Gid> = self.groups.iter().copied().map(Gid::from_raw).collect();
         // Nothing may attach to this process or read its memory while it is half one user and half another.
         nix::sys::prctl::set_dumpable(false).map_err(|e| refused("PR_SET_DUMPABLE", e))?;
+        if !kept.is_empty() {
+            capabilities::keep_over_change()?;
+        }
         setgroups(&groups).map_err(|e| refused("setgroups", e))?;
         setresgid(gid, gid, gid).map_err(|e| refused(&format!("setresgid to {gid}"), e))?;
         setresuid(uid, uid, uid).map_err(|e| refused(&format!("setresuid to {uid}"), e))?;
         if !self.is_current() {
             return Err(io::Error::other(format!("the kernel did not change to uid {uid} and gid {gid}")));
         }
-        if !uid.is_root() {
-            clear_capabilities()?;
-            if setuid(Uid::from_raw(0)).is_ok() {
-                return Err(io::Error::other("root could be regained after dropping it"));
-            }
+        // Leaving root empties all sets but the inheritable one; leaving another user empties none.
+        if !uid.is_root() || !kept.is_empty() {
+            capabilities::reduce_to(kept)?;
+        }
+        if !uid.is_root() && !kept.change_users() && setuid(Uid::from_raw(0)).is_ok() {
+            return Err(io::Error::other("root could be regained after dropping it"));
         }
         Ok(())
     }
@@ -144,23 +156,6 @@ fn find_user(text: &str) -> io::Result<(u32, Option<User>)> {
     let user = User::from_name(text)?
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("there is no user {text}")))?;
     Ok((user.uid.as_raw(), Some(user)))
-}
-
-/// Leaving root empties all sets but the inheritable one, which some container engines fill.
-fn clear_capabilities() -> io::Result<()> {
-    #[repr(C)]
-    struct Header {
-        version: u32,
-        pid: i32,
-    }
-    const VERSION_3: u32 = 0x2008_0522;
-    let header = Header { version: VERSION_3, pid: 0 };
-    let none = [0_u32; 6];
-    // SAFETY: capset reads the header and, for version 3, two structures of three words; it writes nothing but the
-    // header's version when that is unknown.
-    #[expect(unsafe_code, reason = "there is no wrapper for capset")]
-    let done = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::death::Death;
 use super::failure::Failure;
+pub use super::policy::{Adoption, Policy, Privileges};
 use crate::config::address::{Address, Listen};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::config::log_level::LogLevel;
+use crate::config::tenant::Tenant;
 use crate::config::vassals::VassalOptions;
 
 /// Names an operation (a reload, an upgrade) from its request to its outcome. Given by the emperor; an instance
@@ -28,10 +30,13 @@ pub enum ToInstance {
         /// The listeners of an earlier life of this vassal, to be used instead of binding anew.
         listeners: Vec<Listen>,
         /// What the emperor's operator decided for all vassals.
-        policy: Policy,
+        policy: Box<Policy>,
         /// The socket on which the emperor waited for the first connection; served also where the file does not name it.
         #[serde(default)]
         on_demand: Option<Box<Address>>,
+        /// Whom to become before anything else: the owner of the file (`emperor-tyrant`).
+        #[serde(default)]
+        tenant: Option<Tenant>,
     },
     /// Read the file again (descriptor: the vassal file, opened anew) and bring up a new generation; answer with
     /// [`FromInstance::Ended`].
@@ -73,37 +78,8 @@ pub enum ToInstance {
         /// [`super::PROTOCOL`] of the emperor.
         protocol: u32,
         /// What its operator decided for all vassals.
-        policy: Policy,
+        policy: Box<Policy>,
     },
-}
-
-/// What the emperor's operator decided for all vassals.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Policy {
-    /// `root-apps = deny`: refuse to run an app as root.
-    pub deny_root_apps: bool,
-    /// What is said to all vassals besides their files.
-    #[serde(default)]
-    pub vassals: Box<VassalOptions>,
-    /// A command that an instance runs before it reads its file (`vassals-start-hook`).
-    #[serde(default)]
-    pub start_hook: Option<String>,
-    /// The binary to re-execute: the path by which the emperor was started.
-    pub binary: String,
-    /// The extension, when an option named it.
-    pub extension: Option<String>,
-    /// What follows when the emperor dies; `None`: the instance ends with it.
-    #[serde(default)]
-    pub adoption: Option<Adoption>,
-}
-
-/// How an instance whose emperor died finds the next one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Adoption {
-    /// The path of the socket where the next emperor listens.
-    pub rendezvous: String,
-    /// Milliseconds that the instance serves on without an emperor (`orphan-grace`).
-    pub grace_ms: u64,
 }
 
 /// Instance (master) → emperor.

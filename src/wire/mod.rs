@@ -8,6 +8,7 @@ pub mod inherited;
 pub mod lane;
 pub mod message;
 pub mod packed;
+pub mod policy;
 pub mod queue;
 
 /// The version of the wire messages. A new child with another one is refused; peers that were carried over an

@@ -29,10 +29,16 @@ impl Host {
 
     /// The same with further options of the emperor.
     pub(crate) fn with(options: &[&str]) -> Self {
+        Self::prepared(options, |_| {})
+    }
+
+    /// The same in a directory in which something is done before the emperor starts.
+    pub(crate) fn prepared(options: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // Vassals of other users pass.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(dir.path().join("v")).unwrap();
+        prepare(dir.path());
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
         let emperor = start(dir.path(), &options);
         Self { dir, emperor, options }
@@ -123,6 +129,10 @@ impl Host {
             found.is_some()
         });
         found.unwrap()
+    }
+
+    pub(crate) fn emperor_pid(&self) -> u32 {
+        self.emperor.id()
     }
 
     pub(crate) fn signal_emperor(&self, signal: &str) {

@@ -8,14 +8,17 @@ use crate::config::diagnostic::Severity;
 use crate::config::emperor::{EmperorSpec, Source};
 use crate::config::surroundings::Kind as Entry;
 use crate::config::table::{self, By, Kind};
+use crate::config::tenant::Tyrant;
 use crate::config::{role, value, vassals};
 
 /// What the entries mean for an emperor.
 pub(super) fn read(sift: &mut Sift<'_>) -> EmperorSpec {
     let mut spec = EmperorSpec::default();
-    for said in sift.obeyed() {
-        obey(sift, said, &mut spec);
+    let obeyed = sift.obeyed();
+    for said in &obeyed {
+        obey(sift, *said, &mut spec);
     }
+    spec.tyrant = tyrant(sift, &obeyed);
     spec.vassals.sort();
     spec.deny_root_apps = spec.identity.deny_root_apps;
     if spec.sources.is_empty() {
@@ -43,6 +46,10 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
         "vassals-inherit" => file(said, "inherit", &mut spec.vassals.after),
         "vassals-include" => file(said, "include", &mut spec.vassals.after),
         "emperor-attr" => spec.attributes.push(said.text().to_owned()),
+        "emperor-cap" => spec.capabilities.get_or_insert_default().extend(sift.capabilities(said)),
+        "vassals-env" => spec.environment.push(said.text().to_owned()),
+        // Read together.
+        "emperor-tyrant" | "emperor-tyrant-nofollow" | "emperor-tyrant-initgroups" => {}
         "emperor-nofollow" => spec.nofollow = said.flag(),
         "emperor-freq" => spec.rescan_ms = u64::from(sift.count(said).max(1)).saturating_mul(1000),
         "emperor-throttle" => spec.throttle_ms = u64::from(sift.count(said)),
@@ -104,6 +111,22 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
         }
         _ => sift.warn(said, "has no effect in an emperor: it belongs into the vassals", None),
     }
+}
+
+/// Whether vassals run as the owners of their files; what concerns only that is worth a warning without it.
+fn tyrant(sift: &mut Sift<'_>, obeyed: &[Said<'_>]) -> Option<Tyrant> {
+    let is_on = |name: &str| obeyed.iter().rfind(|said| said.name() == name).is_some_and(Said::flag);
+    if is_on("emperor-tyrant") {
+        return Some(Tyrant {
+            nofollow: is_on("emperor-tyrant-nofollow"),
+            initgroups: is_on("emperor-tyrant-initgroups"),
+        });
+    }
+    let only = ["emperor-tyrant-nofollow", "emperor-tyrant-initgroups", "vassals-env"];
+    for said in obeyed.iter().filter(|said| only.contains(&said.name())) {
+        sift.warn(*said, "has no effect without emperor-tyrant", None);
+    }
+    None
 }
 
 /// A directory, a file, or a shell pattern; with `dir://` or `glob://` in front it is that, whatever lies there.

@@ -12,6 +12,7 @@ use crate::config::suggest;
 use crate::config::surroundings::Surroundings;
 use crate::config::table::{self, By, Kind, Row, Standing};
 use crate::config::value;
+use crate::sys::capabilities::Capabilities;
 
 /// One option to be obeyed.
 #[derive(Clone, Copy)]
@@ -234,6 +235,8 @@ impl<'a> Sift<'a> {
             "uid" => identity.uid = self.user(said, "user", "root"),
             "gid" => identity.gid = self.user(said, "group", "root"),
             "add-gid" => identity.add_gid.extend(self.user(said, "group", "root")),
+            "no-new-privileges" => identity.new_privileges = !said.flag(),
+            "cap" => identity.capabilities.extend(self.capabilities(said)),
             "no-initgroups" => identity.no_initgroups = said.flag(),
             "umask" => match value::octal(said.text()) {
                 Some(umask) => identity.umask = Some(umask),
@@ -247,6 +250,19 @@ impl<'a> Sift<'a> {
             _ => return false,
         }
         true
+    }
+
+    /// Names of capabilities, kept as written.
+    pub(super) fn capabilities(&mut self, said: Said<'_>) -> Option<String> {
+        match Capabilities::parse(said.text()) {
+            Ok(_) => Some(said.text().to_owned()),
+            Err(name) => {
+                let suggestion =
+                    Some("names are those of capabilities(7), such as net_bind_service".to_owned());
+                self.error(said, format!("there is no capability `{name}`"), suggestion);
+                None
+            }
+        }
     }
 
     /// `user[:group]`.

@@ -306,7 +306,7 @@ fn emperors_are_read() {
         ("--emperor pg://x", "no pg:// monitor"),
         ("--emperor /a --module app", "an emperor serves no application itself"),
         ("--emperor /a --api-http 0.0.0.0:90", "not a loopback address"),
-        ("--emperor /a --emperor-tyrant", "liege cannot do this yet"),
+        ("--emperor /a --emperor-magic-exec", "liege cannot do this yet"),
     ] {
         let loaded = read(arguments);
         let told: Vec<_> = loaded.diagnostics.iter().map(ToString::to_string).collect();

@@ -27,6 +27,36 @@ pub(super) static ROWS: &[Row] = &[
         "A symbolic link is reloaded when it changes itself, not when what it leads to does",
     ),
     row(
+        &["emperor-tyrant"],
+        Flag,
+        "off",
+        "Every vassal runs as the owner and group of its file; what its file says of users has no effect",
+    ),
+    row(
+        &["emperor-tyrant-nofollow"],
+        Flag,
+        "off",
+        "With `emperor-tyrant`: of a file that is a symbolic link the owner of the link counts",
+    ),
+    row(
+        &["emperor-tyrant-initgroups"],
+        Flag,
+        "off",
+        "With `emperor-tyrant`: vassals have the further groups of their users; without it they have none",
+    ),
+    row(
+        &["emperor-cap", "vassals-cap", "vassal-cap"],
+        Text,
+        "all",
+        "The only capabilities that a vassal, and what it starts, can ever have: `net_bind_service,setuid,setgid`",
+    ),
+    row(
+        &["vassals-env"],
+        Text,
+        "none",
+        "With `emperor-tyrant`: a variable that vassals get besides PATH, LANG and TZ: `NAME` as the emperor has it, or `NAME=value`; repeatable",
+    ),
+    row(
         &["vassal-set", "vassals-set"],
         Pair,
         "none",

@@ -157,7 +157,6 @@ pub(super) static ROWS: &[Row] = &[
     row(&["drop-after-init", "drop-after-apps", "master-as-root"], Flag, DROP),
     row(&["immediate-uid", "immediate-gid"], Text, DROP),
     row(&["chroot"], Path, "use RootDirectory= of the service unit"),
-    row(&["cap"], Text, "use AmbientCapabilities= of the service unit"),
     row(&["flock", "flock-wait", "flock2", "flock-wait2"], Path, "the emperor starts each vassal once"),
     row(&["safe-pidfile2"], Path, "use `safe-pidfile` or `pidfile2`"),
     row(&["daemonize2"], Path, "use `daemonize`"),
@@ -221,11 +220,6 @@ pub(super) static ROWS: &[Row] = &[
         ROUTES,
     ),
     // The emperor.
-    row(
-        &["emperor-tyrant", "emperor-tyrant-nofollow", "emperor-tyrant-initgroups", "early-emperor"],
-        Flag,
-        "give each vassal its `uid` and `gid`",
-    ),
+    row(&["early-emperor"], Flag, "give each vassal its `uid` and `gid`, or say emperor-tyrant"),
     row(&["emperor-magic-exec"], Flag, "write the configuration into the file"),
-    row(&["emperor-cap", "vassals-cap", "vassal-cap"], Text, "use AmbientCapabilities= of the service unit"),
 ];

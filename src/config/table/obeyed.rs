@@ -226,6 +226,21 @@ pub(super) static ROWS: &[Row] = &[
     row(&["add-gid"], Identity, Both, "none", "A further group; repeatable"),
     row(&["no-initgroups"], Flag, Both, "off", "Without the groups that the user is a member of"),
     row(&["umask"], Mode, Both, "inherited", "What new files are not allowed, in octal"),
+    row(
+        &["no-new-privileges"],
+        Flag,
+        Both,
+        "on",
+        "What an instance starts gains nothing by set-user-id programs (sudo, a sendmail); for an instance that is not root",
+    )
+    .optional(),
+    row(
+        &["cap"],
+        Text,
+        Both,
+        "none",
+        "Capabilities that are kept when the user changes, and that all that is started has: `net_bind_service,kill`",
+    ),
     row(&["root-apps"], Text, Both, "allow", "`deny` refuses to run an application as root"),
     // Files and logs.
     row(&["pidfile"], Path, Both, "none", "Where the master's pid is written, before privileges drop"),

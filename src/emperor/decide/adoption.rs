@@ -46,6 +46,7 @@ impl Turn<'_> {
                 }
             } else {
                 vassal.identity = heir.file;
+                vassal.tenant = heir.tenant;
                 vassal.state = State::Adopting;
                 vassal.current = Some(life);
             }

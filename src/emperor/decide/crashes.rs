@@ -24,6 +24,7 @@ impl World {
                 pid: u32::try_from(*life).unwrap() + 100,
                 started_epoch_ms: 0,
                 file: self.files.get(&process.vassal).copied().unwrap_or_default(),
+                tenant: None,
                 leaving: process.asked_to_stop,
             })
             .collect();
@@ -166,6 +167,7 @@ fn an_emperor_that_adopts_nothing_ends_what_it_finds_before_it_starts_its_own() 
         pid: 101,
         started_epoch_ms: 0,
         file: world.files["a.ini"],
+        tenant: None,
         leaving: false,
     };
     world.fleet = Fleet { rules: world.fleet.rules, ..Fleet::default() };

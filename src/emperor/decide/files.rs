@@ -44,7 +44,10 @@ impl Turn<'_> {
         self.fleet.not_started.extend(not_started);
         match look {
             Look::Found(found) => self.found(found),
-            Look::Refused(refused) => {
+            Look::Disowned(_, owner) if self.vassal(id).is_some_and(|v| v.tenant != Some(owner)) => {
+                self.remove(id, &format!("its file belongs to {owner} now"));
+            }
+            Look::Refused(refused) | Look::Disowned(refused, _) => {
                 if let Some(vassal) = self.vassal(id) {
                     let reason = format!("{}: {}", vassal.path.display(), refused.reason);
                     vassal.config_error = Some(Failure::new(reason));
@@ -79,6 +82,7 @@ impl Turn<'_> {
             let id = found.id.clone();
             let mut vassal = Vassal::new(found.id, found.directory, found.identity);
             vassal.attributes = found.attributes;
+            vassal.tenant = found.tenant;
             vassal.last_served = self.fleet.remembered.get(&id).copied().unwrap_or_default();
             vassal.on_demand = found.on_demand;
             let sleeps =
@@ -100,6 +104,14 @@ impl Turn<'_> {
             return;
         }
         vassal.attributes = found.attributes;
+        if vassal.tenant != found.tenant {
+            // What ran for one user hands nothing over to another: neither sockets nor requests.
+            let reason = match found.tenant {
+                Some(owner) => format!("its file belongs to {owner} now"),
+                None => "it is not run as the owner of its file any more".to_owned(),
+            };
+            return self.remove(&found.id, &reason);
+        }
         if vassal.directory != found.directory {
             let reason = format!("the file in {} counts now", found.directory.display());
             self.remove(&found.id, &reason);

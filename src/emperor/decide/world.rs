@@ -193,6 +193,7 @@ impl World {
                     identity: *identity,
                     attributes,
                     on_demand,
+                    tenant: None,
                 })
             }
         };

@@ -1,0 +1,169 @@
+//! Opening a file and knowing the whole way to it: every directory and symbolic link that was passed, as it was when it
+//! was passed. A path that is only checked may lead elsewhere by the time it is opened.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
+use nix::sys::stat::Mode;
+
+/// As many links as the kernel follows.
+const LINKS: u32 = 40;
+
+/// Something that was passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is.
+    pub kind: Kind,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its permissions, the sticky bit included.
+    pub mode: u32,
+}
+
+/// What was passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory, in which the way goes on.
+    Directory,
+    /// A symbolic link, which leads elsewhere.
+    Link,
+}
+
+/// A file, and the way to it.
+#[derive(Debug)]
+pub struct Reached {
+    /// The file, opened as by [`super::file::open_untrusted`].
+    pub file: File,
+    /// What was passed, from the root directory on.
+    pub steps: Vec<Step>,
+    /// How many of them lead to the directory of the path's last name; the rest is what that name itself leads through.
+    pub to_directory: usize,
+}
+
+/// Opens an absolute path for reading, step by step.
+///
+/// # Errors
+/// As `open`; `ELOOP` also when a name became a link while it was being opened.
+pub fn open(path: &Path) -> io::Result<Reached> {
+    let step = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let last = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let root = || openat(AT_FDCWD, "/", step | OFlag::O_DIRECTORY, Mode::empty()).map(File::from);
+    let (mut at, mut here) = (root()?, PathBuf::from("/"));
+    let mut steps = vec![Step::of(Path::new("/"), Kind::Directory, &at.metadata()?)];
+    let mut left = names(path);
+    let mut links = 0;
+    let mut to_directory = None;
+    while let Some(name) = left.pop_front() {
+        // What a link leads to comes before the names that are left.
+        if left.is_empty() {
+            to_directory.get_or_insert(steps.len());
+        }
+        let entry = File::from(openat(&at, name.as_os_str(), step, Mode::empty())?);
+        let metadata = entry.metadata()?;
+        let path = here.join(&name);
+        if metadata.is_symlink() {
+            links += 1;
+            if links > LINKS {
+                return Err(io::Error::from_raw_os_error(libc::ELOOP));
+            }
+            let target = PathBuf::from(readlinkat(&entry, "")?);
+            steps.push(Step::of(&path, Kind::Link, &metadata));
+            if target.is_absolute() {
+                (at, here) = (root()?, PathBuf::from("/"));
+            }
+            let mut onward = names(&target);
+            onward.append(&mut left);
+            left = onward;
+        } else if metadata.is_dir() {
+            steps.push(Step::of(&path, Kind::Directory, &metadata));
+            (at, here) = (entry, path);
+        } else if left.is_empty() {
+            let file = File::from(openat(&at, name.as_os_str(), last, Mode::empty())?);
+            return Ok(Reached { file, to_directory: to_directory.unwrap_or(steps.len()), steps });
+        } else {
+            return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
+        }
+    }
+    // The last step was a directory.
+    let file = File::from(openat(&at, ".", last | OFlag::O_DIRECTORY, Mode::empty())?);
+    Ok(Reached { file, to_directory: to_directory.unwrap_or(steps.len()), steps })
+}
+
+impl Step {
+    fn of(path: &Path, kind: Kind, metadata: &Metadata) -> Self {
+        let mode = metadata.mode() & 0o7777;
+        Self { path: path.to_owned(), kind, uid: metadata.uid(), gid: metadata.gid(), mode }
+    }
+}
+
+/// The names of a path, `..` included: what that means depends on where the links before it lead.
+fn names(path: &Path) -> VecDeque<OsString> {
+    let named = path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    });
+    let mut names: VecDeque<OsString> = named.collect();
+    // With a slash at its end only a directory is meant.
+    if path.as_os_str().as_bytes().ends_with(b"/") {
+        names.push_back(OsString::from("."));
+    }
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::io::Read;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn the_whole_way_is_told_links_included() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        fs::create_dir_all(base.join("a/b")).unwrap();
+        fs::write(base.join("a/b/file"), "text").unwrap();
+        symlink("a/./b", base.join("short")).unwrap();
+        symlink(base.join("short/../b/file"), base.join("link")).unwrap();
+        let Reached { mut file, steps, to_directory } = open(&base.join("link")).unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "text");
+        let links: Vec<_> = steps.iter().filter(|step| step.kind == Kind::Link).map(|s| &s.path).collect();
+        assert_eq!(links, [&base.join("link"), &base.join("short")]);
+        assert_eq!(steps[to_directory - 1].path, base, "the rest is the link's");
+        assert!(steps.iter().any(|step| step.path == base.join("a/b") && step.kind == Kind::Directory));
+    }
+
+    #[test]
+    fn what_cannot_be_opened_fails_as_open_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        symlink("loop", at("loop")).unwrap();
+        symlink("nowhere", at("dangling")).unwrap();
+        fs::write(at("file"), "").unwrap();
+        for (name, expected) in [
+            ("loop", libc::ELOOP),
+            ("dangling", libc::ENOENT),
+            ("missing", libc::ENOENT),
+            ("file/below", libc::ENOTDIR),
+            ("file/", libc::ENOTDIR),
+        ] {
+            assert_eq!(open(&at(name)).unwrap_err().raw_os_error(), Some(expected), "{name}");
+        }
+        assert!(open(dir.path()).unwrap().file.metadata().unwrap().is_dir());
+        assert!(open(&at("file")).unwrap().file.metadata().unwrap().is_file());
+    }
+}

@@ -1,0 +1,338 @@
+//! Many tenants on one host: each vassal runs as the owner of its file, whatever its file says and its owner tries.
+//! Needs root; without it the tests are skipped, and say so.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test says what is wrong by panicking, also in its helpers"
+)]
+
+#[path = "emperor/host.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod host;
+#[path = "support/port.rs"]
+mod port;
+#[path = "tenants/stage.rs"]
+mod stage;
+
+use std::fs;
+use std::os::unix::fs::{chown, lchown, symlink};
+
+use host::{Host, get};
+use stage::{ALICE, BOB, CAROL, is_root, link, not_started, tenant, tyrant, until_up, write};
+
+#[test]
+fn a_tenant_is_its_owner_and_has_nothing_of_root() {
+    if !is_root() {
+        return;
+    }
+    let host = tyrant(&["--vassals-env", "NAMED=yes"]);
+    let port =
+        tenant(&host, "a.ini", ALICE, "uid = root\ngid = root\nadd-gid = root\ncap = setuid\nprocesses = 2");
+    let said = until_up(&host, port);
+    for (line, expected) in [
+        ("Uid", "20001 20001 20001 20001"),
+        ("Gid", "20001 20001 20001 20001"),
+        ("Groups", ""),
+        ("CapPrm", "0000000000000000"),
+        ("CapEff", "0000000000000000"),
+        ("CapInh", "0000000000000000"),
+        ("CapAmb", "0000000000000000"),
+        ("NoNewPrivs", "1"),
+        ("NAMED", "yes"),
+        ("HOME", "None"),
+        ("setuid", "EPERM"),
+        ("master's memory", "EACCES"),
+    ] {
+        assert_eq!(said[line], expected, "{line}: {said:?}");
+    }
+    let (_, shown) = host.ask(&["status", "a.ini"]);
+    for option in ["uid", "gid", "add-gid", "cap"] {
+        assert!(shown.contains(&format!("{option}: has no effect: the emperor runs it as")), "{shown}");
+    }
+    let master = host.master("a.ini");
+    let family = [vec![master], host::children(master)].concat();
+    assert!(family.len() >= 3, "{family:?}");
+    for pid in family {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        assert!(status.contains("Uid:\t20001\t20001\t20001\t20001"), "{status}");
+        assert!(status.contains("CapEff:\t0000000000000000"), "{status}");
+    }
+    host.end();
+}
+
+#[test]
+fn tenants_cannot_reach_each_other_or_the_emperor() {
+    if !is_root() {
+        return;
+    }
+    let host = tyrant(&[]);
+    let (a, b) = (tenant(&host, "a.ini", ALICE, ""), tenant(&host, "b.ini", BOB, ""));
+    until_up(&host, a);
+    let bobs = until_up(&host, b);
+    let victims = [host.master("b.ini"), bobs["pid"].parse().unwrap(), host.emperor_pid()];
+    for pid in victims {
+        for (what, expected) in
+            [("signal", "EPERM"), ("environ", "EACCES"), ("fd", "EACCES"), ("mem", "EACCES")]
+        {
+            assert_eq!(get(a, &format!("/{what}/{pid}")).unwrap(), expected, "{what} of {pid}");
+        }
+    }
+    for path in [host.path("api"), host.path("api.d/lock"), host.path("v/b.ini")] {
+        assert_eq!(get(a, &format!("/open{}", path.display())).unwrap(), "EACCES", "{}", path.display());
+    }
+    // The rendezvous is for everybody, and says nothing to who is no master.
+    assert_eq!(get(a, &format!("/call{}", host.path("api.d/rendezvous").display())).unwrap(), "hung up");
+    host.end();
+}
+
+#[test]
+fn what_a_file_names_is_opened_with_its_owners_rights() {
+    if !is_root() {
+        return;
+    }
+    let host = tyrant(&[]);
+    let secret = host.path("secret");
+    fs::write(&secret, "[uwsgi]\nenv = SECRET=1\n").unwrap();
+    fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let (secret, new) = (secret.display().to_string(), host.path("new").display().to_string());
+    for (n, line) in [
+        format!("include = {secret}"),
+        format!("inherit = {secret}"),
+        format!("stolen = @({secret})\nprint = %(stolen)"),
+        format!("logto = {new}"),
+        format!("logto = {secret}"),
+        format!("pidfile = {new}"),
+        format!("pidfile = {secret}"),
+        format!("safe-pidfile = {new}"),
+        format!("http-socket = {new}"),
+        format!("stats = {new}"),
+        "http-socket = 127.0.0.1:2".to_owned(),
+        "chown-socket = root:root\nsocket = @x".to_owned(),
+        format!("socket = {}\nchown-socket = 0:0", host.path("home/a.sock").display()),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let name = format!("n{n}.ini");
+        let port = tenant(&host, &name, ALICE, line);
+        host.wait(&format!("the outcome of {line}"), || {
+            let log = host.log();
+            get(port, "/").is_ok()
+                || log.contains(&format!("[{name}] its master ended"))
+                || log.contains(&format!("[{name}] ERROR"))
+        });
+        assert!(!std::path::Path::new(&new).exists(), "{line}");
+        assert!(!host.log().contains("SECRET"), "{line}: {}", host.log());
+        fs::remove_file(host.path("v").join(&name)).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&secret).unwrap(), "[uwsgi]\nenv = SECRET=1\n");
+    // What it runs, it runs as itself.
+    let who = host.path("home/who");
+    let port = tenant(&host, "x.ini", ALICE, &format!("x = @(exec://id -u > {})", who.display()));
+    until_up(&host, port);
+    assert_eq!(fs::read_to_string(&who).unwrap(), "20001\n");
+    host.end();
+}
+
+#[test]
+fn a_new_owner_gets_a_new_instance_after_the_old_one_is_gone() {
+    if !is_root() {
+        return;
+    }
+    let host = tyrant(&[]);
+    let port = tenant(&host, "a.ini", ALICE, "");
+    until_up(&host, port);
+    let (old, file) = (host.master("a.ini"), host.path("v/a.ini"));
+    chown(&file, Some(BOB), Some(BOB)).unwrap();
+    host.wait("bob's instance", || stage::ask(port).is_some_and(|said| said["Uid"].starts_with("20002 ")));
+    assert!(
+        host.log().contains("its file belongs to uid 20002 and gid 20002 now: stopping"),
+        "{}",
+        host.log()
+    );
+    assert!(!stage::lives(old), "it would share the port otherwise");
+    let log = host.log();
+    let (gone, come) =
+        (log.rfind("stopped, and forgotten").unwrap(), log.rfind("spawned uWSGI master").unwrap());
+    assert!(gone < come, "{log}");
+    // The group alone counts too, and root is nobody to run as.
+    chown(&file, None, Some(CAROL)).unwrap();
+    host.wait("another group", || stage::ask(port).is_some_and(|said| said["Gid"].starts_with("20003 ")));
+    let last = host.master("a.ini");
+    chown(&file, Some(0), Some(0)).unwrap();
+    host.wait("nobody", || not_started(&host, "a.ini").contains("belongs to root") && !stage::lives(last));
+    host.end();
+}
+
+#[test]
+fn links_lead_only_where_their_makers_may() {
+    if !is_root() {
+        return;
+    }
+    let host = tyrant(&[]);
+    let home = |name: &str| host.path("home").join(name);
+    let port = write(&host, &home("alice.ini"), ALICE, "");
+    write(&host, &home("bob.ini"), BOB, "");
+    symlink(home("alice.ini"), host.path("v/a.ini")).unwrap();
+    until_up(&host, port);
+    assert!(stage::ask(port).unwrap()["Uid"].starts_with("20001 "), "root's link to hers");
+    // She puts a link to another's file where root's link leads.
+    link(&home("bob.ini"), &home("alice.ini"), ALICE);
+    host.wait("a refusal", || not_started(&host, "a.ini").contains("was made by uid 20001"));
+    // One to root's.
+    link(&host.path("app.py"), &home("alice.ini"), ALICE);
+    host.wait("a refusal", || not_started(&host, "a.ini").contains("belongs to root"));
+    // Her own link in the watched directory, which only root can have put there for her.
+    symlink(home("bob.ini"), host.path("v/.b.ini")).unwrap();
+    lchown(host.path("v/.b.ini"), Some(ALICE), Some(ALICE)).unwrap();
+    fs::rename(host.path("v/.b.ini"), host.path("v/b.ini")).unwrap();
+    host.wait("a refusal", || not_started(&host, "b.ini").contains("was made by uid 20001"));
+    host.end();
+}
+
+#[test]
+fn a_race_of_links_never_runs_as_another() {
+    if !is_root() {
+        return;
+    }
+    let host = tyrant(&[]);
+    let at = host.path("home/alice.ini");
+    let port = write(&host, &at, ALICE, "");
+    let victims = write(&host, &host.path("home/bob.ini"), BOB, "");
+    fs::rename(&at, host.path("home/mine.ini")).unwrap();
+    fs::hard_link(host.path("home/mine.ini"), &at).unwrap();
+    symlink(&at, host.path("v/a.ini")).unwrap();
+    until_up(&host, port);
+    for round in 0..200 {
+        if round % 2 == 0 {
+            link(&host.path("home/bob.ini"), &at, ALICE);
+        } else {
+            fs::hard_link(host.path("home/mine.ini"), host.path("home/.next")).unwrap();
+            fs::rename(host.path("home/.next"), &at).unwrap();
+        }
+        if round % 7 == 0 {
+            host.signal_emperor("WINCH");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(3));
+        assert!(get(victims, "/").is_err(), "bob's file was run");
+    }
+    until_up(&host, port);
+    host.end();
+}
+
+#[test]
+fn directories_and_files_that_others_write_are_refused() {
+    if !is_root() {
+        return;
+    }
+    let host = tyrant(&[]);
+    let set = |path: &str, mode| {
+        fs::set_permissions(host.path(path), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    set("v", 0o775);
+    let port = tenant(&host, "a.ini", ALICE, "");
+    host.wait("a refusal", || not_started(&host, "a.ini").contains("is writable by its group or others"));
+    set("v", 0o755);
+    chown(host.path("v"), Some(BOB), None).unwrap();
+    host.signal_emperor("WINCH");
+    host.wait("a refusal", || not_started(&host, "a.ini").contains("belongs to user 20002"));
+    chown(host.path("v"), Some(0), None).unwrap();
+    // The one above counts too.
+    set("", 0o777);
+    host.signal_emperor("WINCH");
+    host.wait("a refusal", || not_started(&host, "a.ini").contains("is writable by its group or others"));
+    set("", 0o755);
+    set("v/a.ini", 0o666);
+    host.wait("a refusal", || not_started(&host, "a.ini").contains("others can write it"));
+    assert!(get(port, "/").is_err());
+    set("v/a.ini", 0o600);
+    until_up(&host, port);
+    host.end();
+}
+
+#[test]
+fn the_next_emperor_takes_tenants_over_and_owners_that_changed_meanwhile_count() {
+    if !is_root() {
+        return;
+    }
+    let mut host = tyrant(&[]);
+    let (a, b) = (tenant(&host, "a.ini", ALICE, ""), tenant(&host, "b.ini", BOB, ""));
+    until_up(&host, a);
+    until_up(&host, b);
+    let (masters, clients) = ([host.master("a.ini"), host.master("b.ini")], host::Clients::start(a));
+    host.kill_emperor();
+    chown(host.path("v/b.ini"), Some(CAROL), Some(CAROL)).unwrap();
+    host.start_another();
+    host.wait("carol's instance", || stage::ask(b).is_some_and(|said| said["Uid"].starts_with("20003 ")));
+    assert!(!stage::lives(masters[1]));
+    host.wait("an adoption", || host.log().contains("[a.ini] adopted"));
+    assert_eq!(clients.end(), Vec::<String>::new());
+    assert!(stage::lives(masters[0]));
+    // Without the option they run as who their files say.
+    host.end();
+}
+
+#[test]
+fn an_emperor_with_a_few_capabilities_is_tyrant_enough() {
+    if !is_root() {
+        return;
+    }
+    let user = ["--emperor-tyrant", "--uid", "20009", "--gid", "20009"];
+    let own = |dir: &std::path::Path| chown(dir, Some(20009), Some(20009)).unwrap();
+    let host = Host::prepared(&[&user[..], &["--cap", "setuid,setgid,kill,dac_read_search"]].concat(), own);
+    stage::furnish(&host);
+    let port = tenant(&host, "a.ini", ALICE, "");
+    let said = until_up(&host, port);
+    let emperor = fs::read_to_string(format!("/proc/{}/status", host.emperor_pid())).unwrap();
+    assert!(emperor.contains("Uid:\t20009\t20009\t20009\t20009"), "{emperor}");
+    for (line, expected) in [
+        ("Uid", "20001 20001 20001 20001"),
+        ("CapPrm", "0000000000000000"),
+        ("CapInh", "0000000000000000"),
+        ("CapAmb", "0000000000000000"),
+        ("setuid", "EPERM"),
+        ("NoNewPrivs", "1"),
+    ] {
+        assert_eq!(said[line], expected, "{line}: {said:?}");
+    }
+    let master = host.master("a.ini");
+    fs::remove_file(host.path("v/a.ini")).unwrap();
+    host.wait("its end", || !stage::lives(master));
+    host.end();
+    let without = Host::prepared(&user, own);
+    without.wait("a refusal", || {
+        without
+            .log()
+            .contains("emperor-tyrant cannot be obeyed by uid 20009 without CAP_KILL, CAP_SETGID, CAP_SETUID")
+    });
+}
+
+#[test]
+fn a_tenant_has_the_further_groups_of_its_user_where_that_is_asked_for() {
+    if !is_root() {
+        return;
+    }
+    let Some((uid, groups)) = stage::user_with_groups() else {
+        eprintln!("skipped: no user of this machine has further groups");
+        return;
+    };
+    for (option, expected) in [(&["--emperor-tyrant-initgroups"][..], groups.as_str()), (&[], "")] {
+        let host = tyrant(option);
+        let said = until_up(&host, tenant(&host, "a.ini", uid, ""));
+        assert_eq!(said["Groups"], expected);
+        host.end();
+    }
+}
+
+#[test]
+fn an_operator_can_allow_and_forbid_more() {
+    if !is_root() {
+        return;
+    }
+    let host = tyrant(&["--no-new-privileges=false", "--emperor-cap", "net_bind_service,setuid,setgid"]);
+    let said = until_up(&host, tenant(&host, "a.ini", ALICE, ""));
+    assert_eq!((said["NoNewPrivs"].as_str(), said["CapBnd"].as_str()), ("0", "00000000000005c0"), "{said:?}");
+    host.end();
+}

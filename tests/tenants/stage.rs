@@ -1,0 +1,160 @@
+//! A host of tenants: an emperor that goes by the owners of files, and an app that tells what its process may.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+use std::path::Path;
+
+use crate::host::{Host, get};
+use crate::port::free_port;
+
+/// Users that need no entry anywhere.
+pub(crate) const ALICE: u32 = 20001;
+pub(crate) const BOB: u32 = 20002;
+pub(crate) const CAROL: u32 = 20003;
+
+/// `/` tells what the process is, the other paths try something and tell the error.
+const APP: &str = r#"
+import errno, os, socket
+def error(call):
+    try:
+        return str(call())
+    except OSError as e:
+        return errno.errorcode[e.errno]
+def setuid():
+    os.setuid(0)
+def call(path):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.settimeout(20)
+    s.connect(path)
+    return 'hung up' if not s.recv(100) else 'answered'
+def tell():
+    status = [l.split(':', 1) for l in open('/proc/self/status').read().splitlines()]
+    told = {k: ' '.join(v.split()) for k, v in status}
+    told['pid'] = os.getpid()
+    told['NAMED'], told['HOME'] = os.environ.get('NAMED'), os.environ.get('HOME')
+    told['setuid'] = error(setuid)
+    told["master's memory"] = error(lambda: open('/proc/%d/mem' % os.getppid(), 'rb').read(1))
+    return ''.join('%s=%s\n' % item for item in told.items())
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    _, what, *rest = environ['PATH_INFO'].split('/', 2)
+    rest = rest[0] if rest else ''
+    if what == 'signal':
+        said = error(lambda: os.kill(int(rest), 0))
+    elif what == 'open':
+        said = error(lambda: open('/' + rest, 'rb').read())
+    elif what == 'call':
+        said = error(lambda: call('/' + rest))
+    elif what == 'fd':
+        said = error(lambda: os.listdir('/proc/%s/fd' % rest))
+    elif what in ('environ', 'mem'):
+        said = error(lambda: open('/proc/%s/%s' % (rest, what), 'rb').read(1))
+    elif what == 'see':
+        said = str(os.path.exists('/proc/%s' % rest))
+    elif what == 'run':
+        said = os.popen(rest).read()
+    else:
+        said = tell()
+    return [said.encode()]
+"#;
+
+/// Whether the tests can be made at all.
+pub(crate) fn is_root() -> bool {
+    let root = liege::sys::user::current_uid() == 0;
+    if !root {
+        eprintln!("skipped: only root can become other users");
+    }
+    root
+}
+
+/// A host whose emperor is a tyrant.
+pub(crate) fn tyrant(options: &[&str]) -> Host {
+    let host = Host::with(&[&["--emperor-tyrant"], options].concat());
+    furnish(&host);
+    host
+}
+
+/// The app, and a directory in which everybody can write.
+pub(crate) fn furnish(host: &Host) {
+    fs::write(host.path("app.py"), APP).unwrap();
+    fs::create_dir(host.path("home")).unwrap();
+    fs::set_permissions(host.path("home"), fs::Permissions::from_mode(0o1777)).unwrap();
+}
+
+/// Puts a vassal's file into place, owned by this user from the first moment; answers its port.
+pub(crate) fn tenant(host: &Host, name: &str, uid: u32, lines: &str) -> u16 {
+    write(host, &host.path("v").join(name), uid, lines)
+}
+
+/// The same at any path.
+pub(crate) fn write(host: &Host, path: &Path, uid: u32, lines: &str) -> u16 {
+    let port = free_port();
+    let base = host.path("");
+    let text = format!(
+        "[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nchdir = {}\nwsgi-file = app.py\n{lines}\n\
+         worker-reload-mercy = 10\ndisable-logging = true\nneed-app = true\n",
+        base.display()
+    );
+    let fresh = base.join(".fresh");
+    fs::write(&fresh, text).unwrap();
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o600)).unwrap();
+    chown(&fresh, Some(uid), Some(uid)).unwrap();
+    fs::rename(&fresh, path).unwrap();
+    port
+}
+
+/// Replaces what is at a path by a link that this user made.
+pub(crate) fn link(target: &Path, path: &Path, uid: u32) {
+    let fresh = path.with_file_name(".link");
+    symlink(target, &fresh).unwrap();
+    lchown(&fresh, Some(uid), Some(uid)).unwrap();
+    fs::rename(&fresh, path).unwrap();
+}
+
+/// What the app on this port tells of its process.
+pub(crate) fn ask(port: u16) -> Option<BTreeMap<String, String>> {
+    let said = get(port, "/").ok()?;
+    Some(
+        said.lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(k, v)| (k.to_owned(), v.to_owned()))
+            .collect(),
+    )
+}
+
+/// The same once it is there.
+pub(crate) fn until_up(host: &Host, port: u16) -> BTreeMap<String, String> {
+    let mut said = None;
+    host.wait(&format!("an app on port {port}"), || {
+        said = ask(port);
+        said.is_some()
+    });
+    said.unwrap()
+}
+
+/// Why this file is not started, as `status` says.
+pub(crate) fn not_started(host: &Host, name: &str) -> String {
+    let (_, said) = host.ask(&["status", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
+    let list = told["not_started"].as_array().cloned().unwrap_or_default();
+    let of_it = list.iter().filter(|one| one["path"].as_str().is_some_and(|path| path.ends_with(name)));
+    of_it.filter_map(|one| one["reason"].as_str()).collect::<Vec<_>>().join("; ")
+}
+
+/// Whether a process runs; one that only waits to be reaped does not.
+pub(crate) fn lives(pid: u32) -> bool {
+    liege::sys::peer::started(pid).is_some()
+}
+
+/// A user who is a member of further groups, and all groups of a process of his whose own group has his number.
+pub(crate) fn user_with_groups() -> Option<(u32, String)> {
+    let text = fs::read_to_string("/etc/group").ok()?;
+    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split([':', ',']).skip(2).collect()).collect();
+    let name = lines.iter().filter_map(|line| line.get(1)).find(|name| !["", "root"].contains(name))?;
+    let uid = liege::sys::user::uid_of(name).ok()?;
+    let member = lines.iter().filter(|line| line.iter().skip(1).any(|one| one == name));
+    let mut groups: Vec<u32> = member.filter_map(|line| line.first()?.parse().ok()).chain([uid]).collect();
+    groups.sort_unstable();
+    Some((uid, groups.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")))
+}
