@@ -3,10 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::net::UnixStream;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc};
 
 use super::answer;
@@ -181,7 +182,7 @@ impl Front {
     }
 
     /// A worker has a further lane, by this connection; `None` when there are too many.
-    pub(super) fn join(&self, worker: WorkerKey, socket: UnixStream) -> Option<Rc<Lane>> {
+    pub(super) fn join(&self, worker: WorkerKey, socket: AsyncFd<OwnedFd>) -> Option<Rc<Lane>> {
         let lease = self.central.borrow_mut().join(worker)?;
         let lane = Rc::new(Lane { lease, worker, socket });
         self.lanes.borrow_mut().insert(lease.lane, Rc::clone(&lane));

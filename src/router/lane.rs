@@ -1,17 +1,17 @@
 //! A lane's connection to a worker's thread: rings, and what is too long for a cell of the queue.
 
 use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use tokio::net::UnixStream;
+use tokio::io::unix::AsyncFd;
 
 use super::answer;
 use super::crews::WorkerKey;
 use super::front::Front;
 use super::job::Trouble;
 use super::pipe::{Writer, pipe};
-use crate::sys::{seqpacket, stream};
+use crate::sys::{reactor, seqpacket, stream};
 use crate::wire::lane::{FRAME_BYTES, Frames, HELLO_BYTES, Kind, Malformed, Pull, hello, to_header};
 use crate::wire::queue::Lease;
 
@@ -25,7 +25,8 @@ const LONG_READ_BYTES: usize = 128 * 1024;
 pub(super) struct Lane {
     pub(super) lease: Lease,
     pub(super) worker: WorkerKey,
-    pub(super) socket: UnixStream,
+    /// Registered for reading only: its other end would wake the router each time that it has read a ring.
+    pub(super) socket: AsyncFd<OwnedFd>,
 }
 
 /// Why a lane is given up.
@@ -51,7 +52,7 @@ enum Answering {
 }
 
 /// Serves a lane of a worker until its connection ends.
-pub(super) async fn serve(front: Rc<Front>, worker: WorkerKey, socket: UnixStream) {
+pub(super) async fn serve(front: Rc<Front>, worker: WorkerKey, socket: AsyncFd<OwnedFd>) {
     let Some(lane) = front.join(worker, socket) else {
         return tracing::error!("a worker's thread stays unused: there are too many; restart the vassal");
     };
@@ -140,7 +141,7 @@ impl Lane {
     /// Tells the worker which lane this is, and where the queue is.
     pub(super) fn greet(&self, queue: BorrowedFd<'_>) -> io::Result<()> {
         let frame = [&to_header(Kind::Hello, HELLO_BYTES)[..], &hello(self.lease)].concat();
-        match seqpacket::send(&self.socket, &frame, &[queue]) {
+        match seqpacket::send(self.socket.get_ref(), &frame, &[queue]) {
             // It died: reading tells.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other,
@@ -150,23 +151,31 @@ impl Lane {
     /// Wakes the worker's thread.
     pub(super) fn ring(&self) {
         // Nothing else is on its way to a thread that sleeps, so there is room; its end is noticed by reading.
-        let _ = stream::send(&self.socket, &[IoSlice::new(&to_header(Kind::Ring, 0))]);
+        let _ = stream::send(self.socket.get_ref(), &[IoSlice::new(&to_header(Kind::Ring, 0))]);
     }
 
     /// Lets the worker know that it is over.
     pub(super) fn end_writing(&self) {
-        let _ = stream::end_writing(&self.socket);
+        let _ = stream::end_writing(self.socket.get_ref());
     }
 
     /// Reads what is there; `false` at the end.
     async fn read(&self, frames: &mut Frames, length: usize) -> io::Result<bool> {
         loop {
-            self.socket.readable().await?;
+            let mut ready = self.socket.readable().await?;
             let buffer = frames.buffer();
-            buffer.reserve(length);
-            match self.socket.try_read_buf(buffer) {
-                Ok(length) => return Ok(length > 0),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            let before = buffer.len();
+            buffer.resize(before + length, 0);
+            let read = stream::receive(self.socket.get_ref(), buffer.get_mut(before..).unwrap_or_default());
+            buffer.truncate(before + read.as_ref().map_or(0, |read| *read));
+            match read {
+                Ok(read) => {
+                    if read < length {
+                        ready.clear_ready();
+                    }
+                    return Ok(read > 0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                 // The worker died with something unread.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
                 Err(error) => return Err(error),
@@ -189,11 +198,17 @@ impl Lane {
         };
         let frame = [&to_header(Kind::Piece, part.len())[..], &part].concat();
         let mut left = &frame[..];
+        let mut registered = None;
         while !left.is_empty() {
-            self.socket.writable().await?;
-            match self.socket.try_write(left) {
+            match stream::send(self.socket.get_ref(), &[IoSlice::new(left)]) {
                 Ok(length) => left = left.get(length..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let socket = match &registered {
+                        Some(socket) => socket,
+                        None => registered.insert(reactor::register(self.socket.get_ref().try_clone()?)?),
+                    };
+                    socket.writable().await?.clear_ready();
+                }
                 // It died: reading tells.
                 Err(_) => return Ok(()),
             }

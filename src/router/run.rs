@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -18,7 +17,7 @@ use super::door::Doors;
 use super::front::{Front, Phase};
 use super::lane;
 use crate::proto::limits::Limits;
-use crate::sys::{own, signals};
+use crate::sys::{own, reactor, signals};
 use crate::trace;
 use crate::wire::channel::Channel;
 use crate::wire::inherited;
@@ -141,9 +140,7 @@ fn follow(
         }
         ToRouter::AddWorker { slot, generation } => {
             for fd in fds {
-                let socket = UnixStream::from(fd);
-                socket.set_nonblocking(true)?;
-                let socket = tokio::net::UnixStream::from_std(socket)?;
+                let socket = reactor::register_readable(fd)?;
                 spawn_local(lane::serve(Rc::clone(front), (slot, generation), socket));
             }
         }
