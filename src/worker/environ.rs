@@ -62,13 +62,11 @@ const LASTING_BYTES: usize = 256;
 pub(super) struct EnvironMaker {
     /// What is the same in every environ.
     constant: Py<PyDict>,
-    /// The known names as Python strings.
-    names: Vec<Py<PyString>>,
+    /// The known names.
+    names: Vec<Name>,
     input: Py<PyString>,
     scheme: Py<PyString>,
     https: Py<PyString>,
-    /// Of the names whose values are mostly the same, the last one.
-    lasting: RefCell<Vec<Lasting>>,
     server_name: String,
     /// For requests of a front end that does not say where they arrived.
     nowhere: Connection,
@@ -102,7 +100,7 @@ impl EnvironMaker {
         if workers.threads > 1 {
             constant.set_item("uwsgi.core", core)?;
         }
-        // Each environ gets values for these; what stands here only makes room.
+        // Each environ gets values for these; what stands here makes room, or is the last value.
         for name in ALWAYS {
             constant.set_item(PyString::intern(py, name), py.None())?;
         }
@@ -110,11 +108,9 @@ impl EnvironMaker {
         let more = PyList::new(py, 0..ROOM)?;
         more.iter().try_for_each(|key| constant.set_item(key, py.None()))?;
         more.iter().try_for_each(|key| constant.del_item(key))?;
-        let lasting = |name: &&str| if LASTING.contains(name) { Lasting::New } else { Lasting::Never };
         Ok(Self {
-            lasting: RefCell::new(NAMES.iter().map(lasting).collect()),
             constant: constant.unbind(),
-            names: NAMES.iter().map(|name| PyString::intern(py, name).unbind()).collect(),
+            names: NAMES.iter().map(|name| Name::new(py, name)).collect(),
             input: PyString::intern(py, "wsgi.input").unbind(),
             scheme: PyString::intern(py, "wsgi.url_scheme").unbind(),
             https: PyString::intern(py, Scheme::Https.as_str()).unbind(),
@@ -130,14 +126,15 @@ impl EnvironMaker {
         head: &Head,
         exchange: &Arc<Exchange>,
     ) -> PyResult<(Bound<'py, PyDict>, Weight)> {
-        let dict = self.constant.bind(py).copy()?;
+        let constant = self.constant.bind(py);
+        let dict = constant.copy()?;
         let mut weight = Weight::default();
         let set = |name: Variable<'_>, value: &[u8]| {
             weight.variables += 1;
             weight.bytes += name.name().len() + value.len() + 4;
             match name {
                 Variable::Known(index) => match self.names.get(usize::from(index)) {
-                    Some(name) => dict.set_item(name, self.value(py, index, value)),
+                    Some(name) => name.set(&dict, constant, value),
                     None => Ok(()),
                 },
                 Variable::Other(name) => dict.set_item(name, latin1(py, value)),
@@ -165,9 +162,18 @@ impl EnvironMaker {
     }
 }
 
+/// A known name.
+#[derive(Debug)]
+struct Name {
+    text: Py<PyString>,
+    /// It is in every environ, so that what it is copied from has the last value.
+    is_in_all: bool,
+    last: RefCell<Last>,
+}
+
 /// The last value of a name.
 #[derive(Debug)]
-enum Lasting {
+enum Last {
     /// It is not kept.
     Never,
     /// There was none.
@@ -175,19 +181,31 @@ enum Lasting {
     Is(Vec<u8>, Py<PyString>),
 }
 
-impl EnvironMaker {
-    /// A value as a Python string: the one of an earlier request, where it is the same.
-    fn value<'py>(&self, py: Python<'py>, index: u16, bytes: &[u8]) -> Bound<'py, PyString> {
-        let mut all = self.lasting.borrow_mut();
-        match all.get_mut(usize::from(index)) {
-            Some(Lasting::Is(last, text)) if last == bytes => text.bind(py).clone(),
-            Some(place) if bytes.len() <= LASTING_BYTES && !matches!(place, Lasting::Never) => {
-                let text = latin1(py, bytes);
-                *place = Lasting::Is(bytes.to_vec(), text.clone().unbind());
-                text
-            }
-            _ => latin1(py, bytes),
+impl Name {
+    fn new(py: Python<'_>, name: &str) -> Self {
+        let last = RefCell::new(if LASTING.contains(&name) { Last::New } else { Last::Never });
+        Self { text: PyString::intern(py, name).unbind(), is_in_all: ALWAYS.contains(&name), last }
+    }
+
+    /// Sets its value in an environ, a copy of `constant`: to the string of an earlier request, where it is the same.
+    fn set(&self, environ: &Bound<'_, PyDict>, constant: &Bound<'_, PyDict>, value: &[u8]) -> PyResult<()> {
+        let py = environ.py();
+        let mut last = self.last.borrow_mut();
+        match &*last {
+            Last::Is(bytes, _) if self.is_in_all && bytes == value => return Ok(()),
+            Last::Is(bytes, text) if bytes == value => return environ.set_item(&self.text, text),
+            _ => {}
         }
+        let text = latin1(py, value);
+        environ.set_item(&self.text, &text)?;
+        let is_kept = !matches!(*last, Last::Never);
+        if is_kept && self.is_in_all {
+            constant.set_item(&self.text, &text)?;
+        }
+        if is_kept && (self.is_in_all || value.len() <= LASTING_BYTES) {
+            *last = Last::Is(value.to_vec(), text.unbind());
+        }
+        Ok(())
     }
 }
 
