@@ -17,6 +17,7 @@ use super::start_response::StartResponse;
 use super::uwsgi_module;
 use super::waiter::Waiter;
 use super::{log, traceback};
+use crate::sys::clock;
 
 /// Calls the application in one thread.
 #[derive(Debug)]
@@ -54,8 +55,9 @@ impl From<ItemError> for Trouble {
 }
 
 impl Caller {
-    /// Answers a request, whatever the application does.
-    pub(super) fn answer(&self, py: Python<'_>, job: Job) {
+    /// Answers a request, whatever the application does; gives the time after it, in microseconds on the monotonic
+    /// clock.
+    pub(super) fn answer(&self, py: Python<'_>, job: Job) -> u64 {
         let Job { head, body, reply, since_us } = job;
         let record = Record::start(self.server.host, self.core, &head, since_us);
         let is_head = match &head {
@@ -77,10 +79,12 @@ impl Caller {
         if let Some(output) = exchange.close(py) {
             course.sent = output.sent;
         }
-        if let Some(record) = record {
-            record.end(py, &head, &course);
-        }
+        let ended_us = match record {
+            Some(record) => record.end(py, &head, &course),
+            None => clock::monotonic_us(),
+        };
         uwsgi_module::after_request(py);
+        ended_us
     }
 
     fn call(

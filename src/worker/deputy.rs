@@ -4,22 +4,21 @@
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use tokio::runtime::Runtime;
-
 use super::spool::Room;
+use super::waiter::Waiter;
 
 /// The thread that runs the loop in the application's stead; there is none most of the time.
 #[derive(Debug)]
 pub(super) struct Deputy {
     room: Arc<Room>,
-    runtime: Arc<Runtime>,
+    waiter: Waiter,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Deputy {
     /// None yet.
-    pub(super) const fn new(room: Arc<Room>, runtime: Arc<Runtime>) -> Self {
-        Self { room, runtime, thread: None }
+    pub(super) fn new(room: Arc<Room>, waiter: &Waiter) -> Self {
+        Self { room, waiter: waiter.for_deputy(), thread: None }
     }
 
     /// The application is about to be called: somebody has to see to the clients that are not done.
@@ -27,10 +26,10 @@ impl Deputy {
         if !self.room.has_clients() || self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return;
         }
-        let (room, runtime) = (Arc::clone(&self.room), Arc::clone(&self.runtime));
+        let (room, waiter) = (Arc::clone(&self.room), self.waiter.clone());
         let started = thread::Builder::new().name("liege-clients".to_owned()).spawn(move || {
             // Several threads may enter the loop: one runs it, and whoever waits takes over when that one leaves.
-            runtime.block_on(room.emptied());
+            waiter.wait(room.emptied());
         });
         match started {
             Ok(thread) => self.thread = Some(thread),

@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
 
 use pyo3::prelude::*;
@@ -12,11 +13,14 @@ use tokio::runtime::Runtime;
 use super::call::Caller;
 use super::deputy::Deputy;
 use super::environ::EnvironMaker;
-use super::job::Job;
+use super::job::{Job, Reply};
 use super::listen::Door;
 use super::server::Server;
 use super::waiter::Waiter;
 use crate::config::address::Protocol;
+
+/// How long requests are answered one after the other before the loop looks at its sockets.
+const ROUND_US: u64 = 1000;
 
 /// Serves until the worker has drained.
 ///
@@ -43,8 +47,9 @@ pub(super) fn run(
         }
     }
     if server.threads() == 1 {
-        let deputy = Deputy::new(Arc::clone(&server.room_for_bodies), Arc::clone(&runtime));
-        run_inline(py, &caller(0, app, Waiter::inside(runtime))?, deputy, own);
+        let waiter = Waiter::inside(runtime, Arc::clone(&server.connections));
+        let deputy = Deputy::new(Arc::clone(&server.room_for_bodies), &waiter);
+        run_inline(py, &caller(0, app, waiter)?, deputy, own);
         return Ok(());
     }
     let mut threads = Vec::new();
@@ -67,17 +72,51 @@ pub(super) fn run(
 fn run_inline(py: Python<'_>, caller: &Caller, mut deputy: Deputy, mut doors: Vec<Door>) {
     let (server, waiter, core) = (&caller.server, &caller.waiter, caller.core);
     let mut job = py.detach(|| waiter.wait(next(server, core, &mut doors)));
+    let mut round_us = 0;
     while let Some(request) = job {
         deputy.call();
-        caller.answer(py, request);
+        let is_routed = matches!(request.reply, Reply::Routed(_));
+        let now_us = caller.answer(py, request);
+        // A loop that always finds a request would never look at its sockets.
+        let ends_round = now_us.saturating_sub(round_us) >= ROUND_US;
+        if ends_round {
+            round_us = now_us;
+        }
+        if is_routed {
+            server.done();
+            // The answer is where it belongs: nothing else need be done first.
+            job = if ends_round { None } else { next_at_once(py, caller) };
+            if job.is_some() {
+                continue;
+            }
+        }
         job = py.detach(|| {
             waiter.wait(async {
-                server.done();
+                if !is_routed {
+                    server.done();
+                }
+                if ends_round {
+                    tokio::task::yield_now().await;
+                }
                 next(server, core, &mut doors).await
             })
         });
     }
-    py.detach(|| drop(deputy));
+    py.detach(|| {
+        drop(deputy);
+        server.connections.clear();
+    });
+}
+
+/// The next request, if it is one of the router's clients and waits: taking it costs no turn of the loop.
+fn next_at_once(py: Python<'_>, caller: &Caller) -> Option<Job> {
+    let (server, waiter) = (&caller.server, &caller.waiter);
+    let mut next = pin!(server.next_at_once(caller.core)?);
+    // Only what is too long for its place in the queue is not there at once.
+    match next.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(job) => job,
+        Poll::Pending => py.detach(|| waiter.wait(next)),
+    }
 }
 
 /// The next request; `None` when all are done and none follows. Behind these doors a request comes with each connection,

@@ -28,9 +28,6 @@ use crate::proto::http1::{self, Guard, Watch};
 use crate::proto::refusal::phrase;
 use crate::sys::{clock, stream};
 
-/// What is written up to this length is copied together.
-const TOGETHER_BYTES: usize = 1024;
-
 /// Where requests of a connection come from.
 #[derive(Debug)]
 pub(super) enum Origin {
@@ -52,11 +49,11 @@ impl Origin {
 
 /// Serves a connection to this port, on which so many requests were answered before.
 pub(super) fn serve(held: Held, socket: OwnedFd, server_port: Option<u16>, requests: u64) {
-    let handle = held.server().handle.clone();
+    let server = Arc::clone(held.server());
     match Socket::new(socket) {
         Ok(socket) => {
             let origin = Arc::new(Origin::Client(Connection::new(socket.peer(), server_port)));
-            handle.spawn(client(held, socket, origin, requests));
+            server.spawn(client(held, socket, origin, requests));
         }
         Err(error) => tracing::warn!("cannot serve a connection: {error}"),
     }
@@ -259,20 +256,10 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        // A short answer costs the kernel less in one piece.
-        let mut together = [0; TOGETHER_BYTES];
-        let mut length = 0;
-        for slice in slices {
-            let Some(room) = together.get_mut(length..length + slice.len()) else {
-                return match self.get_mut() {
-                    Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
-                    Self::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
-                };
-            };
-            room.copy_from_slice(slice);
-            length += slice.len();
+        match self.get_mut() {
+            Self::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+            Self::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
         }
-        self.poll_write(cx, together.get(..length).unwrap_or_default())
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -3,6 +3,7 @@
 mod app;
 mod autoreload;
 mod call;
+mod connections;
 mod deputy;
 mod driver;
 mod environ;

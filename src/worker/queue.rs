@@ -27,6 +27,11 @@ impl Queue {
         self.jobs.pop_front()
     }
 
+    /// Whether requests wait.
+    pub(super) fn has_jobs(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
     /// A thread is about to sleep.
     pub(super) fn sleep(&mut self, thread: usize, waker: &Waker) {
         self.wake(thread);

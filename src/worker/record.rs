@@ -68,10 +68,11 @@ impl Record {
         Some(Self { host, slot, core, number, started_us })
     }
 
-    /// It is over.
-    pub(super) fn end(self, py: Python<'_>, head: &Head, course: &Course) {
+    /// It is over; gives the time.
+    pub(super) fn end(self, py: Python<'_>, head: &Head, course: &Course) -> u64 {
         CORE.set(None);
-        let taken_us = clock::monotonic_us().saturating_sub(self.started_us);
+        let ended_us = clock::monotonic_us();
+        let taken_us = ended_us.saturating_sub(self.started_us);
         self.core.set(CoreField::InRequest, 0);
         self.core.set(CoreField::DeadlineMs, 0);
         self.core.add(CoreField::Requests, 1);
@@ -94,5 +95,6 @@ impl Record {
                 log::write(py, &text);
             }
         }
+        ended_us
     }
 }

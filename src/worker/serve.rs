@@ -90,7 +90,7 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failur
         for (listen, listener) in &host.listeners {
             doors.push((listen.protocol, listen::open(&server, listen, listener)?));
         }
-        runtime.spawn(control.run());
+        server.spawn(control.run());
         Server::start_ageing(&server);
         server
     };

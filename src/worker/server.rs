@@ -1,7 +1,9 @@
 //! What the I/O side and the application threads of a worker share: the queue of requests, and how full it is.
 
+mod held;
+
 use std::fmt::Display;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::pin;
@@ -10,10 +12,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+pub(super) use held::Held;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use super::connections::Connections;
 use super::host::Host;
 use super::job::Job;
 use super::lane::Lane;
@@ -29,8 +33,6 @@ use crate::stats::scoreboard::{Field, Slot};
 use crate::sys::clock;
 use crate::wire::queue::{Claim, SharedQueue};
 
-/// After so many looks for a request the loop looks at its sockets, however many there are.
-const LOOKS: usize = 16;
 /// How far away the near timer is.
 const PULSE: Duration = Duration::from_secs(1);
 /// How long an idle connection may still send a request when the worker finishes.
@@ -45,6 +47,8 @@ pub(super) struct Server {
     pub(super) room_for_bodies: Arc<Room>,
     /// The loop, to start tasks in from application threads.
     pub(super) handle: Handle,
+    /// What is served before the next request, where there is one thread.
+    pub(super) connections: Arc<Connections>,
     threads: usize,
     lifetime: Lifetime,
     queue: Mutex<Queue>,
@@ -57,7 +61,7 @@ pub(super) struct Server {
     /// Requests queued or running.
     taken: AtomicUsize,
     room: Notify,
-    connections: AtomicUsize,
+    held: AtomicUsize,
     pulses: AtomicUsize,
     is_draining: AtomicBool,
     drain: Notify,
@@ -78,6 +82,7 @@ impl Server {
             limits,
             room_for_bodies: Arc::default(),
             handle,
+            connections: Arc::default(),
             threads,
             lifetime: Lifetime::new(host),
             queue: Mutex::default(),
@@ -86,7 +91,7 @@ impl Server {
             looks: AtomicUsize::new(0),
             taken: AtomicUsize::new(0),
             room: Notify::new(),
-            connections: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
             pulses: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
             drain: Notify::new(),
@@ -110,6 +115,15 @@ impl Server {
         self.threads
     }
 
+    /// Runs what belongs to an HTTP connection, or comes before the next request of one.
+    pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        if self.threads == 1 {
+            self.connections.add(future);
+        } else {
+            self.handle.spawn(future);
+        }
+    }
+
     /// Queues a request for the next free thread.
     pub(super) fn push(&self, job: Job) {
         self.taken.fetch_add(1, Ordering::Relaxed);
@@ -122,33 +136,49 @@ impl Server {
     /// The next request for the thread with this number, of a connection of this worker or of the router's clients;
     /// `None` when all are done and none follows.
     pub(super) async fn next(&self, thread: usize) -> Option<Job> {
-        // A loop that always finds a request would never look at its sockets.
-        if self.looks.load(Ordering::Relaxed).is_multiple_of(LOOKS) {
-            tokio::task::yield_now().await;
-        }
         loop {
             match poll_fn(|cx| self.poll_next(thread, cx)).await? {
                 Found::Own(job) => return Some(job),
                 Found::Routed(lane, claim) => {
-                    self.taken.fetch_add(1, Ordering::Relaxed);
-                    if let Some(job) = routed::job(lane, claim).await {
+                    if let Some(job) = self.begin(lane, claim).await {
                         return Some(job);
                     }
-                    self.taken.fetch_sub(1, Ordering::Relaxed);
                 }
             }
         }
     }
 
+    /// The next request for the thread with this number, if it is one of the router's clients and waits.
+    pub(super) fn next_at_once(&self, thread: usize) -> Option<impl Future<Output = Option<Job>> + Send> {
+        if self.lock().has_jobs() {
+            return None;
+        }
+        let lane = self.lane(thread)?;
+        let claim = lane.take()?;
+        Some(self.begin(Arc::clone(lane), claim))
+    }
+
+    async fn begin(&self, lane: Arc<Lane>, claim: Claim) -> Option<Job> {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        let job = routed::job(lane, claim).await;
+        if job.is_none() {
+            self.taken.fetch_sub(1, Ordering::Relaxed);
+        }
+        job
+    }
+
+    fn lane(&self, thread: usize) -> Option<&Arc<Lane>> {
+        self.lanes.get(thread).and_then(OnceLock::get)
+    }
+
     fn poll_next(&self, thread: usize, cx: &Context<'_>) -> Poll<Option<Found>> {
-        let lane = self.lanes.get(thread).and_then(OnceLock::get);
         let looks = self.looks.fetch_add(1, Ordering::Relaxed);
-        let first = lane.filter(|_| looks.is_multiple_of(2)).and_then(|lane| lane.take());
+        let first = self.lane(thread).filter(|_| looks.is_multiple_of(2)).and_then(|lane| lane.take());
         if first.is_none() {
             let mut queue = self.lock();
             if let Some(job) = queue.pop() {
                 queue.wake(thread);
-                if let Some(lane) = lane {
+                if let Some(lane) = self.lane(thread) {
                     lane.run();
                 }
                 return Poll::Ready(Some(Found::Own(job)));
@@ -159,10 +189,9 @@ impl Server {
             // Before the last look, so that whatever comes after it wakes.
             queue.sleep(thread, cx.waker());
         }
-        let Some((lane, claim)) = lane.and_then(|lane| Some((lane, first.or_else(|| lane.take_or_rest())?)))
-        else {
-            return Poll::Pending;
-        };
+        // The lane may have been opened just now, too.
+        let Some(lane) = self.lane(thread) else { return Poll::Pending };
+        let Some(claim) = first.or_else(|| lane.take_or_rest()) else { return Poll::Pending };
         let other = {
             let mut queue = self.lock();
             queue.wake(thread);
@@ -333,7 +362,7 @@ impl Server {
     }
 
     fn close_if_empty(&self) {
-        if !self.is_draining() || self.connections.load(Ordering::Relaxed) > 0 {
+        if !self.is_draining() || self.held.load(Ordering::Relaxed) > 0 {
             return;
         }
         let sleepers = self.lock().close();
@@ -354,43 +383,11 @@ enum Found {
     Routed(Arc<Lane>, Claim),
 }
 
-/// A connection that the worker holds; it ends only when all are gone.
-#[derive(Debug)]
-pub(super) struct Held(Arc<Server>);
-
-impl Held {
-    /// One more connection.
-    pub(super) fn new(server: &Arc<Server>) -> Self {
-        let held = server.connections.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-        publish(server, held);
-        Self(Arc::clone(server))
-    }
-
-    /// The server that holds it.
-    pub(super) const fn server(&self) -> &Arc<Server> {
-        &self.0
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let held = self.0.connections.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
-        publish(&self.0, held);
-        self.0.close_if_empty();
-    }
-}
-
 /// Waits for a flag that is set before those who wait for it are told.
 async fn raised(flag: &AtomicBool, told: &Notify) {
     let mut notified = pin!(told.notified());
     notified.as_mut().enable();
     if !flag.load(Ordering::Relaxed) {
         notified.await;
-    }
-}
-
-fn publish(server: &Server, held: usize) {
-    if let Some(slot) = server.host.slot() {
-        slot.set(Field::Connections, u64::try_from(held).unwrap_or(u64::MAX));
     }
 }

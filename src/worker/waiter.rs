@@ -1,6 +1,6 @@
 //! How an application thread waits for the network.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::mem;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
+use super::connections::{Connections, Runner};
+
 /// How an application thread waits for the network. Wait detached from the interpreter only.
 #[derive(Clone, Debug)]
 pub(super) enum Waiter {
     /// The application runs in the I/O thread: the loop runs on while it waits.
-    Loop(Arc<Inside>),
+    Loop(Arc<Inside>, Runner),
     /// Another thread runs the loop: this one sleeps.
     Sleep,
 }
@@ -24,24 +26,37 @@ pub(super) enum Waiter {
 #[derive(Debug)]
 pub(super) struct Inside {
     runtime: Arc<Runtime>,
+    connections: Arc<Connections>,
     /// Tasks to be woken at the next entrance: from outside each would cost a system call.
     woken: Mutex<Vec<Waker>>,
 }
 
 impl Waiter {
     /// For the thread that runs the loop as well.
-    pub(super) fn inside(runtime: Arc<Runtime>) -> Self {
-        Self::Loop(Arc::new(Inside { runtime, woken: Mutex::default() }))
+    pub(super) fn inside(runtime: Arc<Runtime>, connections: Arc<Connections>) -> Self {
+        let inside = Inside { runtime, connections, woken: Mutex::default() };
+        Self::Loop(Arc::new(inside), Runner::Caller)
+    }
+
+    /// For the thread that runs the loop meanwhile.
+    pub(super) fn for_deputy(&self) -> Self {
+        match self {
+            Self::Loop(inside, _) => Self::Loop(Arc::clone(inside), Runner::Deputy),
+            Self::Sleep => Self::Sleep,
+        }
     }
 
     /// Waits for `future`.
     pub(super) fn wait<F: Future>(&self, future: F) -> F::Output {
         match self {
-            Self::Loop(inside) => inside.runtime.block_on(async {
-                let woken = mem::take(&mut *inside.lock());
-                woken.into_iter().for_each(Waker::wake);
-                future.await
-            }),
+            Self::Loop(inside, runner) => {
+                let mut future = pin!(future);
+                inside.runtime.block_on(poll_fn(|cx| {
+                    inside.wake_all();
+                    inside.connections.poll(*runner, cx);
+                    future.as_mut().poll(cx)
+                }))
+            }
             Self::Sleep => {
                 let mut future = pin!(future);
                 loop {
@@ -56,7 +71,7 @@ impl Waiter {
     /// The same for so long at most.
     pub(super) fn wait_for<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
         match self {
-            Self::Loop(_) => self.wait(async { timeout(limit, future).await.ok() }),
+            Self::Loop(..) => self.wait(async { timeout(limit, future).await.ok() }),
             Self::Sleep => sleep_for(limit, future),
         }
     }
@@ -64,7 +79,7 @@ impl Waiter {
     /// Wakes a task of the loop, at the latest when this thread waits.
     pub(super) fn wake(&self, waker: Option<Waker>) {
         match (self, waker) {
-            (Self::Loop(inside), Some(waker)) => inside.lock().push(waker),
+            (Self::Loop(inside, _), Some(waker)) => inside.lock().push(waker),
             (Self::Sleep, Some(waker)) => waker.wake(),
             (_, None) => {}
         }
@@ -72,6 +87,11 @@ impl Waiter {
 }
 
 impl Inside {
+    fn wake_all(&self) {
+        let woken = mem::take(&mut *self.lock());
+        woken.into_iter().for_each(Waker::wake);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Waker>> {
         self.woken.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -28,7 +28,7 @@ def application(environ, start_response):
     body = environ["wsgi.input"].read()
     if path == "/wait":
         print("waiting")
-        while not os.path.exists("go"):
+        while not os.path.exists(environ["QUERY_STRING"] or "go"):
             time.sleep(0.005)
     if path == "/big":
         start_response("200 OK", [])
@@ -180,4 +180,24 @@ fn slow_clients_go_on_while_the_only_thread_is_inside_the_application() {
     worker.drain();
     drop((reading, inside, sending));
     assert_eq!(worker.wait(), Exit::Status(0));
+}
+
+#[test]
+fn an_answer_does_not_wait_for_the_next_call_of_the_application() {
+    let (master, _worker) = Master::with_worker(&interpreter(), APP, |_| {});
+    let go = |name: &str| std::fs::write(master.directory.path().join(name), "").unwrap();
+    let request = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
+    let mut kept: Vec<TcpStream> = (0..4).map(|_| send(&master, &request("/"))).collect();
+    kept.iter_mut().for_each(|socket| assert!(read_response(socket).starts_with("HTTP/1.1 200 OK")));
+    kept[0].write_all(&request("/wait")).unwrap();
+    master.wait_log("waiting");
+    // All of these are there when the application is called again.
+    for socket in &mut kept[1..3] {
+        socket.write_all(&request("/")).unwrap();
+    }
+    kept[3].write_all(&request("/wait?later")).unwrap();
+    go("go");
+    kept[..3].iter_mut().for_each(|socket| assert!(read_response(socket).ends_with("\r\n0 None False")));
+    go("later");
+    assert!(read_response(&mut kept[3]).ends_with("\r\n0 None False"));
 }
