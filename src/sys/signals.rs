@@ -17,13 +17,17 @@ pub fn ignore_sigpipe() -> io::Result<()> {
     ignore(Signal::SIGPIPE)
 }
 
-/// Ignores the signals that uWSGI's tools send and that have no meaning here; their default would end the process.
+/// Ignores the signals that uWSGI's tools send and that have no meaning here; their default would end the process. They
+/// are handled, by nothing: what is ignored would be so for children too, down to the programs that an application starts.
 ///
 /// # Errors
 /// `sigaction`.
 pub fn ignore_harmless() -> io::Result<()> {
-    for signal in [Signal::SIGPIPE, Signal::SIGUSR2, Signal::SIGWINCH, Signal::SIGALRM, Signal::SIGURG] {
-        ignore(signal)?;
+    extern "C" fn nothing(_: i32) {}
+
+    ignore_sigpipe()?;
+    for signal in [Signal::SIGUSR2, Signal::SIGWINCH, Signal::SIGALRM, Signal::SIGURG] {
+        install(signal, SigHandler::Handler(nothing))?;
     }
     Ok(())
 }
@@ -148,11 +152,15 @@ pub(super) fn with_nothing_blocked<T>(spawn: impl FnOnce() -> io::Result<T>) -> 
 }
 
 fn ignore(signal: Signal) -> io::Result<()> {
-    let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    // SAFETY: SIG_IGN runs no code.
+    install(signal, SigHandler::SigIgn)
+}
+
+fn install(signal: Signal, handler: SigHandler) -> io::Result<()> {
+    let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());
+    // SAFETY: the handlers given here run no code.
     #[expect(unsafe_code, reason = "sigaction")]
     unsafe {
-        sigaction(signal, &ignored)?
+        sigaction(signal, &action)?
     };
     Ok(())
 }

@@ -18,7 +18,6 @@ fn register(py: Python<'_>) -> PyResult<()> {
     // Not `signal`, which would bring `enum` and others into every worker.
     let signal = py.import("_signal")?;
     let now = signal.call_method1("getsignal", (number,))?;
-    // A master ignores the signal, and its children begin with that.
     if !now.eq(signal.getattr("SIG_DFL")?)? && !now.eq(signal.getattr("SIG_IGN")?)? {
         return Ok(());
     }

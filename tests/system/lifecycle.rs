@@ -97,3 +97,26 @@ fn a_stop_that_everybody_hears_twice_is_one_orderly_stop() {
         assert_eq!(starts, 1, "{name} is not started again on the way out: {log}");
     }
 }
+
+#[test]
+fn programs_that_an_application_starts_ignore_no_signal_that_liege_ignores() {
+    const APP: &str = "
+import subprocess
+def application(environ, start_response):
+    start_response('200 OK', [])
+    return [subprocess.run(['cat', '/proc/self/status'], stdout=subprocess.PIPE).stdout]
+";
+    let ignored = |status: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+        // What is beyond belongs to the C library.
+        u64::from_str_radix(mask.trim(), 16).unwrap() & 0x7fff_ffff
+    };
+    let host = Host::start(&[]);
+    host.folder().write("app.py", APP);
+    let port = free_port();
+    host.write("app.ini", vassal(port));
+    let status = eventually("an answer", || Door::Port(port).get("/").ok()).text();
+    let ours = ignored(&std::fs::read_to_string("/proc/self/status").unwrap());
+    // Rust's runtime ignores SIGPIPE, in this process too.
+    assert_eq!(ignored(&status) & !ours, 0, "{status}");
+}
