@@ -25,6 +25,10 @@ struct Block {
     holds: Vec<Context>,
     otherwise: Vec<Context>,
     has_else: bool,
+    /// The option, and its value, that ends an `if-not-opt` once it is said.
+    until: Option<(String, Option<String>)>,
+    /// That option was said: what follows in the block does not count.
+    cut: bool,
 }
 
 impl Default for Logic {
@@ -123,7 +127,35 @@ impl Logic {
     /// `otherwise` those in which it does not.
     pub(super) fn open(&mut self, word: &str, origin: &Origin, holds: Vec<Context>, otherwise: Vec<Context>) {
         let opened_by = (word.to_owned(), origin.clone());
-        self.blocks.push(Block { opened_by, holds, otherwise, has_else: false });
+        self.blocks.push(Block { opened_by, holds, otherwise, has_else: false, until: None, cut: false });
+    }
+
+    /// The innermost block counts only until that option is said (with that value): uWSGI asks at every line anew.
+    pub(super) fn end_at(&mut self, name: &str, value: Option<&str>) {
+        if let Some(block) = self.blocks.last_mut() {
+            block.until = Some((name.to_owned(), value.map(str::to_owned)));
+        }
+    }
+
+    /// An option was said for the first time.
+    pub(super) fn said(&mut self, name: &str, value: &str) {
+        let waits = |block: &Block| block.until.as_ref().is_some_and(|(until, _)| until == name);
+        while let Some(at) = self.blocks.iter().position(waits) {
+            let until = self.blocks.get_mut(at).and_then(|block| block.until.take());
+            if until.is_some_and(|(_, wanted)| wanted.is_none_or(|wanted| wanted == value)) {
+                for block in self.blocks.iter_mut().skip(at) {
+                    block.holds.clear();
+                    block.cut = true;
+                }
+            }
+        }
+    }
+
+    /// The word of the block that was cut off, if what follows does not count for that reason; answered once.
+    pub(super) fn take_cut(&mut self) -> Option<String> {
+        let block = self.blocks.last_mut().filter(|block| block.cut)?;
+        block.cut = false;
+        Some(block.opened_by.0.clone())
     }
 
     /// From here on the entries count where those before did not.

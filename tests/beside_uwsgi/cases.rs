@@ -80,6 +80,16 @@ pub(crate) const CASES: &[Case] = &[
     ini(&[("a.ini", "[uwsgi]\na = ini\n"), ("b.ini", "[uwsgi]\nb = %(a)\n")]).said("--set a=cli --ini a.ini b.ini"),
     ini(&[("a.ini", "[uwsgi]\nini = b.ini\n"), ("b.ini", "[uwsgi]\nini = c.ini\nb = %n%N\n"), ("c.ini", "[uwsgi]\nc = %n%N%p%P\n")]),
     ini(&[("a.ini", "[uwsgi]\na = 1\ninherit = b.ini\nz = 2\n"), ("b.ini", "[uwsgi]\nb = %(a) $(HOME) %n\n")]),
+    ini(&[
+        ("a.ini", "[uwsgi]\nini = b.ini\nini = :more\na = %N\n"),
+        ("b.ini", "[uwsgi]\nb = %n|%N|%O|%D|%X\n[more]\nc = %o|%p|%s|%d|%n|%x|%N|%X\n"),
+    ])
+    .said("a.ini"),
+    ini(&[
+        ("a.ini", "[uwsgi]\nini = b.ini\nini = :more\n[more]\na = %o|%n|%O\n"),
+        ("b.ini", "[uwsgi]\nb = %N\n[more]\nc = %o|%p|%s|%d|%n|%x|%N|%X\n"),
+    ])
+    .said("--include a.ini --ini b.ini"),
     // Magic variables.
     ini(&[("sub/my.app.ini", "[uwsgi]\na = %o|%p|%s|%d|%n|%e|%c|%x|%i|%j\nb = %O|%P|%S|%D|%N|%E|%C|%X|%I|%J\n")])
         .said("--ini sub/my.app.ini"),
@@ -104,6 +114,8 @@ pub(crate) const CASES: &[Case] = &[
     ini(&[("a.ini", "[uwsgi]\nlog-format = %(uri) %(method) %(base)\nbase = b\nr = %(%(base))\nb = c\n")])
         .ours(&[("r", "c", "%(b)")]),
     // Blocks.
+    ini(&[("a.ini", "[uwsgi]\nif-not-opt = foo\na = 1\nfoo = 2\nb = 3\nend\nd = 5\n")]),
+    ini(&[("a.ini", "[uwsgi]\nif-not-opt = foo=x\nfoo = y\na = 1\nfoo = x\nb = 2\nend\nif-not-opt = bar=x\nbar = x\nc = 1\nend\nd = 5\n")]),
     ini(&[("a.ini", "[uwsgi]\nfor = a b  c\nk1 = %(_)\nk2 = x%(_)y%(_)\nendfor =\nz = %(_)\n")]),
     ini(&[("a.ini", "[uwsgi]\nfor-times = 3\nk = %(_)\nend-for\nfor-times = 0\nn = %(_)\nend = x\n")]),
     ini(&[("a.ini", "[uwsgi]\nfor-glob = *.txt\nk = %(_)\nend\nfor-glob = none*\nn = %(_)\nend\n"), ("b.txt", ""), ("a.txt", ""), (".c.txt", "")]),

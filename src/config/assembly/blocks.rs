@@ -25,7 +25,15 @@ impl Assembly<'_> {
             let context = subject.map_or(context, |subject| Some(tame(&subject)));
             if is_so == negated { otherwise.push(context) } else { holds.push(context) }
         }
+        let holds_somewhere = !holds.is_empty();
         self.logic.open(key, origin, holds, otherwise);
+        if condition == Condition::Opt && negated && holds_somewhere {
+            let (name, value) =
+                text.split_once('=').map_or((text, None), |(name, value)| (name, Some(value)));
+            if !self.entries.iter().any(|entry| entry.key == name) {
+                self.logic.end_at(name, value);
+            }
+        }
     }
 
     /// Whether a condition holds, and what `%(_)` is in its block.

@@ -52,7 +52,8 @@ impl Assembly<'_> {
             self.report(Severity::Error, origin, Some(option), &message, Some(hint.to_owned()));
             return;
         };
-        let file = if file.is_empty() {
+        let named = file;
+        let file = if named.is_empty() {
             let Some(last) = self.last.get(&format).cloned() else {
                 let message = format!("no {} file was read before this", format.option());
                 self.report(Severity::Error, origin, Some(option), &message, None);
@@ -60,10 +61,14 @@ impl Assembly<'_> {
             };
             last
         } else {
-            file.to_owned()
+            named.to_owned()
         };
+        let mut names = self.names(&file, section);
+        if named.is_empty() {
+            names.given.clear();
+        }
         let before = self.diagnostics.len();
-        if !self.read_file(&file, format, section, manner, origin) && self.diagnostics.len() == before {
+        if !self.read_file(&file, format, names, manner, origin) && self.diagnostics.len() == before {
             let section = if section.is_empty() { "uwsgi" } else { section };
             let message = format!("can't find {} in configuration file {file}", format.call(section));
             let severity = match format {
@@ -79,7 +84,7 @@ impl Assembly<'_> {
         &mut self,
         file: &str,
         format: Format,
-        section: &str,
+        names: FileNames,
         manner: Manner,
         origin: &Origin,
     ) -> bool {
@@ -90,8 +95,8 @@ impl Assembly<'_> {
                 return true;
             }
         };
-        let names = self.names(file, section);
-        if matches!(manner, Manner::Named(_)) && self.first.is_none() {
+        // Not from within a file: one that was included, or named without an option, leaves them unset for all.
+        if matches!(manner, Manner::Named(_)) && self.first.is_none() && self.files.is_empty() {
             self.first = Some(names.clone());
         }
         self.last.insert(format, file.to_owned());
@@ -112,7 +117,7 @@ impl Assembly<'_> {
                 }
             })
         };
-        let read = format.read(&decode(&bytes), section, replace);
+        let read = format.read(&decode(&bytes), &names.section, replace);
         for (line, letter) in oddities {
             let origin = Origin { file: display.clone(), line: Some(line) };
             let message = match letter {

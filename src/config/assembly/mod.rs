@@ -115,6 +115,11 @@ impl<'a> Assembly<'a> {
                 self.repeat(key, text, kind, origin);
             }
             None => {
+                if let Some(word) = self.logic.take_cut() {
+                    let message =
+                        format!("does not count, as in uWSGI: `{word}` ended when its option was said");
+                    self.report(Severity::Warning, origin, Some(key), &message, None);
+                }
                 for context in self.logic.contexts().to_vec() {
                     let value = value.map(|value| logic::fill(value, &context));
                     self.take(key, value, origin);
@@ -286,6 +291,9 @@ impl<'a> Assembly<'a> {
         }
         // Names of files are in disguise here: nothing in them is taken for a quote or a comment.
         let dressed = value.as_deref().is_some_and(|value| value::bare(value) != value);
+        if self.logic.is_open() {
+            self.logic.said(key, &reveal(value.as_deref().unwrap_or_default()));
+        }
         self.entries.push(Entry { key: key.to_owned(), value, origin: origin.clone(), role, dressed });
     }
 }

@@ -29,7 +29,8 @@ impl<'a> Assembly<'a> {
         self.options(&options.before);
         self.push(format.option(), Some(tame(&given)), &origin, Role::Acted);
         let manner = Manner::Named(Some(format));
-        if !self.read_file(&given, format, "", manner, &origin) && !self.has_errors() {
+        let names = self.names(&given, "");
+        if !self.read_file(&given, format, names, manner, &origin) && !self.has_errors() {
             let message = format!("has no {}", format.call("uwsgi"));
             self.report(Severity::Error, &Origin::of(path), None, &message, None);
         }

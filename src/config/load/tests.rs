@@ -209,6 +209,10 @@ fn doubts_do_not_refuse() {
         ("a = @(exec://later)", "app.ini:4: warning: a: @(exec://later): commands are run at the start only"),
         ("a = %Y", "`%Y` is not a magic variable"),
         ("if-env = X", "app.ini:4: warning: if-env: this block is never closed"),
+        (
+            "if-not-opt = x\nif-env = HOME\nelse\nx = 1\nend\ny = %(x)\nend",
+            "app.ini:9: warning: y: does not count, as in uWSGI: `if-not-opt` ended when its option was said",
+        ),
         ("procname-prefix = \"blog\"", "the quotes are part of the value"),
         ("emperor-freq = 3", "has no effect without an emperor"),
         ("route = ^/healthz$ donotlog:", "warning: route: has no effect"),
