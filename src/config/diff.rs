@@ -56,6 +56,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
         env,
         stats,
         stats_http,
+        static_files,
         files,
         log,
         touch_reload,
@@ -87,6 +88,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.env != *env, "env", Need::Generation);
     change.note(old.stats_http != *stats_http, "stats-http", Need::Nothing);
     change.note(old.stats != *stats, "stats", Need::Nothing);
+    change.note(old.static_files != *static_files, "static-map", Need::Generation);
     let FilesSpec { pidfile, pidfile2, safe_pidfile } = files;
     change.note(old.files.pidfile != *pidfile, "pidfile", before_drop);
     change.note(old.files.pidfile2 != *pidfile2, "pidfile2", Need::Reexec);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::address::Listen;
+use super::static_files::StaticSpec;
 
 /// What one instance was told, as meant. Paths are absolute; times are in the unit of the field's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct InstanceSpec {
     /// `stats-http`: its answers begin with a head of HTTP.
     #[serde(default)]
     pub stats_http: bool,
+    /// Static files.
+    #[serde(default)]
+    pub static_files: StaticSpec,
     /// Files that are written.
     pub files: FilesSpec,
     /// Logging.
@@ -286,6 +290,7 @@ impl Default for InstanceSpec {
             env: Vec::new(),
             stats: Vec::new(),
             stats_http: false,
+            static_files: StaticSpec::default(),
             files: FilesSpec::default(),
             log: LogSpec { requests: true, ..LogSpec::default() },
             touch_reload: Vec::new(),

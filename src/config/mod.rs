@@ -27,6 +27,7 @@ mod magic;
 mod pipeline;
 pub mod raw;
 pub mod role;
+pub mod static_files;
 pub mod suggest;
 pub mod surroundings;
 pub mod table;

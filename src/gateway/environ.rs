@@ -28,7 +28,7 @@ pub fn of_http<E>(
     let raw = uri.path_and_query().map_or("", |target| target.as_str());
     set(variable::REQUEST_METHOD, request.method.as_str().as_bytes())?;
     set(variable::SCRIPT_NAME, b"")?;
-    set(variable::PATH_INFO, &decode_path(uri.path()))?;
+    set(variable::PATH_INFO, &path_info(uri.path()))?;
     set(variable::QUERY_STRING, uri.query().unwrap_or_default().as_bytes())?;
     set(variable::REQUEST_URI, raw.as_bytes())?;
     set(
@@ -148,6 +148,12 @@ impl<'a> UwsgiRequest<'a> {
         Ok(request)
     }
 
+    /// The value of a variable; of a repeated one the last.
+    #[must_use]
+    pub fn variable(&self, name: &[u8]) -> Option<&'a [u8]> {
+        self.variables.filter(|(key, _)| *key == name).last().map(|(_, value)| value)
+    }
+
     /// Whether the response has no body.
     #[must_use]
     pub fn is_head(&self) -> bool {
@@ -188,8 +194,9 @@ impl<'a> UwsgiRequest<'a> {
     }
 }
 
-/// Resolves dot segments as they were sent, then percent-decodes once; malformed escapes stay as they are.
-fn decode_path(path: &str) -> Cow<'_, [u8]> {
+/// `PATH_INFO` of a path: resolves dot segments as they were sent, then percent-decodes once; malformed escapes stay as they are.
+#[must_use]
+pub fn path_info(path: &str) -> Cow<'_, [u8]> {
     let path = if path.contains("/.") { Cow::Owned(resolve_dots(path)) } else { Cow::Borrowed(path) };
     if !path.contains('%') {
         return match path {
@@ -312,7 +319,7 @@ mod tests {
             ("/a/%2e%2e/b", b"/a/../b"),
         ] {
             let expected = if path == "/%e2%82%ac" { b"/\xe2\x82\xac" } else { decoded };
-            assert_eq!(&*decode_path(path), expected, "{path}");
+            assert_eq!(&*path_info(path), expected, "{path}");
         }
     }
 

@@ -4,4 +4,5 @@ pub mod environ;
 pub mod head;
 pub mod peer;
 pub mod response;
+pub mod static_files;
 pub mod variable;

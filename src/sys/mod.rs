@@ -2,6 +2,7 @@
 
 pub mod background;
 pub mod capabilities;
+pub mod beneath;
 pub mod capture;
 pub mod clock;
 pub mod directory;

@@ -14,6 +14,7 @@ use super::output::{ItemError, Output};
 use super::record::{Course, Record};
 use super::server::Server;
 use super::start_response::StartResponse;
+use super::static_file::StaticFiles;
 use super::uwsgi_module;
 use super::waiter::Waiter;
 use super::{log, traceback};
@@ -27,6 +28,8 @@ pub(super) struct Caller {
     pub(super) app: Option<Py<PyAny>>,
     pub(super) environs: EnvironMaker,
     pub(super) waiter: Waiter,
+    /// Sent before the application is asked; `None`: there are none.
+    pub(super) files: Option<Arc<StaticFiles>>,
     /// The thread's number.
     pub(super) core: usize,
 }
@@ -65,10 +68,23 @@ impl Caller {
             Head::Packet(block) => packet(block).is_ok_and(|request| request.is_head()),
         };
         let body = Body::new(body, self.waiter.clone());
-        let output =
+        let mut output =
             Output::new(reply, is_head, self.waiter.clone(), Arc::clone(&self.server.room_for_bodies));
-        let exchange = Arc::new(Exchange::new(body, output));
         let mut course = Course::default();
+        if let Some(files) = &self.files
+            && let Some(sent) = py.detach(|| files.answer(&head, &mut output))
+        {
+            if let Err(trouble) = sent {
+                report(py, trouble.into());
+                py.detach(|| output.fail());
+            }
+            course.sent = output.sent;
+            if let Some(record) = record {
+                record.end(py, &head, &course);
+            }
+            return uwsgi_module::after_request(py);
+        }
+        let exchange = Arc::new(Exchange::new(body, output));
         let called = self.call(py, &head, &exchange, &mut course.weight);
         let ended = called.and_then(|()| Ok(exchange.end(py)?));
         if let Err(trouble) = ended {

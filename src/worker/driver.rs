@@ -16,6 +16,7 @@ use super::environ::EnvironMaker;
 use super::job::{Job, Reply};
 use super::listen::Door;
 use super::server::Server;
+use super::static_file::StaticFiles;
 use super::waiter::Waiter;
 use crate::config::address::Protocol;
 
@@ -34,9 +35,17 @@ pub(super) fn run(
     server_name: &str,
     doors: Vec<(Protocol, Door)>,
 ) -> PyResult<()> {
+    let files = StaticFiles::new(&server.host.spec).map(Arc::new);
     let caller = |core: usize, app: Option<Py<PyAny>>, waiter: Waiter| {
         let environs = EnvironMaker::new(py, server.host, core, server_name.to_owned())?;
-        Ok::<_, PyErr>(Caller { server: Arc::clone(server), app, environs, waiter, core })
+        Ok::<_, PyErr>(Caller {
+            server: Arc::clone(server),
+            app,
+            environs,
+            waiter,
+            files: files.clone(),
+            core,
+        })
     };
     let mut own = Vec::new();
     for (protocol, door) in doors {

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::exchange::Exchange;
-use super::output::ItemError;
+use super::output::{ItemError, Output};
 use super::spool::{PIECE_BYTES, Part};
 use crate::sys::fd;
 
@@ -83,23 +83,25 @@ fn open(object: &Bound<'_, PyAny>, position: u64) -> Option<Plain> {
 impl Plain {
     /// Sends it all, detached.
     pub(super) fn send(self, py: Python<'_>, exchange: &Exchange) -> Result<(), ItemError> {
-        let Self(mut part) = self;
-        let sent = exchange.with_output(py, |output| {
-            // What is small is in the kernel's memory; the rest is read when the client wants it.
-            if part.left() > PIECE_BYTES as u64 && output.file(part.clone())? {
-                return Ok(());
-            }
-            while part.left() > 0 {
-                let piece = part.split().read()?;
-                output.item(&piece, part.left() == 0 && !output.is_sending())?;
-                if output.is_full() {
-                    break;
-                }
-            }
-            Ok(())
-        });
+        let sent = exchange.with_output(py, |output| self::send(output, self.0));
         sent.unwrap_or_else(|| Err(ItemError::Gone(io::ErrorKind::BrokenPipe.into())))
     }
+}
+
+/// Sends a part of a file, detached.
+pub(super) fn send(output: &mut Output, mut part: Part) -> Result<(), ItemError> {
+    // What is small is in the kernel's memory; the rest is read when the client wants it.
+    if part.left() > PIECE_BYTES as u64 && output.file(part.clone())? {
+        return Ok(());
+    }
+    while part.left() > 0 {
+        let piece = part.split().read()?;
+        output.item(&piece, part.left() == 0 && !output.is_sending())?;
+        if output.is_full() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// An item of the body, which must be bytes.

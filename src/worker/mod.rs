@@ -34,6 +34,7 @@ mod server;
 mod spool;
 mod stacks;
 mod start_response;
+mod static_file;
 mod traceback;
 mod upload;
 mod uwsgi_module;

@@ -26,6 +26,7 @@ mod python;
 mod reload;
 mod serve;
 mod sockets;
+mod static_files;
 mod stuck;
 mod systemd;
 mod uwsgitop;

@@ -99,8 +99,45 @@ fn instances() -> Vec<(&'static str, &'static str, Value)> {
         ("auto-procname = true", "/auto_procname", json!(true)),
         ("procname-prefix = x", "/procname_prefix", json!("x")),
         ("procname-prefix-spaced = x", "/procname_prefix", json!("x ")),
+        (
+            "static-map = /s=x",
+            "/static_files/places",
+            json!([{"prefix": "/s", "path": "/srv/x", "keeps_prefix": false}]),
+        ),
+        (
+            "static-map2 = /s=x",
+            "/static_files/places",
+            json!([{"prefix": "/s", "path": "/srv/x", "keeps_prefix": true}]),
+        ),
+        (
+            "check-static = x",
+            "/static_files/places",
+            json!([{"prefix": "", "path": "/srv/x", "keeps_prefix": false}]),
+        ),
+        ("static-index = x", "/static_files/index", json!(["x"])),
+        ("static-safe = x", "/static_files/safe", json!(["/srv/x"])),
+        ("static-skip-ext = x", "/static_files/skip", json!(["x"])),
+        ("mime-file = x", "/static_files/media_types", json!(["/srv/x"])),
+        ("static-gzip-all = true", "/static_files/gzip", json!(["All"])),
+        ("static-gzip-dir = x", "/static_files/gzip", json!([{"Below": "/srv/x"}])),
+        ("static-gzip-ext = x", "/static_files/gzip", json!([{"Ending": "x"}])),
+        ("static-gzip = x", "/static_files/gzip", json!([{"Matching": "x"}])),
+        ("static-expires = x 7", "/static_files/expires/0", rule("File", false)),
+        ("static-expires-mtime = x 7", "/static_files/expires/0", rule("File", true)),
+        ("static-expires-type = x=7", "/static_files/expires/0", rule("MediaType", false)),
+        ("static-expires-type-mtime = x=7", "/static_files/expires/0", rule("MediaType", true)),
+        ("static-expires-uri = x 7", "/static_files/expires/0", rule("Uri", false)),
+        ("static-expires-uri-mtime = x 7", "/static_files/expires/0", rule("Uri", true)),
+        ("static-expires-path-info = x 7", "/static_files/expires/0", rule("PathInfo", false)),
+        ("static-expires-path-info-mtime = x 7", "/static_files/expires/0", rule("PathInfo", true)),
+        ("honour-range = true", "/static_files/ranges", json!(true)),
+        ("file-serve-mode = nginx", "/static_files/mode", json!("AccelRedirect")),
         ("emperor = x", "/emperor", json!(["/srv/x"])),
     ]
+}
+
+fn rule(of: &str, from_change: bool) -> Value {
+    json!({"of": of, "pattern": "x", "seconds": 7, "from_change": from_change})
 }
 
 /// The same for an emperor.

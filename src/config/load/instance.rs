@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::lines;
 use super::sift::{Said, Sift};
+use super::{lines, static_files};
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::diagnostic::Severity;
 use crate::config::instance::{AppSource, InstanceSpec};
@@ -61,7 +61,10 @@ impl Reading {
         {
             return;
         }
-        if self.app(sift, said) || self.files(sift, said) {
+        if self.app(sift, said)
+            || self.files(sift, said)
+            || static_files::obey(sift, said, &self.chdir, &mut self.spec.static_files)
+        {
             return;
         }
         match said.name() {

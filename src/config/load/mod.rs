@@ -6,6 +6,7 @@ pub(super) mod fake;
 mod instance;
 mod lines;
 mod sift;
+mod static_files;
 
 use super::assembly::{Assembly, drop_defaults};
 use super::diagnostic::{Diagnostic, Severity};

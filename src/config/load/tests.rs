@@ -89,7 +89,7 @@ fn options_reach_the_spec() {
         }),
         ("stats = :1717\nstats = st.sock", |s| s.stats.len() == 2),
         ("emperor = vassals", |s| s.emperor == [PathBuf::from("/srv/vassals")]),
-        ("static-map =\nspooler = false\nvhost = false", |s| s.listen.len() == 1),
+        ("spooler = false\nvhost = false", |s| s.listen.len() == 1),
         ("hook-master-start = unix_signal:15 gracefully_kill_them_all", |s| s.listen.len() == 1),
         ("base = /x\nlogto = %(base)/log", |s| s.log.logto == Some(PathBuf::from("/x/log"))),
     ];
@@ -125,7 +125,11 @@ fn mistakes_are_told_with_their_line() {
             "strict = tue\nprocess = 3",
             "[strict-mode] unknown config directive: process (did you mean processes?)",
         ),
-        ("static-map = /static=/x", "error: static-map: liege cannot do this yet (let the web server"),
+        ("mount = /x=y", "error: mount: liege cannot do this yet (give each application"),
+        ("static-map = x", "invalid document root in static map, syntax mountpoint=docroot"),
+        ("static-gzip = (", "error: static-gzip: `(` is not a regular expression"),
+        ("static-expires = x", "error: static-expires: this is no rule (write regular-expression seconds)"),
+        ("static-expires-type = x=-1", "`-1` is no number of seconds"),
         ("php-docroot = /x", "error: php-docroot: liege does not do this (PHP is another language"),
         ("gevent = 100", "error: gevent: liege cannot do this yet"),
         ("hook-master-start = exec:rm -rf /", "error: hook-master-start: "),
@@ -250,7 +254,7 @@ fn a_name_that_is_nearly_an_option_leads() {
 
 #[test]
 fn all_mistakes_are_told_at_once() {
-    let loaded = load("chmod-socket = 9\nuid = 0\nsocket = x:y\nstatic-map = a=b", &Imagined::new(&[]));
+    let loaded = load("chmod-socket = 9\nuid = 0\nsocket = x:y\nstatic-map = a", &Imagined::new(&[]));
     let lines: Vec<_> = loaded.errors().filter_map(|error| error.line).collect();
     assert_eq!(lines, [4, 5, 6, 7]);
 }

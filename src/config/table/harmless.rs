@@ -15,7 +15,7 @@ const fn never(names: &'static [&'static str], kind: Kind, doc: &'static str) ->
 const WHICH_LINES: &str = "`disable-logging`, `log-4xx` and their like say which requests have a line";
 const ALARMS: &str = "NOBODY IS NOTIFIED; watch the HTTP API or the log instead";
 const MONITORING: &str = "monitoring only; the HTTP API and `stats` tell";
-const NO_STATIC: &str = "concerns static files only, which the web server in front serves";
+const NO_CACHE: &str = "files are looked for anew each time, so that a change is seen at once";
 const NO_PLUGINS: &str = "there are no plugins to search or load";
 
 pub(super) static ROWS: &[Row] = &[
@@ -125,8 +125,13 @@ pub(super) static ROWS: &[Row] = &[
     ),
     never(&["log-sendfile"], Text, WHICH_LINES),
     never(&["ssl-tmp-dir"], Text, "no temporary files are needed"),
-    never(&["static-cache-paths"], Number, NO_STATIC),
-    never(&["static-cache-paths-name"], Text, NO_STATIC),
+    never(&["static-cache-paths"], Number, NO_CACHE),
+    never(&["static-cache-paths-name"], Text, NO_CACHE),
+    never(
+        &["check-static-docroot"],
+        Flag,
+        "no variable of a request names a directory: name it with `check-static`",
+    ),
     never(&["unsubscribe-on-graceful-reload"], Flag, "there are no subscriptions"),
     never(&["never-swap"], Flag, "memory is not locked"),
     never(&["write-errors-exception-only"], Flag, "the application goes on as it likes"),

@@ -1,6 +1,6 @@
 //! The options that are accepted with a warning because serving does not miss them until they exist.
 
-use super::Kind::{Flag, FreeText, Mode, Number, Pair, Path, Text};
+use super::Kind::{Flag, FreeText, Mode, Number, Path, Text};
 use super::{Kind, Row, Standing};
 
 const fn later(names: &'static [&'static str], kind: Kind, doc: &'static str) -> Row {
@@ -10,7 +10,6 @@ const fn later(names: &'static [&'static str], kind: Kind, doc: &'static str) ->
 const LOG_GOES: &str = "the log goes to `logto` or standard error";
 const ALL_RUN: &str = "all `processes` run all the time";
 const RECYCLING: &str = "workers are replaced by `max-requests` only";
-const NO_STATIC: &str = "concerns static files only, which the web server in front serves";
 
 pub(super) static ROWS: &[Row] = &[
     // Logging.
@@ -184,39 +183,4 @@ pub(super) static ROWS: &[Row] = &[
         Number,
         "fixed limits hold",
     ),
-    // Static files, which alone do nothing.
-    later(
-        &[
-            "static-expires",
-            "static-expires-mtime",
-            "static-expires-type",
-            "static-expires-type-mtime",
-            "static-expires-uri",
-            "static-expires-uri-mtime",
-            "static-expires-path-info",
-            "static-expires-path-info-mtime",
-        ],
-        Pair,
-        NO_STATIC,
-    ),
-    later(
-        &[
-            "static-gzip",
-            "static-gzip-dir",
-            "static-gzip-prefix",
-            "static-gzip-ext",
-            "static-gzip-suffix",
-            "static-skip-ext",
-            "static-safe",
-            "static-index",
-            "mime-file",
-            "mimefile",
-            "file-serve-mode",
-            "fileserve-mode",
-        ],
-        Text,
-        NO_STATIC,
-    ),
-    later(&["static-gzip-all", "honour-range", "check-static-docroot"], Flag, NO_STATIC),
-    // The emperor.
 ];

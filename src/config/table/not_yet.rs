@@ -8,7 +8,6 @@ const fn row(names: &'static [&'static str], kind: Kind, doc: &'static str) -> R
     Row::new(names, kind, Standing::NotYet, "", doc)
 }
 
-const STATIC: &str = "let the web server in front serve static files, or WhiteNoise in the application";
 const HOOKS: &str = "run it from the service unit (`ExecStartPre=`, `ExecStartPost=`)";
 const DAEMONS: &str = "run it as a service of its own";
 const DROP: &str = "privileges drop before the application is loaded: give the instance `uid` and `gid`";
@@ -34,9 +33,6 @@ pub(super) static ROWS: &[Row] = &[
     row(&["freebind"], Flag, "start after the address is there"),
     row(&["limit-post"], Number, "limit it in the web server in front (nginx: client_max_body_size)"),
     row(&["add-header-req"], FreeText, "add it in the web server in front or in the application"),
-    // Static files.
-    row(&["static-map", "static-map2"], Pair, STATIC),
-    row(&["check-static", "static-check"], Path, STATIC),
     // Applications.
     row(&["mount", "worker-mount"], Pair, "give each application its own vassal"),
     row(&["gevent"], Number, "use `threads`: requests would run one after the other"),

@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{By, Kind, Row, Standing, emperor, engines, families, harmless, later, not_yet, obeyed, refused};
+use super::{
+    By, Kind, Row, Standing, emperor, engines, families, harmless, later, not_yet, obeyed, refused,
+    static_files,
+};
 
 const HEAD: &str = "# Options
 
@@ -18,6 +21,7 @@ pub fn markdown() -> String {
     let mut text = HEAD.to_owned();
     section(&mut text, "Options that take effect", "", obeyed::ROWS);
     section(&mut text, "… on logs, on the size of workers and on their interpreter", "", engines::ROWS);
+    section(&mut text, "… on static files", "", static_files::ROWS);
     section(&mut text, "Options of an emperor", "", emperor::ROWS);
     section(
         &mut text,
