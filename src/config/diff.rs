@@ -134,6 +134,8 @@ fn listeners(change: &mut Change, old: &InstanceSpec, new: &[Listen]) {
 fn diff_app(change: &mut Change, old: &AppSpec, new: &AppSpec) {
     let AppSpec {
         load,
+        mounts,
+        manage_script_name,
         callable,
         need_app,
         chdir,
@@ -152,6 +154,8 @@ fn diff_app(change: &mut Change, old: &AppSpec, new: &AppSpec) {
     change.note(old.autoreload_s != *autoreload_s, "py-autoreload", Need::Generation);
     change.note(old.autoreload_ignore != *autoreload_ignore, "py-auto-reload-ignore", Need::Generation);
     change.note(old.load != *load, "module", Need::Generation);
+    change.note(old.mounts != *mounts, "mount", Need::Generation);
+    change.note(old.manage_script_name != *manage_script_name, "manage-script-name", Need::Generation);
     change.note(old.callable != *callable, "callable", Need::Generation);
     change.note(old.need_app != *need_app, "need-app", Need::Generation);
     change.note(old.chdir != *chdir, "chdir", Need::Generation);
@@ -177,6 +181,7 @@ fn diff_workers(change: &mut Change, old: &WorkerSpec, new: &WorkerSpec) {
         instance_mercy_s,
         startup_timeout_s,
         idle_s,
+        limit_post_bytes,
     } = new;
     change.note(old.processes != *processes, "processes", Need::Workers);
     // What workers go by reaches them through their zygote.
@@ -197,6 +202,7 @@ fn diff_workers(change: &mut Change, old: &WorkerSpec, new: &WorkerSpec) {
     change.note(old.buffer_size_bytes != *buffer_size_bytes, "buffer-size", Need::Generation);
     change.note(old.socket_timeout_s != *socket_timeout_s, "socket-timeout", Need::Generation);
     change.note(old.reload_mercy_s != *reload_mercy_s, "worker-reload-mercy", Need::Nothing);
+    change.note(old.limit_post_bytes != *limit_post_bytes, "limit-post", Need::Generation);
     change.note(old.idle_s != *idle_s, "idle", Need::Nothing);
     change.note(old.startup_timeout_s != *startup_timeout_s, "startup-timeout", Need::Nothing);
     change.note(old.instance_mercy_s != *instance_mercy_s, "reload-mercy", Need::Nothing);

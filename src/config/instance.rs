@@ -69,6 +69,12 @@ pub struct InstanceSpec {
 pub struct AppSpec {
     /// What to load; `None`: nothing was named.
     pub load: Option<AppSource>,
+    /// `mount`: where further applications are, and what to load for each.
+    #[serde(default)]
+    pub mounts: Vec<(String, AppSource)>,
+    /// `manage-script-name`: the path of a request chooses among them, and loses what it begins with.
+    #[serde(default)]
+    pub manage_script_name: bool,
     /// `callable`: name of the callable where the source names none; default `application`.
     pub callable: Option<String>,
     /// `need-app`: end with status 22 instead of answering 500 when the application does not load.
@@ -155,6 +161,9 @@ pub struct WorkerSpec {
     /// Seconds without a request after which it may be put to sleep (`idle`); 0: never.
     #[serde(default)]
     pub idle_s: u32,
+    /// `limit-post`, in bytes: what the body of a request may have; 0: any size.
+    #[serde(default)]
+    pub limit_post_bytes: u64,
     /// `reload-mercy`, in seconds; 0: as `worker-reload-mercy`.
     pub instance_mercy_s: u32,
     /// `startup-timeout`, in seconds: what a new generation gets to be ready; 0 is off.
@@ -324,6 +333,7 @@ impl Default for WorkerSpec {
             socket_timeout_s: 4,
             reload_mercy_s: 60,
             idle_s: 0,
+            limit_post_bytes: 0,
             instance_mercy_s: 0,
             startup_timeout_s: 300,
         }

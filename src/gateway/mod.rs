@@ -2,6 +2,7 @@
 
 pub mod environ;
 pub mod head;
+pub mod mount;
 pub mod peer;
 pub mod response;
 pub mod static_files;

@@ -56,7 +56,7 @@ impl Config {
             processes: spec.workers.processes.max(1),
             threads: spec.workers.threads.max(1),
             lazy: spec.workers.lazy_apps,
-            names_app: spec.app.load.is_some(),
+            names_app: spec.app.load.is_some() || !spec.app.mounts.is_empty(),
             router: spec.listen.iter().any(|l| l.protocol == Protocol::Router),
             mercy: Duration::from_secs(u64::from(spec.workers.reload_mercy_s)),
             patience: match spec.workers.startup_timeout_s {

@@ -1,4 +1,4 @@
-//! Loading the application.
+//! Loading an application.
 
 use std::path::Path;
 
@@ -10,22 +10,9 @@ use super::traceback;
 use crate::config::instance::{AppSource, AppSpec};
 use crate::wire::failure::Failure;
 
-/// Loads the application. A failure's traceback is logged as well.
-pub(super) fn load(py: Python<'_>, app: &AppSpec) -> Result<Py<PyAny>, Failure> {
-    let Some(source) = &app.load else {
-        return Err(Failure::new("no application is named")
-            .with_hint("name one with `module = package.module:callable` or `wsgi-file = path`"));
-    };
-    for name in &app.imports {
-        let loaded = match name.contains('/') || name.ends_with(".py") {
-            true => execute(py, Path::new(name)),
-            false => import(py, name),
-        };
-        if let Err(error) = loaded {
-            traceback::log(py, &error);
-        }
-    }
-    let default = app.callable.as_deref().unwrap_or("application");
+/// Loads an application, by the name `callable` where its source says none. A failure's traceback is logged as well.
+pub(super) fn load(py: Python<'_>, source: &AppSource, callable: Option<&str>) -> Result<Py<PyAny>, Failure> {
+    let default = callable.unwrap_or("application");
     let (name, module, expression) = match source {
         AppSource::Module(target) => {
             let (module, expression) = split_target(target, default);
@@ -67,12 +54,13 @@ fn split_target<'a>(target: &'a str, default: &'a str) -> (&'a str, &'a str) {
     }
 }
 
-fn import<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyModule>> {
+/// Imports a module.
+pub(super) fn import<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyModule>> {
     py.import(name)
 }
 
 /// Runs a file as the module that uWSGI would make of it.
-fn execute<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyModule>> {
+pub(super) fn execute<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyModule>> {
     let source = std::fs::read(path)?;
     // As a string: a `Path` would become a `pathlib.Path`, which apps do not expect here and which costs every
     // worker the memory of that module.

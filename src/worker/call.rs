@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 
+use super::apps::Apps;
 use super::environ::{EnvironMaker, Weight, packet};
 use super::exchange::Exchange;
 use super::file::{self, FileWrapper};
@@ -24,8 +25,7 @@ use crate::sys::clock;
 #[derive(Debug)]
 pub(super) struct Caller {
     pub(super) server: Arc<Server>,
-    /// `None`: it could not be loaded.
-    pub(super) app: Option<Py<PyAny>>,
+    pub(super) apps: Apps,
     pub(super) environs: EnvironMaker,
     pub(super) waiter: Waiter,
     /// Sent before the application is asked; `None`: there are none.
@@ -71,6 +71,10 @@ impl Caller {
         let mut output =
             Output::new(reply, is_head, self.waiter.clone(), Arc::clone(&self.server.room_for_bodies));
         let mut course = Course::default();
+        if is_too_long(&head, self.server.host.spec.workers.limit_post_bytes) {
+            py.detach(|| output.refuse(413));
+            return self.over(py, record, &head, course, &output);
+        }
         if let Some(files) = &self.files
             && let Some(sent) = py.detach(|| files.answer(&head, &mut output))
         {
@@ -78,11 +82,7 @@ impl Caller {
                 report(py, trouble.into());
                 py.detach(|| output.fail());
             }
-            course.sent = output.sent;
-            if let Some(record) = record {
-                record.end(py, &head, &course);
-            }
-            return uwsgi_module::after_request(py);
+            return self.over(py, record, &head, course, &output);
         }
         let exchange = Arc::new(Exchange::new(body, output));
         let called = self.call(py, &head, &exchange, &mut course.weight);
@@ -103,6 +103,14 @@ impl Caller {
         ended_us
     }
 
+    /// A request is over that the application has not seen.
+    fn over(&self, py: Python<'_>, record: Option<Record>, head: &Head, course: Course, output: &Output) {
+        if let Some(record) = record {
+            record.end(py, head, &Course { sent: output.sent, ..course });
+        }
+        uwsgi_module::after_request(py);
+    }
+
     fn call(
         &self,
         py: Python<'_>,
@@ -110,9 +118,12 @@ impl Caller {
         exchange: &Arc<Exchange>,
         weight: &mut Weight,
     ) -> Result<(), Trouble> {
-        let app = self.app.as_ref().ok_or(Trouble::NoApp)?;
+        let (app, place) = self.apps.choose(head).ok_or(Trouble::NoApp)?;
         let (environ, weighed) = self.environs.make(py, head, exchange)?;
         *weight = weighed;
+        if let Some(place) = place {
+            place.tell(&environ)?;
+        }
         let start_response = Bound::new(py, StartResponse::new(Arc::clone(exchange)))?;
         let response = app.bind(py).call1((environ, start_response))?;
         let sent = send(py, &response, exchange);
@@ -127,6 +138,21 @@ impl Caller {
             }
         }
     }
+}
+
+/// Whether the body is longer than `limit-post`; 0: any is allowed.
+fn is_too_long(head: &Head, limit: u64) -> bool {
+    if limit == 0 {
+        return false;
+    }
+    let announced = match head {
+        Head::Http(parts, _) => {
+            let length = parts.headers.get(http::header::CONTENT_LENGTH);
+            length.and_then(|length| length.to_str().ok()?.parse().ok())
+        }
+        Head::Packet(block) => packet(block).ok().map(|request| request.content_length),
+    };
+    announced.is_some_and(|length| length > limit)
 }
 
 /// Sends what the application returned.

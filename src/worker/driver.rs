@@ -10,6 +10,7 @@ use std::thread::{self, JoinHandle};
 use pyo3::prelude::*;
 use tokio::runtime::Runtime;
 
+use super::apps::Apps;
 use super::call::Caller;
 use super::deputy::Deputy;
 use super::environ::EnvironMaker;
@@ -31,16 +32,16 @@ pub(super) fn run(
     py: Python<'_>,
     server: &Arc<Server>,
     runtime: Arc<Runtime>,
-    app: Option<Py<PyAny>>,
+    apps: Apps,
     server_name: &str,
     doors: Vec<(Protocol, Door)>,
 ) -> PyResult<()> {
     let files = StaticFiles::new(&server.host.spec).map(Arc::new);
-    let caller = |core: usize, app: Option<Py<PyAny>>, waiter: Waiter| {
+    let caller = |core: usize, apps: Apps, waiter: Waiter| {
         let environs = EnvironMaker::new(py, server.host, core, server_name.to_owned())?;
         Ok::<_, PyErr>(Caller {
             server: Arc::clone(server),
-            app,
+            apps,
             environs,
             waiter,
             files: files.clone(),
@@ -58,13 +59,12 @@ pub(super) fn run(
     if server.threads() == 1 {
         let waiter = Waiter::inside(runtime, Arc::clone(&server.connections));
         let deputy = Deputy::new(Arc::clone(&server.room_for_bodies), &waiter);
-        run_inline(py, &caller(0, app, waiter)?, deputy, own);
+        run_inline(py, &caller(0, apps, waiter)?, deputy, own);
         return Ok(());
     }
     let mut threads = Vec::new();
     for core in 0..server.threads() {
-        let app = app.as_ref().map(|app| app.clone_ref(py));
-        threads.push(spawn(caller(core, app, Waiter::Sleep)?)?);
+        threads.push(spawn(caller(core, apps.clone_ref(py), Waiter::Sleep)?)?);
     }
     py.detach(|| {
         runtime.block_on(server.emptied());

@@ -216,7 +216,7 @@ pub(super) fn packet(block: &[u8]) -> Result<UwsgiRequest<'_>, Refusal> {
 }
 
 /// Bytes as the native string of PEP 3333.
-fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
+pub(super) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
     match std::str::from_utf8(bytes) {
         Ok(text) if text.is_ascii() => PyString::new(py, text),
         _ => PyString::new(py, &bytes.iter().map(|&byte| char::from(byte)).collect::<String>()),

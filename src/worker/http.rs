@@ -165,12 +165,17 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, NoAnswer> {
     let (mut parts, incoming) = request.into_parts();
+    let limit = server.host.spec.workers.limit_post_bytes;
+    // What is refused need not be received.
+    if limit > 0 && incoming.size_hint().exact().is_some_and(|length| length > limit) {
+        return refused(413);
+    }
     let body = if incoming.is_end_stream() {
         RequestBody::Whole(Bytes::new())
     } else {
         match upload::receive(incoming, &server.room_for_bodies).await {
             Ok(body) => body,
-            Err(_) => return refused(&watch),
+            Err(_) => return refused(watch.refusal().ok_or(NoAnswer)?.status),
         }
     };
     if let RequestBody::Received(received) = &body
@@ -192,8 +197,7 @@ async fn answer(
     Ok(response)
 }
 
-fn refused(watch: &Watch) -> Result<Response<ReplyBody>, NoAnswer> {
-    let status = watch.refusal().ok_or(NoAnswer)?.status;
+fn refused(status: u16) -> Result<Response<ReplyBody>, NoAnswer> {
     let page = Bytes::from_static(phrase(status).as_bytes());
     let response = Response::builder().status(status).header(CONNECTION, "close");
     response.body(ReplyBody::Whole(Some(page))).map_err(|_| NoAnswer)

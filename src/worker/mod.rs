@@ -1,6 +1,7 @@
 //! What runs inside the vassal's interpreter: zygote, workers, the WSGI bridge. The only folder that knows pyo3.
 
 mod app;
+mod apps;
 mod autoreload;
 mod call;
 mod connections;

@@ -291,7 +291,11 @@ impl Output {
     /// The application failed: an answer of ours where nothing was sent yet, otherwise the connection breaks visibly.
     /// Where it failed for the client's malformed body, the fault is the client's.
     pub(super) fn fail(&mut self) {
-        let status = self.watch.refusal().map_or(500, |refusal| refusal.status);
+        self.refuse(self.watch.refusal().map_or(500, |refusal| refusal.status));
+    }
+
+    /// The same, with this status where nothing was sent yet.
+    pub(super) fn refuse(&mut self, status: u16) {
         if !self.is_sending() && self.start_error(status).is_ok() {
             let sent = self.item(phrase(status).as_bytes(), true).and_then(|()| self.end());
             self.sent.is_cut |= sent.is_err();

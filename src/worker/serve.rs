@@ -10,10 +10,11 @@ use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::apps::Apps;
 use super::host::{Host, Worker};
 use super::server::{Held, Server};
 use super::zygote::Loaded;
-use super::{app, autoreload, driver, lane, listen, passage, stacks, traceback, uwsgi_module};
+use super::{autoreload, driver, lane, listen, passage, stacks, traceback, uwsgi_module};
 use crate::proto::limits::Limits;
 use crate::stats::scoreboard::Field;
 use crate::sys::{clock, fd, orphan, reactor, title};
@@ -60,17 +61,17 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failur
     let _ = host.worker.set(Worker { number, slot, channel: for_threads });
     let slot = host.slot().ok_or_else(|| Failure::new(format!("the scoreboard has no slot {slot}")))?;
     title::set(&host.title(&format!("worker {number}")));
-    let app = match loaded {
-        Loaded::Now(app) => app,
+    let apps = match loaded {
+        Loaded::Now(apps) => apps,
         Loaded::Later => {
             let started = clock::now();
-            let app = load(py, host)?;
+            let apps = load(py, host)?;
             startup_ms = milliseconds(clock::now().since(started));
-            app
+            apps
         }
     };
     slot.set(Field::StartupMs, startup_ms);
-    let has_app = app.is_some();
+    let has_app = !apps.is_empty();
     // A request that never ends would have nobody who ends it.
     if let Err(error) = orphan::die_after_parent(host.master, host.spec.workers.reload_mercy_s) {
         tracing::warn!("this worker may outlive its master: {error}");
@@ -100,7 +101,7 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failur
         traceback::log(py, &error);
     }
     let server_name = uwsgi_module::host_name(py).unwrap_or_default();
-    driver::run(py, &server, Arc::clone(&runtime), app, &server_name, doors)
+    driver::run(py, &server, Arc::clone(&runtime), apps, &server_name, doors)
         .map_err(|error| Failure::new(traceback::summary(py, &error)))?;
     slot.set(Field::Accepting, 0);
     finish(py, runtime);
@@ -114,14 +115,14 @@ pub(super) fn milliseconds(duration: Duration) -> u64 {
 }
 
 /// Loads the application in the worker itself.
-fn load(py: Python<'_>, host: &Host) -> Result<Option<Py<PyAny>>, Failure> {
-    match app::load(py, &host.spec.app) {
-        Ok(app) => Ok(Some(app)),
-        Err(failure) if host.spec.app.need_app => Err(failure),
-        Err(failure) => {
-            tracing::error!("no application: {failure}; every request is answered with 500");
+fn load(py: Python<'_>, host: &Host) -> Result<Apps, Failure> {
+    match Apps::load(py, &host.spec.app) {
+        (apps, None) => Ok(apps),
+        (_, Some(failure)) if host.spec.app.need_app => Err(failure),
+        (apps, Some(failure)) => {
+            tracing::error!("no application: {failure}; every request for it is answered with 500");
             host.tell(&FromWorker::AppFailed(failure));
-            Ok(None)
+            Ok(apps)
         }
     }
 }

@@ -5,8 +5,9 @@ use std::os::fd::{IntoRawFd, OwnedFd};
 
 use pyo3::prelude::*;
 
+use super::apps::Apps;
 use super::host::Host;
-use super::{app, fork, log, prepare, serve, traceback};
+use super::{fork, log, prepare, serve, traceback};
 use crate::config::address::Listen;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::Scoreboard;
@@ -43,8 +44,8 @@ enum Ended {
 /// A loaded application, or the wish to load it later.
 #[derive(Debug)]
 pub(super) enum Loaded {
-    /// It is there; `None` when it could not be loaded and every request is answered with 500.
-    Now(Option<Py<PyAny>>),
+    /// It is there; without one every request is answered with 500.
+    Now(Apps),
     /// Each worker loads it.
     Later,
 }
@@ -149,10 +150,9 @@ fn load(
     let (loaded, failure) = if host.spec.workers.lazy_apps {
         (Loaded::Later, None)
     } else {
-        match app::load(py, &host.spec.app) {
-            Ok(callable) => (Loaded::Now(Some(callable)), None),
-            Err(failure) if host.spec.app.need_app => return Err(failure),
-            Err(failure) => (Loaded::Now(None), Some(failure)),
+        match Apps::load(py, &host.spec.app) {
+            (_, Some(failure)) if host.spec.app.need_app => return Err(failure),
+            (apps, failure) => (Loaded::Now(apps), failure),
         }
     };
     let threads = prepare::has_python_threads(py);

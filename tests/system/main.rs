@@ -20,6 +20,7 @@ mod files;
 mod inherit;
 mod lifecycle;
 mod lines;
+mod mounts;
 mod nginx;
 mod options;
 mod python;

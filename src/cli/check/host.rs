@@ -56,6 +56,21 @@ impl Host<'_> {
         {
             self.tell(Error, "wsgi-file", format!("there is no file {}", path.display()), "");
         }
+        let files = spec.app.mounts.iter().filter_map(|(_, source)| match source {
+            AppSource::File(path) => Some(path),
+            AppSource::Module(_) => None,
+        });
+        for path in files.filter(|path| !path.is_file()) {
+            self.tell(Error, "mount", format!("there is no file {}", path.display()), "");
+        }
+        for place in spec.static_files.places.iter().filter(|place| !place.path.exists()) {
+            let option = match (place.prefix.is_empty(), place.keeps_prefix) {
+                (true, _) => "check-static",
+                (false, true) => "static-map2",
+                (false, false) => "static-map",
+            };
+            self.tell(Warning, option, format!("there is no {} yet", place.path.display()), "");
+        }
         for directory in spec.app.pythonpath.iter().filter(|directory| !directory.exists()) {
             self.tell(Warning, "pythonpath", format!("there is no {}", directory.display()), "");
         }

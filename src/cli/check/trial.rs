@@ -9,9 +9,11 @@ use crate::wire::failure::Failure;
 /// What goes wrong when the application is loaded.
 pub(super) fn load(reading: &Reading) -> Option<Diagnostic> {
     let spec = reading.instance.as_ref()?;
-    let option = match spec.app.load.as_ref()? {
-        AppSource::File(_) => "wsgi-file",
-        AppSource::Module(_) => "module",
+    let option = match &spec.app.load {
+        Some(AppSource::File(_)) => "wsgi-file",
+        Some(AppSource::Module(_)) => "module",
+        None if spec.app.mounts.is_empty() => return None,
+        None => "mount",
     };
     let Failure { message, hint, traceback, .. } = trial::run(spec).err()?;
     // The last lines of a traceback tell where it happened.

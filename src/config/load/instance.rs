@@ -105,6 +105,7 @@ impl Reading {
             "reload-on-rss" => workers.reload_on_rss_mib = large(sift, said),
             "reload-on-as" => workers.reload_on_as_mib = large(sift, said),
             "idle" => workers.idle_s = sift.count(said),
+            "limit-post" => workers.limit_post_bytes = large(sift, said),
             "worker-reload-mercy" => workers.reload_mercy_s = sift.count(said),
             "reload-mercy" => workers.instance_mercy_s = sift.count(said),
             "startup-timeout" => workers.startup_timeout_s = sift.count(said),
@@ -167,6 +168,26 @@ impl Reading {
             }
             "module" if said.text().is_empty() => sift.error(said, "no module is named", None),
             "module" => app.load = Some(AppSource::Module(said.text().to_owned())),
+            "mount" => match said.text().split_once('=') {
+                Some((place, source)) if place.starts_with('/') && !source.is_empty() => {
+                    let is_file = source.ends_with(".py") || source.ends_with(".wsgi");
+                    let source = match is_file {
+                        true => AppSource::File(self.chdir.join(source)),
+                        false => AppSource::Module(source.to_owned()),
+                    };
+                    app.mounts.retain(|(known, _)| known != place);
+                    app.mounts.push((place.to_owned(), source));
+                }
+                _ => {
+                    let message = format!("invalid mountpoint: {}", said.text());
+                    sift.error(
+                        said,
+                        message,
+                        Some("write /path=module:callable, or /path=file.py".to_owned()),
+                    );
+                }
+            },
+            "manage-script-name" => app.manage_script_name = said.flag(),
             "callable" => app.callable = Some(said.text().to_owned()).filter(|name| !name.is_empty()),
             "need-app" => app.need_app = said.flag(),
             "pythonpath" => {
@@ -280,7 +301,8 @@ impl Reading {
                     Some("say http-socket = :8080, or socket = app.sock"),
                 );
             }
-            if all_read && spec.app.load.is_none() && !sift.refuses_virtual_hosts() {
+            let names_app = spec.app.load.is_some() || !spec.app.mounts.is_empty();
+            if all_read && !names_app && !sift.refuses_virtual_hosts() {
                 let message = "no application is named: every request will be answered with 500";
                 sift.report_whole(
                     Severity::Warning,

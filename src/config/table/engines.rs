@@ -1,7 +1,7 @@
 //! The options about what workers log, how large and old they may grow, and how their interpreter runs.
 
 use super::By::{Master, Worker};
-use super::Kind::{Flag, FreeText, Number, Text};
+use super::Kind::{Flag, FreeText, Number, Pair, Text};
 use super::{By, Kind, Row, Standing};
 
 const fn row(
@@ -86,6 +86,27 @@ pub(super) static ROWS: &[Row] = &[
     row(&["limit-as"], Number, Master, "inherited", "MiB of address space that each process may have"),
     row(&["limit-nproc"], Number, Master, "inherited", "Processes that the user may have"),
     // What the application is given, and what it sends.
+    row(
+        &["mount", "worker-mount"],
+        Pair,
+        Worker,
+        "none",
+        "`/path=module:callable` or `/path=file.py`: a further application, for requests whose SCRIPT_NAME is that; repeatable",
+    ),
+    row(
+        &["manage-script-name"],
+        Flag,
+        Worker,
+        "off",
+        "The application with the longest `mount` that the path of a request begins with answers it; that part becomes SCRIPT_NAME",
+    ),
+    row(
+        &["limit-post"],
+        Number,
+        Worker,
+        "none",
+        "Bytes that the body of a request may have; a longer one is answered with 413",
+    ),
     row(
         &["import", "pyimport", "py-import", "python-import"],
         Text,

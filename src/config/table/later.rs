@@ -112,7 +112,6 @@ pub(super) static ROWS: &[Row] = &[
     later(&["fs-reload", "fs-brutal-reload"], Path, "use `touch-reload`"),
     later(&["master-fifo"], Path, "use the HTTP API, `liege reload` or signals"),
     later(&["exit-on-reload"], Flag, "a reload reloads"),
-    later(&["manage-script-name"], Flag, "concerns `mount` only"),
     later(
         &["post-buffering-bufsize"],
         Number,

@@ -31,10 +31,8 @@ pub(super) static ROWS: &[Row] = &[
     ),
     row(&["map-socket"], Text, "every worker serves every socket"),
     row(&["freebind"], Flag, "start after the address is there"),
-    row(&["limit-post"], Number, "limit it in the web server in front (nginx: client_max_body_size)"),
     row(&["add-header-req"], FreeText, "add it in the web server in front or in the application"),
     // Applications.
-    row(&["mount", "worker-mount"], Pair, "give each application its own vassal"),
     row(&["gevent"], Number, "use `threads`: requests would run one after the other"),
     row(&["gevent-early-monkey-patch", "gevent-monkey-patch", "gevent-wait-for-hub"], Flag, "use `threads`"),
     row(&["paste", "ini-paste"], Text, "load it with `module`: a file that calls paste.deploy.loadapp"),
