@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::sift::{Said, Sift};
-use super::{lines, static_files};
+use super::{application, lines, static_files};
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::diagnostic::Severity;
 use crate::config::instance::{AppSource, InstanceSpec};
@@ -61,7 +61,7 @@ impl Reading {
         {
             return;
         }
-        if self.app(sift, said)
+        if application::obey(sift, said, (&self.start, &self.chdir), &mut self.spec)
             || self.files(sift, said)
             || static_files::obey(sift, said, &self.chdir, &mut self.spec.static_files)
         {
@@ -147,79 +147,6 @@ impl Reading {
             "chown-socket" => self.spec.chown_socket = sift.ownership(said),
             "stats-http" => self.spec.stats_http = said.flag(),
             "stats" => self.spec.stats.extend(sift.address(said, &self.chdir)),
-            _ => return false,
-        }
-        true
-    }
-
-    fn app(&mut self, sift: &mut Sift<'_>, said: Said<'_>) -> bool {
-        let app = &mut self.spec.app;
-        let interpreter = &mut self.spec.interpreter;
-        match said.name() {
-            "chdir" => {
-                app.chdir = sift.path(said, &self.start);
-            }
-            "wsgi-file" => {
-                let file = sift.path(said, &self.chdir).map(AppSource::File);
-                // A module wins over a file, wherever it stands: both name the same application in real files.
-                if !matches!(app.load, Some(AppSource::Module(_))) {
-                    app.load = file;
-                }
-            }
-            "module" if said.text().is_empty() => sift.error(said, "no module is named", None),
-            "module" => app.load = Some(AppSource::Module(said.text().to_owned())),
-            "mount" => match said.text().split_once('=') {
-                Some((place, source)) if place.starts_with('/') && !source.is_empty() => {
-                    let is_file = source.ends_with(".py") || source.ends_with(".wsgi");
-                    let source = match is_file {
-                        true => AppSource::File(self.chdir.join(source)),
-                        false => AppSource::Module(source.to_owned()),
-                    };
-                    app.mounts.retain(|(known, _)| known != place);
-                    app.mounts.push((place.to_owned(), source));
-                }
-                _ => {
-                    let message = format!("invalid mountpoint: {}", said.text());
-                    sift.error(
-                        said,
-                        message,
-                        Some("write /path=module:callable, or /path=file.py".to_owned()),
-                    );
-                }
-            },
-            "manage-script-name" => app.manage_script_name = said.flag(),
-            "callable" => app.callable = Some(said.text().to_owned()).filter(|name| !name.is_empty()),
-            "need-app" => app.need_app = said.flag(),
-            "pythonpath" => {
-                let pattern = self.start.join(said.text());
-                let found = match said.text().contains(['*', '?', '[']) {
-                    true => sift.around.matches(&pattern.to_string_lossy()),
-                    false => Vec::new(),
-                };
-                match found.is_empty() {
-                    true => app.pythonpath.push(pattern),
-                    false => app.pythonpath.extend(found.into_iter().map(PathBuf::from)),
-                }
-            }
-            "virtualenv" => interpreter.virtualenv = sift.path(said, &self.chdir),
-            // A bare name is looked up on the PATH.
-            "python" if !said.text().contains('/') => interpreter.python = Some(PathBuf::from(said.text())),
-            "python" => interpreter.python = sift.path(said, &self.start),
-            "extension" => interpreter.extension = sift.path(said, &self.start),
-            "optimize" => interpreter.optimize = sift.count(said).min(2),
-            "import" => app.imports.push(said.text().to_owned()),
-            "add-header" => match said.text().split_once(':') {
-                Some((name, value)) if !name.trim().is_empty() => {
-                    app.add_headers.push((name.trim().to_owned(), value.trim().to_owned()));
-                }
-                _ => sift.error(said, "this is no header", Some("write Name: value".to_owned())),
-            },
-            "disable-write-exception" => app.no_write_exception = said.flag(),
-            "wsgi-disable-file-wrapper" => app.no_file_wrapper = said.flag(),
-            "py-autoreload" => app.autoreload_s = sift.count(said),
-            "py-auto-reload-ignore" => app.autoreload_ignore.push(said.text().to_owned()),
-            "env" => self.spec.env.extend(variable(sift, said)),
-            "unenv" => self.spec.env.push((said.text().to_owned(), None)),
             _ => return false,
         }
         true
@@ -394,20 +321,4 @@ fn large(sift: &mut Sift<'_>, said: Said<'_>) -> u64 {
         sift.warn(said, format!("{number} is read as 0"), None);
         0
     })
-}
-
-fn variable(sift: &mut Sift<'_>, said: Said<'_>) -> Option<(String, Option<String>)> {
-    let Some((name, value)) = said.text().split_once('=') else {
-        sift.warn(said, "has no `=`: nothing is set", None);
-        return None;
-    };
-    let (stripped, text) = (name.trim(), value.trim());
-    if (stripped, text) != (name, value) {
-        sift.warn(said, "spaces around the `=` are dropped", None);
-    }
-    if stripped.is_empty() || stripped.contains('\0') || text.contains('\0') {
-        sift.error(said, "this is no name of a variable", None);
-        return None;
-    }
-    Some((stripped.to_owned(), Some(text.to_owned())))
 }

@@ -1,5 +1,6 @@
 //! What was said becomes what was meant: specs, with every mistake reported at once.
 
+mod application;
 mod emperor;
 #[cfg(test)]
 pub(super) mod fake;

@@ -1,0 +1,97 @@
+//! The options about the application and its interpreter.
+
+use std::path::{Path, PathBuf};
+
+use super::sift::{Said, Sift};
+use crate::config::instance::{AppSource, InstanceSpec};
+
+/// Obeys them; whether it was one. Relative paths start from the start directory, or from `chdir`.
+pub(super) fn obey(
+    sift: &mut Sift<'_>,
+    said: Said<'_>,
+    (start, chdir): (&Path, &Path),
+    spec: &mut InstanceSpec,
+) -> bool {
+    let app = &mut spec.app;
+    let interpreter = &mut spec.interpreter;
+    match said.name() {
+        "chdir" => {
+            app.chdir = sift.path(said, start);
+        }
+        "wsgi-file" => {
+            let file = sift.path(said, chdir).map(AppSource::File);
+            // A module wins over a file, wherever it stands: both name the same application in real files.
+            if !matches!(app.load, Some(AppSource::Module(_))) {
+                app.load = file;
+            }
+        }
+        "module" if said.text().is_empty() => sift.error(said, "no module is named", None),
+        "module" => app.load = Some(AppSource::Module(said.text().to_owned())),
+        "mount" => match said.text().split_once('=') {
+            Some((place, source)) if place.starts_with('/') && !source.is_empty() => {
+                let is_file = source.ends_with(".py") || source.ends_with(".wsgi");
+                let source = match is_file {
+                    true => AppSource::File(chdir.join(source)),
+                    false => AppSource::Module(source.to_owned()),
+                };
+                app.mounts.retain(|(known, _)| known != place);
+                app.mounts.push((place.to_owned(), source));
+            }
+            _ => {
+                let message = format!("invalid mountpoint: {}", said.text());
+                sift.error(said, message, Some("write /path=module:callable, or /path=file.py".to_owned()));
+            }
+        },
+        "manage-script-name" => app.manage_script_name = said.flag(),
+        "callable" => app.callable = Some(said.text().to_owned()).filter(|name| !name.is_empty()),
+        "need-app" => app.need_app = said.flag(),
+        "pythonpath" => {
+            let pattern = start.join(said.text());
+            let found = match said.text().contains(['*', '?', '[']) {
+                true => sift.around.matches(&pattern.to_string_lossy()),
+                false => Vec::new(),
+            };
+            match found.is_empty() {
+                true => app.pythonpath.push(pattern),
+                false => app.pythonpath.extend(found.into_iter().map(PathBuf::from)),
+            }
+        }
+        "virtualenv" => interpreter.virtualenv = sift.path(said, chdir),
+        // A bare name is looked up on the PATH.
+        "python" if !said.text().contains('/') => interpreter.python = Some(PathBuf::from(said.text())),
+        "python" => interpreter.python = sift.path(said, start),
+        "extension" => interpreter.extension = sift.path(said, start),
+        "optimize" => interpreter.optimize = sift.count(said).min(2),
+        "import" => app.imports.push(said.text().to_owned()),
+        "add-header" => match said.text().split_once(':') {
+            Some((name, value)) if !name.trim().is_empty() => {
+                app.add_headers.push((name.trim().to_owned(), value.trim().to_owned()));
+            }
+            _ => sift.error(said, "this is no header", Some("write Name: value".to_owned())),
+        },
+        "disable-write-exception" => app.no_write_exception = said.flag(),
+        "wsgi-disable-file-wrapper" => app.no_file_wrapper = said.flag(),
+        "py-autoreload" => app.autoreload_s = sift.count(said),
+        "py-auto-reload-ignore" => app.autoreload_ignore.push(said.text().to_owned()),
+        "env" => spec.env.extend(variable(sift, said)),
+        "unenv" => spec.env.push((said.text().to_owned(), None)),
+        _ => return false,
+    }
+    true
+}
+
+fn variable(sift: &mut Sift<'_>, said: Said<'_>) -> Option<(String, Option<String>)> {
+    let Some((name, value)) = said.text().split_once('=') else {
+        sift.warn(said, "has no `=`: nothing is set", None);
+        return None;
+    };
+    let (stripped, text) = (name.trim(), value.trim());
+    if (stripped, text) != (name, value) {
+        sift.warn(said, "spaces around the `=` are dropped", None);
+    }
+    if stripped.is_empty() || stripped.contains('\0') || text.contains('\0') {
+        sift.error(said, "this is no name of a variable", None);
+        return None;
+    }
+    Some((stripped.to_owned(), Some(text.to_owned())))
+}
