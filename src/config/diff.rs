@@ -93,7 +93,8 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.files.pidfile != *pidfile, "pidfile", before_drop);
     change.note(old.files.pidfile2 != *pidfile2, "pidfile2", Need::Reexec);
     change.note(old.files.safe_pidfile != *safe_pidfile, "safe-pidfile", Need::Reexec);
-    let LogSpec { logto, logto2, daemonize, requests, lines, show_config } = log;
+    let LogSpec { logto, logto2, daemonize, requests, lines, file, show_config } = log;
+    change.note(old.log.file != *file, "log-maxsize", Need::Nothing);
     change.note(old.log.lines != *lines, "log-format", Need::Generation);
     change.note(old.log.show_config != *show_config, "show-config", Need::Nothing);
     change.note(old.log.logto != *logto, "logto", before_drop);

@@ -251,9 +251,33 @@ pub struct LogSpec {
     /// What the lines of requests say, and which are written in spite of `disable-logging`.
     #[serde(default)]
     pub lines: LineSpec,
+    /// What becomes of the file.
+    #[serde(default)]
+    pub file: LogFileSpec,
     /// `show-config`: the configuration goes to the log at the start.
     #[serde(default)]
     pub show_config: bool,
+}
+
+/// What becomes of the file that `logto` names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogFileSpec {
+    /// `log-maxsize`, in bytes: it is renamed when it is so long; 0: never.
+    pub max_bytes: u64,
+    /// `log-backupname`: what it is renamed to; default: the time in seconds behind its name.
+    pub backup: Option<PathBuf>,
+    /// `log-reopen`: it is opened anew by a reload.
+    pub reopen: bool,
+    /// `log-truncate`: it is emptied at the start.
+    pub truncate: bool,
+    /// `logfile-chown`: it is given to the user of the instance.
+    pub chown: bool,
+    /// `logfile-chmod`: its mode.
+    pub chmod: Option<u32>,
+    /// `touch-logrotate`: files whose change renames it.
+    pub rotate_on: Vec<PathBuf>,
+    /// `touch-logreopen`: files whose change opens it anew.
+    pub reopen_on: Vec<PathBuf>,
 }
 
 /// The lines of requests.

@@ -241,7 +241,8 @@ pub(super) fn unpack(
         interrupted: false,
         rest: Rest::default(),
     };
-    master.touched = super::touch::Touched::watch(&master.current.said.spec.touch_reload);
+    master.touched = super::touch::Touched::watch(&master.current.said.spec);
+    master.output.keep(super::log_file::LogFile::of(&master.current.said.spec));
     master.serve_statistics();
     master.show_title();
     master.open_passages();

@@ -7,11 +7,12 @@ use std::io;
 use std::path::Path;
 
 use super::bind::{self, Sockets};
+use super::log_file;
 use crate::config::instance::{IdentitySpec, InstanceSpec, LimitSpec};
 use crate::config::tenant::Tenant;
 use crate::sys::capabilities::{self, Capabilities};
 use crate::sys::user::{self, Identity};
-use crate::sys::{fd, limits, output, socket};
+use crate::sys::{limits, output, socket};
 use crate::wire::failure::Failure;
 use crate::wire::message::Privileges;
 
@@ -21,9 +22,12 @@ use crate::wire::message::Privileges;
 /// A step that failed; the process must not go on.
 pub(super) fn enter(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Failure> {
     if let Some(log) = &spec.log.logto {
-        log_to(log)?;
+        log_file::log_to(log, &spec.log.file)?;
     }
     let identity = look_up(spec)?;
+    if let Some(log) = &spec.log.logto {
+        log_file::prepare(log, &spec.log.file, &identity)?;
+    }
     refuse_root(spec, &identity)?;
     set_umask(spec);
     set_limits(&spec.limits)?;
@@ -39,7 +43,8 @@ pub(super) fn enter(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Fail
     }
     drop_privileges(&identity, &spec.identity)?;
     if let Some(log) = &spec.log.logto2 {
-        log_to(log)?;
+        log_file::log_to(log, &spec.log.file)?;
+        log_file::prepare(log, &spec.log.file, &identity)?;
     }
     if let Some(directory) = &spec.app.chdir {
         env::set_current_dir(directory)
@@ -63,19 +68,6 @@ pub(super) fn become_user(spec: &InstanceSpec) -> Result<(), Failure> {
     }
     refuse_root(spec, &identity)?;
     drop_privileges(&identity, &spec.identity)
-}
-
-/// Sends descriptors 1 and 2 to the end of a file.
-///
-/// # Errors
-/// The file cannot be opened.
-pub(super) fn log_to(path: &Path) -> Result<(), Failure> {
-    let open = || {
-        let file = output::append(path)?;
-        fd::replace(&file, 1)?;
-        fd::replace(&file, 2)
-    };
-    open().map_err(|error: io::Error| Failure::new(format!("cannot log to {}: {error}", path.display())))
 }
 
 /// Writes this process's pid and a newline.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use tokio::io::unix::AsyncFd;
 
+use super::log_file::LogFile;
 use crate::stats::scoreboard::{Scoreboard, Total};
 use crate::sys::stderr::{LINE_LIMIT_BYTES, Stderr};
 use crate::sys::{fd, pipe, reactor};
@@ -66,6 +67,18 @@ impl Output {
         Ok(())
     }
 
+    /// Keeps this file as short as it says.
+    pub(super) fn keep(&self, file: Option<LogFile>) {
+        self.lines.borrow_mut().file = file;
+    }
+
+    /// Does something with the file that is logged to, if it is one.
+    pub(super) fn with_file(&self, act: impl FnOnce(&mut LogFile)) {
+        if let Some(file) = &mut self.lines.borrow_mut().file {
+            act(file);
+        }
+    }
+
     /// Writes a line that is not complete yet, before whoever waits for the rest is gone.
     pub(super) fn flush(&self, board: &Scoreboard) {
         self.lines.borrow_mut().flush(board);
@@ -108,6 +121,7 @@ async fn relay(source: AsyncFd<OwnedFd>, mut file: File, lines: Rc<RefCell<Lines
 struct Lines {
     waiting: Vec<u8>,
     stderr: Stderr,
+    file: Option<LogFile>,
 }
 
 impl Lines {
@@ -134,6 +148,9 @@ impl Lines {
         if !self.stderr.write(lines) {
             let count = lines.iter().filter(|b| **b == b'\n').count().max(1);
             board.add_total(Total::LogLinesDropped, u64::try_from(count).unwrap_or(1));
+        }
+        if let Some(file) = &mut self.file {
+            file.keep_short();
         }
     }
 }

@@ -17,6 +17,7 @@ use super::decide;
 use super::event::Event;
 use super::launch::Interpreter;
 use super::link::{INBOX, Link, take_all};
+use super::log_file::LogFile;
 use super::logs::{Board, Output};
 use super::orphan::{Adopted, Unsent};
 use super::rehearse::Answer;
@@ -25,7 +26,7 @@ use super::roster::{Phase, Roster, Settings, SlotState};
 use super::source::{Said, Source};
 use super::stats_document::Tally;
 use super::stats_socket::{Ask, StatsServer};
-use super::touch::{self, Touched};
+use super::touch::{self, Purpose, Touched};
 use crate::config::address::Protocol;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::process::{self, Exit};
@@ -236,7 +237,15 @@ impl Master {
     }
 
     fn look_at_touched(&mut self) {
-        if let Some(path) = self.touched.as_mut().and_then(Touched::changed) {
+        let changed = self.touched.as_mut().map(Touched::changed).unwrap_or_default();
+        for (_, purpose) in &changed {
+            match purpose {
+                Purpose::Reload => {}
+                Purpose::RotateLog => self.output.with_file(LogFile::rotate),
+                Purpose::ReopenLog => self.output.with_file(LogFile::reopen),
+            }
+        }
+        if let Some((path, _)) = changed.into_iter().find(|(_, purpose)| *purpose == Purpose::Reload) {
             tracing::info!("*** {} has been touched... grace them all !!! ***", path.display());
             let operation = self.begin_own(format!("touch-reload of {}", path.display()));
             self.handle(Event::Reload(operation));

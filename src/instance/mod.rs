@@ -14,6 +14,7 @@ pub mod interpreter;
 mod jail;
 mod launch;
 mod link;
+mod log_file;
 mod logs;
 mod master;
 mod orphan;

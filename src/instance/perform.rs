@@ -10,6 +10,7 @@ use super::children::{Owner, Process, WorkerProcess};
 use super::event::{Effect, Event};
 use super::launch;
 use super::link::Link;
+use super::log_file::LogFile;
 use super::master::{Config, Master, Report};
 use super::roster::{Phase, SlotState};
 use super::stats_socket::StatsServer;
@@ -234,7 +235,8 @@ impl Master {
             self.take_over_files(&old.said.spec, spec);
         }
         self.serve_statistics();
-        self.touched = Touched::renew(self.touched.take(), &spec.touch_reload);
+        self.touched = Touched::renew(self.touched.take(), spec);
+        self.output.keep(LogFile::of(spec));
         let kept = |listener: &Rc<Listener>, all: &[Rc<Listener>]| {
             all.iter().any(|l| l.listen.address == listener.listen.address)
         };
@@ -266,7 +268,9 @@ impl Master {
         let mut done = Ok(());
         if let Some(path) = new.log.logto2.as_ref().or(new.log.logto.as_ref()).filter(|_| old.log != new.log)
         {
-            done = super::jail::log_to(path);
+            done = super::log_file::log_to(path, &new.log.file);
+        } else if new.log.file.reopen {
+            self.output.with_file(LogFile::reopen);
         }
         for (before, now) in
             [(&old.files.pidfile, &new.files.pidfile), (&old.files.pidfile2, &new.files.pidfile2)]

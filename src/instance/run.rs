@@ -289,7 +289,7 @@ fn master(
     master.introduce();
     master.serve_statistics();
     master.show_title();
-    master.touched = super::touch::Touched::watch(&master.current.said.spec.touch_reload);
+    master.touched = super::touch::Touched::watch(&master.current.said.spec);
     master.handle(Event::Begin(settings));
     Ok(master)
 }

@@ -1,9 +1,11 @@
-//! Files whose change reloads the instance (`touch-reload`).
+//! Files whose change reloads the instance (`touch-reload`), or does something with its log.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use crate::config::instance::InstanceSpec;
 
 /// How often they are looked at, as uWSGI does.
 pub(super) const INTERVAL: Duration = Duration::from_secs(1);
@@ -11,7 +13,18 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(1);
 /// The watched files, as they were when they were last looked at.
 #[derive(Debug)]
 pub(super) struct Touched {
-    files: Vec<(PathBuf, Option<Look>)>,
+    files: Vec<(PathBuf, Purpose, Option<Look>)>,
+}
+
+/// What the change of a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// `touch-reload`.
+    Reload,
+    /// `touch-logrotate`.
+    RotateLog,
+    /// `touch-logreopen`.
+    ReopenLog,
 }
 
 /// What of a file is compared: also a file that disappears or appears has changed.
@@ -19,31 +32,40 @@ type Look = (u64, i64, i64);
 
 impl Touched {
     /// Begins to watch; `None` when there is nothing to watch.
-    pub(super) fn watch(paths: &[PathBuf]) -> Option<Self> {
-        let files: Vec<_> = paths.iter().map(|path| (path.clone(), look(path))).collect();
+    pub(super) fn watch(spec: &InstanceSpec) -> Option<Self> {
+        let log = &spec.log.file;
+        let files: Vec<_> = [
+            (Purpose::Reload, &spec.touch_reload),
+            (Purpose::RotateLog, &log.rotate_on),
+            (Purpose::ReopenLog, &log.reopen_on),
+        ]
+        .into_iter()
+        .flat_map(|(purpose, paths)| paths.iter().map(move |path| (path.clone(), purpose, look(path))))
+        .collect();
         (!files.is_empty()).then_some(Self { files })
     }
 
     /// Watches the files of a new configuration. A file that was watched before is compared with what it was then: one
     /// that is touched while a generation loads is not missed.
-    pub(super) fn renew(before: Option<Self>, paths: &[PathBuf]) -> Option<Self> {
-        let mut renewed = Self::watch(paths)?;
-        for (path, seen) in before.into_iter().flat_map(|before| before.files) {
-            if let Some((_, look)) = renewed.files.iter_mut().find(|(watched, _)| *watched == path) {
+    pub(super) fn renew(before: Option<Self>, spec: &InstanceSpec) -> Option<Self> {
+        let mut renewed = Self::watch(spec)?;
+        for (path, purpose, seen) in before.into_iter().flat_map(|before| before.files) {
+            let is_same = |(known, what, _): &&mut (PathBuf, Purpose, _)| *known == path && *what == purpose;
+            if let Some((_, _, look)) = renewed.files.iter_mut().find(is_same) {
                 *look = seen;
             }
         }
         Some(renewed)
     }
 
-    /// The first file that changed since the last call.
-    pub(super) fn changed(&mut self) -> Option<PathBuf> {
-        let mut changed = None;
-        for (path, before) in &mut self.files {
+    /// The files that changed since the last call.
+    pub(super) fn changed(&mut self) -> Vec<(PathBuf, Purpose)> {
+        let mut changed = Vec::new();
+        for (path, purpose, before) in &mut self.files {
             let now = look(path);
             if now != *before {
                 *before = now;
-                changed.get_or_insert_with(|| path.clone());
+                changed.push((path.clone(), *purpose));
             }
         }
         changed
@@ -58,33 +80,43 @@ fn look(path: &Path) -> Option<Look> {
 mod tests {
     use super::*;
 
+    fn reloading(paths: &[&PathBuf]) -> InstanceSpec {
+        InstanceSpec {
+            touch_reload: paths.iter().map(|path| (*path).clone()).collect(),
+            ..InstanceSpec::default()
+        }
+    }
+
     #[test]
     fn a_file_that_appears_changes_or_goes_is_reported_once() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("reload");
-        let mut touched = Touched::watch(std::slice::from_ref(&path)).unwrap();
-        assert_eq!(touched.changed(), None);
+        let mut spec = reloading(&[&path]);
+        spec.log.file.rotate_on = vec![path.clone()];
+        let told = vec![(path.clone(), Purpose::Reload), (path.clone(), Purpose::RotateLog)];
+        let mut touched = Touched::watch(&spec).unwrap();
+        assert_eq!(touched.changed(), vec![]);
         fs::write(&path, "").unwrap();
-        assert_eq!(touched.changed(), Some(path.clone()));
-        assert_eq!(touched.changed(), None);
+        assert_eq!(touched.changed(), told);
+        assert_eq!(touched.changed(), vec![]);
         let file = fs::File::options().write(true).open(&path).unwrap();
         file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
-        assert_eq!(touched.changed(), Some(path.clone()));
+        assert_eq!(touched.changed(), told);
         fs::remove_file(&path).unwrap();
-        assert_eq!(touched.changed(), Some(path));
-        assert!(Touched::watch(&[]).is_none());
+        assert_eq!(touched.changed(), told);
+        assert!(Touched::watch(&InstanceSpec::default()).is_none());
     }
 
     #[test]
     fn a_file_touched_before_a_new_configuration_is_in_force_is_reported() {
         let home = tempfile::tempdir().unwrap();
         let (kept, gone, new) = (home.path().join("kept"), home.path().join("gone"), home.path().join("new"));
-        let before = Touched::watch(&[kept.clone(), gone.clone()]);
+        let before = Touched::watch(&reloading(&[&kept, &gone]));
         for path in [&kept, &gone, &new] {
             fs::write(path, "").unwrap();
         }
-        let mut touched = Touched::renew(before, &[new, kept.clone()]).unwrap();
-        assert_eq!(touched.changed(), Some(kept));
-        assert_eq!(touched.changed(), None);
+        let mut touched = Touched::renew(before, &reloading(&[&new, &kept])).unwrap();
+        assert_eq!(touched.changed(), vec![(kept, Purpose::Reload)]);
+        assert_eq!(touched.changed(), vec![]);
     }
 }

@@ -1,8 +1,8 @@
 //! The operating system, made safe: everything below knows nothing of the rest of the crate.
 
 pub mod background;
-pub mod capabilities;
 pub mod beneath;
+pub mod capabilities;
 pub mod capture;
 pub mod clock;
 pub mod directory;

@@ -99,6 +99,12 @@ impl Identity {
         self.uid
     }
 
+    /// The group id.
+    #[must_use]
+    pub const fn gid(&self) -> u32 {
+        self.gid
+    }
+
     /// Whether the process is this user and group already, for good.
     #[must_use]
     pub fn is_current(&self) -> bool {

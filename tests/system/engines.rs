@@ -1,5 +1,7 @@
 //! Options about the log of requests, the size and age of workers, and their interpreter, seen from outside.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::support::apps::{TOOLS, says};
 use crate::support::free_port;
 use crate::support::http::Door;
@@ -71,6 +73,43 @@ fn a_changed_module_reloads() {
     folder.write("app.py", says("v2"));
     door.wait_for("/", "v2");
     family.wait_for_log("has been modified");
+}
+
+#[test]
+fn a_log_is_renamed_when_it_is_long_and_opened_anew_when_asked() {
+    let lines = "logto = %dthe.log\nlog-maxsize = 3000\nlog-backupname = %dold.log\nlogfile-chmod = 600\n\
+        touch-logreopen = %dreopen\ntouch-logrotate = %drotate";
+    let (_family, door, folder) = start(TOOLS, lines);
+    let at = |name: &str| folder.path().join(name);
+    let read = |name: &str| std::fs::read_to_string(at(name)).unwrap_or_default();
+    until("the rotation", || door.get("/").is_ok() && at("old.log").exists());
+    assert!(read("old.log").len() >= 3000 && read("old.log").contains("GET / => "), "{}", read("old.log"));
+    until("lines in the new log", || door.get("/").is_ok() && read("the.log").contains("GET / => "));
+    assert_eq!(std::fs::metadata(at("the.log")).unwrap().permissions().mode() & 0o777, 0o600);
+    std::fs::rename(at("the.log"), at("moved.log")).unwrap();
+    folder.write("reopen", "");
+    until("the new log", || door.get("/").is_ok() && read("the.log").contains("GET / => "));
+    std::fs::remove_file(at("old.log")).unwrap();
+    folder.write("rotate", "");
+    until("the rotation on request", || at("old.log").exists());
+}
+
+#[test]
+fn a_log_may_be_emptied_at_the_start() {
+    for (lines, is_kept) in [("logto = app.log", true), ("logto = app.log\nlog-truncate = true", false)] {
+        let folder = Folder::new();
+        let port = free_port();
+        folder.write("app.py", says("v1"));
+        folder.write("app.log", "from before\n");
+        folder.write(
+            "app.ini",
+            format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = app.py\n{lines}\n"),
+        );
+        let _family = liege(&folder, &["--ini", "app.ini"]);
+        Door::Port(port).wait_for("/", "v1");
+        let log = std::fs::read_to_string(folder.path().join("app.log")).unwrap();
+        assert!(log.contains("spawned uWSGI") && log.contains("from before") == is_kept, "{log}");
+    }
 }
 
 const FACTS: &str = r#"

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::sift::{Said, Sift};
-use super::{application, lines, static_files};
+use super::{application, lines, log_file, static_files};
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::diagnostic::Severity;
 use crate::config::instance::{AppSource, InstanceSpec};
@@ -21,6 +21,7 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
         protocol: protocol(sift, last("protocol")),
         is_abstract: last("abstract-socket").is_some_and(|said| said.flag()),
         has_emperor: last("emperor").is_some(),
+        has_log: ["logto", "logto2", "daemonize"].iter().any(|name| last(name).is_some()),
         least_lifetime_s: last("min-worker-lifetime")
             .map_or(10, |said| u32::try_from(value::integer(said.text()).0).unwrap_or_default()),
         listen_refused: false,
@@ -47,6 +48,8 @@ struct Reading {
     protocol: Protocol,
     is_abstract: bool,
     has_emperor: bool,
+    /// The log goes to a file.
+    has_log: bool,
     /// `min-worker-lifetime`, wherever it stands.
     least_lifetime_s: u32,
     /// A line with an address was refused: what is wrong is said there.
@@ -63,6 +66,7 @@ impl Reading {
         }
         if application::obey(sift, said, (&self.start, &self.chdir), &mut self.spec)
             || self.files(sift, said)
+            || log_file::obey(sift, said, self.has_log, &mut self.spec.log.file)
             || static_files::obey(sift, said, &self.chdir, &mut self.spec.static_files)
         {
             return;
@@ -315,7 +319,7 @@ fn backlog(sift: &mut Sift<'_>, said: Said<'_>) -> u32 {
 }
 
 /// Numbers that may be negative in uWSGI, and then are so large that they mean never.
-fn large(sift: &mut Sift<'_>, said: Said<'_>) -> u64 {
+pub(super) fn large(sift: &mut Sift<'_>, said: Said<'_>) -> u64 {
     let number = sift.number(said);
     u64::try_from(number).unwrap_or_else(|_| {
         sift.warn(said, format!("{number} is read as 0"), None);

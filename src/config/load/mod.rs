@@ -6,6 +6,7 @@ mod emperor;
 pub(super) mod fake;
 mod instance;
 mod lines;
+mod log_file;
 mod sift;
 mod static_files;
 

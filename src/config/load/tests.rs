@@ -218,6 +218,7 @@ fn doubts_do_not_refuse() {
             "if-not-opt = x\nif-env = HOME\nelse\nx = 1\nend\ny = %(x)\nend",
             "app.ini:9: warning: y: does not count, as in uWSGI: `if-not-opt` ended when its option was said",
         ),
+        ("log-maxsize = 7", "app.ini:4: warning: log-maxsize: has no effect without `logto`"),
         ("procname-prefix = \"blog\"", "the quotes are part of the value"),
         ("emperor-freq = 3", "has no effect without an emperor"),
         ("route = ^/healthz$ donotlog:", "warning: route: has no effect"),

@@ -1,7 +1,7 @@
 //! The options about what workers log, how large and old they may grow, and how their interpreter runs.
 
 use super::By::{Master, Worker};
-use super::Kind::{Flag, FreeText, Number, Pair, Text};
+use super::Kind::{Flag, FreeText, Mode, Number, Pair, Path, Text};
 use super::{By, Kind, Row, Standing};
 
 const fn row(
@@ -53,6 +53,26 @@ pub(super) static ROWS: &[Row] = &[
     ),
     row(&["log-big"], Number, Worker, "off", "With `disable-logging`: a line for answers of so many bytes"),
     row(&["show-config"], Flag, Master, "off", "The configuration goes to the log at the start"),
+    row(
+        &["log-maxsize"],
+        Number,
+        Master,
+        "never",
+        "The file of `logto` is renamed when it has so many bytes, and a new one begun",
+    ),
+    row(
+        &["log-backupname"],
+        Path,
+        Master,
+        "the time in seconds behind its name",
+        "What it is renamed to; what was there before is lost",
+    ),
+    row(&["log-reopen"], Flag, Master, "off", "A reload opens the file anew"),
+    row(&["log-truncate"], Flag, Master, "off", "The file is emptied at the start"),
+    row(&["logfile-chown"], Flag, Master, "off", "The file is given to the user and group of the instance"),
+    row(&["logfile-chmod"], Mode, Master, "640 without the umask", "The mode of the file"),
+    row(&["touch-logrotate"], Path, Master, "none", "A file whose change renames the log; repeatable"),
+    row(&["touch-logreopen"], Path, Master, "none", "A file whose change opens the log anew; repeatable"),
     // Size and age.
     row(
         &["reload-on-rss"],

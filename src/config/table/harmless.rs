@@ -30,6 +30,7 @@ pub(super) static ROWS: &[Row] = &[
         &["close-on-exec", "close-on-exec2"],
         "No descriptor of ours reaches a program that the application starts",
     ),
+    always(&["harakiri-verbose"], "What a worker that is killed was doing is logged"),
     always(&["tcp-nodelay"], "Small answers are sent at once"),
     always(&["http-auto-chunked"], "Answers without a length are chunked"),
     always(&["http-manage-expect"], "`Expect: 100-continue` is answered when the body is read").optional(),

@@ -1,6 +1,6 @@
 //! The options that are accepted with a warning because serving does not miss them until they exist.
 
-use super::Kind::{Flag, FreeText, Mode, Number, Path, Text};
+use super::Kind::{Flag, FreeText, Number, Path, Text};
 use super::{Kind, Row, Standing};
 
 const fn later(names: &'static [&'static str], kind: Kind, doc: &'static str) -> Row {
@@ -41,20 +41,7 @@ pub(super) static ROWS: &[Row] = &[
     later(&["log-syslog"], Text, LOG_GOES).optional(),
     later(&["log-socket"], Text, LOG_GOES),
     later(&["threaded-logger", "log-master-stream", "log-master-req-stream"], Flag, LOG_GOES),
-    later(
-        &["log-maxsize", "log-master-bufsize"],
-        Number,
-        "the log is not rotated: let logrotate do it with `copytruncate`, or log to the journal",
-    ),
-    later(
-        &["log-backupname", "touch-logrotate", "touch-logreopen"],
-        Text,
-        "the log is not rotated: let logrotate do it with `copytruncate`, or log to the journal",
-    ),
-    later(&["log-reopen", "log-truncate"], Flag, "the log is opened once, at the start, and appended to"),
-    later(&["logfile-chown"], Flag, "the log belongs to whoever started the instance"),
-    later(&["logfile-chmod"], Mode, "the log has the mode that the umask gives it"),
-    later(&["harakiri-verbose"], Flag, "log detail"),
+    later(&["log-master-bufsize"], Number, "a line beyond 4 KiB is written in pieces"),
     later(&["body-read-warning"], Number, "log detail"),
     later(
         &["write-errors-tolerance"],
