@@ -73,7 +73,8 @@ impl Caller {
         let mut course = Course::default();
         if is_too_long(&head, self.server.host.spec.workers.limit_post_bytes) {
             py.detach(|| output.refuse(413));
-            return self.over(py, record, &head, course, &output);
+            course.sent = output.sent;
+            return over(py, record, &head, &course);
         }
         if let Some(files) = &self.files
             && let Some(sent) = py.detach(|| files.answer(&head, &mut output))
@@ -82,7 +83,8 @@ impl Caller {
                 report(py, trouble.into());
                 py.detach(|| output.fail());
             }
-            return self.over(py, record, &head, course, &output);
+            course.sent = output.sent;
+            return over(py, record, &head, &course);
         }
         let exchange = Arc::new(Exchange::new(body, output));
         let called = self.call(py, &head, &exchange, &mut course.weight);
@@ -95,20 +97,7 @@ impl Caller {
         if let Some(output) = exchange.close(py) {
             course.sent = output.sent;
         }
-        let ended_us = match record {
-            Some(record) => record.end(py, &head, &course),
-            None => clock::monotonic_us(),
-        };
-        uwsgi_module::after_request(py);
-        ended_us
-    }
-
-    /// A request is over that the application has not seen.
-    fn over(&self, py: Python<'_>, record: Option<Record>, head: &Head, course: Course, output: &Output) {
-        if let Some(record) = record {
-            record.end(py, head, &Course { sent: output.sent, ..course });
-        }
-        uwsgi_module::after_request(py);
+        over(py, record, &head, &course)
     }
 
     fn call(
@@ -138,6 +127,16 @@ impl Caller {
             }
         }
     }
+}
+
+/// A request is over; gives the time, in microseconds on the monotonic clock.
+fn over(py: Python<'_>, record: Option<Record>, head: &Head, course: &Course) -> u64 {
+    let ended_us = match record {
+        Some(record) => record.end(py, head, course),
+        None => clock::monotonic_us(),
+    };
+    uwsgi_module::after_request(py);
+    ended_us
 }
 
 /// Whether the body is longer than `limit-post`; 0: any is allowed.
