@@ -150,6 +150,45 @@ fn a_token_is_for_a_role_and_for_some_vassals() {
 }
 
 #[test]
+fn the_page_is_for_everybody_and_tells_what_one_may_do() {
+    let api = Api::start();
+    let ask = |address, path: &str, lines: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{lines}connection: close\r\n\r\n");
+        api.tcp(address, &request)
+    };
+    let wrong = "authorization: Bearer something-else-entirely\r\n";
+    for answer in [ask(api.open, "/", ""), ask(api.guarded, "/", wrong), api.ask("GET /")] {
+        assert_eq!(answer.status, 200);
+        for header in [
+            "content-type: text/html",
+            "content-security-policy: default-src 'none'; script-src 'sha256-",
+            "x-frame-options: deny",
+            "x-content-type-options: nosniff",
+            "cache-control: no-store",
+        ] {
+            assert!(answer.head.contains(header), "{}", answer.head);
+        }
+        assert!(
+            answer.body.starts_with("<!doctype html>") && !answer.body.contains("a b%"),
+            "nothing of the fleet"
+        );
+    }
+    let evil = "GET / HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
+    assert_eq!(api.tcp(api.open, evil).code(), "unknown-host");
+    assert_eq!(converse(api.unix(), evil.as_bytes()).code(), "unknown-host");
+    assert_eq!(api.ask("POST /").status, 405);
+    let access = |answer: api::Answer| {
+        let access = answer.json()["access"].clone();
+        (access["role"].as_str().unwrap().to_owned(), access["tokens"].as_bool().unwrap())
+    };
+    let token = format!("authorization: Bearer {TOKEN}\r\n");
+    assert_eq!(access(ask(api.open, "/v1", "")), ("read".into(), false));
+    assert_eq!(access(ask(api.guarded, "/v1", "")), ("read".into(), true));
+    assert_eq!(access(ask(api.guarded, "/v1", &token)), ("operate".into(), true));
+    assert_eq!(access(api.ask("GET /v1")), ("admin".into(), false));
+}
+
+#[test]
 fn a_key_acts_once() {
     let api = Api::start();
     let post = |action: &str, key: &str| {

@@ -1,6 +1,8 @@
 //! Seen and steered from the page: real emperors, real apps.
 
+use std::net::{Shutdown, TcpListener};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
@@ -132,6 +134,35 @@ fn a_lost_connection_is_told_and_found_again() {
     browser.wait_for("the page to be live again", "return document.getElementById('banner').hidden", &[]);
     browser.wait_for_text("tr[data-tone=good]", "blog.ini");
     browser.wait_for_text("#role", "operate");
+}
+
+#[test]
+fn the_unix_socket_serves_it_through_a_forwarded_port() {
+    let Some(browser) = Browser::start() else { return };
+    let stage = Stage::start();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let socket = stage.host.folder().path().join("api.sock");
+    // As `ssh -L` does; it ends with the test's process.
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (client, server) = (client.unwrap(), UnixStream::connect(&socket).unwrap());
+            let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+            let (mut from, mut to) = (server, client);
+            std::thread::spawn(move || {
+                let _ = std::io::copy(&mut from, &mut to);
+                let _ = to.shutdown(Shutdown::Both);
+            });
+        }
+    });
+    browser.open(&format!("http://localhost:{port}/"));
+    browser.wait_for_text("td a.name", "blog.ini");
+    browser.wait_for_text("#role", "admin");
+    assert_eq!(browser.count("#token"), 0, "the socket's permissions decide");
+    browser.click(".again");
+    browser.wait_for_text(".toast[data-tone=good]", "Reload blog.ini: done");
+    assert_eq!(browser.complaints(), [""; 0]);
 }
 
 #[test]

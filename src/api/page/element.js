@@ -73,6 +73,8 @@ function sparkline(label) {
   const area = svg("polygon", {});
   const node = svg("svg", { class: "spark", viewBox: "0 0 100 24", preserveAspectRatio: "none", role: "img", "aria-label": label }, area, line);
   const draw = (values) => {
+    // A line needs a few points.
+    if (values.length < 3) return;
     const top = Math.max(...values, 1e-9);
     const step = 100 / Math.max(values.length - 1, 1);
     const points = values.map((value, n) => `${(n * step).toFixed(1)},${(23 - (value / top) * 21).toFixed(1)}`);

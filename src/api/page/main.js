@@ -30,9 +30,10 @@ async function keepAsking() {
       if (!api.access) await askAccess();
       const more = model.tag ? { "if-none-match": model.tag } : {};
       const wait = model.tag && !model.lost ? `?wait=${WAIT_S}` : "";
+      model.asking = wait ? performance.now() : null;
       const answer = await ask(`/v1/snapshot${wait}`, { more, signal: hidden, patience: (WAIT_S + 15) * 1000 });
       failures = 0;
-      model.lost = null;
+      Object.assign(model, { lost: null, asking: null });
       if (answer.status === 200) {
         const snapshot = await answer.value.json();
         model.tag = answer.tag;
@@ -41,6 +42,7 @@ async function keepAsking() {
       draw();
       await pause(model.snapshot?.vassals.length > CALM.limit ? CALM.many : CALM.few);
     } catch (error) {
+      model.asking = null;
       if (hidden.aborted) continue;
       failures += 1;
       await lose(error, failures);
@@ -97,6 +99,7 @@ function route() {
   const view = name !== null ? "vassal" : hash === "#/events" ? "events" : "host";
   for (const one of ["host", "vassal", "events"]) show($(one), one === view);
   for (const link of document.querySelectorAll("nav a")) mark(link, "aria-current", link.dataset.view === view ? "page" : null);
+  $("host-menu").open = false;
   openVassal(name);
   openEvents(view === "events");
   draw();

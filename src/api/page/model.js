@@ -47,7 +47,7 @@ class Course {
     while (this.samples.length > 2 && at - this.samples[1].at > COURSE_MS) this.samples.shift();
   }
 
-  /** Nothing has changed since the last answer. */
+  /** The counters are still those. */
   stay(at) {
     const last = this.samples.at(-1);
     if (last && at - last.at >= 900) this.take(last.totals, at);
@@ -98,7 +98,8 @@ function highTime(high) {
   return high === Infinity ? "95 % in > 10 s" : `95 % in ≤ ${high / 1000 >= 1000 ? `${high / 1e6} s` : `${high / 1000} ms`}`;
 }
 
-const model = { snapshot: null, tag: null, whole: new Course(), courses: new Map(), lost: null };
+/** `asking`: since when the emperor has been asked for what is new, and has not answered. */
+const model = { snapshot: null, tag: null, whole: new Course(), courses: new Map(), lost: null, asking: null };
 
 function takeSnapshot(snapshot) {
   const at = performance.now();
@@ -109,9 +110,10 @@ function takeSnapshot(snapshot) {
   model.whole.take(snapshot.totals, at);
 }
 
+/** No answer to that for a second: nothing has changed. */
 function stay() {
-  if (!model.snapshot || model.lost) return;
   const at = performance.now();
+  if (!model.snapshot || model.lost || model.asking === null || at - model.asking < 1200) return;
   model.whole.stay(at);
   for (const course of model.courses.values()) course.stay(at);
 }
