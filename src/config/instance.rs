@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::Listen;
 use super::static_files::StaticSpec;
+use super::stats_push::StatsPushSpec;
 
 /// What one instance was told, as meant. Paths are absolute; times are in the unit of the field's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,12 @@ pub struct InstanceSpec {
     /// Static files.
     #[serde(default)]
     pub static_files: StaticSpec,
+    /// What the document has.
+    #[serde(default)]
+    pub stats_form: StatsForm,
+    /// Where it is pushed to.
+    #[serde(default)]
+    pub stats_push: StatsPushSpec,
     /// Files that are written.
     pub files: FilesSpec,
     /// Logging.
@@ -324,6 +331,8 @@ impl Default for InstanceSpec {
             stats: Vec::new(),
             stats_http: false,
             static_files: StaticSpec::default(),
+            stats_form: StatsForm::default(),
+            stats_push: StatsPushSpec::default(),
             files: FilesSpec::default(),
             log: LogSpec { requests: true, ..LogSpec::default() },
             touch_reload: Vec::new(),
@@ -337,6 +346,15 @@ impl Default for InstanceSpec {
             said: Vec::new(),
         }
     }
+}
+
+/// The form of the statistics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatsForm {
+    /// `stats-minified`: without white space.
+    pub minified: bool,
+    /// `stats-no-cores`: without the threads of workers.
+    pub no_cores: bool,
 }
 
 impl Default for WorkerSpec {

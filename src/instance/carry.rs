@@ -230,6 +230,7 @@ pub(super) fn unpack(
         rehearsal: None,
         tallies: record.tallies,
         stats: Vec::new(),
+        pushers: super::stats_push::Pushers::default(),
         touched: None,
         own_operations: record.own_operations,
         replaced: record.replaced,

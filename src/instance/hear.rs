@@ -231,8 +231,8 @@ impl Master {
         }
     }
 
-    /// uWSGI's statistics, as JSON.
-    pub(super) fn stats_document(&self) -> Vec<u8> {
+    /// uWSGI's statistics, as JSON; `plain` without a head of HTTP in any case.
+    pub(super) fn stats_document(&self, plain: bool) -> Vec<u8> {
         let place = |slot: usize| self.children.workers.get(&slot).and_then(|w| w.board.slot(slot));
         let slots = self.slots_by_number().into_iter();
         let facts = Facts {
@@ -241,8 +241,9 @@ impl Master {
             listeners: &self.current.sockets.listeners,
             threads: self.current.settings().threads,
         };
-        let document = stats_document::document(&facts).unwrap_or_default();
-        if !self.current.said.spec.stats_http {
+        let spec = &self.current.said.spec;
+        let document = stats_document::document(&facts, spec.stats_form).unwrap_or_default();
+        if plain || !spec.stats_http {
             return document;
         }
         let head: &[u8] = b"HTTP/1.0 200 OK\r\nConnection: close\r\nAccess-Control-Allow-Origin: *\r\n\

@@ -25,6 +25,7 @@ use super::rest::Rest;
 use super::roster::{Phase, Roster, Settings, SlotState};
 use super::source::{Said, Source};
 use super::stats_document::Tally;
+use super::stats_push::Pushers;
 use super::stats_socket::{Ask, StatsServer};
 use super::touch::{self, Purpose, Touched};
 use crate::config::address::Protocol;
@@ -111,6 +112,7 @@ pub(super) struct Master {
     pub(super) rehearsal: Option<Rehearsal>,
     pub(super) tallies: BTreeMap<u32, Tally>,
     pub(super) stats: Vec<StatsServer>,
+    pub(super) pushers: Pushers,
     pub(super) touched: Option<Touched>,
     pub(super) own_operations: u64,
     /// A replacement takes over: files and sockets are its own now.
@@ -162,7 +164,7 @@ impl Master {
                 signal = signals.next() => self.signal(signal),
                 Some(report) = inbox.reports.recv() => self.report(report),
                 Some(ask) = inbox.asks.recv() => {
-                    let _ = ask.send(self.stats_document());
+                    let _ = ask.to.send(self.stats_document(ask.plain));
                 }
                 () = sleep_until(deadline) => {}
                 _ = touch_timer.tick(), if self.touched.is_some() => self.look_at_touched(),

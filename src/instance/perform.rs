@@ -261,6 +261,7 @@ impl Master {
                 Err(error) => self.tell(format!("no statistics on {}: {error}", listener.name())),
             }
         }
+        self.push_statistics();
     }
 
     /// Applies what a new configuration says about files that the master writes itself.

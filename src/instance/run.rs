@@ -275,6 +275,7 @@ fn master(
         rehearsal: None,
         tallies: BTreeMap::new(),
         stats: Vec::new(),
+        pushers: super::stats_push::Pushers::default(),
         touched: None,
         own_operations: 0,
         replaced: false,

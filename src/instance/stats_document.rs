@@ -10,6 +10,7 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::bind::Listener;
 use crate::config::address::Protocol;
+use crate::config::instance::StatsForm;
 use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
 use crate::sys::own;
 use crate::sys::{socket, user};
@@ -60,10 +61,16 @@ pub(super) struct Facts<'a> {
 ///
 /// # Errors
 /// None in practice: everything can be written as JSON.
-pub(super) fn document(facts: &Facts<'_>) -> io::Result<Vec<u8>> {
+pub(super) fn document(facts: &Facts<'_>, form: StatsForm) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(4096);
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Tabs::default());
-    Document::of(facts).serialize(&mut serializer)?;
+    let mut document = Document::of(facts);
+    if form.no_cores {
+        document.workers.iter_mut().for_each(|worker| worker.cores = None);
+    }
+    if form.minified {
+        return Ok(serde_json::to_vec(&document)?);
+    }
+    document.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, Tabs::default()))?;
     bytes.push(b'\n');
     Ok(bytes)
 }
@@ -143,7 +150,8 @@ struct Worker {
     tx: u64,
     avg_rt: u64,
     apps: Vec<App>,
-    cores: Vec<CoreEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cores: Option<Vec<CoreEntry>>,
 }
 
 impl Worker {
@@ -185,7 +193,7 @@ impl Worker {
                 exceptions: get(Field::Exceptions),
                 chdir: "",
             }],
-            cores: cores.iter().zip(0..).map(|(core, id)| CoreEntry::of(*core, id)).collect(),
+            cores: Some(cores.iter().zip(0..).map(|(core, id)| CoreEntry::of(*core, id)).collect()),
         }
     }
 }
@@ -295,7 +303,7 @@ mod tests {
         let tallies = BTreeMap::from([(1, Tally { requests: 4, spawns: 2, ..Tally::default() })]);
         let workers = vec![(1, Some(slot)), (2, None)];
         let facts = Facts { workers, tallies: &tallies, listeners: &[], threads: 2 };
-        let text = String::from_utf8(document(&facts).unwrap()).unwrap();
+        let text = String::from_utf8(document(&facts, StatsForm::default()).unwrap()).unwrap();
         assert!(text.starts_with("{\n\t\"version\":\""), "{text}");
         assert!(text.contains("\n\t\"locks\":[\n\t\t{\n\t\t\t\"user 0\":0\n\t\t},"), "{text}");
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -309,5 +317,9 @@ mod tests {
         assert_eq!(worker["cores"].as_array().unwrap().len(), 2);
         assert_eq!(value["workers"][1]["status"], "cheap");
         assert_eq!(value["workers"][1]["pid"], 0);
+        let short = document(&facts, StatsForm { minified: true, no_cores: true }).unwrap();
+        assert!(!short.contains(&b'\n') && !short.contains(&b'\t'));
+        let short: serde_json::Value = serde_json::from_slice(&short).unwrap();
+        assert!(short["workers"][0]["cores"].is_null() && short["workers"][0]["apps"].is_array());
     }
 }

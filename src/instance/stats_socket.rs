@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -21,8 +21,18 @@ const CLIENTS: usize = 16;
 /// How long nothing is accepted after accepting failed: no descriptor is left, most likely.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A client asks for the document.
-pub(super) type Ask = oneshot::Sender<Vec<u8>>;
+/// Somebody asks for the document.
+#[derive(Debug)]
+pub(super) struct Ask {
+    /// Where it goes.
+    pub(super) to: oneshot::Sender<Vec<u8>>,
+    /// Without a head of HTTP in any case.
+    pub(super) plain: bool,
+}
+
+/// Who came.
+trait Client: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Client for T {}
 
 /// A running stats server; it ends when this is dropped.
 #[derive(Debug)]
@@ -65,7 +75,7 @@ enum Socket {
 }
 
 impl Socket {
-    async fn accept(&self) -> io::Result<Box<dyn AsyncWrite + Unpin>> {
+    async fn accept(&self) -> io::Result<Box<dyn Client>> {
         Ok(match self {
             Self::Tcp(socket) => Box::new(socket.accept().await?.0),
             Self::Unix(socket) => Box::new(socket.accept().await?.0),
@@ -90,12 +100,14 @@ async fn serve(socket: Socket, asks: mpsc::Sender<Ask>) {
     }
 }
 
-async fn answer(mut client: Box<dyn AsyncWrite + Unpin>, asks: mpsc::Sender<Ask>) {
-    let (ask, document) = oneshot::channel();
-    if asks.send(ask).await.is_ok()
+async fn answer(mut client: Box<dyn Client>, asks: mpsc::Sender<Ask>) {
+    let (to, document) = oneshot::channel();
+    if asks.send(Ask { to, plain: false }).await.is_ok()
         && let Ok(document) = document.await
         && client.write_all(&document).await.is_ok()
     {
         let _ = client.shutdown().await;
+        // A request that nobody has read would reset the connection, and with it what the client has not read yet.
+        while client.read(&mut [0; 1024]).await.is_ok_and(|count| count > 0) {}
     }
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::sift::{Said, Sift};
 use super::{application, lines, log_file, static_files};
+use super::statistics;
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::diagnostic::Severity;
 use crate::config::instance::{AppSource, InstanceSpec};
@@ -61,6 +62,7 @@ impl Reading {
         if sift.identity(said, &mut self.spec.identity)
             || self.workers(sift, said)
             || self.sockets(sift, said)
+            || statistics::obey(&mut self.spec, sift, said, &self.chdir)
         {
             return;
         }
@@ -149,8 +151,6 @@ impl Reading {
                 }
             },
             "chown-socket" => self.spec.chown_socket = sift.ownership(said),
-            "stats-http" => self.spec.stats_http = said.flag(),
-            "stats" => self.spec.stats.extend(sift.address(said, &self.chdir)),
             _ => return false,
         }
         true

@@ -9,6 +9,7 @@ mod lines;
 mod log_file;
 mod sift;
 mod static_files;
+mod statistics;
 
 use super::assembly::{Assembly, drop_defaults};
 use super::diagnostic::{Diagnostic, Severity};

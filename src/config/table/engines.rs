@@ -155,6 +155,22 @@ pub(super) static ROWS: &[Row] = &[
         "off",
         "The answers of `stats` begin with a head of HTTP, for browsers",
     ),
+    row(&["stats-minified", "stats-min"], Flag, Master, "off", "The answers of `stats` have no white space"),
+    row(&["stats-no-cores"], Flag, Master, "off", "The answers of `stats` leave the threads of workers out"),
+    row(
+        &["stats-push"],
+        FreeText,
+        Master,
+        "none",
+        "Pushes the statistics: `statsd:HOST:PORT[,PREFIX]`, or `file:path=FILE[,freq=SECONDS][,separator=TEXT]`; repeatable",
+    ),
+    row(
+        &["stats-pusher-default-freq", "stats-pushers-default-freq"],
+        Number,
+        Master,
+        "3",
+        "Seconds between two pushes of `stats-push`",
+    ),
     // The interpreter.
     row(
         &["py-autoreload", "python-autoreload", "py-auto-reload", "python-auto-reload"],

@@ -113,11 +113,7 @@ pub(super) static ROWS: &[Row] = &[
     ),
     later(&["reaper"], Flag, "the usual behaviour holds").short('r'),
     later(&["procname", "procname-master", "procname-append"], Text, "the title is that of `auto-procname`"),
-    later(
-        &["stats-no-cores", "stats-minified", "stats-min", "stats-no-metrics"],
-        Flag,
-        "the statistics have one form",
-    ),
+    later(&["stats-no-metrics"], Flag, "the statistics have no metrics"),
     later(&["cache2", "cache"], FreeText, "the `uwsgi.cache_*` functions raise"),
     later(
         &[
