@@ -2,7 +2,7 @@
 # make test     everything that must pass
 # make lint     format and lints only
 # make docs     the parts of docs that are made from the code
-# make bench    liege beside uWSGI, Granian and gunicorn (minutes); also bench-fleet, bench-host and bench-reload
+# make bench    liege beside uWSGI, Granian and gunicorn (minutes); also bench-fleet, bench-host, bench-reload and bench-api
 # make install  PREFIX=/usr/local DESTDIR= : binary, extension, unit
 
 CARGO ?= cargo
@@ -10,7 +10,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
-.PHONY: run build test lint environments docs bench bench-fleet bench-host bench-reload install
+.PHONY: run build test lint environments docs bench bench-fleet bench-host bench-reload bench-api install
 
 run:
 	$(CARGO) build --release
@@ -53,6 +53,10 @@ bench-host:
 bench-reload:
 	$(CARGO) build --release
 	bench/reload
+
+bench-api:
+	$(CARGO) build --release
+	bench/api
 
 install:
 	$(CARGO) build --release

@@ -21,6 +21,7 @@ mod inherit;
 mod lifecycle;
 mod lines;
 mod mounts;
+mod monitoring;
 mod nginx;
 mod options;
 mod python;

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use super::sift::{Said, Sift};
-use super::{application, lines, log_file, static_files};
-use super::statistics;
+use super::{application, lines, log_file, static_files, statistics};
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::diagnostic::Severity;
 use crate::config::instance::{AppSource, InstanceSpec};

@@ -1,0 +1,192 @@
+//! What watches a host, for real: Prometheus with the alerts and boards of the documentation, statsd, and a tester of
+//! the API's description.
+
+use std::collections::BTreeSet;
+use std::net::UdpSocket;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::apps::{TOOLS, says};
+use crate::support::host::Host;
+use crate::support::http::Door;
+use crate::support::server::{Folder, liege};
+use crate::support::wait::{eventually, until};
+use crate::support::{environment, free_port, program, root};
+
+/// Ends with the value.
+struct Program(std::process::Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Every expression of the boards, for all instances and vassals.
+fn expressions() -> Vec<String> {
+    let mut found = Vec::new();
+    for board in ["app.json", "fleet.json"] {
+        let text = std::fs::read_to_string(root().join("docs/grafana").join(board)).unwrap();
+        let board: Value = serde_json::from_str(&text).unwrap();
+        let targets =
+            board["panels"].as_array().unwrap().iter().flat_map(|panel| panel["targets"].as_array());
+        let plain = |text: &str| {
+            let text = text.replace("\"$instance\"", "\".*\"").replace("\"$vassal\"", "\".*\"");
+            text.replace("$__rate_interval", "1m")
+        };
+        found.extend(targets.flatten().map(|target| plain(target["expr"].as_str().unwrap())));
+    }
+    found
+}
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+#[test]
+fn prometheus_takes_the_metrics_the_alerts_and_the_boards() {
+    let (Some(prometheus), Some(promtool)) = (program("prometheus"), program("promtool")) else { return };
+    let (port, listen, own) = (free_port(), free_port(), free_port());
+    let good = format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = ../app.py\n");
+    let broken = "[uwsgi]\nhttp-socket = @broken\nprocesses = 0\n";
+    let option = format!("--api-http=127.0.0.1:{listen}");
+    let host = Host::start_with(&[], &[&option]);
+    host.folder().write("app.py", says("hello"));
+    host.write("good.ini", good);
+    host.write("broken.ini", broken);
+    Door::Port(port).wait_for("/", "hello");
+    for path in ["/metrics", "/metrics/uwsgi"] {
+        let text = Door::Port(listen).get(path).unwrap().text();
+        let file = host.folder().path().join("metrics");
+        std::fs::write(&file, text).unwrap();
+        let input = Stdio::from(std::fs::File::open(file).unwrap());
+        let output = Command::new(&promtool).args(["check", "metrics"]).stdin(input).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        // Its taste in the names of the other exporter is not our matter.
+        assert!(output.status.success() || path.ends_with("uwsgi"), "{path}: {told}");
+    }
+    let alerts = root().join("docs/grafana/alerts.yml");
+    let checked = Command::new(&promtool).args(["check", "rules"]).arg(&alerts).output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+
+    let job = |name: &str, path: &str| {
+        format!(
+            "  - job_name: {name}\n    metrics_path: {path}\n    static_configs:\n      - targets: ['127.0.0.1:{listen}']\n"
+        )
+    };
+    let config = format!(
+        "global:\n  scrape_interval: 500ms\n  evaluation_interval: 500ms\nrule_files: ['{}']\nscrape_configs:\n{}{}",
+        alerts.display(),
+        job("liege", "/metrics"),
+        job("uwsgi", "/metrics/uwsgi"),
+    );
+    host.folder().write("prometheus.yml", config);
+    let folder = host.folder().path();
+    let _prometheus = Program(
+        Command::new(prometheus)
+            .arg(format!("--config.file={}", folder.join("prometheus.yml").display()))
+            .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{own}"))
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(folder.join("prometheus.log")).unwrap())
+            .spawn()
+            .unwrap(),
+    );
+    let ask = |path: &str| -> Option<Value> {
+        let answer = Door::Port(own).get(path).ok()?;
+        serde_json::from_slice(&answer.body).ok()
+    };
+    let series = |expression: &str| {
+        let answer = ask(&format!("/api/v1/query?query={}", encoded(expression)));
+        answer.map(|answer| {
+            assert!(answer["status"] == "success", "{expression}: {answer}");
+            answer["data"]["result"].as_array().unwrap().len()
+        })
+    };
+    until("both scrapes", || series("up == 1") == Some(2));
+    let mut left: BTreeSet<String> = expressions().into_iter().collect();
+    assert!(left.len() > 25, "{left:?}");
+    until("every panel has something to show", || {
+        let _ = Door::Port(port).get("/");
+        left.retain(|expression| series(expression).is_none_or(|count| count == 0));
+        left.is_empty()
+    });
+    until("the alert about the broken file", || {
+        ask("/api/v1/alerts").is_some_and(|alerts| alerts.to_string().contains("LiegeConfigurationBroken"))
+    });
+    assert_eq!(series("uwsgi_worker_requests_total > 0"), Some(1));
+}
+
+#[test]
+fn statistics_are_answered_over_http_and_pushed() {
+    let folder = Folder::new();
+    let (port, stats) = (free_port(), free_port());
+    let statsd = UdpSocket::bind("127.0.0.1:0").unwrap();
+    statsd.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    folder.write("app.py", TOOLS);
+    folder.write(
+        "app.ini",
+        format!(
+            "[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = app.py\nstats = 127.0.0.1:{stats}\nstats = stats.sock\n\
+             stats-http = true\nstats-min = true\nstats-no-cores = true\nstats-pusher-default-freq = 1\n\
+             stats-push = statsd:{},my.app\nstats-push = file:path=pushed,separator=---\n",
+            statsd.local_addr().unwrap()
+        ),
+    );
+    let _family = liege(&folder, &["app.ini"]);
+    Door::Port(port).wait_for("/", "hello");
+    for door in [Door::Port(stats), Door::Unix(folder.path().join("stats.sock"))] {
+        let answer = door.get("/").unwrap();
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+        assert!(!answer.text().contains('\n') && !answer.text().contains("\"cores\""), "{answer:?}");
+        let document: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(document["workers"].as_array().unwrap().len(), 1);
+    }
+    eventually("a counter at the statsd server", || {
+        let _ = Door::Port(port).get("/");
+        let mut packet = [0; 2048];
+        let length = statsd.recv(&mut packet).ok()?;
+        let text = std::str::from_utf8(&packet[..length]).unwrap();
+        let grown =
+            text.lines().find_map(|line| line.strip_prefix("my.app.worker.1.requests:")?.strip_suffix("|c"));
+        grown?.parse::<u64>().ok().filter(|grown| *grown > 0)
+    });
+    let pushed = eventually("two documents in the file", || {
+        let text = std::fs::read_to_string(folder.path().join("pushed")).ok()?;
+        (text.matches("---").count() >= 2).then_some(text)
+    });
+    let first: Value = serde_json::from_str(pushed.split("---").next().unwrap()).unwrap();
+    assert_eq!(first["workers"][0]["id"], 1);
+}
+
+#[test]
+fn schemathesis_finds_nothing() {
+    let Some(tools) = environment("api") else { return };
+    let listen = free_port();
+    let (folder, option) = (tempfile::tempdir().unwrap(), format!("--api-http=127.0.0.1:{listen}"));
+    let tokens = folder.path().join("tokens");
+    std::fs::write(&tokens, "admin a-token-of-sufficient-length\n").unwrap();
+    std::fs::set_permissions(&tokens, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let tokens = format!("--api-token-file={}", tokens.display());
+    let host = Host::start_with(&[], &[&option, &tokens, "--api-write"]);
+    host.folder().write("app.py", says("hello"));
+    host.write("a.ini", "[uwsgi]\nhttp-socket = a.sock\nwsgi-file = ../app.py\n");
+    host.wait_for_vassal("a.ini", "up", |vassal| vassal["state"] == "up");
+    let output = Command::new(tools.join("bin/schemathesis"))
+        .arg("--config-file")
+        .arg(root().join("tests/system/schemathesis.toml"))
+        .args(["run", &format!("http://127.0.0.1:{listen}/v1/openapi.json")])
+        .args(["--header", "Authorization: Bearer a-token-of-sufficient-length"])
+        // An upgrade closes connections in the midst of the others' tests.
+        .args(["--exclude-path", "/v1/upgrade", "--max-examples", "8", "--seed", "1", "--no-color"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(host.api().get("/v1").is_ok_and(|answer| answer.status == 200));
+}
