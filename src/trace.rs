@@ -40,9 +40,9 @@ pub fn start(supervised: bool) {
     let style = Style::of(supervised);
     let wanted = env::var("LIEGE_LOG").unwrap_or_default();
     let (filter, mistake) = match wanted.parse::<Targets>() {
-        Ok(filter) if !wanted.is_empty() => (filter, None),
-        Ok(_) => (Targets::new().with_default(LevelFilter::INFO), None),
-        Err(error) => (Targets::new().with_default(LevelFilter::INFO), Some(error)),
+        Ok(filter) if !wanted.is_empty() => (filter.with_target(AUDIT, LevelFilter::INFO), None),
+        Ok(_) => (everything_from(LevelFilter::INFO), None),
+        Err(error) => (everything_from(LevelFilter::INFO), Some(error)),
     };
     let (filter, level) = reload::Layer::new(filter);
     let started: Result<(), TryInitError> =
@@ -53,6 +53,13 @@ pub fn start(supervised: bool) {
     if let (Ok(()), Some(error)) = (started, mistake) {
         tracing::warn!("LIEGE_LOG={wanted}: {error}; logging `info`");
     }
+}
+
+/// The target of lines about who asked for what: they are written whatever level was asked for.
+pub const AUDIT: &str = "liege::audit";
+
+fn everything_from(level: LevelFilter) -> Targets {
+    Targets::new().with_default(level).with_target(AUDIT, LevelFilter::INFO)
 }
 
 /// What a running process logs can be changed here.
@@ -67,7 +74,7 @@ pub fn set_level(level: LogLevel) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    if let Some(Err(error)) = LEVEL.get().map(|handle| handle.reload(Targets::new().with_default(filter))) {
+    if let Some(Err(error)) = LEVEL.get().map(|handle| handle.reload(everything_from(filter))) {
         tracing::warn!("the log level stays as it is: {error}");
     }
 }

@@ -28,6 +28,10 @@ struct Host {
 
 impl Host {
     fn start(vassals: &[(&str, &str)]) -> Self {
+        Self::start_with(&[], vassals)
+    }
+
+    fn start_with(arguments: &[&str], vassals: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name);
         std::fs::create_dir(path("vassals")).unwrap();
@@ -38,6 +42,7 @@ impl Host {
         }
         let emperor = Command::new(env!("CARGO_BIN_EXE_liege"))
             .args(["emperor", "vassals", "--api", "api.sock"])
+            .args(arguments)
             .current_dir(directory.path())
             .stderr(Stdio::null())
             .spawn()
@@ -65,14 +70,21 @@ impl Host {
 
     /// The body of an answer at one of the sockets.
     fn ask(&self, socket: &str, head: &str, body: &str) -> String {
+        self.exchange(socket, head, "", body).1
+    }
+
+    /// Head and body of an answer.
+    fn exchange(&self, socket: &str, head: &str, headers: &str, body: &str) -> (String, String) {
         let mut stream = UnixStream::connect(self.path(socket)).unwrap();
         let kind = if body.is_empty() { "" } else { "content-type: application/json\r\n" };
         let length = body.len();
-        let rest = format!("host: x\r\n{kind}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
+        let rest =
+            format!("host: x\r\n{headers}{kind}content-length: {length}\r\nconnection: close\r\n\r\n{body}");
         let _ = write!(stream, "{head} HTTP/1.1\r\n{rest}");
         let mut answer = String::new();
         let _ = stream.read_to_string(&mut answer);
-        answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        (head.to_owned(), body.to_owned())
     }
 
     /// What the API answers, as JSON.
@@ -266,4 +278,58 @@ fn a_running_app_is_scaled_looked_into_and_restarted() {
     assert_eq!(act("sleep", "")["outcome"], "done");
     assert_eq!(host.vassal("s")["state"], "asleep");
     assert_eq!(act("wake", "")["outcome"], "done");
+}
+
+#[test]
+fn a_file_is_looked_at_compared_written_and_taken_over() {
+    let text = "[uwsgi]\nhttp-socket = ROOT/s.sock\nwsgi-file = ROOT/app.py\nenv = KEY=hidden\n";
+    let host = Host::start_with(&["--api-write"], &[("w.ini", text)]);
+    host.wait_for_state("w", "up");
+    let file = host.path("vassals/w.ini");
+    let old = std::fs::read_to_string(&file).unwrap();
+    let draft = |text: &str| serde_json::json!({"name": "w.ini", "text": text}).to_string();
+    let put = |tag: &str, text: &str| {
+        let body = serde_json::json!({ "text": text }).to_string();
+        let tag = if tag.is_empty() { String::new() } else { format!("if-match: {tag}\r\n") };
+        let (_, body) = host.exchange("api.sock", "PUT /v1/vassals/w.ini/config?wait=30", &tag, &body);
+        serde_json::from_str::<Value>(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
+    };
+
+    let more = format!("{old}processes = 2\nenv = KEY=other\n");
+    let verdict = host.api("POST /v1/validate", &draft(&more));
+    assert_eq!(
+        (&verdict["valid"], &verdict["change"]["needs"]),
+        (&true.into(), &"generation".into()),
+        "{verdict}"
+    );
+    assert!(verdict["change"]["lines"].to_string().contains("+processes = 2"), "{verdict}");
+    assert!(!verdict["change"].to_string().contains("other"), "{verdict}");
+    let wrong = host.api("POST /v1/validate", &draft(&format!("{old}procesess = 2\nstrict = true\n")));
+    let told =
+        wrong["diagnostics"].as_array().unwrap().iter().find(|told| told["option"] == "procesess").unwrap();
+    assert_eq!((&told["line"], &told["file"]), (&5.into(), &file.display().to_string().into()), "{wrong}");
+    assert_eq!(host.api("POST /v1/validate", "{\"name\": \"../w.ini\"}")["code"], "no-such-vassal");
+
+    let (head, body) = host.exchange("api.sock", "GET /v1/vassals/w.ini/config", "", "");
+    let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap().to_owned();
+    assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["text"], old.as_str());
+    assert_eq!(put("", &more)["code"], "no-if-match");
+    assert_eq!(put("\"other\"", &more)["code"], "changed");
+    let refused = put(&tag, &format!("{old}processes = none\n"));
+    assert_eq!((&refused["code"], &refused["line"]), (&"invalid".into(), &5.into()), "{refused}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), old);
+    let done = put(&tag, &more);
+    assert_eq!(done["outcome"], "swapped", "{done}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), more);
+    host.wait_for("2 workers", |host| host.vassal("w")["totals"]["workers"] == 2);
+    assert_eq!(put(&tag, &old)["code"], "changed");
+    let events =
+        host.api("GET /v1/events?vassal=w.ini", "").to_string() + &host.ask("api.sock", "GET /v1/events", "");
+    assert!(events.contains("take over the file of"), "{events}");
+    let drafts = std::fs::read_dir(host.path("vassals")).unwrap().count();
+    assert_eq!(drafts, 1, "no draft is left");
+
+    let other = Host::start(&[]);
+    let answer = other.api("PUT /v1/vassals/w.ini/config", "{\"text\": \"\"}");
+    assert_eq!(answer["code"], "writing-off");
 }

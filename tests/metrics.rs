@@ -109,3 +109,22 @@ fn the_numbers_are_those_of_the_fleet() {
     }
     assert!(!samples.keys().any(|series| series.contains("/path")), "no request shows in a metric");
 }
+
+/// What timonwong/uwsgi_exporter names, besides its own scrapes and uWSGI's caches.
+const EXPORTED: &str = "up listen_queue_length listen_queue_errors signal_queue_length workers \
+    socket_queue_length socket_max_queue_length socket_shared socket_can_offload worker_accepting \
+    worker_delta_requests worker_signal_queue_length worker_rss_bytes worker_vsz_bytes worker_running_time_seconds \
+    worker_last_spawn_time_seconds worker_average_response_time_seconds worker_apps worker_cores \
+    worker_requests_total worker_exceptions_total worker_harakiri_count_total worker_signals_total \
+    worker_respawn_count_total worker_transmitted_bytes_total worker_busy worker_idle worker_cheap \
+    worker_app_startup_time_seconds worker_app_requests_total worker_app_exceptions_total worker_core_busy \
+    worker_core_requests_total worker_core_static_requests_total worker_core_routed_requests_total \
+    worker_core_offloaded_requests_total worker_core_write_errors_total worker_core_read_errors_total";
+
+#[test]
+fn every_name_of_the_exporter_is_there() {
+    let api = Api::start();
+    let text = scrape(&api, "/metrics/uwsgi", "*/*").1;
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE uwsgi_")?.split(' ').next());
+    assert_eq!(types.collect::<BTreeSet<_>>(), EXPORTED.split_whitespace().collect());
+}

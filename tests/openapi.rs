@@ -46,6 +46,9 @@ fn body(document: &Value, operation: &Value) -> String {
         None => String::new(),
         Some(properties) if properties.contains_key("workers") => "{\"workers\": 2}".into(),
         Some(properties) if properties.contains_key("level") => "{\"level\": \"info\"}".into(),
+        Some(properties) if properties.contains_key("name") => {
+            "{\"name\": \"a b%.ini\", \"text\": \"[uwsgi]\\nprocesses = x\\n\"}".into()
+        }
         Some(_) => "{\"text\": \"[uwsgi]\\nhttp-socket = :0\\n\"}".into(),
     }
 }
@@ -204,7 +207,7 @@ fn the_page_names_every_request() {
             assert!(page.contains(&request), "docs/api.md does not have {request}");
         }
     }
-    let named = page.split("`GET /").chain(page.split("`POST /").skip(1)).skip(1);
+    let named = ["`GET /", "`POST /", "`PUT /"].into_iter().flat_map(|method| page.split(method).skip(1));
     for path in named.filter_map(|rest| Some(format!("/{}", rest.split_once('`')?.0))) {
         assert!(!document["paths"][&path].is_null(), "docs/api.md has {path}, and nobody serves it");
     }

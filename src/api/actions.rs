@@ -1,14 +1,16 @@
 //! What can be done: every action is a `POST` whose answer is an operation to wait for.
 
-use axum::extract::rejection::{ExtensionRejection, PathRejection, QueryRejection};
+use std::time::Duration;
+
+use axum::extract::rejection::{ExtensionRejection, PathRejection};
 use axum::extract::{Extension, FromRequestParts, Path, Query};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
-use super::ask::{Wait, plain, wait_of};
+use super::ask::{plain, wait_of};
 use super::connection::Aside;
 use super::desk::{Answer, Desk};
 use super::gate::Parameters;
@@ -18,6 +20,7 @@ use crate::config::log_level::LogLevel;
 use crate::emperor::Request as Wish;
 use crate::emperor::handle::RunningRequest;
 use crate::sys::clock;
+use crate::trace;
 
 /// An action takes no parameters.
 #[derive(Deserialize)]
@@ -30,6 +33,7 @@ const NOTHING: &str = "no body, or {}";
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Scale {
+    #[serde(deserialize_with = "whole")]
     workers: u32,
 }
 
@@ -40,36 +44,45 @@ struct Level {
     level: LogLevel,
 }
 
-type Name = Result<Path<String>, PathRejection>;
+/// A vassal, by the path.
+pub(super) type Name = Result<Path<String>, PathRejection>;
 type TwoNames = Result<Path<(String, String)>, PathRejection>;
 
 /// The parts of a request that every action needs.
 #[derive(Debug)]
-struct Asked {
-    desk: Desk,
+pub(super) struct Asked {
+    pub(super) desk: Desk,
     peer: Peer,
-    access: Access,
-    parameters: Parameters,
-    aside: Aside,
-    wait: Result<Query<Wait>, QueryRejection>,
-    headers: HeaderMap,
+    pub(super) access: Access,
+    pub(super) parameters: Parameters,
+    pub(super) aside: Aside,
+    pub(super) wait: Result<Duration, Box<Problem>>,
+    pub(super) headers: HeaderMap,
 }
 
 impl Asked {
+    /// Who asks, for the log.
+    pub(super) fn who(&self) -> String {
+        format!("{}{}", self.peer, self.token())
+    }
+
+    fn token(&self) -> String {
+        self.access.token.as_ref().map(|token| format!(" token {token}")).unwrap_or_default()
+    }
+
     async fn act(self, wish: Wish) -> Answer {
         let needed = match wish {
             Wish::Upgrade | Wish::LogLevel { vassal: None, .. } => Grant::Admin,
             _ => Grant::Operate,
         };
-        let token = self.access.token.as_ref().map(|token| format!(" token {token}")).unwrap_or_default();
-        let who = format!("{}{token}", self.peer);
+        let who = self.who();
         self.access.allows(needed, wish.vassal()).inspect_err(|problem| {
             if self.desk.refusals.allows(clock::now()) {
-                tracing::warn!("{who} asks: {wish}: refused: {}", problem.detail);
+                tracing::warn!(target: trace::AUDIT, "{who} asks: {wish}: refused: {}", problem.detail);
             }
         })?;
-        let wait = wait_of(self.wait, &self.headers)?;
-        let identity = format!("{}{token}", self.peer.identity());
+        let identity = format!("{}{}", self.peer.identity(), self.token());
+        let wait = self.wait?;
         let id = self.desk.ask_once(who, &identity, wish, &self.headers).await?;
         self.desk.tell(id, wait, self.aside).await
     }
@@ -140,6 +153,15 @@ pub(super) fn kill() -> MethodRouter<Desk> {
     })
 }
 
+/// A whole number, which JSON may write as `4.0`.
+fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let number = serde_json::Number::deserialize(deserializer)?;
+    let whole = number.as_u64().or_else(|| number.to_string().strip_suffix(".0")?.parse().ok());
+    whole
+        .and_then(|whole| u32::try_from(whole).ok())
+        .ok_or_else(|| de::Error::custom(format!("{number} is no number of workers")))
+}
+
 fn none(what: &str, name: &str) -> Box<Problem> {
     let detail = format!("there is no such {what}");
     Problem::new(StatusCode::NOT_FOUND, "not-found", detail)
@@ -169,7 +191,7 @@ impl FromRequestParts<Desk> for Asked {
         check_content_type(&peer, &parts.headers, !parameters.is_empty())
             .map_err(IntoResponse::into_response)?;
         let Ok(aside) = Aside::from_request_parts(parts, desk).await;
-        let wait = Query::from_request_parts(parts, desk).await;
+        let wait = wait_of(Query::from_request_parts(parts, desk).await, &parts.headers);
         Ok(Self { desk: desk.clone(), peer, access, parameters, aside, wait, headers: parts.headers.clone() })
     }
 }
@@ -177,6 +199,16 @@ impl FromRequestParts<Desk> for Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_of_workers_is_whole() {
+        let read = |text: &str| serde_json::from_str::<Scale>(text).ok().map(|scale| scale.workers);
+        for (text, expected) in
+            [("4", Some(4)), ("4.0", Some(4)), ("4.5", None), ("-1", None), ("1e99", None), ("\"4\"", None)]
+        {
+            assert_eq!(read(&format!("{{\"workers\": {text}}}")), expected, "{text}");
+        }
+    }
 
     #[test]
     fn a_running_request_has_one_name() {

@@ -19,6 +19,7 @@ use super::snapshot::Snapshots;
 use super::stream::Streams;
 use super::token::TokenFile;
 use super::views;
+use crate::emperor::validation::Validator;
 use crate::emperor::{Handle, Refusal, Request as Wish};
 use crate::proto::rate::Rate;
 use crate::sys::clock;
@@ -40,6 +41,10 @@ pub struct Desk {
     pub root: bool,
     /// What users of the unix socket may do.
     pub roles: Arc<Roles>,
+    /// Whether files of vassals may be written.
+    pub writes: bool,
+    /// Looks at texts.
+    pub validator: Validator,
     /// How many refused requests are logged.
     pub refusals: Arc<Rate>,
     /// What is kept between requests.
@@ -59,6 +64,8 @@ pub struct Kept {
     pub keys: Keys,
     /// Places for those who listen.
     pub streams: Streams,
+    /// Held by who writes a file.
+    pub writing: tokio::sync::Mutex<()>,
 }
 
 impl Desk {

@@ -19,6 +19,7 @@ use super::guard::{Grant, Peer, TokenCheck, judge};
 use super::page;
 use super::problem::Problem;
 use crate::sys::clock;
+use crate::trace;
 
 /// The longest body of a request.
 pub const BODY_LIMIT_BYTES: usize = 1024 * 1024;
@@ -62,7 +63,7 @@ async fn admit(desk: &Desk, request: &mut Request) -> Result<(), Box<Problem>> {
     let access = judged.inspect_err(|problem| {
         if desk.refusals.allows(clock::now()) {
             let (method, path) = (request.method(), request.uri().path());
-            tracing::warn!("{peer}: {method} {path} was refused: {}", problem.detail);
+            tracing::warn!(target: trace::AUDIT, "{peer}: {method} {path} was refused: {}", problem.detail);
         }
     })?;
     request.extensions_mut().insert(access.grant);

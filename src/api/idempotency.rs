@@ -54,9 +54,9 @@ impl Keys {
     /// It is none, or was used for something else.
     pub async fn look(&self, headers: &HeaderMap, who: &str, wish: &Wish) -> Result<Key<'_>, Box<Problem>> {
         let Some(value) = headers.get("idempotency-key") else { return Ok(Key::Absent) };
-        let key = value.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY_LIMIT);
+        let key = value.to_str().ok().filter(|key| is_key(key));
         let Some(key) = key else {
-            let detail = format!("Idempotency-Key has 1 to {KEY_LIMIT} printable characters");
+            let detail = format!("Idempotency-Key has 1 to {KEY_LIMIT} visible characters");
             return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-key", detail));
         };
         let used = self.used.lock().await;
@@ -64,13 +64,17 @@ impl Keys {
             Some(known) if known.wish == *wish => Ok(Key::Known(known.operation)),
             Some(_) => {
                 let detail = "this Idempotency-Key was used for something else";
-                Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key-reused", detail))
+                Err(Problem::new(StatusCode::CONFLICT, "key-reused", detail))
             }
             None => {
                 Ok(Key::New(NewKey { used, who: who.to_owned(), key: key.to_owned(), wish: wish.clone() }))
             }
         }
     }
+}
+
+fn is_key(key: &str) -> bool {
+    (1..=KEY_LIMIT).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 impl NewKey<'_> {

@@ -2,6 +2,7 @@
 
 mod actions;
 pub mod ask;
+mod configuration;
 pub mod connection;
 pub mod counters;
 pub mod desk;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 
 use crate::config::emperor::EmperorSpec;
 use crate::emperor::Handle;
+use crate::emperor::validation::Validator;
 use crate::sys::socket::{self, UnixOptions};
 use crate::sys::user::{self, current_uid};
 use desk::Desk;
@@ -43,12 +45,12 @@ use routes::router;
 use token::TokenFile;
 
 /// Opens the doors that the emperor was told of and serves at them until the runtime ends; returns their addresses
-/// for people. Call it inside a runtime.
+/// for people. `binary` is ours, for questions that need a process. Call it inside a runtime.
 ///
 /// # Errors
 /// A door that was asked for cannot be opened, or the token file cannot be used. Without the usual socket the
 /// emperor does its work all the same; the log says why.
-pub fn open(spec: &EmperorSpec, handle: &Handle) -> io::Result<Vec<String>> {
+pub fn open(spec: &EmperorSpec, binary: &str, handle: &Handle) -> io::Result<Vec<String>> {
     let tokens = spec.api_token_file.clone().map(TokenFile::new).transpose()?.map(Arc::new);
     let roles = Arc::new(Roles::look_up(&spec.api_roles)?);
     let options = socket_options(spec)?;
@@ -71,6 +73,8 @@ pub fn open(spec: &EmperorSpec, handle: &Handle) -> io::Result<Vec<String>> {
         hosts: spec.api_hosts.clone().into(),
         root: current_uid() == 0,
         roles,
+        writes: spec.api_write,
+        validator: Validator::new(binary, spec.vassals.clone()),
         refusals: Arc::default(),
         kept: Arc::default(),
     };

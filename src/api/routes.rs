@@ -15,7 +15,7 @@ use super::gate::guard;
 use super::guard::Grant;
 use super::problem::Problem;
 use super::show::{self, Moment};
-use super::{events, logs, metrics, page, resources, snapshot};
+use super::{configuration, events, logs, metrics, page, resources, snapshot};
 use crate::emperor::Request as Wish;
 use crate::emperor::fleet::{Fleet, Vassal};
 use crate::trace::escaped;
@@ -58,6 +58,8 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/vassals/{name}/log-level", actions::log_level_of())
         .route("/v1/vassals/{name}/workers/{pid}/stacks", actions::stacks())
         .route("/v1/vassals/{name}/requests/{id}/kill", actions::kill())
+        .route("/v1/vassals/{name}/config", configuration::config())
+        .route("/v1/validate", configuration::validate())
         .route("/v1/reload", on_fleet(Wish::ReloadAll))
         .route("/v1/upgrade", on_fleet(Wish::Upgrade))
         .route("/v1/rescan", on_fleet(Wish::Rescan))

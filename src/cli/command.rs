@@ -60,6 +60,8 @@ pub enum Role {
     Rehearse,
     /// The trial load of an application.
     Trial,
+    /// A look at what a file would mean.
+    Validate,
 }
 
 /// What the emperor can be asked to do.
@@ -101,6 +103,7 @@ pub fn parse(program: &OsStr, arguments: Vec<OsString>, supervised: bool) -> Res
             "router" => return Ok(Command::Role(Role::Router)),
             "rehearse" => return Ok(Command::Role(Role::Rehearse)),
             "trial" => return Ok(Command::Role(Role::Trial)),
+            "validate" => return Ok(Command::Role(Role::Validate)),
             _ => {}
         }
     }

@@ -10,7 +10,7 @@ use super::paper::{Paper, Tone, columns, complain, print};
 use super::subject::{self, Reading, Subject};
 use crate::config::diagnostic::Severity;
 use crate::config::diff::{self, Change, Need};
-use crate::config::raw::{Entry, Role};
+use crate::config::raw::{Entry, Role, differences};
 use crate::config::table;
 
 /// What to print.
@@ -124,7 +124,10 @@ fn compare(file: &Path, old: &Path, json: bool) -> Exit {
     };
     let mut change = diff::diff(old_spec, new_spec);
     change.options.retain(|option| *option != "name");
-    let differences = differences(&before, &new);
+    let differences: Vec<(char, String)> = differences(&before.raw.entries, &new.raw.entries)
+        .into_iter()
+        .map(|(sign, entry)| (sign, line(entry)))
+        .collect();
     if json {
         let document = json!({
             "options": change.options,
@@ -142,26 +145,6 @@ fn compare(file: &Path, old: &Path, json: bool) -> Exit {
     }
     print(&format!("{}\n", effect(&change)));
     Exit::Done
-}
-
-/// What only one of both says, in the order of each.
-fn differences(old: &Reading, new: &Reading) -> Vec<(char, String)> {
-    let lines = |reading: &Reading| -> Vec<String> { reading.raw.entries.iter().map(line).collect() };
-    let (old, new) = (lines(old), lines(new));
-    let only = |mine: &[String], other: &[String], sign: char| -> Vec<(char, String)> {
-        let mut other = other.to_vec();
-        mine.iter()
-            .filter(|line| match other.iter().position(|known| known == *line) {
-                Some(at) => {
-                    other.swap_remove(at);
-                    false
-                }
-                None => true,
-            })
-            .map(|line| (sign, line.clone()))
-            .collect()
-    };
-    [only(&old, &new, '-'), only(&new, &old, '+')].concat()
 }
 
 const fn need(needs: Need) -> &'static str {

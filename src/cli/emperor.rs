@@ -37,8 +37,9 @@ pub fn main(mut spec: EmperorSpec) -> ExitCode {
         ..Policy::default()
     };
     trace::start(false);
+    let binary = policy.binary.clone();
     run::main(spec.clone(), policy, move |handle| {
-        let doors = api::open(&spec, &handle)?;
+        let doors = api::open(&spec, &binary, &handle)?;
         Ok(announce(handle, doors))
     })
 }

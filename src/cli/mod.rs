@@ -94,6 +94,7 @@ fn play(role: Role) -> ExitCode {
         Role::Instance => instance::run::vassal(),
         Role::Rehearse => instance::rehearse::main(),
         Role::Trial => instance::trial::main(),
+        Role::Validate => instance::validate::main(),
     }
 }
 

@@ -1,12 +1,15 @@
 //! What it takes to get from one configuration of an instance to another.
 
+use serde::{Deserialize, Serialize};
+
 use super::address::{Address, Listen};
 use super::instance::{
     AppSpec, FilesSpec, IdentitySpec, InstanceSpec, InterpreterSpec, LogSpec, RouterSpec, WorkerSpec,
 };
 
 /// What a change needs; the greatest need of all changed options counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Need {
     /// The master takes the new values over by itself (and tells its router).
     #[default]
@@ -57,6 +60,8 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
         stats,
         stats_http,
         static_files,
+        stats_form,
+        stats_push,
         files,
         log,
         touch_reload,
@@ -87,6 +92,8 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.interpreter.extension != *extension, "extension", Need::Generation);
     change.note(old.env != *env, "env", Need::Generation);
     change.note(old.stats_http != *stats_http, "stats-http", Need::Nothing);
+    change.note(old.stats_form != *stats_form, "stats-minified", Need::Nothing);
+    change.note(old.stats_push != *stats_push, "stats-push", Need::Nothing);
     change.note(old.stats != *stats, "stats", Need::Nothing);
     change.note(old.static_files != *static_files, "static-map", Need::Generation);
     let FilesSpec { pidfile, pidfile2, safe_pidfile } = files;

@@ -47,6 +47,9 @@ pub struct EmperorSpec {
     /// Whether files of vassals can be written by the API (`--api-write`).
     #[serde(default)]
     pub api_write: bool,
+    /// Whether API clients read the vassals' output without query strings (`--api-redact-queries`).
+    #[serde(default)]
+    pub api_redact_queries: bool,
     /// `root-apps = deny`.
     pub deny_root_apps: bool,
     /// The slow rescan behind inotify, in milliseconds.
@@ -154,6 +157,7 @@ impl Default for EmperorSpec {
             api_mode: None,
             api_roles: Vec::new(),
             api_write: false,
+            api_redact_queries: false,
             deny_root_apps: false,
             rescan_ms: 60_000,
             throttle_ms: 1000,

@@ -28,6 +28,8 @@ mod pipeline;
 pub mod raw;
 pub mod role;
 pub mod static_files;
+pub mod secret;
+pub mod stats_push;
 pub mod suggest;
 pub mod surroundings;
 pub mod table;

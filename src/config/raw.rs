@@ -60,6 +60,24 @@ pub struct Origin {
     pub line: Option<u32>,
 }
 
+/// What only one of both says (`-`: the old one, `+`: the new one), in the order of each.
+#[must_use]
+pub fn differences<'a>(old: &'a [Entry], new: &'a [Entry]) -> Vec<(char, &'a Entry)> {
+    let only = |mine: &'a [Entry], other: &'a [Entry], sign| {
+        let mut other: Vec<_> = other.iter().map(|entry| (&entry.key, &entry.value)).collect();
+        let is_new =
+            move |entry: &&Entry| match other.iter().position(|known| *known == (&entry.key, &entry.value)) {
+                Some(at) => {
+                    other.swap_remove(at);
+                    false
+                }
+                None => true,
+            };
+        mine.iter().filter(is_new).map(move |entry| (sign, entry)).collect::<Vec<_>>()
+    };
+    [only(old, new, '-'), only(new, old, '+')].concat()
+}
+
 /// What stands for a file in the origin of an argument.
 pub const COMMAND_LINE: &str = "command line";
 /// What stands for a file in the origin of what an emperor says to all vassals.

@@ -30,7 +30,8 @@ impl Emperor {
                 self.settle.note(&vassal, Note::Changed, clock::now());
             }
             Effect::Rescan => self.rescan_at = clock::now(),
-            Effect::Log { vassal, warning, message } => match (vassal, warning) {
+            Effect::Log { audit: true, message, .. } => tracing::info!(target: trace::AUDIT, "{message}"),
+            Effect::Log { vassal, warning, message, .. } => match (vassal, warning) {
                 (Some(vassal), false) => tracing::info!(vassal, "{message}"),
                 (Some(vassal), true) => tracing::warn!(vassal, "{message}"),
                 (None, false) => tracing::info!("{message}"),

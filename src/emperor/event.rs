@@ -197,6 +197,8 @@ pub enum Effect {
         vassal: Option<String>,
         /// Whether it asks for somebody's attention.
         warning: bool,
+        /// Whether it is kept whatever else is logged: who asked for what.
+        audit: bool,
         /// The line.
         message: String,
     },

@@ -111,6 +111,11 @@ pub enum Request {
         /// Which.
         request: RunningRequest,
     },
+    /// Take over the file of a vassal, which was just written.
+    Written {
+        /// The vassal's id.
+        vassal: String,
+    },
     /// Look at the directories now.
     Rescan,
     /// Re-execute the emperor, then every master, without reloading the apps.
@@ -141,7 +146,8 @@ impl Request {
             | Self::Restart { vassal }
             | Self::Scale { vassal, .. }
             | Self::Stacks { vassal, .. }
-            | Self::KillRequest { vassal, .. } => Some(vassal),
+            | Self::KillRequest { vassal, .. }
+            | Self::Written { vassal } => Some(vassal),
             Self::ClearBackOff { vassal } | Self::LogLevel { vassal, .. } => vassal.as_deref(),
             Self::ReloadAll | Self::Rescan | Self::Upgrade => None,
         }
@@ -171,6 +177,7 @@ impl fmt::Display for Request {
                     request.core, request.pid
                 )
             }
+            Self::Written { vassal } => write!(f, "take over the file of {vassal:?}, which it wrote"),
             Self::Rescan => f.write_str("rescan"),
             Self::Upgrade => f.write_str("upgrade"),
         }

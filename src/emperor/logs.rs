@@ -108,8 +108,10 @@ impl Reader {
             tracing::info!(target: "liege::vassal", vassal = self.vassal, "{line}");
         }
         let mut fleet = self.handle.fleet();
+        let redact = fleet.rules.redact_queries;
         if let Some(vassal) = fleet.vassals.get_mut(&self.vassal) {
             for text in lines {
+                let text = if redact { without_queries(&text) } else { text };
                 keep(vassal, at_epoch_ms, text);
             }
         }
@@ -126,6 +128,21 @@ fn keep(vassal: &mut Vassal, at_epoch_ms: u64, text: String) {
     while vassal.log.len() > LOG_LINES || bytes > KEPT_BYTES {
         bytes -= vassal.log.pop_front().map_or(bytes, |line| line.text.len());
     }
+}
+
+/// A line whose paths and addresses have lost what follows their `?`.
+fn without_queries(line: &str) -> String {
+    let is_end = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`' | ')' | ']');
+    let parts = line.split_inclusive(is_end).map(|part| {
+        let (word, end) = part
+            .strip_suffix(is_end)
+            .map_or((part, ""), |word| (word, part.get(word.len()..).unwrap_or_default()));
+        match word.split_once('?') {
+            Some((path, query)) if path.contains('/') && !query.is_empty() => format!("{path}?…{end}"),
+            _ => part.to_owned(),
+        }
+    });
+    parts.collect()
 }
 
 /// Cuts bytes into lines.
@@ -163,6 +180,18 @@ fn readable(line: &[u8]) -> String {
 mod tests {
     use super::super::fleet::FileIdentity;
     use super::*;
+
+    #[test]
+    fn queries_are_left_out_where_that_is_asked_for() {
+        for (line, expected) in [
+            ("[1] \"GET /a?token=x&y HTTP/1.1\" 200", "[1] \"GET /a?… HTTP/1.1\" 200"),
+            ("fetch https://u/b?k=1#z, then ü", "fetch https://u/b?… then ü"),
+            ("why? what?ever /c? (/d?e)", "why? what?ever /c? (/d?…)"),
+            ("", ""),
+        ] {
+            assert_eq!(without_queries(line), expected);
+        }
+    }
 
     #[test]
     fn lines_are_cut_wherever_the_reads_were() {

@@ -40,6 +40,7 @@ pub mod stats_server;
 mod survey;
 mod tenancy;
 mod turns;
+pub mod validation;
 pub mod watch;
 
 pub use handle::{Command, Handle, Refusal, Request};

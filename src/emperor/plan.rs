@@ -51,6 +51,8 @@ pub struct Rules {
     pub epoch_offset_ms: u64,
     /// Whether vassals run as the owners of their files.
     pub tyrant: bool,
+    /// What API clients read of the vassals' output has no query strings.
+    pub redact_queries: bool,
     /// Any number: spreads the back-off of vassals that failed together.
     pub seed: u64,
 }
@@ -63,6 +65,7 @@ impl Default for Rules {
             places: 4,
             epoch_offset_ms: 0,
             tyrant: false,
+            redact_queries: false,
             seed: 0,
         }
     }

@@ -318,6 +318,7 @@ fn rules(spec: &EmperorSpec) -> Rules {
         },
         epoch_offset_ms: 0,
         tyrant: spec.tyrant.is_some(),
+        redact_queries: spec.api_redact_queries,
         seed: clock::monotonic_us(),
     }
 }

@@ -33,8 +33,10 @@ mod scenarios;
 mod settle;
 mod source;
 mod stats_document;
+mod stats_push;
 mod stats_socket;
 mod touch;
 pub mod trial;
+pub mod validate;
 #[cfg(test)]
 mod world;

@@ -23,6 +23,7 @@ pub mod peer;
 pub mod pipe;
 pub mod process;
 pub mod reactor;
+pub mod rewrite;
 pub mod seqpacket;
 pub mod shared;
 pub mod signals;

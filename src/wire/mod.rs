@@ -10,6 +10,7 @@ pub mod message;
 pub mod packed;
 pub mod policy;
 pub mod queue;
+pub mod validation;
 
 /// The version of the wire messages. A new child with another one is refused; peers that were carried over an
 /// `execve` or adopted speak the frozen core (hello, reload, drain, stop, exit, listener hand-over), which every

@@ -13,9 +13,11 @@ use liege::api::desk::Desk;
 use liege::api::door::Door;
 use liege::api::routes::router;
 use liege::api::token::TokenFile;
+use liege::config::vassals::VassalOptions;
 use liege::emperor::fleet::{
     Ending, FileIdentity, Fleet, LogLine, NotStarted, Operation, OperationKind, State, Vassal,
 };
+use liege::emperor::validation::Validator;
 use liege::emperor::{Handle, Refusal, Request};
 use liege::stats::scoreboard::{CoreField, Field, Scoreboard};
 use liege::sys::socket::UnixOptions;
@@ -62,6 +64,8 @@ impl Api {
                     hosts: Arc::new([]),
                     root: false,
                     roles: Arc::default(),
+                    writes: true,
+                    validator: Validator::new(env!("CARGO_BIN_EXE_liege"), VassalOptions::default()),
                     refusals: Arc::default(),
                     kept: kept.clone(),
                 };

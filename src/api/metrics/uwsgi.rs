@@ -1,4 +1,5 @@
 //! `/metrics/uwsgi`: the names that timonwong/uwsgi_exporter gives to uWSGI's statistics, for dashboards that know them.
+//! What liege does not have (signals, routing of requests, shared sockets) is there as 0, as in uWSGI without it.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
@@ -35,6 +36,15 @@ pub fn uwsgi(out: &mut Exposition, fleet: &Fleet, moment: &Moment<'_>) {
         let count = all.iter().filter(|place| place.vassal.id == vassal.id).count();
         out.sample(&[("stats_uri", &vassal.id)], count);
     }
+    for (name, help) in [
+        ("uwsgi_listen_queue_errors", "Number of listen queue errors."),
+        ("uwsgi_signal_queue_length", "Length of signal queue."),
+    ] {
+        out.family(name, Kind::Gauge, help);
+        for vassal in fleet.vassals.values() {
+            out.sample(&[("stats_uri", &vassal.id)], 0);
+        }
+    }
     sockets(out, fleet);
     workers(out, &all);
     statuses(out, &all);
@@ -70,9 +80,11 @@ fn sockets(out: &mut Exposition, fleet: &Fleet) {
         out.sample(&[("stats_uri", &vassal.id)], queue(vassal));
     }
     type Value = fn((u32, u32)) -> u32;
-    let families: [(&'static str, &str, Value); 2] = [
+    let families: [(&'static str, &str, Value); 4] = [
         ("uwsgi_socket_queue_length", "Length of socket queue.", |queue| queue.0),
         ("uwsgi_socket_max_queue_length", "Max length of socket queue.", |queue| queue.1),
+        ("uwsgi_socket_shared", "Is shared socket?", |_| 0),
+        ("uwsgi_socket_can_offload", "Can socket offload?", |_| 0),
     ];
     for (name, help, value) in families {
         out.family(name, Kind::Gauge, help);
@@ -88,7 +100,7 @@ fn sockets(out: &mut Exposition, fleet: &Fleet) {
 
 fn workers(out: &mut Exposition, all: &[Place<'_>]) {
     type Value = fn(&Place<'_>) -> f64;
-    let families: [(&'static str, Kind, &str, Value); 12] = [
+    let families: [(&'static str, Kind, &str, Value); 16] = [
         ("uwsgi_worker_accepting", Kind::Gauge, "Is this worker accepting requests?", |p| {
             p.get(Field::Accepting)
         }),
@@ -110,6 +122,12 @@ fn workers(out: &mut Exposition, all: &[Place<'_>]) {
             "Average response time in seconds.",
             |p| seconds(p.slot.get(Field::AverageUs)),
         ),
+        ("uwsgi_worker_cores", Kind::Gauge, "Number of cores.", |p| {
+            float(u64::try_from(p.slot.iter_cores().count()).unwrap_or_default())
+        }),
+        ("uwsgi_worker_cheap", Kind::Gauge, "Is core in cheap mode?", |_| 0.0),
+        ("uwsgi_worker_signal_queue_length", Kind::Gauge, "Length of signal queue.", |_| 0.0),
+        ("uwsgi_worker_signals", Kind::Counter, "Total number of signals.", |_| 0.0),
         ("uwsgi_worker_requests", Kind::Counter, "Total number of requests.", |p| p.get(Field::Requests)),
         ("uwsgi_worker_exceptions", Kind::Counter, "Total number of exceptions.", |p| {
             p.get(Field::Exceptions)
@@ -168,20 +186,23 @@ fn apps(out: &mut Exposition, all: &[Place<'_>]) {
 }
 
 fn cores(out: &mut Exposition, all: &[Place<'_>]) {
-    let families: [(&'static str, Kind, &str, CoreField); 4] = [
-        ("uwsgi_worker_core_busy", Kind::Gauge, "Is core busy", CoreField::InRequest),
-        ("uwsgi_worker_core_requests", Kind::Counter, "Total number of requests.", CoreField::Requests),
+    let families: [(&'static str, Kind, &str, Option<CoreField>); 7] = [
+        ("uwsgi_worker_core_busy", Kind::Gauge, "Is core busy", Some(CoreField::InRequest)),
+        ("uwsgi_worker_core_requests", Kind::Counter, "Total number of requests.", Some(CoreField::Requests)),
+        ("uwsgi_worker_core_static_requests", Kind::Counter, "Total number of static requests.", None),
+        ("uwsgi_worker_core_routed_requests", Kind::Counter, "Total number of routed requests.", None),
+        ("uwsgi_worker_core_offloaded_requests", Kind::Counter, "Total number of offloaded requests.", None),
         (
             "uwsgi_worker_core_write_errors",
             Kind::Counter,
             "Total number of write errors.",
-            CoreField::WriteErrors,
+            Some(CoreField::WriteErrors),
         ),
         (
             "uwsgi_worker_core_read_errors",
             Kind::Counter,
             "Total number of read errors.",
-            CoreField::ReadErrors,
+            Some(CoreField::ReadErrors),
         ),
     ];
     for (name, kind, help, field) in families {
@@ -189,7 +210,10 @@ fn cores(out: &mut Exposition, all: &[Place<'_>]) {
         for place in all {
             for (number, core) in place.slot.iter_cores().take(CORES).enumerate() {
                 let [uri, worker] = place.labels();
-                out.sample(&[uri, worker, ("core_id", &number.to_string())], core.get(field));
+                out.sample(
+                    &[uri, worker, ("core_id", &number.to_string())],
+                    field.map_or(0, |field| core.get(field)),
+                );
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What the API tells, as plain data: written by the emperor, read by `liege status` and others.
 
 mod black_box;
+mod config_file;
 mod happening;
 mod host;
 mod operation;
@@ -8,6 +9,7 @@ mod snapshot;
 mod worker;
 
 pub use black_box::{BlackBox, BlackBoxList, LastRequest};
+pub use config_file::{ConfigFile, ConfigVerdict};
 pub use happening::{Event, EventList, Gap, LogLine, LogPage};
 pub use host::{Companion, CompanionList, Host, SocketList, VassalSocket};
 pub use operation::{Operation, OperationList, Outcome};

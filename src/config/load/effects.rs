@@ -104,6 +104,10 @@ fn instances() -> Vec<(&'static str, &'static str, Value)> {
         ("add-header = X: y", "/app/add_headers", json!([["X", "y"]])),
         ("disable-write-exception = true", "/app/no_write_exception", json!(true)),
         ("stats-http = true", "/stats_http", json!(true)),
+        ("stats-minified = true", "/stats_form/minified", json!(true)),
+        ("stats-no-cores = true", "/stats_form/no_cores", json!(true)),
+        ("stats-pusher-default-freq = 9", "/stats_push/every_s", json!(9)),
+        ("stats-push = statsd:h:1,p", "/stats_push/to/0/Statsd/prefix", json!("p")),
         ("optimize = 1", "/interpreter/optimize", json!(1)),
         ("wsgi-disable-file-wrapper = true", "/app/no_file_wrapper", json!(true)),
         ("touch-reload = x", "/touch_reload", json!(["/srv/x"])),
@@ -195,6 +199,7 @@ fn emperors() -> Vec<(&'static str, &'static str, Value)> {
         ("api-chmod = 660", "/api_mode", json!(0o660)),
         ("api-role = read:x", "/api_roles", json!([["read", {"User": "x"}]])),
         ("api-write = true", "/api_write", json!(true)),
+        ("api-redact-queries = true", "/api_redact_queries", json!(true)),
         ("api-host = x", "/api_hosts", json!(["x"])),
     ]
 }

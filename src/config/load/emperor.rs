@@ -98,6 +98,7 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
                 sift.error(said, format!("`{}` is no role of anybody", said.text()), suggestion);
             }
         },
+        "api-redact-queries" => spec.api_redact_queries = said.flag(),
         "api-write" => spec.api_write = said.flag(),
         "api-host" => spec.api_hosts.push(said.text().to_owned()),
         "strict" | "plugins" | "need-plugins" | "die-on-term" | "auto-procname" => {}

@@ -199,5 +199,11 @@ pub(super) static ROWS: &[Row] = &[
         "`read:`, `operate:` or `admin:` and a user or `@group` of the API's unix socket; repeatable",
     ),
     row(&["api-write"], Flag, "off", "Lets the API write the files of vassals"),
+    row(
+        &["api-redact-queries"],
+        Flag,
+        "off",
+        "What the API tells of the vassals' output has no query strings; the log keeps them",
+    ),
     row(&["api-host"], Text, "none", "A further name that `Host` may have; repeatable"),
 ];

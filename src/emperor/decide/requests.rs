@@ -72,6 +72,7 @@ impl Turn<'_> {
                 self.out.push(Effect::Reexec(operation));
                 Ok(operation)
             }
+            Request::Written { vassal } => self.ask_take_over(who, &vassal),
             Request::Rescan => {
                 let operation = self.begin(OperationKind::Rescan, None, None, who);
                 self.out.push(Effect::Rescan);
@@ -99,6 +100,18 @@ impl Turn<'_> {
             State::Stopping => Err(conflict(id, "is being stopped")),
             State::Asleep => Err(conflict(id, "is asleep: it reads its file when it wakes")),
             State::Stopped => Err(conflict(id, "is stopped: start it")),
+        }
+    }
+
+    /// A vassal that does not run reads its file when it does.
+    fn ask_take_over(&mut self, who: &str, id: &str) -> Result<OperationId, Refusal> {
+        match self.known(id)? {
+            State::Stopping | State::Asleep | State::Stopped => {
+                let operation = self.begin(OperationKind::Reload, Some(id), None, who);
+                self.end(operation, Ending::Done);
+                Ok(operation)
+            }
+            _ => self.ask_reload(who, id),
         }
     }
 

@@ -50,8 +50,9 @@ impl Turn<'_> {
     }
 
     fn say(&mut self, vassal: Option<&str>, warning: bool, facts: Facts, message: String) {
+        let audit = matches!(facts.kind, EventKind::Asked | EventKind::Refused);
         self.note(vassal, facts, message.clone());
-        self.out.push(Effect::Log { vassal: vassal.map(str::to_owned), warning, message });
+        self.out.push(Effect::Log { vassal: vassal.map(str::to_owned), warning, audit, message });
     }
 
     /// Begins an operation.

@@ -1,0 +1,207 @@
+//! The files of vassals: read, looked at before they count, and written where the operator allows it.
+
+use std::io;
+use std::path::{Path as FilePath, PathBuf};
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::actions::{Asked, Name};
+use super::ask::plain;
+use super::desk::{Answer, Desk};
+use super::guard::{Access, Grant};
+use super::problem::Problem;
+use super::views::{ConfigFile, ConfigVerdict};
+use crate::emperor::Request as Wish;
+use crate::sys::{file, memfd, rewrite};
+use crate::trace::{self, escaped};
+use crate::wire::failure::Failure;
+use crate::wire::validation::{FILE_LIMIT_BYTES, Verdict};
+
+/// A text that is to be looked at.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Draft {
+    /// The vassal whose file it would be.
+    name: String,
+    /// The text; the file as it is, if it is left out.
+    text: Option<String>,
+}
+
+/// A new content.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    text: String,
+}
+
+/// `GET` and `PUT /v1/vassals/{name}/config`.
+pub(super) fn config() -> MethodRouter<Desk> {
+    get(read).put(async |name: Name, asked: Asked| write(plain(name)?, asked).await)
+}
+
+/// `POST /v1/validate`: what is wrong with a text, and what it would change. It changes nothing.
+pub(super) fn validate() -> MethodRouter<Desk> {
+    post(async |asked: Asked| {
+        let Draft { name, text } =
+            asked.parameters.read("{\"name\": \"blog.ini\", \"text\": \"[uwsgi]…\"}")?;
+        asked.access.allows(Grant::Admin, Some(&name))?;
+        let path = path_of(&asked.desk, &name)?;
+        let old = open(path.clone()).await;
+        let verdict = match (text, old) {
+            (Some(text), old) => judge(&asked.desk, &path, text.as_bytes(), old.ok().as_deref()).await?,
+            (None, Ok(old)) => judge(&asked.desk, &path, &old, None).await?,
+            (None, Err(problem)) => return Err(problem),
+        };
+        Ok(Json(ConfigVerdict::from(verdict)).into_response())
+    })
+}
+
+async fn read(State(desk): State<Desk>, Extension(access): Extension<Access>, name: Name) -> Answer {
+    let name = plain(name)?;
+    access.allows(Grant::Admin, Some(&name))?;
+    let path = path_of(&desk, &name)?;
+    let bytes = open(path.clone()).await?;
+    let tag = tag_of(&bytes);
+    let text = String::from_utf8(bytes).map_err(|_| {
+        Problem::new(StatusCode::CONFLICT, "not-text", format!("{} is not UTF-8", path.display()))
+    })?;
+    Ok(tagged(&tag, Json(ConfigFile { path: escaped(&path.to_string_lossy()), text }).into_response()))
+}
+
+/// Looks at the text, writes the file in one step if it still is what the client knows, and has the vassal take it over.
+async fn write(name: String, asked: Asked) -> Answer {
+    let Content { text } = asked.parameters.read("{\"text\": \"[uwsgi]…\"}")?;
+    let desk = &asked.desk;
+    asked.access.allows(Grant::Admin, Some(&name))?;
+    if !desk.writes {
+        let detail = "files are not written by the API";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "writing-off", detail)
+            .suggesting("start the emperor with --api-write"));
+    }
+    let path = path_of(desk, &name)?;
+    let wait = asked.wait.clone()?;
+    // One after the other, so that what was looked at is what is replaced.
+    let writing = desk.kept.writing.lock().await;
+    let old = open(path.clone()).await?;
+    check_tag(&asked.headers, &tag_of(&old))?;
+    let verdict = judge(desk, &path, text.as_bytes(), Some(&old)).await?;
+    if !verdict.is_good() {
+        let detail = format!("the text is refused, and {} is as it was", path.display());
+        let failure = Failure { diagnostics: errors(verdict), ..Failure::new(detail.clone()) };
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail).because_of(&failure));
+    }
+    let who = asked.who();
+    let (from, tag) = (tag_of(&old), tag_of(text.as_bytes()));
+    tracing::info!(target: trace::AUDIT, vassal = name, "{who} writes {}: {from} becomes {tag}", path.display());
+    let written = path.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        rewrite::rewrite(&written, text.as_bytes(), |now| now == old.as_slice())
+    });
+    done.await.map_err(io::Error::other).flatten().map_err(|error| cannot("write", &path, &error))?;
+    drop(writing);
+    let id = desk.handle.request(who, Wish::Written { vassal: name }).await?;
+    Ok(tagged(&tag, desk.tell(id, wait, asked.aside).await?))
+}
+
+fn errors(mut verdict: Verdict) -> Vec<crate::config::diagnostic::Diagnostic> {
+    verdict.diagnostics.sort_by_key(|told| std::cmp::Reverse(told.severity));
+    verdict.diagnostics
+}
+
+fn path_of(desk: &Desk, name: &str) -> Result<PathBuf, Box<Problem>> {
+    let path = desk.handle.fleet().vassals.get(name).map(|vassal| vassal.path.clone());
+    path.ok_or_else(|| desk.unknown(name))
+}
+
+async fn judge(
+    desk: &Desk,
+    path: &FilePath,
+    new: &[u8],
+    old: Option<&[u8]>,
+) -> Result<Verdict, Box<Problem>> {
+    let judged = desk.validator.judge(path, new, old).await;
+    judged.map_err(|failure| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-looked-at", failure.message))
+}
+
+/// The content of a file, read beside the emperor's work.
+async fn open(path: PathBuf) -> Result<Vec<u8>, Box<Problem>> {
+    let shown = path.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let file = file::open_untrusted(&path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is not a regular file"));
+        }
+        memfd::read_all(file.into(), FILE_LIMIT_BYTES)
+    });
+    reading.await.map_err(io::Error::other).flatten().map_err(|error| cannot("read", &shown, &error))
+}
+
+fn cannot(verb: &str, path: &FilePath, error: &io::Error) -> Box<Problem> {
+    let status = match error.kind() {
+        io::ErrorKind::AlreadyExists => StatusCode::PRECONDITION_FAILED,
+        io::ErrorKind::PermissionDenied => StatusCode::FORBIDDEN,
+        _ => StatusCode::CONFLICT,
+    };
+    let mut problem = Problem::new(status, "file", format!("cannot {verb} {}: {error}", path.display()));
+    problem.file = Some(escaped(&path.to_string_lossy()));
+    problem
+}
+
+fn tag_of(bytes: &[u8]) -> String {
+    let hash = Sha256::digest(bytes);
+    let digits: String = hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{digits}\"")
+}
+
+fn tagged(tag: &str, mut response: Response) -> Response {
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// `If-Match` (RFC 9110, 13.1.1), which has to be there: nobody overwrites what he has not seen.
+fn check_tag(headers: &HeaderMap, tag: &str) -> Result<(), Box<Problem>> {
+    let mut given =
+        headers.get_all(header::IF_MATCH).iter().filter_map(|value| value.to_str().ok()).peekable();
+    if given.peek().is_none() {
+        let detail = "this needs If-Match with the ETag of what is to be replaced";
+        return Err(
+            Problem::new(StatusCode::PRECONDITION_REQUIRED, "no-if-match", detail).suggesting("GET it first")
+        );
+    }
+    if given.flat_map(|value| value.split(',')).any(|one| matches!(one.trim(), "*") || one.trim() == tag) {
+        return Ok(());
+    }
+    let detail = format!("the file is {tag} by now");
+    Err(Problem::new(StatusCode::PRECONDITION_FAILED, "changed", detail).suggesting("GET it again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_seen_is_overwritten() {
+        let tag = tag_of(b"text");
+        for (given, expected) in [
+            (None, Err(428)),
+            (Some("*"), Ok(())),
+            (Some(tag.as_str()), Ok(())),
+            (Some("\"other\""), Err(412)),
+            (Some(&*format!("\"other\", {tag}")), Ok(())),
+            // A weak tag never matches here.
+            (Some(&*format!("W/{tag}")), Err(412)),
+        ] {
+            let headers = given.map(|given| (header::IF_MATCH, HeaderValue::from_str(given).unwrap()));
+            let checked = check_tag(&HeaderMap::from_iter(headers), &tag);
+            assert_eq!(checked.map_err(|problem| problem.status), expected, "{given:?}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What of a configuration is nobody's business: values that are, or may hold, secrets.
+
+use super::raw::Entry;
+use super::text::reveal;
+
+/// Words in names whose values are secrets.
+const WORDS: [&str; 8] =
+    ["password", "passwd", "secret", "token", "apikey", "api-key", "credential", "private"];
+
+/// An entry as a line, its secrets left out.
+#[must_use]
+pub fn without(entry: &Entry) -> String {
+    let key = reveal(&entry.key);
+    let Some(value) = entry.value.as_deref().map(reveal) else { return format!("{key} = true") };
+    let lower = key.to_ascii_lowercase().replace('_', "-");
+    let shown = if WORDS.iter().any(|word| lower.contains(word)) {
+        "…".to_owned()
+    } else if lower == "env" {
+        value.split_once('=').map_or(value.clone(), |(name, _)| format!("{name}=…"))
+    } else {
+        without_password(&value)
+    };
+    format!("{key} = {shown}")
+}
+
+/// An address without the password before its host.
+fn without_password(value: &str) -> String {
+    let Some((scheme, rest)) = value.split_once("://") else { return value.to_owned() };
+    let end = rest.find(['/', ' ', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    match authority.rsplit_once('@') {
+        Some((user, host)) => {
+            let user = user.split_once(':').map_or(user.to_owned(), |(user, _)| format!("{user}:…"));
+            format!("{scheme}://{user}@{host}{path}")
+        }
+        None => value.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::raw::{Origin, Role};
+
+    #[test]
+    fn secrets_are_left_out() {
+        for (key, value, expected) in [
+            ("processes", "4", "processes = 4"),
+            ("env", "DATABASE_URL=postgres://u:p@h/d", "env = DATABASE_URL=…"),
+            ("env", "EMPTY", "env = EMPTY"),
+            ("db_password", "x", "db_password = …"),
+            ("set-api_key", "x", "set-api_key = …"),
+            ("broker", "amqp://me:pw@host:1/v?x", "broker = amqp://me:…@host:1/v?x"),
+            ("broker", "amqp://host/a@b", "broker = amqp://host/a@b"),
+        ] {
+            let entry = Entry {
+                key: key.into(),
+                value: Some(value.into()),
+                origin: Origin::of("x"),
+                role: Role::Ordinary,
+                dressed: false,
+            };
+            assert_eq!(without(&entry), expected);
+        }
+    }
+}
