@@ -168,8 +168,8 @@ fn tagged(tag: &str, mut response: Response) -> Response {
 
 /// `If-Match` (RFC 9110, 13.1.1), which has to be there: nobody overwrites what he has not seen.
 fn check_tag(headers: &HeaderMap, tag: &str) -> Result<(), Box<Problem>> {
-    let mut given =
-        headers.get_all(header::IF_MATCH).iter().filter_map(|value| value.to_str().ok()).peekable();
+    let given = headers.get_all(header::IF_MATCH).iter().filter_map(|value| value.to_str().ok());
+    let mut given = given.filter(|value| !value.is_empty()).peekable();
     if given.peek().is_none() {
         let detail = "this needs If-Match with the ETag of what is to be replaced";
         return Err(
@@ -192,6 +192,7 @@ mod tests {
         let tag = tag_of(b"text");
         for (given, expected) in [
             (None, Err(428)),
+            (Some(""), Err(428)),
             (Some("*"), Ok(())),
             (Some(tag.as_str()), Ok(())),
             (Some("\"other\""), Err(412)),
