@@ -1,14 +1,36 @@
 # bash completion of liege; made by `liege completions bash`
 
+_liege_names() {
+    local name n api=()
+    for ((n = 2; n < COMP_CWORD; n++)); do
+        [[ ${COMP_WORDS[n]} == --api ]] && api=(--api "${COMP_WORDS[n + 1]}")
+    done
+    while IFS= read -r name; do
+        [[ $name == "$1"* ]] && COMPREPLY+=("$name")
+    done < <(liege status --names "${api[@]}" 2>/dev/null)
+}
+
 _liege() {
     local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} options=
     COMPREPLY=()
     case $verb in
-        status) options='--json --api' ;;
-        reload) options='--all --wait --json --api' ;;
-        stop) options='--wait --json --api' ;;
-        start) options='--wait --json --api' ;;
-        upgrade) options='--wait --json --api' ;;
+        status) options='--names --json --api --hosts --token-file' ;;
+        top) options='--interval --once --json --api --hosts --token-file' ;;
+        why) options='--json --api --token-file' ;;
+        logs) options='--follow --lines --json --api --token-file' ;;
+        events) options='--follow --lines --json --api --hosts --token-file' ;;
+        stacks) options='--json --api --token-file' ;;
+        reload) options='--all --emperor --wait --json --api --token-file' ;;
+        restart) options='--wait --json --api --token-file' ;;
+        stop) options='--wait --json --api --token-file' ;;
+        start) options='--wait --json --api --token-file' ;;
+        sleep) options='--wait --json --api --token-file' ;;
+        wake) options='--wait --json --api --token-file' ;;
+        clear-back-off) options='--all --wait --json --api --token-file' ;;
+        scale) options='--workers --wait --json --api --token-file' ;;
+        log-level) options='--level --emperor --wait --json --api --token-file' ;;
+        rescan) options='--wait --json --api --token-file' ;;
+        upgrade) options='--wait --json --api --token-file' ;;
         check) options='--import --json' ;;
         config) options='--diff --json' ;;
         help|completions) ;;
@@ -17,11 +39,13 @@ _liege() {
     if [[ $word == -* ]]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))
     elif [[ $COMP_CWORD -eq 1 ]]; then
-        COMPREPLY=($(compgen -W 'emperor status reload stop start upgrade check config help completions' -- "$word") $(compgen -f -X '!*.@(ini|json|yaml|yml|xml)' -- "$word"))
+        COMPREPLY=($(compgen -W 'emperor status top why logs events stacks reload restart stop start sleep wake clear-back-off scale log-level rescan upgrade check config help completions' -- "$word") $(compgen -f -X '!*.@(ini|json|yaml|yml|xml)' -- "$word"))
     elif [[ $verb == completions ]]; then
         COMPREPLY=($(compgen -W 'bash zsh fish' -- "$word"))
     elif [[ $verb == help ]]; then
-        COMPREPLY=($(compgen -W 'emperor status reload stop start upgrade check config help completions processes threads lazy-apps lazy harakiri max-requests max-requests-delta min-worker-lifetime idle worker-reload-mercy reload-mercy startup-timeout buffer-size socket-timeout socket http-socket http http-timeout http-keepalive protocol listen chmod-socket chown-socket abstract-socket chdir wsgi-file module callable pythonpath virtualenv python extension need-app env unenv plugins need-plugins uid gid add-gid no-initgroups umask no-new-privileges cap root-apps pidfile pidfile2 safe-pidfile logto logto2 daemonize disable-logging vacuum die-on-term touch-reload stats auto-procname procname-prefix procname-prefix-spaced strict ini include set end-blacklist end-whitelist print log-format log-format-strftime memory-report log-x-forwarded-for log-micros log-4xx log-5xx log-zero log-ioerror log-slow log-big show-config log-maxsize log-backupname log-reopen log-truncate logfile-chown logfile-chmod touch-logrotate touch-logreopen reload-on-rss reload-on-as max-worker-lifetime max-worker-lifetime-delta max-fd limit-as limit-nproc mount manage-script-name limit-post import add-header disable-write-exception stats-http py-autoreload py-auto-reload-ignore optimize wsgi-disable-file-wrapper static-map static-map2 check-static static-index static-safe static-skip-ext mime-file static-gzip-all static-gzip-dir static-gzip-ext static-gzip static-expires static-expires-mtime static-expires-type static-expires-type-mtime static-expires-uri static-expires-uri-mtime static-expires-path-info static-expires-path-info-mtime honour-range file-serve-mode emperor emperor-extra-extension emperor-nofollow emperor-tyrant emperor-tyrant-nofollow emperor-tyrant-initgroups emperor-cap vassals-env vassal-set vassals-default vassals-inherit-before vassals-include-before vassals-inherit vassals-include emperor-attr emperor-freq emperor-throttle emperor-max-throttle emperor-curse-tolerance emperor-concurrency emperor-no-blacklist emperor-served-file emperor-stats vassals-start-hook vassals-stop-hook emperor-procname emperor-pidfile emperor-on-demand-extension emperor-on-demand-directory emperor-on-demand-exec adopt orphan-grace runtime-dir api api-http api-token-file api-chown api-chmod api-role api-write api-host master enable-threads single-interpreter no-orphans log-master no-defer-accept close-on-exec harakiri-verbose tcp-nodelay http-auto-chunked http-manage-expect die-on-idle emperor-graceful-shutdown ignore-sigpipe post-buffering' -- "$word"))
+        COMPREPLY=($(compgen -W 'emperor status top why logs events stacks reload restart stop start sleep wake clear-back-off scale log-level rescan upgrade check config help completions processes threads lazy-apps lazy harakiri max-requests max-requests-delta min-worker-lifetime idle worker-reload-mercy reload-mercy startup-timeout buffer-size socket-timeout socket http-socket http http-timeout http-keepalive protocol listen chmod-socket chown-socket abstract-socket chdir wsgi-file module callable pythonpath virtualenv python extension need-app env unenv plugins need-plugins uid gid add-gid no-initgroups umask no-new-privileges cap root-apps pidfile pidfile2 safe-pidfile logto logto2 daemonize disable-logging vacuum die-on-term touch-reload stats auto-procname procname-prefix procname-prefix-spaced strict ini include set end-blacklist end-whitelist print log-format log-format-strftime memory-report log-x-forwarded-for log-micros log-4xx log-5xx log-zero log-ioerror log-slow log-big show-config reload-on-rss reload-on-as max-worker-lifetime max-worker-lifetime-delta max-fd limit-as limit-nproc import add-header disable-write-exception stats-http py-autoreload py-auto-reload-ignore optimize wsgi-disable-file-wrapper emperor emperor-extra-extension emperor-nofollow emperor-tyrant emperor-tyrant-nofollow emperor-tyrant-initgroups emperor-cap vassals-env vassal-set vassals-default vassals-inherit-before vassals-include-before vassals-inherit vassals-include emperor-attr emperor-freq emperor-throttle emperor-max-throttle emperor-curse-tolerance emperor-concurrency emperor-no-blacklist emperor-served-file emperor-stats vassals-start-hook vassals-stop-hook emperor-procname emperor-pidfile emperor-on-demand-extension emperor-on-demand-directory emperor-on-demand-exec adopt orphan-grace runtime-dir api api-http api-token-file api-chown api-chmod api-role api-write api-host master enable-threads single-interpreter no-orphans log-master no-defer-accept close-on-exec tcp-nodelay http-auto-chunked http-manage-expect die-on-idle emperor-graceful-shutdown ignore-sigpipe post-buffering' -- "$word"))
+    elif [[ ${COMP_WORDS[COMP_CWORD - 1]} != --* && $verb == @(status|top|why|logs|events|stacks|reload|restart|stop|start|sleep|wake|clear-back-off|scale|log-level) ]]; then
+        _liege_names "$word"
     else
         COMPREPLY=($(compgen -f -- "$word"))
     fi

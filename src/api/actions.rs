@@ -37,6 +37,14 @@ struct Scale {
     workers: u32,
 }
 
+/// Whether the emperor is meant, too.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whole {
+    #[serde(default)]
+    emperor: bool,
+}
+
 /// How much is to be logged.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,7 +80,7 @@ impl Asked {
 
     async fn act(self, wish: Wish) -> Answer {
         let needed = match wish {
-            Wish::Upgrade | Wish::LogLevel { vassal: None, .. } => Grant::Admin,
+            Wish::Upgrade | Wish::ReloadHost | Wish::LogLevel { vassal: None, .. } => Grant::Admin,
             _ => Grant::Operate,
         };
         let who = self.who();
@@ -111,6 +119,14 @@ pub(super) fn scale() -> MethodRouter<Desk> {
         let vassal = plain(name)?;
         let Scale { workers } = asked.parameters.read("{\"workers\": 4}")?;
         asked.act(Wish::Scale { vassal, workers }).await
+    })
+}
+
+/// `POST /v1/reload`.
+pub(super) fn reload() -> MethodRouter<Desk> {
+    post(async |asked: Asked| {
+        let Whole { emperor } = asked.parameters.read("no body, {}, or {\"emperor\": true}")?;
+        asked.act(if emperor { Wish::ReloadHost } else { Wish::ReloadAll }).await
     })
 }
 

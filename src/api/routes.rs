@@ -60,7 +60,7 @@ pub fn router(desk: Desk) -> Router {
         .route("/v1/vassals/{name}/requests/{id}/kill", actions::kill())
         .route("/v1/vassals/{name}/config", configuration::config())
         .route("/v1/validate", configuration::validate())
-        .route("/v1/reload", on_fleet(Wish::ReloadAll))
+        .route("/v1/reload", actions::reload())
         .route("/v1/upgrade", on_fleet(Wish::Upgrade))
         .route("/v1/rescan", on_fleet(Wish::Rescan))
         .route("/v1/clear-back-off", on_fleet(Wish::ClearBackOff { vassal: None }))

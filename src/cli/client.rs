@@ -1,16 +1,19 @@
-//! The API's client: one request at a time over its unix socket.
+//! The API's client: one request at a time, or an answer that goes on.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
 
+use super::command::Access;
+use super::endpoint::{self, Endpoint};
+use super::names;
 use crate::api::door;
 use crate::api::problem::Problem;
 use crate::api::views::{Operation, Outcome, Vassal, VassalList};
@@ -21,8 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long each request waits for an operation's end.
 const WAIT_S: u64 = 30;
 /// How long the emperor may be gone while an operation is waited for: it re-executes itself.
-const ABSENCE: Duration = Duration::from_secs(10);
+pub(super) const ABSENCE: Duration = Duration::from_secs(10);
+/// How long an answer without an end may be silent: the emperor gives a sign of life every ten seconds.
+const SILENCE: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT_BYTES: usize = 64 * 1024 * 1024;
+const LINE_LIMIT_BYTES: usize = 1024 * 1024;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +53,9 @@ pub enum ClientError {
     /// The name does not say which vassal is meant.
     #[error("{0}")]
     Name(String),
+    /// What was said of the API makes no sense.
+    #[error("{0}")]
+    Access(String),
 }
 
 fn people(problem: &Problem) -> String {
@@ -61,28 +70,38 @@ fn people(problem: &Problem) -> String {
     text
 }
 
-/// An API that was found.
-#[derive(Debug)]
+/// The way to an API.
+#[derive(Clone, Debug)]
 pub struct Client {
-    path: PathBuf,
+    endpoint: Endpoint,
+    token: Option<HeaderValue>,
 }
 
 impl Client {
+    /// One for an API at this place.
+    #[must_use]
+    pub const fn new(endpoint: Endpoint, token: Option<HeaderValue>) -> Self {
+        Self { endpoint, token }
+    }
+
     /// Finds the API: where the option or `LIEGE_API` says, else at the usual places.
     ///
     /// # Errors
-    /// Nobody answers there.
-    pub async fn find(option: Option<&Path>) -> Result<Self, ClientError> {
-        let places =
-            match option.map(Path::to_owned).or_else(|| std::env::var_os("LIEGE_API").map(Into::into)) {
-                Some(place) => vec![place],
-                None => door::usual_sockets(),
-            };
+    /// Nobody answers there, or what was said makes no sense.
+    pub async fn find(access: &Access) -> Result<Self, ClientError> {
+        let token = access.token_file.as_deref().map(endpoint::token).transpose();
+        let token = token.map_err(ClientError::Access)?;
+        let told = access.api.clone().or_else(|| std::env::var("LIEGE_API").ok());
+        let places = match told {
+            Some(place) => vec![Endpoint::parse(&place).map_err(ClientError::Access)?],
+            None => door::usual_sockets().into_iter().map(Endpoint::Unix).collect(),
+        };
         let mut reasons = Vec::new();
-        for path in places {
-            match UnixStream::connect(&path).await {
-                Ok(_) => return Ok(Self { path }),
-                Err(error) => reasons.push(format!("{} ({})", path.display(), reason(&error))),
+        for endpoint in places {
+            let connected = tokio::time::timeout(PATIENCE, endpoint.connect()).await;
+            match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+                Ok(_) => return Ok(Self::new(endpoint, token)),
+                Err(error) => reasons.push(format!("{endpoint} ({})", reason(&error))),
             }
         }
         Err(ClientError::Unreachable { places: reasons.join(" or ") })
@@ -93,7 +112,7 @@ impl Client {
     /// # Errors
     /// No answer, or a refusal.
     pub async fn text(&self, path: &str) -> Result<String, ClientError> {
-        let bytes = self.ask(Method::GET, path, PATIENCE).await?;
+        let bytes = self.ask(Method::GET, path, "", PATIENCE).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
@@ -102,16 +121,16 @@ impl Client {
     /// # Errors
     /// No answer, a refusal, or an answer of another version.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        let bytes = self.ask(Method::GET, path, PATIENCE).await?;
+        let bytes = self.ask(Method::GET, path, "", PATIENCE).await?;
         self.decode(&bytes)
     }
 
-    /// Asks for an action.
+    /// Asks for an action; `body` is JSON, or nothing.
     ///
     /// # Errors
     /// No answer, or a refusal.
-    pub async fn post(&self, path: &str) -> Result<Operation, ClientError> {
-        let bytes = self.ask(Method::POST, path, PATIENCE).await?;
+    pub async fn post(&self, path: &str, body: &str) -> Result<Operation, ClientError> {
+        let bytes = self.ask(Method::POST, path, body, PATIENCE).await?;
         self.decode(&bytes)
     }
 
@@ -124,7 +143,7 @@ impl Client {
         let mut operation = operation;
         let mut answered = Instant::now();
         while operation.outcome == Outcome::Running {
-            match self.ask(Method::GET, &path, PATIENCE + Duration::from_secs(WAIT_S)).await {
+            match self.ask(Method::GET, &path, "", PATIENCE + Duration::from_secs(WAIT_S)).await {
                 Ok(bytes) => {
                     operation = self.decode(&bytes)?;
                     answered = Instant::now();
@@ -140,101 +159,170 @@ impl Client {
         Ok(operation)
     }
 
-    /// The vassals that are meant by these names: a file name exactly, or its stem where only one has it.
+    /// The vassals that are meant by these names; see [`names::resolve`].
     ///
     /// # Errors
     /// No answer, an unknown name, or one that several have.
     pub async fn resolve(&self, names: &[String]) -> Result<Vec<Vassal>, ClientError> {
         let list: VassalList = self.get("/v1/vassals").await?;
-        names.iter().map(|name| resolve(&list, name).map_err(ClientError::Name)).collect()
+        names::resolve(&list, names).map_err(ClientError::Name)
     }
 
-    async fn ask(&self, method: Method, path: &str, patience: Duration) -> Result<Bytes, ClientError> {
-        let broken = |reason: String| ClientError::Broken { at: self.path.display().to_string(), reason };
-        let asked = tokio::time::timeout(patience, exchange(&self.path, method, path)).await;
-        let (status, bytes) = match asked {
-            Err(_) => return Err(broken(format!("nothing came within {} s", patience.as_secs()))),
-            Ok(Err(error)) => return Err(broken(error.to_string())),
-            Ok(Ok(answer)) => answer,
-        };
-        if status.is_success() {
-            return Ok(bytes);
+    /// An answer that goes on, as lines of JSON.
+    ///
+    /// # Errors
+    /// No answer, or a refusal.
+    pub async fn follow(&self, path: &str) -> Result<Lines, ClientError> {
+        let asked = tokio::time::timeout(PATIENCE, self.exchange(Method::GET, path, "", true)).await;
+        let (status, body, connection) = asked
+            .map_err(|_| self.broken(late(PATIENCE)))?
+            .map_err(|error| self.broken(error.to_string()))?;
+        let lines = Lines { body, taken: Vec::new(), connection, at: self.endpoint.to_string() };
+        match status.is_success() {
+            true => Ok(lines),
+            false => Err(self.refusal(status, &lines.rest().await?)),
         }
-        let problem = serde_json::from_slice(&bytes);
-        Err(problem.map_or_else(|_| broken(format!("it answered {status}")), ClientError::Refused))
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: &str,
+        patience: Duration,
+    ) -> Result<Bytes, ClientError> {
+        let asked = tokio::time::timeout(patience, async {
+            let (status, body, connection) = self.exchange(method, path, body, false).await?;
+            let body = Limited::new(body, ANSWER_LIMIT_BYTES).collect().await?;
+            connection.abort();
+            Ok::<_, AnyError>((status, body.to_bytes()))
+        });
+        let (status, bytes) = asked
+            .await
+            .map_err(|_| self.broken(late(patience)))?
+            .map_err(|error| self.broken(error.to_string()))?;
+        match status.is_success() {
+            true => Ok(bytes),
+            false => Err(self.refusal(status, &bytes)),
+        }
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: &str,
+        lines: bool,
+    ) -> Result<(StatusCode, Incoming, JoinHandle<()>), AnyError> {
+        let stream = self.endpoint.connect().await.map_err(|error| reason(&error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(async move {
+            // Whoever reads the body hears of it.
+            let _ = connection.await;
+        });
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, self.endpoint.authority())
+            .header(header::CONTENT_TYPE, "application/json");
+        if lines {
+            request = request.header(header::ACCEPT, "application/x-ndjson");
+        }
+        if let Some(token) = &self.token {
+            request = request.header(header::AUTHORIZATION, token);
+        }
+        let response = sender.send_request(request.body(Full::<Bytes>::from(body.to_owned()))?).await?;
+        Ok((response.status(), response.into_body(), connection))
+    }
+
+    fn refusal(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        let problem = serde_json::from_slice(body);
+        problem.map_or_else(|_| self.broken(format!("it answered {status}")), ClientError::Refused)
+    }
+
+    pub(super) fn broken(&self, reason: String) -> ClientError {
+        ClientError::Broken { at: self.endpoint.to_string(), reason }
     }
 
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, ClientError> {
-        serde_json::from_slice(bytes).map_err(|error| ClientError::Broken {
-            at: self.path.display().to_string(),
-            reason: format!("it is of another version: {error}"),
-        })
+        serde_json::from_slice(bytes)
+            .map_err(|error| self.broken(format!("it is of another version: {error}")))
     }
 }
 
-fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "no such socket".to_owned(),
-        io::ErrorKind::ConnectionRefused => "nobody listens".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
+/// The lines of an answer that goes on.
+#[derive(Debug)]
+pub struct Lines {
+    body: Incoming,
+    taken: Vec<u8>,
+    connection: JoinHandle<()>,
+    at: String,
+}
+
+impl Lines {
+    /// The next line that says something; `None`: the answer has ended.
+    ///
+    /// # Errors
+    /// The connection broke, or is silent for too long.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
+        loop {
+            if let Some(end) = memchr::memchr(b'\n', &self.taken) {
+                let rest = self.taken.split_off(end + 1);
+                let mut line = std::mem::replace(&mut self.taken, rest);
+                line.pop();
+                if line.is_empty() {
+                    continue;
+                }
+                return Ok(Some(line));
+            }
+            if self.taken.len() > LINE_LIMIT_BYTES {
+                return Err(self.broken("a line without an end".to_owned()));
+            }
+            let frame = tokio::time::timeout(SILENCE, self.body.frame()).await;
+            match frame.map_err(|_| self.broken(late(SILENCE)))? {
+                None => return Ok(None),
+                Some(Err(error)) => return Err(self.broken(error.to_string())),
+                Some(Ok(frame)) => {
+                    self.taken.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+                }
+            }
+        }
+    }
+
+    /// All that is left, for an answer that has an end.
+    async fn rest(mut self) -> Result<Vec<u8>, ClientError> {
+        let mut all = Vec::new();
+        while let Some(line) = self.next().await? {
+            all.extend(line);
+        }
+        all.append(&mut self.taken);
+        Ok(all)
+    }
+
+    fn broken(&self, reason: String) -> ClientError {
+        ClientError::Broken { at: self.at.clone(), reason }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.connection.abort();
     }
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
-async fn exchange(socket: &Path, method: Method, path: &str) -> Result<(StatusCode, Bytes), AnyError> {
-    let stream = UnixStream::connect(socket).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(header::HOST, "localhost")
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Full::<Bytes>::default())?;
-    let response = sender.send_request(request).await?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_LIMIT_BYTES).collect().await?;
-    connection.abort();
-    Ok((status, body.to_bytes()))
+fn late(patience: Duration) -> String {
+    format!("nothing came within {} s", patience.as_secs())
 }
 
-fn resolve(list: &VassalList, name: &str) -> Result<Vassal, String> {
-    if let Some(exact) = list.vassals.iter().find(|vassal| vassal.name == name) {
-        return Ok(exact.clone());
-    }
-    let stem = |vassal: &&Vassal| vassal.name.rsplit_once('.').is_some_and(|(stem, _)| stem == name);
-    let found: Vec<&Vassal> = list.vassals.iter().filter(stem).collect();
-    match found.as_slice() {
-        [one] => Ok((*one).clone()),
-        [] => {
-            Err(not_started(list, name)
-                .unwrap_or_else(|| format!("there is no vassal {name:?}{}", known(list))))
-        }
-        several => {
-            let names: Vec<_> = several.iter().map(|vassal| escaped(&vassal.name)).collect();
-            Err(format!("{name:?} could be {}", names.join(" or ")))
-        }
-    }
-}
-
-/// Why the file of this name is not started, where that is so.
-fn not_started(list: &VassalList, name: &str) -> Option<String> {
-    let asked = |path: &str| {
-        let file = path.rsplit('/').next().unwrap_or(path);
-        file == name || file.rsplit_once('.').is_some_and(|(stem, _)| stem == name)
-    };
-    let file = list.not_started.iter().find(|file| asked(&file.path))?;
-    Some(format!("{} is not started: {}", file.path, file.reason))
-}
-
-fn known(list: &VassalList) -> String {
-    let names: Vec<_> = list.vassals.iter().take(10).map(|vassal| escaped(&vassal.name)).collect();
-    let more = if list.vassals.len() > names.len() { ", …" } else { "" };
-    if names.is_empty() {
-        "; there is none at all".into()
-    } else {
-        format!("; there are {}{more}", names.join(", "))
+/// Why nobody could be reached, for people.
+pub(super) fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such socket".to_owned(),
+        io::ErrorKind::ConnectionRefused => "nobody listens".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::TimedOut => "no answer".to_owned(),
+        _ => error.to_string(),
     }
 }

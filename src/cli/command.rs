@@ -1,12 +1,15 @@
 //! Arguments as a command: the grammar, without doing anything.
 
+mod ask;
+
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use lexopt::Arg::{Long, Short, Value};
-use lexopt::ValueExt;
 
-use super::manual::Shell;
+pub use ask::{Access, Ask, Deed, Errand, Tail, Target};
+
+use super::manual::{self, Shell, Verb};
 use super::subject::Subject;
 use super::{check, effective};
 
@@ -21,26 +24,8 @@ pub enum Command {
     Check(Subject, check::Manner),
     /// To print a configuration as it counts.
     Config(Subject, effective::Manner),
-    /// To show the fleet, or these vassals.
-    Status {
-        /// Vassals; none: all.
-        names: Vec<String>,
-        /// Print the API's answer as it is.
-        json: bool,
-        /// Where the API is.
-        api: Option<PathBuf>,
-    },
-    /// To have the emperor do something.
-    Act {
-        /// What.
-        action: Action,
-        /// Wait for the outcome and print it.
-        wait: bool,
-        /// Print the operations as JSON.
-        json: bool,
-        /// Where the API is.
-        api: Option<PathBuf>,
-    },
+    /// To ask a running emperor, or several.
+    Ask(Ask),
     /// To print the version.
     Version,
     /// To print how liege is used, or what an option or a command does.
@@ -62,21 +47,6 @@ pub enum Role {
     Trial,
     /// A look at what a file would mean.
     Validate,
-}
-
-/// What the emperor can be asked to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// Bring up a new generation of these vassals.
-    Reload(Vec<String>),
-    /// Bring up a new generation of every vassal.
-    ReloadAll,
-    /// Stop these vassals.
-    Stop(Vec<String>),
-    /// Start these vassals.
-    Start(Vec<String>),
-    /// Re-execute the emperor and the masters.
-    Upgrade,
 }
 
 /// A command line that means nothing.
@@ -122,9 +92,11 @@ pub fn parse(program: &OsStr, arguments: Vec<OsString>, supervised: bool) -> Res
         "emperor" => Ok(Command::Serve(emperor(rest()))),
         "check" => check(rest()),
         "config" => config(rest()),
-        "status" => status(rest()),
-        "reload" | "stop" | "start" | "upgrade" => act(first, rest()),
-        _ => Ok(Command::Serve(arguments)),
+        _ => match (asking(first), fleet(&arguments)) {
+            (Some(verb), _) => ask::parse(verb, rest()),
+            (None, Some((verb, arguments))) => ask::parse(verb, arguments.into_iter()),
+            (None, None) => Ok(Command::Serve(arguments)),
+        },
     }
 }
 
@@ -197,45 +169,21 @@ fn subject(usage: &str, files: Vec<PathBuf>, line: Option<Vec<OsString>>) -> Res
     }
 }
 
-fn status(arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
-    let mut parser = lexopt::Parser::from_args(arguments);
-    let (mut names, mut json, mut api) = (Vec::new(), false, None);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Value(name) => names.push(name.string()?),
-            Long("json") => json = true,
-            Long("api") => api = Some(parser.value()?.into()),
-            Long("help") | Short('h') => return Ok(Command::Help(Some("status".to_owned()))),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    Ok(Command::Status { names, json, api })
+/// The command of that name, if it asks an emperor.
+fn asking(name: &str) -> Option<&'static Verb> {
+    manual::verb(name).filter(|verb| verb.asks())
 }
 
-fn act(verb: &str, arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
-    let mut parser = lexopt::Parser::from_args(arguments);
-    let (mut names, mut all, mut wait, mut json, mut api) = (Vec::new(), false, false, false, None);
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Value(name) if verb != "upgrade" => names.push(name.string()?),
-            Long("all") if verb == "reload" => all = true,
-            Long("wait") | Short('w') => wait = true,
-            Long("json") => json = true,
-            Long("api") => api = Some(parser.value()?.into()),
-            Long("help") | Short('h') => return Ok(Command::Help(Some(verb.to_owned()))),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    let action = match (verb, names.is_empty(), all) {
-        ("upgrade", ..) => Action::Upgrade,
-        ("reload", true, true) => Action::ReloadAll,
-        ("reload", false, true) => return Err(Usage("reload takes names or --all, not both".into())),
-        (_, true, _) => return Err(Usage(format!("{verb} needs a vassal's name: liege {verb} NAME…"))),
-        ("stop", ..) => Action::Stop(names),
-        ("start", ..) => Action::Start(names),
-        _ => Action::Reload(names),
+/// `--hosts LIST VERB …` is `VERB --hosts LIST …`.
+fn fleet(arguments: &[OsString]) -> Option<(&'static Verb, Vec<OsString>)> {
+    let (first, rest) = arguments.split_first()?;
+    let (hosts, rest) = match first.to_str()?.strip_prefix("--hosts")? {
+        "" => rest.split_first().map(|(list, rest)| (vec![first.clone(), list.clone()], rest))?,
+        list if list.starts_with('=') => (vec![first.clone()], rest),
+        _ => return None,
     };
-    Ok(Command::Act { action, wait, json, api })
+    let (verb, rest) = rest.split_first()?;
+    Some((asking(verb.to_str()?)?, hosts.into_iter().chain(rest.iter().cloned()).collect()))
 }
 
 #[cfg(test)]
@@ -249,10 +197,6 @@ mod tests {
 
     fn args(text: &str) -> Vec<OsString> {
         text.split_whitespace().map(OsString::from).collect()
-    }
-
-    fn act(action: Action, wait: bool) -> Command {
-        Command::Act { action, wait, json: false, api: None }
     }
 
     fn checks(subject: Subject, json: bool) -> Command {
@@ -270,7 +214,11 @@ mod tests {
 
     #[test]
     fn a_line_is_a_command() {
-        let status = |n: &str, json| Command::Status { names: names(n), json, api: None };
+        let status = |hosts: Option<&str>, json| {
+            let errand = Errand::Status { names: vec![], only_names: false };
+            let access = Access { hosts: hosts.map(str::to_owned), ..Access::default() };
+            Command::Ask(Ask { errand, json, access })
+        };
         for (text, expected) in [
             ("", Command::Help(None)),
             ("help", Command::Help(None)),
@@ -287,15 +235,12 @@ mod tests {
             ("--ini x.ini:sec -p 4", Command::Serve(args("--ini x.ini:sec -p 4"))),
             ("instance blog", Command::Serve(args("instance blog"))),
             ("--reload /run/x.pid", Command::Serve(args("--reload /run/x.pid"))),
-            ("status", status("", false)),
-            ("status blog --json", status("blog", true)),
-            ("reload blog shop.ini", act(Action::Reload(names("blog shop.ini")), false)),
-            ("reload --wait blog", act(Action::Reload(names("blog")), true)),
-            ("reload --all", act(Action::ReloadAll, false)),
-            ("reload -- -odd.ini", act(Action::Reload(names("-odd.ini")), false)),
-            ("stop blog", act(Action::Stop(names("blog")), false)),
-            ("start blog -w", act(Action::Start(names("blog")), true)),
-            ("upgrade", act(Action::Upgrade, false)),
+            ("status", status(None, false)),
+            ("status --json", status(None, true)),
+            ("--hosts a,b status --json", status(Some("a,b"), true)),
+            ("--hosts=list status", status(Some("list"), false)),
+            ("status --hosts list", status(Some("list"), false)),
+            ("--hosts a", Command::Serve(args("--hosts a"))),
             ("check a.ini b.ini", checks(Subject::Files(vec!["a.ini".into(), "b.ini".into()]), false)),
             ("check --json d", checks(Subject::Files(vec!["d".into()]), true)),
             ("check -- --http :80", checks(Subject::Line(names("--http :80")), false)),
@@ -304,8 +249,6 @@ mod tests {
         ] {
             assert_eq!(line("liege", text), Ok(expected), "{text}");
         }
-        let api = Command::Status { names: vec![], json: false, api: Some("/x.sock".into()) };
-        assert_eq!(line("liege", "status --api /x.sock"), Ok(api));
         assert_eq!(line("/usr/bin/uwsgi", "status"), Ok(Command::Serve(args("status"))));
         assert_eq!(line("uwsgi", ""), Ok(Command::Serve(vec![])));
     }
@@ -313,12 +256,6 @@ mod tests {
     #[test]
     fn a_line_without_meaning_says_why() {
         for (text, part) in [
-            ("reload", "needs a vassal's name"),
-            ("reload a --all", "not both"),
-            ("stop --all", "--all"),
-            ("upgrade now", "now"),
-            ("status --wait", "--wait"),
-            ("status --api", "--api"),
             ("check", "check FILE"),
             ("completions tcsh", "bash|zsh|fish"),
             ("check --wait x", "--wait"),

@@ -11,10 +11,12 @@ pub enum Exit {
     Failed = 1,
     /// 2: the command line means nothing.
     Usage = 2,
-    /// 3: no emperor answers.
+    /// 3: no emperor answers, or not all that were asked.
     Unreachable = 3,
     /// 4: the operation was rolled back, failed, or timed out.
     NotDone = 4,
+    /// 5: what was asked about is not as it should be.
+    Trouble = 5,
 }
 
 impl Exit {

@@ -6,22 +6,32 @@ pub mod client;
 pub mod command;
 pub mod effective;
 pub mod emperor;
+pub mod endpoint;
+pub mod events;
 pub mod exit;
 pub mod failure;
+pub mod follow;
+pub mod hosts;
+pub mod logs;
 pub mod manual;
+pub mod names;
 pub mod paper;
 pub mod pidfile;
+pub mod progress;
 pub mod reader;
 pub mod serve;
+pub mod stacks;
 pub mod status;
 pub mod subject;
+pub mod top;
+pub mod watch;
+pub mod why;
 
 use std::future::Future;
-use std::path::Path;
 use std::process::ExitCode;
 
 use client::{Client, ClientError};
-use command::{Command, Role};
+use command::{Ask, Command, Errand, Role};
 use exit::Exit;
 use paper::{Paper, complain, print};
 
@@ -56,12 +66,7 @@ fn run(command: Command) -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Check(subject, manner) => check::run(&subject, manner).into(),
         Command::Config(subject, manner) => effective::run(&subject, &manner).into(),
-        Command::Status { names, json, api } => {
-            ask(api.as_deref(), async |client| status::run(&client, &names, json).await.map(|()| Exit::Done))
-        }
-        Command::Act { action, wait, json, api } => {
-            ask(api.as_deref(), async |client| act::run(&client, &action, wait, json).await)
-        }
+        Command::Ask(wish) => block_on(ask(wish)).into(),
         Command::Version => {
             print(VERSION);
             Exit::Done.into()
@@ -98,10 +103,23 @@ fn play(role: Role) -> ExitCode {
     }
 }
 
-/// Runs a command that asks the API.
-fn ask(api: Option<&Path>, command: impl AsyncFnOnce(Client) -> Result<Exit, ClientError>) -> ExitCode {
-    let asked = async { command(Client::find(api).await?).await };
-    block_on(asked).into()
+/// Runs a command that asks one API, or several.
+async fn ask(Ask { errand, json, access }: Ask) -> Result<Exit, ClientError> {
+    let client = async || Client::find(&access).await;
+    match errand {
+        Errand::Status { names, only_names } if access.hosts.is_some() => {
+            Ok(hosts::status(hosts::find(&access).await?, &names, only_names, json).await)
+        }
+        Errand::Status { names, only_names } => status::run(&client().await?, &names, only_names, json).await,
+        Errand::Top { names, once, interval_s } => {
+            top::run(hosts::find(&access).await?, &names, once, interval_s, json).await
+        }
+        Errand::Events { names, tail } => events::run(hosts::find(&access).await?, &names, tail, json).await,
+        Errand::Logs { names, tail } => logs::run(&client().await?, &names, tail, json).await,
+        Errand::Stacks { names } => stacks::run(&client().await?, &names, json).await,
+        Errand::Why { names } => why::run(&client().await?, &names, json).await,
+        Errand::Act { deed, target, wait } => act::run(&client().await?, deed, &target, wait, json).await,
+    }
 }
 
 fn block_on(asked: impl Future<Output = Result<Exit, ClientError>>) -> Exit {
@@ -112,13 +130,17 @@ fn block_on(asked: impl Future<Output = Result<Exit, ClientError>>) -> Exit {
             return Exit::Failed;
         }
     };
-    match runtime.block_on(asked) {
+    let done = runtime.block_on(asked);
+    // A name that nobody resolves holds nobody up.
+    runtime.shutdown_background();
+    match done {
         Ok(exit) => exit,
         Err(error) => {
             complain(&error.to_string());
             match error {
                 ClientError::Unreachable { .. } | ClientError::Broken { .. } => Exit::Unreachable,
                 ClientError::Refused(_) | ClientError::Name(_) => Exit::Failed,
+                ClientError::Access(_) => Exit::Usage,
             }
         }
     }

@@ -3,7 +3,10 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, SystemTime};
 
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
 use crate::sys::terminal;
+use crate::trace::escaped;
 
 /// Where a command prints, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +60,14 @@ impl Paper {
 
 /// Prints to standard output. A reader that hung up (`liege status | head`) has seen enough.
 pub fn print(text: &str) {
+    let _ = print_on(text);
+}
+
+/// The same for one who goes on printing: whether somebody still reads.
+#[must_use]
+pub fn print_on(text: &str) -> bool {
     let mut out = io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
 /// Prints an error to standard error.
@@ -98,7 +107,14 @@ pub fn clipped(text: &str, width: usize) -> String {
     if length(text) <= width {
         return text.to_owned();
     }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+    let mut left = width.saturating_sub(1);
+    let fits = |c: &char| {
+        let wide = c.width().unwrap_or(0);
+        let fits = wide <= left;
+        left = left.saturating_sub(wide);
+        fits
+    };
+    text.chars().take_while(fits).chain(['…']).collect()
 }
 
 /// The text after `first`, in lines no wider than the paper where its words allow that; further ones begin with
@@ -126,8 +142,20 @@ pub fn wrapped(text: &str, hang: &str, first: &str, width: Option<usize>) -> Str
     out
 }
 
-fn length(text: &str) -> usize {
-    text.chars().count()
+/// How many columns of a terminal the text takes.
+#[must_use]
+pub fn length(text: &str) -> usize {
+    text.width()
+}
+
+/// An RFC 3339 time without the part of the second.
+#[must_use]
+pub fn second(rfc3339: &str) -> String {
+    let text = escaped(rfc3339);
+    match text.split_once('.') {
+        Some((whole, _)) => format!("{whole}Z"),
+        None => text,
+    }
 }
 
 /// How long ago an RFC 3339 time was, in the one unit that matters; `-` for what is no time.
@@ -135,6 +163,13 @@ fn length(text: &str) -> usize {
 pub fn age(rfc3339: Option<&str>, now: SystemTime) -> String {
     let time = rfc3339.and_then(|text| humantime::parse_rfc3339(text).ok());
     time.map_or_else(|| "-".to_owned(), |time| span(now.duration_since(time).unwrap_or_default()))
+}
+
+/// How long until an RFC 3339 time.
+#[must_use]
+pub fn until(rfc3339: &str, now: SystemTime) -> String {
+    let time = humantime::parse_rfc3339(rfc3339).ok();
+    time.map_or_else(|| "-".to_owned(), |time| span(time.duration_since(now).unwrap_or_default()))
 }
 
 /// A duration in the one unit that matters.
@@ -208,6 +243,15 @@ mod tests {
         ] {
             assert_eq!(age(time, now), expected);
         }
+    }
+
+    #[test]
+    fn wide_letters_take_two_columns() {
+        assert_eq!(clipped("日本語のアプリ", 7), "日本語…");
+        assert_eq!(clipped("日本語のアプリ", 6), "日本…");
+        assert_eq!(clipped("日本", 4), "日本");
+        assert_eq!(second("2026-11-26T20:25:01.123Z"), "2026-11-26T20:25:01Z");
+        assert_eq!(second("\u{1b}"), "\\x1b");
     }
 
     #[test]

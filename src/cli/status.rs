@@ -3,7 +3,9 @@
 use std::time::SystemTime;
 
 use super::client::{Client, ClientError};
+use super::exit::Exit;
 use super::failure;
+use super::names;
 use super::paper::{Paper, Tone, age, clipped, columns, number, print};
 use crate::api::views::{Outcome, State, Vassal, VassalDetail, VassalList, Worker, WorkerState};
 use crate::trace::escaped;
@@ -18,14 +20,31 @@ const NAME_COLUMNS: usize = 40;
 ///
 /// # Errors
 /// No answer, or an unknown name.
-pub async fn run(client: &Client, names: &[String], json: bool) -> Result<(), ClientError> {
+pub async fn run(
+    client: &Client,
+    names: &[String],
+    only_names: bool,
+    json: bool,
+) -> Result<Exit, ClientError> {
     let (paper, now) = (Paper::stdout(), SystemTime::now());
+    if only_names {
+        let list: VassalList = client.get("/v1/vassals").await?;
+        let is_meant =
+            |name: &str| names.is_empty() || names.iter().any(|given| names::is_meant(given, name));
+        let found = list.vassals.iter().map(|vassal| vassal.name.as_str()).filter(|name| is_meant(name));
+        let text = match json {
+            true => serde_json::to_string(&found.collect::<Vec<_>>()).unwrap_or_default() + "\n",
+            false => found.map(|name| escaped(name) + "\n").collect(),
+        };
+        print(&text);
+        return Ok(Exit::Done);
+    }
     if names.is_empty() {
         match json {
             true => print(&format!("{}\n", client.text("/v1/vassals").await?)),
             false => print(&fleet(&client.get("/v1/vassals").await?, paper, now)),
         }
-        return Ok(());
+        return Ok(Exit::Done);
     }
     let mut gap = "";
     for vassal in client.resolve(names).await? {
@@ -35,7 +54,7 @@ pub async fn run(client: &Client, names: &[String], json: bool) -> Result<(), Cl
         }
         gap = "\n";
     }
-    Ok(())
+    Ok(Exit::Done)
 }
 
 /// The fleet: a line for each vassal, then what is broken and what to do about it.
@@ -64,7 +83,7 @@ pub fn fleet(list: &VassalList, paper: Paper, now: SystemTime) -> String {
     out
 }
 
-fn summary(list: &VassalList, now: SystemTime) -> String {
+pub(super) fn summary(list: &VassalList, now: SystemTime) -> String {
     let serving = list.vassals.iter().filter(|vassal| vassal.serving && vassal.state != State::NoApp).count();
     let directories: Vec<_> = list.emperor.directories.iter().map(|d| d.path.as_str()).collect();
     format!(
@@ -78,7 +97,7 @@ fn summary(list: &VassalList, now: SystemTime) -> String {
     )
 }
 
-fn table(vassals: &[Vassal], paper: Paper, now: SystemTime) -> String {
+pub(super) fn table(vassals: &[Vassal], paper: Paper, now: SystemTime) -> String {
     let mut rows = vec![["NAME", "STATE", "BUSY", "REQUESTS", "SINCE", "NOTE"].map(str::to_owned).to_vec()];
     rows.extend(vassals.iter().map(|vassal| {
         vec![
@@ -120,6 +139,12 @@ const fn tone(vassal: &Vassal) -> Tone {
     }
 }
 
+/// Whether something is wrong with it, or about to change.
+pub(super) fn needs_a_look(vassal: &Vassal) -> bool {
+    let usual = matches!(vassal.state, State::Up | State::Asleep | State::Stopped);
+    !usual || vassal.config_error.is_some() || vassal.reason.is_some() && vassal.state == State::Up
+}
+
 /// What is worth knowing first: trouble, else where it is served.
 fn note(vassal: &Vassal) -> String {
     let root = if vassal.root { "as root! " } else { "" };
@@ -150,7 +175,7 @@ fn trouble(vassal: &Vassal, paper: Paper) -> String {
     let name = escaped(&vassal.name);
     let mut out = format!("\n{}\n{}", paper.tone(Tone::Bad, &name), failure::lines(failure, "  "));
     if vassal.config_error.is_none() {
-        out.push_str(&paper.tone(Tone::Faint, &format!("  more: liege status '{name}'\n")));
+        out.push_str(&paper.tone(Tone::Faint, &format!("  more: liege why '{name}'\n")));
     }
     out
 }

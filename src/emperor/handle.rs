@@ -53,6 +53,8 @@ pub enum Request {
     },
     /// Bring up a new generation of every vassal, a bounded number at a time.
     ReloadAll,
+    /// Re-execute the emperor, then bring up a new generation of every vassal: what `SIGHUP` asks for.
+    ReloadHost,
     /// Stop a vassal, and keep it stopped.
     Stop {
         /// The vassal's id.
@@ -149,7 +151,7 @@ impl Request {
             | Self::KillRequest { vassal, .. }
             | Self::Written { vassal } => Some(vassal),
             Self::ClearBackOff { vassal } | Self::LogLevel { vassal, .. } => vassal.as_deref(),
-            Self::ReloadAll | Self::Rescan | Self::Upgrade => None,
+            Self::ReloadAll | Self::ReloadHost | Self::Rescan | Self::Upgrade => None,
         }
     }
 }
@@ -159,6 +161,7 @@ impl fmt::Display for Request {
         match self {
             Self::Reload { vassal } => write!(f, "reload {vassal:?}"),
             Self::ReloadAll => f.write_str("reload all"),
+            Self::ReloadHost => f.write_str("reload the emperor and all"),
             Self::Stop { vassal } => write!(f, "stop {vassal:?}"),
             Self::Start { vassal } => write!(f, "start {vassal:?}"),
             Self::Sleep { vassal } => write!(f, "sleep {vassal:?}"),

@@ -47,6 +47,14 @@ pub fn ignore_requests() -> io::Result<()> {
     Ok(())
 }
 
+/// Stops this process as Control-Z does; returns when it goes on.
+///
+/// # Errors
+/// `raise`.
+pub fn suspend() -> io::Result<()> {
+    Ok(nix::sys::signal::raise(Signal::SIGTSTP)?)
+}
+
 /// Blocks every signal of the calling thread. What arrives stays pending, also over an `execve`.
 ///
 /// # Errors

@@ -13,6 +13,7 @@
 mod support;
 
 mod check;
+mod commands;
 mod crash;
 mod engines;
 mod examples;
@@ -31,4 +32,5 @@ mod sockets;
 mod static_files;
 mod stuck;
 mod systemd;
+mod top;
 mod uwsgitop;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{VERBS, Verb};
+use super::verbs::{VERBS, Verb};
 use crate::config::table::{self, Kind, Row, Standing};
 
 /// A shell that completes.
@@ -53,12 +53,30 @@ fn names_of_verbs() -> String {
 
 /// Its options without their arguments.
 fn flags(verb: &Verb) -> String {
-    let names = verb.options.iter().filter_map(|(option, _)| option.split(' ').next());
-    names.collect::<Vec<_>>().join(" ")
+    verb.flags().map(|(name, _)| format!("--{name}")).collect::<Vec<_>>().join(" ")
 }
 
+/// The commands that are told names of vassals: the running emperor is asked for them.
+fn naming() -> Vec<&'static str> {
+    VERBS.iter().filter(|verb| verb.takes_names()).map(Verb::name).collect()
+}
+
+/// Asks for the names. They are data: nothing of them is expanded, whatever a file is called.
+const BASH_NAMES: &str = r#"_liege_names() {
+    local name n api=()
+    for ((n = 2; n < COMP_CWORD; n++)); do
+        [[ ${COMP_WORDS[n]} == --api ]] && api=(--api "${COMP_WORDS[n + 1]}")
+    done
+    while IFS= read -r name; do
+        [[ $name == "$1"* ]] && COMPREPLY+=("$name")
+    done < <(liege status --names "${api[@]}" 2>/dev/null)
+}
+
+"#;
+
 fn bash() -> String {
-    let mut text = "# bash completion of liege; made by `liege completions bash`\n\n_liege() {\n".to_owned();
+    let mut text =
+        format!("# bash completion of liege; made by `liege completions bash`\n\n{BASH_NAMES}_liege() {{\n");
     text.push_str("    local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} options=\n");
     text.push_str("    COMPREPLY=()\n    case $verb in\n");
     for verb in VERBS.iter().filter(|verb| !verb.options.is_empty()) {
@@ -75,12 +93,20 @@ fn bash() -> String {
     let all: Vec<_> = options().map(Row::name).collect();
     let _ = writeln!(
         text,
-        "    elif [[ $verb == completions ]]; then\n        COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$word\"))\n    elif [[ $verb == help ]]; then\n        COMPREPLY=($(compgen -W '{} {}' -- \"$word\"))\n    else\n        COMPREPLY=($(compgen -f -- \"$word\"))\n    fi\n}}\n\ncomplete -o filenames -F _liege liege",
+        "    elif [[ $verb == completions ]]; then\n        COMPREPLY=($(compgen -W 'bash zsh fish' -- \"$word\"))\n    elif [[ $verb == help ]]; then\n        COMPREPLY=($(compgen -W '{} {}' -- \"$word\"))\n    elif [[ ${{COMP_WORDS[COMP_CWORD - 1]}} != --* && $verb == @({}) ]]; then\n        _liege_names \"$word\"\n    else\n        COMPREPLY=($(compgen -f -- \"$word\"))\n    fi\n}}\n\ncomplete -o filenames -F _liege liege",
         names_of_verbs(),
-        all.join(" ")
+        all.join(" "),
+        naming().join("|")
     );
     text
 }
+
+/// The same for the Z shell.
+const ZSH_NAMES: &str = r#"    local -a names api
+    (( ${words[(I)--api]} )) && api=(--api ${(Q)words[${words[(I)--api]} + 1]})
+    names=(${(f)"$(liege status --names $api 2>/dev/null)"})
+    compadd -a names
+"#;
 
 fn zsh() -> String {
     let mut text =
@@ -105,9 +131,13 @@ fn zsh() -> String {
     text.push_str("    ) ;;\nesac\n");
     text.push_str("if [[ ${words[CURRENT]} == -* ]]; then\n    _describe option options\n");
     text.push_str("elif (( CURRENT == 2 )); then\n    _describe command verbs\n    _files -g '*.(ini|json|yaml|yml|xml)'\n");
-    text.push_str(
-        "elif [[ ${words[2]} == completions ]]; then\n    compadd bash zsh fish\nelse\n    _files\nfi\n",
+    let _ = writeln!(
+        text,
+        "elif [[ ${{words[2]}} == completions ]]; then\n    compadd bash zsh fish\nelif [[ ${{words[CURRENT - 1]}} != --* && ${{words[2]}} == ({}) ]]; then",
+        naming().join("|")
     );
+    text.push_str(ZSH_NAMES);
+    text.push_str("else\n    _files\nfi\n");
     text
 }
 
@@ -121,18 +151,21 @@ fn fish() -> String {
             verb.name,
             fish_quoted(doc)
         );
-        for (option, doc) in verb.options {
-            let (name, argument) = option.split_once(' ').unwrap_or((option, ""));
-            let takes = if argument.is_empty() { "" } else { " -r" };
+        for ((name, has_argument), (_, doc)) in verb.flags().zip(verb.options) {
+            let takes = if has_argument { " -r" } else { "" };
             let _ = writeln!(
                 text,
-                "complete -c liege -n '__fish_seen_subcommand_from {}' -l {}{takes} -d '{}'",
+                "complete -c liege -n '__fish_seen_subcommand_from {}' -l {name}{takes} -d '{}'",
                 verb.name,
-                name.trim_start_matches('-'),
                 fish_quoted(doc)
             );
         }
     }
+    let _ = writeln!(
+        text,
+        "complete -c liege -n '__fish_seen_subcommand_from {}' -f -a '(liege status --names 2>/dev/null)'",
+        naming().join(" ")
+    );
     text.push_str("complete -c liege -n '__fish_seen_subcommand_from completions' -f -a 'bash zsh fish'\n");
     for row in options() {
         let short = row.short.map(|letter| format!(" -s {letter}")).unwrap_or_default();
@@ -168,7 +201,7 @@ mod tests {
             for verb in VERBS {
                 assert!(text.contains(verb.name), "{shell}: {}", verb.name);
             }
-            for name in ["wsgi-file", "http-socket", "chmod-socket", "import"] {
+            for name in ["wsgi-file", "http-socket", "chmod-socket", "import", "liege status --names"] {
                 assert!(text.contains(name), "{shell}: {name}");
             }
         }

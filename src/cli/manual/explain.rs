@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{Verb, argument, entry, verb};
+use super::verbs::Verb;
+use super::{argument, entry, verb};
 use crate::cli::paper::wrapped;
 use crate::config::suggest;
 use crate::config::table::{self, Kind, Row, Standing};

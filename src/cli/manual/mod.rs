@@ -3,136 +3,20 @@
 mod completions;
 mod explain;
 mod page;
+mod verbs;
 
 use std::fmt::Write;
 
 pub use completions::{Shell, completions};
 pub use explain::explain;
 pub use page::page;
+pub(super) use verbs::{Verb, verb};
 
+use verbs::{ACTIONS, Group, SERVE, VERBS};
+
+use super::exit::Exit;
 use super::paper::wrapped;
 use crate::config::table;
-
-/// A way to call liege.
-pub(super) struct Usage {
-    /// What follows `liege`, and what it does.
-    line: &'static str,
-    doc: &'static str,
-}
-
-/// A command.
-pub(super) struct Verb {
-    name: &'static str,
-    group: Group,
-    usages: &'static [Usage],
-    /// Its options with their arguments, and what they do.
-    options: &'static [(&'static str, &'static str)],
-}
-
-/// The parts of the help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Group {
-    Serve,
-    Steer,
-    Files,
-}
-
-const fn usage(line: &'static str, doc: &'static str) -> Usage {
-    Usage { line, doc }
-}
-
-const JSON: (&str, &str) = ("--json", "print JSON");
-const API: (&str, &str) = ("--api PATH", "where the API is, instead of $LIEGE_API and the usual places");
-const WAIT: (&str, &str) = ("--wait", "wait for the outcome, and print it");
-
-/// Every command.
-pub(super) const VERBS: &[Verb] = &[
-    Verb {
-        name: "emperor",
-        group: Group::Serve,
-        usages: &[usage("emperor DIR… [OPTION…]", "an app for each file in DIR, as `--emperor DIR`")],
-        options: &[],
-    },
-    Verb {
-        name: "status",
-        group: Group::Steer,
-        usages: &[usage("status [NAME…] [--json]", "all vassals, or everything about these")],
-        options: &[JSON, API],
-    },
-    Verb {
-        name: "reload",
-        group: Group::Steer,
-        usages: &[
-            usage("reload NAME… [--wait]", "bring up new workers; if they fail, the old ones serve on"),
-            usage("reload --all [--wait]", "the same for every vassal"),
-        ],
-        options: &[("--all", "every vassal"), WAIT, JSON, API],
-    },
-    Verb {
-        name: "stop",
-        group: Group::Steer,
-        usages: &[usage("stop NAME…", "stop, and keep stopped")],
-        options: &[WAIT, JSON, API],
-    },
-    Verb {
-        name: "start",
-        group: Group::Steer,
-        usages: &[usage("start NAME…", "start again, or end the back-off")],
-        options: &[WAIT, JSON, API],
-    },
-    Verb {
-        name: "upgrade",
-        group: Group::Steer,
-        usages: &[usage("upgrade [--wait]", "run the new binary, without reloading the apps")],
-        options: &[WAIT, JSON, API],
-    },
-    Verb {
-        name: "check",
-        group: Group::Files,
-        usages: &[usage(
-            "check FILE…|DIR… [--import]",
-            "what is wrong with files; `--import` loads the apps",
-        )],
-        options: &[("--import", "load each application in its own interpreter"), JSON],
-    },
-    Verb {
-        name: "config",
-        group: Group::Files,
-        usages: &[
-            usage("config FILE [--json]", "what counts of a file, with the origin of each value"),
-            usage("config FILE --diff OLD", "what differs from OLD, and what the reload will do"),
-        ],
-        options: &[("--diff OLD", "compare with an earlier content of the file"), JSON],
-    },
-    Verb {
-        name: "help",
-        group: Group::Files,
-        usages: &[usage("help [OPTION|COMMAND]", "what an option or a command does")],
-        options: &[],
-    },
-    Verb {
-        name: "completions",
-        group: Group::Files,
-        usages: &[usage(
-            "completions bash|zsh|fish",
-            "completions for a shell, to be put where it finds them",
-        )],
-        options: &[],
-    },
-];
-
-/// Ways to serve that are no commands.
-const SERVE: &[Usage] = &[
-    usage("--emperor DIR [OPTION…]", "an app for each file in DIR"),
-    usage("app.ini", "one app"),
-    usage("--http :9090 --wsgi-file foobar.py --processes 4", "one app, described by uWSGI's options"),
-];
-
-/// Actions of uWSGI's command line.
-const ACTIONS: &[Usage] = &[
-    usage("--reload FILE, --stop FILE", "signal the process in a pid file, as with uWSGI"),
-    usage("--connect-and-read ADDRESS", "print what a stats server says"),
-];
 
 /// What liege has beside uWSGI's options.
 pub(super) const OWN: &[&str] = &[
@@ -146,10 +30,19 @@ pub(super) const OWN: &[&str] = &[
     "extension",
 ];
 
+/// What a script may count on.
+pub(super) const STATUSES: &[(Exit, &str)] = &[
+    (Exit::Done, "done, or asked for"),
+    (Exit::Failed, "an error, an unknown name, or the emperor refused"),
+    (Exit::Usage, "the command line means nothing"),
+    (Exit::Unreachable, "no emperor answers; with `--hosts`, not everywhere"),
+    (Exit::NotDone, "with `--wait`: rolled back, timed out or failed"),
+    (Exit::Trouble, "`why`: something is not as it should be"),
+];
+
 pub(super) const NOTES: &[&str] = &[
-    "NAME is the file's name, without the extension where only one has it. `check` and `config` take uWSGI's command line too, behind `--`.",
-    "Commands find the API by `--api PATH`, then $LIEGE_API, then the usual places. LIEGE_LOG=debug logs more.",
-    "Exit status: 0 done, 1 error, 2 wrong use, 3 no emperor answers, 4 rolled back or failed.",
+    "NAME is the file's name, without the extension where only one has it, or a pattern: 'web-*'. `check` and `config` take uWSGI's command line too, behind `--`.",
+    "Commands find the API by `--api PATH|URL`, then $LIEGE_API, then the usual places. `liege --hosts FILE|LIST status`, `top` and `events` ask many hosts. LIEGE_LOG=debug logs more; NO_COLOR=1 prints without colours.",
 ];
 
 /// The widest that help is.
@@ -164,14 +57,15 @@ pub fn help(width: Option<usize>) -> String {
     let mut text = "liege runs all the Python web apps of a host.\n".to_owned();
     for (title, group, others) in [
         ("Serve", Group::Serve, SERVE),
-        ("See and steer a running emperor", Group::Steer, ACTIONS),
+        ("See a running emperor", Group::See, &[]),
+        ("Steer it", Group::Steer, ACTIONS),
         ("Files and help", Group::Files, &[]),
     ] {
         let _ = writeln!(text, "\n{title}:");
         let verbs = VERBS.iter().filter(|verb| verb.group == group).flat_map(|verb| verb.usages);
         let (first, then): (Vec<_>, Vec<_>) = match group {
             Group::Serve => (others.iter().collect(), verbs.collect()),
-            Group::Steer | Group::Files => (verbs.collect(), others.iter().collect()),
+            Group::See | Group::Steer | Group::Files => (verbs.collect(), others.iter().collect()),
         };
         for usage in first.into_iter().chain(then) {
             entry(&mut text, &format!("liege {}", usage.line), usage.doc, width);
@@ -185,6 +79,10 @@ pub fn help(width: Option<usize>) -> String {
     }
     for note in NOTES {
         let _ = writeln!(text, "\n{}", wrapped(note, "", "", Some(width)));
+    }
+    text.push_str("\nExit status:\n");
+    for (exit, doc) in STATUSES {
+        let _ = writeln!(text, "  {}  {doc}", *exit as u8);
     }
     text
 }
@@ -215,11 +113,6 @@ fn entry(text: &mut String, left: &str, right: &str, width: usize) {
     };
     let body = wrapped(right, &hang, &hang, Some(width));
     let _ = writeln!(text, "{first}{}", body.trim_start());
-}
-
-/// The command of that name.
-pub(super) fn verb(name: &str) -> Option<&'static Verb> {
-    VERBS.iter().find(|verb| verb.name == name)
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::{ACTIONS, NOTES, SERVE, VERBS, argument};
+use super::verbs::{ACTIONS, SERVE, VERBS};
+use super::{NOTES, STATUSES, argument};
 use crate::config::table::{self, Kind, Standing};
 
 /// The page.
@@ -30,6 +31,7 @@ pub fn page() -> String {
     for usage in usages {
         item(&mut text, usage.line, usage.doc);
     }
+    text.push_str("\\fBliege help\\fR \\fICOMMAND\\fR tells the options of a command.\n");
     text.push_str(".SH OPTIONS\nThese take effect; each works in a file, too (\\fIprocesses = 4\\fR).\n");
     text.push_str("\\fBliege help\\fR \\fIOPTION\\fR tells of the others what becomes of them.\n");
     for row in table::rows() {
@@ -48,6 +50,10 @@ pub fn page() -> String {
     text.push_str(".SH NOTES\n");
     for note in NOTES {
         let _ = writeln!(text, "{}\n.PP", roff(note));
+    }
+    text.push_str(".SH EXIT STATUS\n");
+    for (exit, doc) in STATUSES {
+        item(&mut text, &(*exit as u8).to_string(), doc);
     }
     text.push_str(".SH SEE ALSO\n.BR uwsgi (1),\n.BR systemd.service (5)\n");
     text

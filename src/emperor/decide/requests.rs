@@ -34,8 +34,7 @@ pub fn request(
 pub fn hang_up(fleet: &mut Fleet, now: Tick, out: &mut Vec<Effect>) {
     let mut turn = Turn { fleet, now, out };
     if turn.fleet.phase != Phase::Stopping {
-        let operation = turn.begin(OperationKind::Reload, None, None, "SIGHUP");
-        turn.out.push(Effect::Reexec(operation));
+        turn.reload_host("SIGHUP");
     }
 }
 
@@ -67,6 +66,7 @@ impl Turn<'_> {
                 self.reload_all(operation);
                 Ok(operation)
             }
+            Request::ReloadHost => Ok(self.reload_host(who)),
             Request::Upgrade => {
                 let operation = self.begin(OperationKind::Upgrade, None, None, who);
                 self.out.push(Effect::Reexec(operation));
@@ -80,6 +80,12 @@ impl Turn<'_> {
                 Ok(operation)
             }
         }
+    }
+
+    fn reload_host(&mut self, who: &str) -> OperationId {
+        let operation = self.begin(OperationKind::Reload, None, None, who);
+        self.out.push(Effect::Reexec(operation));
+        operation
     }
 
     fn ask_reload(&mut self, who: &str, id: &str) -> Result<OperationId, Refusal> {

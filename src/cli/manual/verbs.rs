@@ -1,0 +1,233 @@
+//! Every command, once: its ways of use, its options, what they do.
+
+/// A way to call liege.
+pub(in crate::cli) struct Usage {
+    /// What follows `liege`, and what it does.
+    pub(super) line: &'static str,
+    pub(super) doc: &'static str,
+}
+
+/// A command.
+pub(in crate::cli) struct Verb {
+    pub(super) name: &'static str,
+    pub(super) group: Group,
+    pub(super) usages: &'static [Usage],
+    /// Its options with their arguments, and what they do.
+    pub(super) options: &'static [(&'static str, &'static str)],
+}
+
+/// The parts of the help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    Serve,
+    See,
+    Steer,
+    Files,
+}
+
+impl Verb {
+    /// Its name.
+    pub(in crate::cli) const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Whether it is told the names of vassals.
+    pub(in crate::cli) fn takes_names(&self) -> bool {
+        self.asks() && self.usages.iter().any(|usage| usage.line.contains("NAME"))
+    }
+
+    /// Whether it asks a running emperor.
+    pub(in crate::cli) const fn asks(&self) -> bool {
+        matches!(self.group, Group::See | Group::Steer)
+    }
+
+    /// Its options: their names without dashes, and whether they have an argument.
+    pub(super) fn flags(&self) -> impl Iterator<Item = (&'static str, bool)> {
+        self.options.iter().map(|(option, _)| {
+            let (name, argument) = option.split_once(' ').unwrap_or((option, ""));
+            (name.trim_start_matches('-'), !argument.is_empty())
+        })
+    }
+
+    /// An option of that name, if it takes one.
+    pub(in crate::cli) fn option(&self, name: &str) -> Option<&'static str> {
+        self.flags().map(|(known, _)| known).find(|known| *known == name)
+    }
+}
+
+pub(super) const fn usage(line: &'static str, doc: &'static str) -> Usage {
+    Usage { line, doc }
+}
+
+const JSON: (&str, &str) = ("--json", "print JSON");
+const API: (&str, &str) = ("--api PATH|URL", "where the API is, instead of $LIEGE_API and the usual places");
+const TOKEN: (&str, &str) = ("--token-file FILE", "the token for an API behind TCP");
+const HOSTS: (&str, &str) = ("--hosts FILE|LIST", "ask all of these hosts (docs/fleet.md)");
+const WAIT: (&str, &str) = ("--wait", "wait for the outcome, and print it (-w)");
+const ALL: (&str, &str) = ("--all", "every vassal");
+const FOLLOW: (&str, &str) = ("--follow", "go on with what is still to come (-f)");
+const LINES: (&str, &str) = ("--lines N", "at most the last N of those that are there (-n)");
+
+/// An action on vassals by name.
+const fn steer(name: &'static str, usages: &'static [Usage]) -> Verb {
+    Verb { name, group: Group::Steer, usages, options: &[WAIT, JSON, API, TOKEN] }
+}
+
+/// Every command.
+pub(in crate::cli) const VERBS: &[Verb] = &[
+    Verb {
+        name: "emperor",
+        group: Group::Serve,
+        usages: &[usage("emperor DIR… [OPTION…]", "an app for each file in DIR, as `--emperor DIR`")],
+        options: &[],
+    },
+    Verb {
+        name: "status",
+        group: Group::See,
+        usages: &[usage("status [NAME…]", "all vassals, or everything about these")],
+        options: &[("--names", "their names only, one a line"), JSON, API, HOSTS, TOKEN],
+    },
+    Verb {
+        name: "top",
+        group: Group::See,
+        usages: &[usage("top [NAME…]", "what they do, over and over, on a full screen")],
+        options: &[
+            ("--interval SECONDS", "how often it looks (2)"),
+            ("--once", "print one picture and end, as where the output is no terminal"),
+            JSON,
+            API,
+            HOSTS,
+            TOKEN,
+        ],
+    },
+    Verb {
+        name: "why",
+        group: Group::See,
+        usages: &[usage("why NAME…", "why it is in its state, and what to do")],
+        options: &[JSON, API, TOKEN],
+    },
+    Verb {
+        name: "logs",
+        group: Group::See,
+        usages: &[usage("logs [-f] NAME…", "what the apps and their masters said last")],
+        options: &[FOLLOW, LINES, JSON, API, TOKEN],
+    },
+    Verb {
+        name: "events",
+        group: Group::See,
+        usages: &[usage("events [-f] [NAME…]", "what happened, when and why")],
+        options: &[FOLLOW, LINES, JSON, API, HOSTS, TOKEN],
+    },
+    Verb {
+        name: "stacks",
+        group: Group::See,
+        usages: &[usage("stacks NAME…", "where the threads of its workers are in the code")],
+        options: &[JSON, API, TOKEN],
+    },
+    Verb {
+        name: "reload",
+        group: Group::Steer,
+        usages: &[
+            usage("reload NAME… [--wait]", "bring up new workers; if they fail, the old ones serve on"),
+            usage("reload --all [--wait]", "the same for every vassal"),
+            usage("reload --emperor [--wait]", "re-execute the emperor before that, as SIGHUP does"),
+        ],
+        options: &[
+            ALL,
+            ("--emperor", "the emperor with its options, then every vassal"),
+            WAIT,
+            JSON,
+            API,
+            TOKEN,
+        ],
+    },
+    steer("restart", &[usage("restart NAME…", "start a new master beside the old one, which drains then")]),
+    steer("stop", &[usage("stop NAME…", "stop, and keep stopped")]),
+    steer("start", &[usage("start NAME…", "start again, or end the back-off")]),
+    steer("sleep", &[usage("sleep NAME…", "end it until a connection to its sockets wakes it")]),
+    steer("wake", &[usage("wake NAME…", "start one that sleeps")]),
+    Verb {
+        name: "clear-back-off",
+        group: Group::Steer,
+        usages: &[
+            usage("clear-back-off NAME…", "try one that rests at once"),
+            usage("clear-back-off --all", "the same for every vassal that rests"),
+        ],
+        options: &[ALL, WAIT, JSON, API, TOKEN],
+    },
+    Verb {
+        name: "scale",
+        group: Group::Steer,
+        usages: &[usage("scale NAME… --workers N", "run N workers until the next reload")],
+        options: &[("--workers N", "how many"), WAIT, JSON, API, TOKEN],
+    },
+    Verb {
+        name: "log-level",
+        group: Group::Steer,
+        usages: &[
+            usage("log-level NAME… --level LEVEL", "have masters log more or less"),
+            usage("log-level --emperor --level LEVEL", "the same for the emperor"),
+        ],
+        options: &[
+            ("--level LEVEL", "error, warn, info, debug or trace"),
+            ("--emperor", "the emperor itself"),
+            WAIT,
+            JSON,
+            API,
+            TOKEN,
+        ],
+    },
+    steer("rescan", &[usage("rescan", "look at the directories now")]),
+    steer("upgrade", &[usage("upgrade [--wait]", "run the new binary, without reloading the apps")]),
+    Verb {
+        name: "check",
+        group: Group::Files,
+        usages: &[usage(
+            "check FILE…|DIR… [--import]",
+            "what is wrong with files; `--import` loads the apps",
+        )],
+        options: &[("--import", "load each application in its own interpreter"), JSON],
+    },
+    Verb {
+        name: "config",
+        group: Group::Files,
+        usages: &[
+            usage("config FILE [--json]", "what counts of a file, with the origin of each value"),
+            usage("config FILE --diff OLD", "what differs from OLD, and what the reload will do"),
+        ],
+        options: &[("--diff OLD", "compare with an earlier content of the file"), JSON],
+    },
+    Verb {
+        name: "help",
+        group: Group::Files,
+        usages: &[usage("help [OPTION|COMMAND]", "what an option or a command does")],
+        options: &[],
+    },
+    Verb {
+        name: "completions",
+        group: Group::Files,
+        usages: &[usage(
+            "completions bash|zsh|fish",
+            "completions for a shell, to be put where it finds them",
+        )],
+        options: &[],
+    },
+];
+
+/// Ways to serve that are no commands.
+pub(super) const SERVE: &[Usage] = &[
+    usage("--emperor DIR [OPTION…]", "an app for each file in DIR"),
+    usage("app.ini", "one app"),
+    usage("--http :9090 --wsgi-file foobar.py --processes 4", "one app, described by uWSGI's options"),
+];
+
+/// Actions of uWSGI's command line.
+pub(super) const ACTIONS: &[Usage] = &[
+    usage("--reload FILE, --stop FILE", "signal the process in a pid file, as with uWSGI"),
+    usage("--connect-and-read ADDRESS", "print what a stats server says"),
+];
+
+/// The command of that name.
+pub(in crate::cli) fn verb(name: &str) -> Option<&'static Verb> {
+    VERBS.iter().find(|verb| verb.name == name)
+}
