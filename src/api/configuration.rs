@@ -103,7 +103,10 @@ async fn write(name: String, asked: Asked) -> Answer {
     let done = tokio::task::spawn_blocking(move || {
         rewrite::rewrite(&written, text.as_bytes(), |now| now == old.as_slice())
     });
-    done.await.map_err(io::Error::other).flatten().map_err(|error| cannot("write", &path, &error))?;
+    done.await
+        .map_err(io::Error::other)
+        .and_then(|done| done)
+        .map_err(|error| cannot("write", &path, &error))?;
     drop(writing);
     let id = desk.handle.request(who, Wish::Written { vassal: name }).await?;
     Ok(tagged(&tag, desk.tell(id, wait, asked.aside).await?))
@@ -139,7 +142,11 @@ async fn open(path: PathBuf) -> Result<Vec<u8>, Box<Problem>> {
         }
         memfd::read_all(file.into(), FILE_LIMIT_BYTES)
     });
-    reading.await.map_err(io::Error::other).flatten().map_err(|error| cannot("read", &shown, &error))
+    reading
+        .await
+        .map_err(io::Error::other)
+        .and_then(|done| done)
+        .map_err(|error| cannot("read", &shown, &error))
 }
 
 fn cannot(verb: &str, path: &FilePath, error: &io::Error) -> Box<Problem> {

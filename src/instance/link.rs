@@ -15,9 +15,6 @@ use crate::wire::channel::{self, Channel, Received};
 /// How many messages of all peers wait for the master; a peer that says more waits itself.
 pub(super) const INBOX: usize = 256;
 
-/// So often those who have no end of saying something are waited for.
-const ROUNDS: usize = 100;
-
 /// An end of a channel whose messages go to the master's inbox until the peer is gone.
 #[derive(Debug)]
 pub(super) struct Link<Out, In>(Rc<Shared<Out, In>>);
@@ -80,26 +77,6 @@ impl<Out, In> Link<Out, In> {
     pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
         fd::duplicate_high(&self.0.channel)
     }
-}
-
-/// What was sent to an inbox, and what those who fill it have still in hand. Until the next wait there is nothing more:
-/// what is read from a channel and then forgotten, nobody says again.
-pub(super) async fn take_all<T>(inbox: &mut mpsc::Receiver<T>) -> Vec<T> {
-    let mut all = Vec::new();
-    for _ in 0..ROUNDS {
-        let before = all.len();
-        while let Ok(message) = inbox.try_recv() {
-            all.push(message);
-        }
-        if all.len() == before {
-            break;
-        }
-        tokio::task::yield_now().await;
-    }
-    while let Ok(message) = inbox.try_recv() {
-        all.push(message);
-    }
-    all
 }
 
 async fn forward<Out: Serialize, In: DeserializeOwned, T>(
@@ -174,29 +151,6 @@ mod tests {
                 drop(theirs);
             })
             .await;
-    }
-
-    #[tokio::test]
-    async fn nothing_stays_in_an_inbox_whenever_it_came() {
-        for turns in 0..2 * ROUNDS {
-            let local = tokio::task::LocalSet::new();
-            local
-                .run_until(async {
-                    let (sender, mut inbox) = mpsc::channel(1);
-                    sender.send(0).await.unwrap();
-                    let task = tokio::task::spawn_local(async move {
-                        for turn in 1..=turns {
-                            sender.send(turn).await.unwrap();
-                            tokio::task::yield_now().await;
-                        }
-                    });
-                    let taken = take_all(&mut inbox).await;
-                    assert!(taken.iter().copied().eq(0..taken.len()), "{taken:?}");
-                    assert!(inbox.try_recv().is_err(), "after {turns} turns");
-                    task.abort();
-                })
-                .await;
-        }
     }
 
     #[tokio::test]

@@ -15,8 +15,9 @@ use super::black_box;
 use super::children::{Children, Owner, Rehearsal};
 use super::decide;
 use super::event::Event;
+use super::inbox::{Inbox, take_all};
 use super::launch::Interpreter;
-use super::link::{INBOX, Link, take_all};
+use super::link::Link;
 use super::log_file::LogFile;
 use super::logs::{Board, Output};
 use super::orphan::{Adopted, Unsent};
@@ -124,19 +125,6 @@ pub(super) struct Master {
     pub(super) exit: Option<(u8, Option<crate::wire::failure::Failure>)>,
     pub(super) interrupted: bool,
     pub(super) rest: Rest,
-}
-
-/// Where reports and questions arrive.
-pub(super) struct Inbox {
-    pub(super) reports: mpsc::Receiver<Report>,
-    pub(super) asks: mpsc::Receiver<Ask>,
-}
-
-/// The inbox, with the ends that fill it.
-pub(super) fn inbox() -> (mpsc::Sender<Report>, mpsc::Sender<Ask>, Inbox) {
-    let (reports, reports_in) = mpsc::channel(INBOX);
-    let (asks, asks_in) = mpsc::channel(INBOX);
-    (reports, asks, Inbox { reports: reports_in, asks: asks_in })
 }
 
 impl Master {

@@ -10,6 +10,7 @@ pub mod event;
 mod hear;
 #[cfg(test)]
 mod histories;
+mod inbox;
 pub mod interpreter;
 mod jail;
 mod launch;

@@ -13,12 +13,12 @@ use super::children::{Children, end_children};
 use super::event::Event;
 use super::link::Link;
 use super::logs::Output;
-use super::master::{self, Config, Inbox, Master, Report};
+use super::master::{self, Config, Master, Report};
 use super::orphan::Unsent;
 use super::rest::Rest;
 use super::roster::Roster;
 use super::source::{FILE_LIMIT_BYTES, Source};
-use super::{carry, interpreter, jail, launch, reexec, settle};
+use super::{carry, inbox, interpreter, jail, launch, reexec, settle};
 use crate::config::diagnostic::Severity;
 use crate::stats::scoreboard::{Scoreboard, Total};
 use crate::sys::background::{self, SingleThreaded};
@@ -322,7 +322,7 @@ fn run(
     };
     let local = tokio::task::LocalSet::new();
     let status = local.block_on(&runtime, async {
-        let (reports, asks, inbox): (_, _, Inbox) = master::inbox();
+        let (reports, asks, inbox) = inbox::inbox();
         let signals = Signals::new()?;
         let master = make(reports, asks)?;
         master.output.start(Rc::clone(&master.board))?;
