@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::client::{ABSENCE, Client, ClientError, Lines};
+use super::client::{ABSENCE, Client, ClientError};
 use super::follow::News;
 use super::progress::Progress;
 use crate::api::views::{Event, Operation, OperationList, Outcome};
@@ -11,6 +11,8 @@ use crate::emperor::events::EventKind;
 
 /// How long to wait before an emperor that is gone is looked for again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long nothing happens before the emperor is asked how it stands.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Waits until all of these have ended. Each is told when it has, and so are the parts of those that have parts, before
 /// them. `show` allows a line that counts on a terminal.
@@ -48,13 +50,22 @@ pub async fn until_ended(
         while !watch.waiting.is_empty() {
             if std::mem::take(&mut missed) {
                 match client.get::<OperationList>("/v1/operations").await {
-                    Ok(list) => told(watch.review(list.operations)?, &watch, &mut progress),
+                    Ok(list) => {
+                        answered = Instant::now();
+                        told(watch.review(list.operations)?, &watch, &mut progress);
+                    }
                     Err(ClientError::Broken { .. }) => break,
                     Err(error) => return Err(error),
                 }
                 continue;
             }
-            let Some(line) = next(&mut lines, &watch, &mut progress).await else { break };
+            // Meanwhile the seconds are counted; and nobody waits for an event that does not come.
+            let Ok(line) = tokio::time::timeout(TICK, lines.next()).await else {
+                progress.show(&watch.count());
+                missed = true;
+                continue;
+            };
+            let Ok(Some(line)) = line else { break };
             answered = Instant::now();
             match News::<Event>::read(&line) {
                 Some(News::Item(event)) => {
@@ -76,16 +87,6 @@ pub async fn until_ended(
     }
     progress.clear();
     Ok(())
-}
-
-/// The next line; `None`: the connection is gone. Meanwhile the seconds are counted.
-async fn next(lines: &mut Lines, watch: &Watch, progress: &mut Progress) -> Option<Vec<u8>> {
-    loop {
-        tokio::select! {
-            line = lines.next() => return line.ok().flatten(),
-            () = tokio::time::sleep(Duration::from_secs(1)) => progress.show(&watch.count()),
-        }
-    }
 }
 
 /// What is waited for.
