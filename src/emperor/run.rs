@@ -67,7 +67,7 @@ where
 {
     let step = |what: &'static str| move |error: io::Error| Failure::new(format!("cannot {what}: {error}"));
     let record = record::take().map_err(step("take over from the emperor's last image"))?;
-    signals::ignore_sigpipe().map_err(step("ignore SIGPIPE"))?;
+    signals::ignore_harmless().map_err(step("ignore signals"))?;
     open_log(&spec, record.is_none()).map_err(step("open the log"))?;
     process::set_child_subreaper().map_err(step("become a child sub-reaper"))?;
     let own_limit = own::raise_descriptor_limit().map_err(step("raise the limit of descriptors"))?;

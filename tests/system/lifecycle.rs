@@ -99,6 +99,23 @@ fn a_stop_that_everybody_hears_twice_is_one_orderly_stop() {
 }
 
 #[test]
+fn signals_without_a_meaning_end_neither_emperor_nor_master() {
+    let host = Host::start(&[]);
+    host.folder().write("app.py", TOOLS);
+    let port = free_port();
+    host.write("app.ini", vassal(port));
+    Door::Port(port).wait_for("/", "hello");
+    let pid = || host.vassal("app.ini").unwrap()["pid"].as_i64().unwrap();
+    let master = pid();
+    for signal in [Signal::SIGUSR2, Signal::SIGALRM, Signal::SIGURG, Signal::SIGWINCH] {
+        kill(Pid::from_raw(i32::try_from(master).unwrap()), signal).unwrap();
+        host.emperor.signal(signal);
+    }
+    assert_eq!(pid(), master);
+    assert_eq!(Door::Port(port).get("/").unwrap().text(), "hello");
+}
+
+#[test]
 fn programs_that_an_application_starts_ignore_no_signal_that_liege_ignores() {
     const APP: &str = "
 import subprocess
