@@ -222,7 +222,9 @@ fn check_origin(headers: &HeaderMap, host: Option<&str>) -> Result<(), Box<Probl
     let foreign_site =
         headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
     let foreign_origin = headers.get_all(header::ORIGIN).iter().any(|origin| {
-        let authority = origin.to_str().ok().and_then(|o| o.strip_prefix("http://"));
+        let origin = origin.to_str().ok();
+        // A proxy in front may speak TLS.
+        let authority = origin.and_then(|o| o.strip_prefix("http://").or_else(|| o.strip_prefix("https://")));
         authority.is_none() || authority != host
     });
     if foreign_site || foreign_origin {
@@ -363,7 +365,9 @@ mod tests {
             (&[][..], true),
             (&[("origin", "http://localhost:9")][..], true),
             (&[("origin", "http://localhost:10")], false),
-            (&[("origin", "https://localhost:9")], false),
+            (&[("origin", "https://localhost:9")], true),
+            (&[("origin", "https://localhost")], false),
+            (&[("origin", "ws://localhost:9")], false),
             (&[("origin", "http://evil.example")], false),
             (&[("origin", "null")], false),
             (&[("origin", "http://localhost:9"), ("origin", "http://evil.example")], false),

@@ -26,7 +26,7 @@ const hasToken = () => sessionStorage.getItem(TOKEN) !== null;
 
 async function ask(path, { method = "GET", body, more, signal, patience = 20_000 } = {}) {
   const limit = AbortSignal.timeout(patience);
-  const posted = method === "GET" ? {} : { "content-type": "application/json", "idempotency-key": crypto.randomUUID?.() ?? String(Math.random()) };
+  const posted = method === "GET" ? {} : { "content-type": "application/json" };
   const response = await fetch(path, {
     method,
     headers: headers({ ...posted, ...more }),
@@ -74,7 +74,7 @@ async function keepFollowing(pathAfter, place, signal, take, lost) {
   while (!signal.aborted) {
     await Promise.all([untilSeen(signal), untilKnown(signal)]);
     if (signal.aborted) return;
-    const hidden = whenHidden();
+    const hidden = hiding.signal;
     try {
       await follow(pathAfter(after), AbortSignal.any([signal, hidden]), (items) => {
         wait = 500;
@@ -92,8 +92,9 @@ async function keepFollowing(pathAfter, place, signal, take, lost) {
 
 function pause(ms, signal) {
   return new Promise((done) => {
-    const timer = setTimeout(done, ms);
-    signal?.addEventListener("abort", () => { clearTimeout(timer); done(); }, { once: true });
+    const end = () => { clearTimeout(timer); signal?.removeEventListener("abort", end); done(); };
+    const timer = setTimeout(end, ms);
+    signal?.addEventListener("abort", end);
   });
 }
 
@@ -110,15 +111,11 @@ async function untilKnown(signal) {
   while (!api.access && !signal.aborted) await pause(200, signal);
 }
 
-function whenHidden() {
-  const control = new AbortController();
-  document.addEventListener("visibilitychange", function look() {
-    if (!document.hidden) return;
-    document.removeEventListener("visibilitychange", look);
-    control.abort();
-  });
-  return control.signal;
-}
+let hiding = new AbortController();
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) hiding.abort();
+  else hiding = new AbortController();
+});
 
 // What this one may do.
 

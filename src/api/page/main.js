@@ -25,7 +25,7 @@ async function keepAsking() {
   let failures = 0;
   for (;;) {
     await untilSeen();
-    const hidden = whenHidden();
+    const hidden = hiding.signal;
     try {
       if (!api.access) await askAccess();
       const more = model.tag ? { "if-none-match": model.tag } : {};
@@ -60,7 +60,11 @@ async function askAccess() {
 /** Nobody answers, or not us: says so, and waits before the next try. */
 async function lose(error, failures) {
   const known = error instanceof Refused;
-  if (error.status === 401) await signIn(hasToken() ? error.message : null);
+  if (error.status === 401) {
+    show($("token"), true);
+    // Who has said no is not asked again.
+    if (!declined) await signIn(hasToken() ? error.message : null);
+  }
   // One failure alone: the emperor may be executing itself anew.
   const wait = failures === 1 && !known ? 300 : Math.min(1000 * 2 ** Math.min(failures, 4), 15_000);
   const reason = known ? `The emperor refuses: ${error.message}` : "The connection to the emperor is lost";
@@ -73,12 +77,14 @@ async function lose(error, failures) {
 }
 
 let signingIn = false;
+let declined = false;
 
 async function signIn(said) {
   if (signingIn) return;
   signingIn = true;
   try {
-    if (await enterToken(said)) {
+    declined = !(await enterToken(said));
+    if (!declined) {
       api.access = null;
       model.tag = null;
       await askAccess().catch((error) => { if (error.status === 401) setTimeout(() => signIn(error.message), 0); });

@@ -129,8 +129,9 @@ function makeRow({ vassal }) {
 /** How many there are in each state; a press shows only those. */
 function showChips(vassals) {
   const troubled = vassals.filter(isTrouble).length;
-  const counts = Map.groupBy ? [...Map.groupBy(vassals, (vassal) => vassal.state)].map(([state, all]) => [state, all.length]) : [];
-  counts.sort(([a], [b]) => (STATES[a]?.rank ?? 5) - (STATES[b]?.rank ?? 5) || a.localeCompare(b));
+  const byState = {};
+  for (const { state } of vassals) byState[state] = (byState[state] ?? 0) + 1;
+  const counts = Object.entries(byState).sort(([a], [b]) => (STATES[a]?.rank ?? 5) - (STATES[b]?.rank ?? 5) || a.localeCompare(b));
   const chips = [...(troubled ? [{ name: "trouble", word: "need a look", tone: "bad", n: troubled }] : []),
     ...counts.map(([state, n]) => ({ name: state, word: stateOf({ state }).word, tone: stateOf({ state }).tone, n }))];
   if (table.only && !chips.some((chip) => chip.name === table.only)) chips.unshift({ name: table.only, word: table.only, tone: "off", n: 0 });
