@@ -80,7 +80,8 @@ async fn answer(
     let (head, body) = request.into_parts();
     let mut payload = Payload::Empty;
     if !body.is_end_stream() {
-        payload = match Payload::receive(body, &front.uploads).await {
+        // Apart, so that requests without a body stay small.
+        payload = match Box::pin(Payload::receive(body, &front.uploads)).await {
             Ok(payload) => payload,
             Err(error) => {
                 let refusal = client.watch.refusal();

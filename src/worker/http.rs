@@ -173,7 +173,8 @@ async fn answer(
     let body = if incoming.is_end_stream() {
         RequestBody::Whole(Bytes::new())
     } else {
-        match upload::receive(incoming, &server.room_for_bodies).await {
+        // Apart, so that requests without a body stay small.
+        match Box::pin(upload::receive(incoming, &server.room_for_bodies)).await {
             Ok(body) => body,
             Err(_) => return refused(watch.refusal().ok_or(NoAnswer)?.status),
         }
