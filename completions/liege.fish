@@ -241,6 +241,8 @@ complete -c liege -n __fish_use_subcommand -l emperor-nofollow -d 'A symbolic li
 complete -c liege -n __fish_use_subcommand -l emperor-tyrant -d 'Every vassal runs as the owner and group of its file; what its file says of users has no effect'
 complete -c liege -n __fish_use_subcommand -l emperor-tyrant-nofollow -d 'With `emperor-tyrant`: of a file that is a symbolic link the owner of the link counts'
 complete -c liege -n __fish_use_subcommand -l emperor-tyrant-initgroups -d 'With `emperor-tyrant`: vassals have the further groups of their users; without it they have none'
+complete -c liege -n __fish_use_subcommand -l vassals-limit -r -d '`[NAME ]memory-max=512M`, `cpu-max=50%` or `pids-max=100`: what all processes of each vassal (of those with this name, or that match this shell pattern) together may use, by control groups; the last that concerns a vassal counts; repeatable'
+complete -c liege -n __fish_use_subcommand -l emperor-use-clone -r -d 'Namespaces that each vassal has for itself: some of `pid` (with a `/proc` of its own), `fs`, `ipc`, `net` (only a loopback interface), `uts`, separated by commas'
 complete -c liege -n __fish_use_subcommand -l emperor-cap -r -d 'The only capabilities that a vassal, and what it starts, can ever have: `net_bind_service,setuid,setgid`'
 complete -c liege -n __fish_use_subcommand -l vassals-env -r -d 'With `emperor-tyrant`: a variable that vassals get besides PATH, LANG and TZ: `NAME` as the emperor has it, or `NAME=value`; repeatable'
 complete -c liege -n __fish_use_subcommand -l vassal-set -r -d '`name=value`: said to every vassal before its file, as `set` would; repeatable'

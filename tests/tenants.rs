@@ -336,3 +336,92 @@ fn an_operator_can_allow_and_forbid_more() {
     assert_eq!((said["NoNewPrivs"].as_str(), said["CapBnd"].as_str()), ("0", "00000000000005c0"), "{said:?}");
     host.end();
 }
+
+#[test]
+fn a_tenant_with_namespaces_of_its_own_sees_nobody_and_is_governed_as_ever() {
+    if !is_root() {
+        return;
+    }
+    let mut host = tyrant(&["--emperor-use-clone", "pid,ipc,uts"]);
+    let port = tenant(&host, "a.ini", ALICE, &format!("pidfile = {}", host.path("home/pid").display()));
+    let other = tenant(&host, "b.ini", BOB, "");
+    if stage::refuses_namespaces(&host, port) {
+        return;
+    }
+    let said = until_up(&host, port);
+    until_up(&host, other);
+    assert!(said["Uid"].starts_with("20001 ") && said["CapEff"] == "0000000000000000", "{said:?}");
+    let master = host.master("a.ini");
+    assert_eq!(fs::read_to_string(host.path("home/pid")).unwrap(), format!("{master}\n"), "as others see it");
+    let seen = stage::run(port, "ls /proc");
+    let pids: Vec<u32> = seen.split_whitespace().filter_map(|name| name.parse().ok()).collect();
+    assert!(pids.contains(&1) && pids.len() < 8, "{pids:?}");
+    for kind in ["pid", "ipc", "uts", "mnt"] {
+        let of = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+        assert_ne!(of(master), of(host.emperor_pid()), "{kind}");
+        assert_ne!(of(master), of(host.master("b.ini")), "{kind}");
+    }
+    // A reload, a killed master, a killed emperor.
+    let clients = host::Clients::start(port);
+    assert!(host.ask(&["reload", "--wait", "a.ini"]).0, "{}", host.log());
+    host.kill_emperor();
+    host.start_another();
+    host.wait("an adoption", || host.log().contains("[a.ini] adopted"));
+    assert_eq!(clients.end(), Vec::<String>::new());
+    assert!(stage::lives(master));
+    host::kill(master, "KILL");
+    host.wait("another master", || host.master("a.ini") != master && stage::ask(port).is_some());
+    host.end();
+}
+
+#[test]
+fn a_tenant_without_a_network_is_reached_by_its_unix_socket() {
+    if !is_root() {
+        return;
+    }
+    let host = tyrant(&["--emperor-use-clone", "net"]);
+    let socket = host.path("home/a.sock");
+    let port = tenant(&host, "a.ini", ALICE, &format!("http-socket = {}", socket.display()));
+    if stage::refuses_namespaces(&host, port) {
+        return;
+    }
+    let mut devices = None;
+    host.wait("an answer", || {
+        devices = stage::get_from(&socket, "/run/cat /proc/net/dev").ok();
+        devices.is_some()
+    });
+    let devices = devices.unwrap();
+    assert_eq!(devices.matches(':').count(), 1, "{devices}");
+    assert!(devices.contains("lo:") && get(port, "/").is_err(), "{devices}");
+    host.end();
+}
+
+#[test]
+fn a_tenant_cannot_use_more_than_its_limits_or_the_emperor_says_why_not() {
+    if !is_root() {
+        return;
+    }
+    let host = tyrant(&["--vassals-limit", "pids-max=40", "--vassals-limit", "b.ini pids-max=60"]);
+    let started = tenant(&host, "a.ini", ALICE, "");
+    host.wait("an outcome", || {
+        get(started, "/").is_ok() || host.log().contains("vassals-limit cannot be obeyed")
+    });
+    if host.log().contains("vassals-limit cannot be obeyed") {
+        assert!(host.log().contains("control group"), "{}", host.log());
+        eprintln!("skipped: this machine delegates no control groups of version 2 with the controller pids");
+        return;
+    }
+    let other = tenant(&host, "b.ini", BOB, "");
+    until_up(&host, other);
+    let bomb = "i=0; while [ $i -lt 100 ]; do sleep 100 & i=$((i+1)); done 2>/dev/null; jobs -p | wc -l";
+    for (port, most) in [(started, 40), (other, 60)] {
+        let made: usize = stage::run(port, bomb).trim().parse().unwrap();
+        assert!(made < most, "{made} of {most}");
+    }
+    let log = host.log();
+    let group = |name: &str| fs::read_to_string(format!("/proc/{}/cgroup", host.master(name))).unwrap();
+    assert!(group("a.ini").contains("/vassal-a.ini/"), "{log}");
+    fs::remove_file(host.path("v/a.ini")).unwrap();
+    host.wait("its end", || host.log().contains("[a.ini] stopped, and forgotten"));
+    host.end();
+}

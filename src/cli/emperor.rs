@@ -32,6 +32,7 @@ pub fn main(mut spec: EmperorSpec) -> ExitCode {
         privileges: Box::new(Privileges {
             initgroups: spec.tyrant.is_some_and(|tyrant| tyrant.initgroups),
             capabilities: spec.capabilities.clone(),
+            namespaces: spec.namespaces,
             new_privileges: spec.identity.new_privileges,
         }),
         ..Policy::default()

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::address::Address;
 use super::instance::{IdentitySpec, Ownership};
+use super::limits::Rule;
+use super::namespaces::Namespaces;
 use super::role::{Holder, Role};
 use super::tenant::Tyrant;
 use super::vassals::VassalOptions;
@@ -122,6 +124,12 @@ pub struct EmperorSpec {
     /// The only capabilities that vassals can ever have, as written (`emperor-cap`); `None`: all.
     #[serde(default)]
     pub capabilities: Option<Vec<String>>,
+    /// What all processes of a vassal together may use (`vassals-limit`).
+    #[serde(default)]
+    pub limits: Vec<Rule>,
+    /// Namespaces that each vassal has for itself (`emperor-use-clone`).
+    #[serde(default)]
+    pub namespaces: Namespaces,
     /// What vassals of a tyrant have in their environment besides the usual: names, or `NAME=value` (`vassals-env`).
     #[serde(default)]
     pub environment: Vec<String>,
@@ -183,6 +191,8 @@ impl Default for EmperorSpec {
             runtime_told: false,
             identity: IdentitySpec::default(),
             tyrant: None,
+            limits: Vec::new(),
+            namespaces: Namespaces::default(),
             capabilities: None,
             environment: Vec::new(),
         }

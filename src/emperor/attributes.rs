@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::config::format::Format;
+use crate::config::limits::Limits;
 use crate::sys::user;
 
 /// How far into a file the section is looked for.
@@ -29,6 +30,12 @@ pub struct Attributes {
     /// the emperor's rights, so only files of root and of the emperor's user can name one.
     #[serde(default)]
     pub on_demand: Option<String>,
+    /// Whether the file is root's or our own user's.
+    #[serde(default)]
+    pub ours: bool,
+    /// `memory-max`, `cpu-max`, `pids-max`: what all its processes together may use. Files of tenants only lower it.
+    #[serde(default)]
+    pub limits: Limits,
     /// `exec`: the program to run instead of ours.
     pub exec: Option<String>,
     /// The keys that `emperor-attr` names, with their values.
@@ -52,7 +59,7 @@ impl Attributes {
     }
 
     fn parse(text: &str, wanted: &[String], trusted: bool) -> Self {
-        let mut attributes = Self::default();
+        let mut attributes = Self { ours: trusted, ..Self::default() };
         // Most files have none, and are not cut into lines for it.
         if !text.contains("[emperor]") {
             return attributes;
@@ -71,6 +78,11 @@ impl Attributes {
                 }
                 "on-demand" if trusted && !item.value.is_empty() => {
                     attributes.on_demand = Some(item.value.clone())
+                }
+                name if Limits::NAMES.contains(&name) => {
+                    if let Err(error) = attributes.limits.set(name, &item.value) {
+                        tracing::warn!("a section [emperor]: {error}");
+                    }
                 }
                 "exec" => attributes.exec = Some(item.value.clone()),
                 _ => {}
@@ -100,12 +112,14 @@ mod tests {
             let attributes = Attributes::parse("[emperor]\non-demand = /run/a.sock\n", &[], trusted);
             assert_eq!(attributes.on_demand.as_deref(), socket);
         }
+        let limited = Attributes::parse("[emperor]\nmemory-max = 1K\npids-max = many\n", &[], false);
+        assert_eq!(limited.limits, Limits { memory_bytes: Some(1024), ..Limits::default() });
         for (value, expected) in [("-5", -5), ("5000000", 1000), ("many", 0), ("99999999999", 0), ("", 0)] {
             let text = format!("[emperor]\nimportance = {value}\n");
             assert_eq!(Attributes::parse(&text, &[], true).importance, expected, "{value}");
         }
         for none in ["", "[uwsgi]\nmodule = a\n", "[emperor]\n", "\0\u{feff}[emperor", "[emperor]\nx\n=\n"] {
-            assert_eq!(Attributes::parse(none, &wanted, true), Attributes::default(), "{none:?}");
+            assert_eq!(Attributes::parse(none, &wanted, false), Attributes::default(), "{none:?}");
         }
     }
 

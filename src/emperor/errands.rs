@@ -83,6 +83,11 @@ impl Emperor {
         let known = file_of.as_ref().and_then(of_vassal);
         let vassal = self.masters.by_life.get(&life).map(|master| master.vassal.clone());
         let Some(vassal) = vassal else { return };
+        if matches!(message, ToInstance::Reload { .. })
+            && let Some(known) = self.handle.fleet().vassals.get(&vassal)
+        {
+            self.masters.cgroups.adjust(&vassal, &known.attributes, life);
+        }
         if matches!(message, ToInstance::Stop { .. }) {
             self.masters.write_down(life, |record| record.leaving = true);
         }
@@ -164,6 +169,7 @@ impl Emperor {
 /// Sends a signal to a worker of this master, and to nobody else.
 fn attend(master: u32, pid: u32, signal: Signal) -> Result<(), Failure> {
     let failed = |reason: &str| Failure::new(format!("worker {pid}: {reason}"));
+    let pid = own::child_in_namespace_of(master, pid).ok_or_else(|| failed("there is no such process"))?;
     // The handle first: what is found out after that is about this very process.
     let worker = process::Child::adopt(pid).map_err(|error| failed(&error.to_string()))?;
     if own::group_of(pid) != Some(master) {

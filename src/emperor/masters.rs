@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::adopt::{self, Gone};
+use super::cgroups::Cgroups;
 use super::fleet::FileIdentity;
 use super::handle::Handle;
 use super::ledger::{InstanceRecord, Ledger};
@@ -80,6 +81,8 @@ pub struct Masters {
     pub kept: BTreeMap<String, Arc<Listeners>>,
     /// The emperor's face to the API, with the API's listeners.
     pub handle: Handle,
+    /// The control groups of vassals that have limits.
+    pub cgroups: Cgroups,
     /// The records of what runs.
     pub ledger: Option<Ledger>,
     ear: mpsc::Sender<Heard>,
@@ -90,7 +93,15 @@ impl Masters {
     /// None yet.
     #[must_use]
     pub fn new(ear: mpsc::Sender<Heard>, gone: mpsc::Sender<Gone>, handle: Handle) -> Self {
-        Self { by_life: BTreeMap::new(), kept: BTreeMap::new(), handle, ledger: None, ear, gone }
+        Self {
+            by_life: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            handle,
+            cgroups: Cgroups::default(),
+            ledger: None,
+            ear,
+            gone,
+        }
     }
 
     /// Starts a master for a life; answers its pid, and the file as it was given to it.
@@ -105,10 +116,11 @@ impl Masters {
         life: LifeId,
     ) -> Result<(u32, FileIdentity), Failure> {
         let listeners = self.kept.get(id).cloned().unwrap_or_default();
-        let (on_demand, tenant) = match self.handle.fleet().vassals.get(id) {
-            Some(vassal) => (vassal.on_demand.clone(), vassal.tenant),
-            None => (None, None),
+        let (on_demand, tenant, attributes) = match self.handle.fleet().vassals.get(id) {
+            Some(vassal) => (vassal.on_demand.clone(), vassal.tenant, vassal.attributes.clone()),
+            None => Default::default(),
         };
+        let confine = |pid| self.cgroups.confine(id, &attributes, life, pid);
         let mut record = None;
         let write_down = |pid, identity| {
             let Some(ledger) = &self.ledger else { return false };
@@ -122,7 +134,7 @@ impl Masters {
             }
             written.is_ok()
         };
-        let launched = launcher.launch(id, directory, (&listeners, on_demand, tenant), write_down);
+        let launched = launcher.launch(id, directory, (&listeners, on_demand, tenant), (confine, write_down));
         if let (Err(_), Some(record), Some(ledger)) = (&launched, &record, &self.ledger) {
             ledger.remove(record.pid);
         }
@@ -255,6 +267,7 @@ impl Masters {
     /// Nothing of this life is left.
     pub fn release(&mut self, life: LifeId) {
         let Some(master) = self.by_life.remove(&life) else { return };
+        self.cgroups.remove(&master.vassal, life);
         if let (Some(record), Some(ledger)) = (&master.record, &self.ledger) {
             ledger.remove(record.pid);
         }
@@ -297,6 +310,7 @@ impl Masters {
             let _ = master.child.kill_group();
             let _ = master.child.kill();
         }
+        self.cgroups.kill(&master.vassal, life);
         for remnant in &master.remnants {
             if let Err(error) = remnant.kill() {
                 tracing::warn!(vassal = master.vassal, "cannot kill pid {}: {error}", remnant.pid());

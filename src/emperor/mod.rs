@@ -4,6 +4,7 @@ pub mod adopt;
 pub mod attributes;
 pub mod audit;
 pub mod backoff;
+pub mod cgroups;
 pub mod decide;
 pub mod directories;
 mod environment;

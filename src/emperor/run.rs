@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
 use super::backoff::BackOff;
+use super::cgroups::Cgroups;
 use super::fleet::{Directory, Fleet, Rules};
 use super::handle::Handle;
 use super::hooks::Hooks;
@@ -78,6 +79,9 @@ where
     drop_privileges(&spec.identity).map_err(step("drop privileges"))?;
     if spec.tyrant.is_some() {
         prove_tyrant()?;
+    }
+    if !spec.namespaces.is_empty() {
+        prove_namespaces()?;
     }
     let ledger = match &record {
         Some(record) if record.has_ledger() => None,
@@ -151,6 +155,16 @@ fn prove_tyrant() -> Result<(), Failure> {
         .with_hint("start it as root, with `cap = setuid,setgid,kill` beside its `uid`, or with AmbientCapabilities= in its unit"))
 }
 
+/// What `emperor-use-clone` asks for can be had.
+fn prove_namespaces() -> Result<(), Failure> {
+    let missing = capabilities::missing(&Capabilities::of(&["sys_admin".to_owned()]));
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new("emperor-use-clone cannot be obeyed without CAP_SYS_ADMIN")
+        .with_hint("start the emperor as root"))
+}
+
 /// The log goes to the file, and the emperor to the background, if so asked. A later image has both already.
 fn open_log(spec: &EmperorSpec, first_image: bool) -> io::Result<()> {
     if let Some(path) = &spec.logto {
@@ -183,6 +197,8 @@ impl Emperor {
         let (end, gone) = mpsc::channel(HEARD);
         let mut masters = Masters::new(ear, end, handle.clone());
         masters.ledger = ledger;
+        let survives = spec.adopt && std::env::var_os("INVOCATION_ID").is_some();
+        masters.cgroups = Cgroups::new(spec.limits.clone(), survives)?;
         let operation = record.as_ref().map(|record| record.operation);
         let mut fleet = match record {
             None => Fleet { started_epoch_ms: clock::epoch_ms(), ..Fleet::default() },

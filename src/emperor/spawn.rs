@@ -62,7 +62,8 @@ pub type Listeners = Vec<(Listen, OwnedFd)>;
 
 impl Launcher {
     /// Starts the master of the vassal `id`, whose file is in `directory`, with the listeners of an earlier life. Before it
-    /// begins `record` is called with its pid; where that fails, the instance will end with this emperor.
+    /// begins `confine` and `record` are called with its pid; where the latter fails, the instance will end with this
+    /// emperor.
     ///
     /// # Errors
     /// The file cannot be opened, or the process cannot be started.
@@ -71,32 +72,30 @@ impl Launcher {
         id: &str,
         directory: &Path,
         (listeners, on_demand, tenant): (&Listeners, Option<Address>, Option<Tenant>),
-        record: impl FnOnce(u32, FileIdentity) -> bool,
+        (confine, record): (impl FnOnce(u32) -> Result<(), Failure>, impl FnOnce(u32, FileIdentity) -> bool),
     ) -> Result<Launched, Failure> {
         let path = directory.join(id);
         let opened = scan::open_for(&path, self.manner, tenant)?;
         let fds: Vec<BorrowedFd<'_>> = std::iter::once(opened.file.as_fd())
             .chain(listeners.iter().map(|(_, listener)| listener.as_fd()))
             .collect();
-        let started = self.spawn(id, directory).and_then(|(child, channel, output)| {
-            let recorded = record(child.pid(), opened.identity);
-            let mut policy = self.policy.clone();
-            policy.adoption = policy.adoption.filter(|_| recorded);
-            let start = ToInstance::Start {
-                protocol: PROTOCOL,
-                name: id.to_owned(),
-                path: path.to_string_lossy().into_owned(),
-                listeners: listeners.iter().map(|(listen, _)| listen.clone()).collect(),
-                policy: Box::new(policy),
-                on_demand: on_demand.map(Box::new),
-                tenant,
-            };
-            // Without its first message it would wait for ever; dropping the channel ends it.
-            channel::send(&channel, &start, &fds)?;
-            Ok((child, channel, output))
-        });
-        let (child, channel, output) =
-            started.map_err(|error| Failure::new(format!("cannot start {}: {error}", self.policy.binary)))?;
+        let failed = |error: io::Error| Failure::new(format!("cannot start {}: {error}", self.policy.binary));
+        let (child, channel, output) = self.spawn(id, directory).map_err(failed)?;
+        // Without its first message it would wait for ever; dropping the channel ends it.
+        confine(child.pid())?;
+        let recorded = record(child.pid(), opened.identity);
+        let mut policy = self.policy.clone();
+        policy.adoption = policy.adoption.filter(|_| recorded);
+        let start = ToInstance::Start {
+            protocol: PROTOCOL,
+            name: id.to_owned(),
+            path: path.to_string_lossy().into_owned(),
+            listeners: listeners.iter().map(|(listen, _)| listen.clone()).collect(),
+            policy: Box::new(policy),
+            on_demand: on_demand.map(Box::new),
+            tenant,
+        };
+        channel::send(&channel, &start, &fds).map_err(failed)?;
         Ok(Launched { child, channel, output, identity: opened.identity })
     }
 
@@ -118,7 +117,8 @@ impl Launcher {
             // The instance moves its channel there at once; configurations and apps test for this variable.
             .env("UWSGI_EMPEROR_FD", fd::HIGH.to_string())
             .env("LIEGE_CHANNEL_FD", "0")
-            .own_group();
+            .own_group()
+            .own_pids(self.policy.privileges.namespaces.pids);
         for name in REMOVED {
             launch = launch.unset_env(name);
         }

@@ -56,6 +56,7 @@ impl Emperor {
         match look {
             // The kernel does not tell of a deleted directory while processes stand in it.
             Look::Unlisted => self.rescan_soon(),
+            Look::Missing if known.is_none() => self.watcher.forget(id),
             // Nothing will tell when it can be.
             Look::Unknown(_) => self.rescan_at = self.rescan_at.min(clock::now() + RETRY),
             _ => {}
@@ -65,6 +66,12 @@ impl Emperor {
 
     /// What a file that is new or changed says to the emperor, and where its links lead.
     fn get_to_know(&mut self, look: &mut Look, not_started: &mut Vec<NotStarted>) {
+        if let Look::Refused(refused) | Look::Disowned(refused, _) = look
+            && let Some(id) = &refused.id
+        {
+            // What it leads to may be mended.
+            self.watcher.follow(id, &refused.directory.join(&refused.name));
+        }
         let Look::Found(found) = look else { return };
         let path = found.directory.join(&found.id);
         self.watcher.follow(&found.id, &path);

@@ -9,10 +9,11 @@ use std::path::Path;
 use super::bind::{self, Sockets};
 use super::log_file;
 use crate::config::instance::{IdentitySpec, InstanceSpec, LimitSpec};
+use crate::config::namespaces::Namespaces;
 use crate::config::tenant::Tenant;
 use crate::sys::capabilities::{self, Capabilities};
 use crate::sys::user::{self, Identity};
-use crate::sys::{limits, output, socket};
+use crate::sys::{fd, limits, namespace, output, own, socket};
 use crate::wire::failure::Failure;
 use crate::wire::message::Privileges;
 
@@ -75,14 +76,14 @@ pub(super) fn become_user(spec: &InstanceSpec) -> Result<(), Failure> {
 /// # Errors
 /// The file cannot be written.
 pub(super) fn write_pid(path: &Path) -> Result<(), Failure> {
-    let pid = format!("{}\n", std::process::id());
+    let pid = format!("{}\n", own::outer_pid());
     output::replace(path, pid.as_bytes())
         .map_err(|error| Failure::new(format!("cannot write the pid file {}: {error}", path.display())))
 }
 
 /// Removes a pid file that still holds our pid.
 pub(super) fn remove_pid(path: &Path) {
-    if fs::read_to_string(path).is_ok_and(|text| text.trim() == std::process::id().to_string())
+    if fs::read_to_string(path).is_ok_and(|text| text.trim() == own::outer_pid().to_string())
         && let Err(error) = fs::remove_file(path)
     {
         tracing::warn!("VACUUM WARNING: pid file {} was not removed: {error}", path.display());
@@ -127,6 +128,26 @@ pub(super) fn become_tenant(tenant: Tenant, privileges: &Privileges) -> Result<(
     Ok(())
 }
 
+/// Gives this process the namespaces that its emperor wants it to have for itself; its pids it was born with.
+///
+/// # Errors
+/// The kernel, or what surrounds the emperor, does not let us.
+pub(super) fn separate(wanted: Namespaces) -> Result<(), Failure> {
+    // Its pid for others is told by their /proc only.
+    own::remember_outer_pid();
+    let have = |wanted: bool, name: &str, step: fn() -> io::Result<()>| match wanted.then(step) {
+        Some(Err(error)) => Err(Failure::new(format!(
+            "cannot have a namespace of its own (emperor-use-clone = {name}): {error}"
+        ))),
+        _ => Ok(()),
+    };
+    have(wanted.mounts, "fs", namespace::own_mounts)?;
+    have(wanted.pids, "pid", namespace::own_processes)?;
+    have(wanted.ipc, "ipc", namespace::own_ipc)?;
+    have(wanted.hostname, "uts", namespace::own_hostname)?;
+    have(wanted.network, "net", namespace::own_network)
+}
+
 /// Gives up for good what vassals are never to have.
 ///
 /// # Errors
@@ -146,6 +167,9 @@ fn drop_privileges(identity: &Identity, spec: &IdentitySpec) -> Result<(), Failu
             capabilities::bound_to(&kept).map_err(failed)?;
         }
         identity.take_on(&kept).map_err(failed)?;
+        if identity.uid() == 0 {
+            capabilities::forget_beyond_bounds().map_err(failed)?;
+        }
         if identity.uid() != 0 && !spec.new_privileges {
             user::set_no_new_privileges().map_err(failed)?;
         }

@@ -164,6 +164,9 @@ fn begin(mut start: Start) -> ExitCode {
 
 /// Reads the configuration, takes on the identity, binds the sockets.
 fn bind(start: &mut Start) -> Result<Bound, Failure> {
+    if start.channel.is_some() {
+        jail::separate(start.policy.privileges.namespaces)?;
+    }
     jail::bound(&start.policy.privileges)?;
     if let Some(tenant) = start.source.tenant() {
         jail::become_tenant(tenant, &start.policy.privileges)?;

@@ -97,6 +97,22 @@ pub fn bound_to(kept: &Capabilities) -> io::Result<()> {
     Ok(())
 }
 
+/// Leaves this process no more than what [`bound_to`] lets it gain.
+///
+/// # Errors
+/// `capset`.
+pub fn forget_beyond_bounds() -> io::Result<()> {
+    let forget = || -> Result<(), caps::errors::CapsError> {
+        let bounds = caps::read(None, CapSet::Bounding)?;
+        for set in [CapSet::Effective, CapSet::Inheritable, CapSet::Permitted] {
+            let has = caps::read(None, set)?;
+            caps::set(None, set, &has.intersection(&bounds).copied().collect())?;
+        }
+        Ok(())
+    };
+    forget().map_err(io::Error::other)
+}
+
 fn named(name: &str) -> Option<Capability> {
     let name = name.to_ascii_uppercase();
     let name = if name.starts_with("CAP_") { name } else { format!("CAP_{name}") };

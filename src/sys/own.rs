@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -32,6 +33,37 @@ pub fn set_descriptor_limit(child: u32, soft: u64) -> io::Result<()> {
     #[expect(unsafe_code, reason = "there is no wrapper for prlimit")]
     let done = unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, &raw const limit, std::ptr::null_mut()) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+static OUTER_PID: OnceLock<u32> = OnceLock::new();
+
+/// Keeps the pid of this process outside of its namespace, which `/proc` tells until it is mounted anew.
+pub fn remember_outer_pid() {
+    let told = fs::read_link("/proc/self").ok().and_then(|name| name.to_str()?.parse().ok());
+    OUTER_PID.get_or_init(|| told.unwrap_or_else(std::process::id));
+}
+
+/// The pid of this process for people and pid files.
+#[must_use]
+pub fn outer_pid() -> u32 {
+    OUTER_PID.get().copied().unwrap_or_else(std::process::id)
+}
+
+/// The process that is `inner` in the namespace of `master`, of which it is a child, or that itself where the master has
+/// no namespace of its own.
+#[must_use]
+pub fn child_in_namespace_of(master: u32, inner: u32) -> Option<u32> {
+    if pids_of(master).len() <= pids_of(std::process::id()).len() {
+        return Some(inner);
+    }
+    children_of(master).into_iter().find(|child| pids_of(*child).last() == Some(&inner))
+}
+
+/// The pids of a process, from our namespace inwards.
+fn pids_of(pid: u32) -> Vec<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    line.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// How many threads this process has.

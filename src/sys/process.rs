@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
 
-use super::signals;
+use super::{namespace, signals};
 
 pub use super::ends::{Exit, next_halt, reap_any, wait};
 
@@ -32,6 +32,7 @@ pub struct Launch {
     directory: Option<PathBuf>,
     streams: [Option<OwnedFd>; 3],
     own_group: bool,
+    own_pids: bool,
 }
 
 impl Launch {
@@ -47,6 +48,7 @@ impl Launch {
             directory: None,
             streams: [None, None, None],
             own_group: false,
+            own_pids: false,
         }
     }
 
@@ -124,6 +126,13 @@ impl Launch {
         self
     }
 
+    /// Make it the first process of a namespace of its own: it and what it starts see no other process.
+    #[must_use]
+    pub fn own_pids(mut self, wanted: bool) -> Self {
+        self.own_pids = wanted;
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -154,7 +163,8 @@ impl Launch {
             command.process_group(0);
         }
         // The mask is inherited, and a child that starts with SIGTERM blocked would never see it.
-        let started = signals::with_nothing_blocked(|| command.spawn())?;
+        let mut start = || signals::with_nothing_blocked(|| command.spawn());
+        let started = if self.own_pids { namespace::with_pids_of_its_own(start) } else { start() }?;
         // Dropping std's handle neither waits nor kills; from here on the pidfd is the handle.
         Child::adopt(started.id()).inspect_err(|_| {
             // Ours and not yet reaped: the number cannot have been given to another process.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::namespaces::Namespaces;
 use crate::config::vassals::VassalOptions;
 
 /// What the emperor's operator decided for all vassals.
@@ -46,4 +47,6 @@ pub struct Privileges {
     pub new_privileges: bool,
     /// The only capabilities that vassals can ever have (`emperor-cap`); `None`: all.
     pub capabilities: Option<Vec<String>>,
+    /// Namespaces that each has for itself (`emperor-use-clone`).
+    pub namespaces: Namespaces,
 }

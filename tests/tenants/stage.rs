@@ -158,3 +158,35 @@ pub(crate) fn user_with_groups() -> Option<(u32, String)> {
     groups.sort_unstable();
     Some((uid, groups.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")))
 }
+
+/// Whether this machine lets nobody have namespaces: the test is skipped then.
+pub(crate) fn refuses_namespaces(host: &Host, port: u16) -> bool {
+    let refusal = || {
+        host.log().contains("emperor-use-clone cannot be obeyed")
+            || host.log().contains("Operation not permitted")
+    };
+    host.wait("an outcome", || get(port, "/").is_ok() || host.log().contains("] up") || refusal());
+    if refusal() {
+        eprintln!("skipped: this machine lets nobody have namespaces");
+    }
+    refusal()
+}
+
+/// The body of the answer to a request on a unix socket.
+pub(crate) fn get_from(socket: &Path, path: &str) -> std::io::Result<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket)?;
+    write!(stream, "GET {} HTTP/1.0\r\n\r\n", path.replace(' ', "%20"))?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    answer
+        .split_once("\r\n\r\n")
+        .map(|(_, body)| body.to_owned())
+        .ok_or_else(|| std::io::Error::other(answer.clone()))
+}
+
+/// What a command prints that the app on this port runs.
+pub(crate) fn run(port: u16, command: &str) -> String {
+    let encoded: String = command.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    get(port, &format!("/run/{encoded}")).unwrap()
+}

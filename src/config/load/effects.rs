@@ -188,6 +188,8 @@ fn emperors() -> Vec<(&'static str, &'static str, Value)> {
         ("emperor-tyrant-nofollow = true\nemperor-tyrant = true", "/tyrant/nofollow", json!(true)),
         ("emperor-tyrant-initgroups = true\nemperor-tyrant = true", "/tyrant/initgroups", json!(true)),
         ("vassals-env = A\nemperor-tyrant = true", "/environment", json!(["A"])),
+        ("vassals-limit = a.ini pids-max=7", "/limits/0/limits/processes", json!(7)),
+        ("emperor-use-clone = ipc", "/namespaces/ipc", json!(true)),
         ("emperor-cap = kill", "/capabilities", json!(["kill"])),
         ("adopt = false", "/adopt", json!(false)),
         ("orphan-grace = 7", "/orphan_grace_ms", json!(7000)),

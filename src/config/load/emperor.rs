@@ -6,6 +6,8 @@ use super::sift::{Said, Sift};
 use crate::config::address::Address;
 use crate::config::diagnostic::Severity;
 use crate::config::emperor::{EmperorSpec, Source};
+use crate::config::limits::Rule;
+use crate::config::namespaces::Namespaces;
 use crate::config::surroundings::Kind as Entry;
 use crate::config::table::{self, By, Kind};
 use crate::config::tenant::Tyrant;
@@ -46,6 +48,16 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
         "vassals-inherit" => file(said, "inherit", &mut spec.vassals.after),
         "vassals-include" => file(said, "include", &mut spec.vassals.after),
         "emperor-attr" => spec.attributes.push(said.text().to_owned()),
+        "vassals-limit" => match Rule::parse(said.text()) {
+            Ok(rule) => spec.limits.push(rule),
+            Err(error) => {
+                sift.error(said, error, Some("say memory-max=512M, or app.ini pids-max=100".to_owned()))
+            }
+        },
+        "emperor-use-clone" => match Namespaces::parse(said.text()) {
+            Ok(namespaces) => spec.namespaces = namespaces,
+            Err(error) => sift.error(said, error, Some("say some of pid, fs, ipc, net, uts".to_owned())),
+        },
         "emperor-cap" => spec.capabilities.get_or_insert_default().extend(sift.capabilities(said)),
         "vassals-env" => spec.environment.push(said.text().to_owned()),
         // Read together.

@@ -45,6 +45,18 @@ pub(super) static ROWS: &[Row] = &[
         "With `emperor-tyrant`: vassals have the further groups of their users; without it they have none",
     ),
     row(
+        &["vassals-limit"],
+        FreeText,
+        "none",
+        "`[NAME ]memory-max=512M`, `cpu-max=50%` or `pids-max=100`: what all processes of each vassal (of those with this name, or that match this shell pattern) together may use, by control groups; the last that concerns a vassal counts; repeatable",
+    ),
+    row(
+        &["emperor-use-clone"],
+        Text,
+        "none",
+        "Namespaces that each vassal has for itself: some of `pid` (with a `/proc` of its own), `fs`, `ipc`, `net` (only a loopback interface), `uts`, separated by commas",
+    ),
+    row(
         &["emperor-cap", "vassals-cap", "vassal-cap"],
         Text,
         "all",

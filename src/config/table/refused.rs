@@ -226,7 +226,6 @@ pub(super) static ROWS: &[Row] = &[
             "ns-net",
             "pivot-root",
             "pivot_root",
-            "emperor-use-clone",
             "setns",
             "setns-socket",
             "mount-asap",

@@ -1,0 +1,252 @@
+//! Control groups of version 2: a tree of our own below the group that this process was started in, if that was given
+//! to us (`Delegate=yes` of a unit).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The group of this process among its siblings below [`Tree`], in which no process may be itself.
+const OWN: &str = "emperor";
+
+/// A tree of control groups that is ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tree {
+    root: PathBuf,
+}
+
+impl Tree {
+    /// Takes over the group that this process is in: it moves to a group of its own below, and what else is made below
+    /// can be limited by these controllers (`memory`, `cpu`, `pids`). With `survives` a service manager starts other
+    /// processes like this one in the same group while those below are there.
+    ///
+    /// # Errors
+    /// Why not, with what to do.
+    pub fn take(controllers: &[&str], survives: bool) -> Result<Self, String> {
+        let own = own_group().map_err(|error| format!("the own control group is not found: {error}"))?;
+        if survives && !own.ends_with(OWN) {
+            return Err(format!(
+                "systemd could not start an emperor in {} beside instances of one that died: add DelegateSubgroup={OWN} \
+                 to the unit (systemd 254), or say adopt = no",
+                own.display()
+            ));
+        }
+        Self::take_at(&own, controllers)
+    }
+
+    fn take_at(own: &Path, controllers: &[&str]) -> Result<Self, String> {
+        // An earlier image, or the service manager, has made it (`DelegateSubgroup=emperor`).
+        let root = if own.ends_with(OWN) { own.parent().unwrap_or(own) } else { own };
+        let shown = root.display();
+        let have = fs::read_to_string(root.join("cgroup.controllers"))
+            .map_err(|error| format!("{shown} is no control group of version 2: {error}"))?;
+        let missing: Vec<&str> = controllers
+            .iter()
+            .copied()
+            .filter(|one| !have.split_whitespace().any(|had| had == *one))
+            .collect();
+        if !missing.is_empty() {
+            return Err(format!(
+                "the controllers of {shown} lack {}: control groups of version 1 have them, or they are not delegated",
+                missing.join(", ")
+            ));
+        }
+        let place = root.join(OWN);
+        let moved = make(&place).and_then(|()| fs::write(place.join("cgroup.procs"), "0"));
+        let wanted: Vec<String> = controllers.iter().map(|one| format!("+{one}")).collect();
+        moved.and_then(|()| fs::write(root.join("cgroup.subtree_control"), wanted.join(" "))).map_err(
+            |error| format!("{shown} is not ours: {error} (Delegate=yes of the unit gives it to us)"),
+        )?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// The group of one life below that of its vassal, there or not.
+    #[must_use]
+    pub fn group(&self, vassal: &str, life: u64) -> Group {
+        let above = self.root.join(format!("vassal-{}", escaped(vassal)));
+        Group { path: above.join(life.to_string()), above }
+    }
+}
+
+/// The control group of one life, in that of its vassal, which has the limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    above: PathBuf,
+    path: PathBuf,
+}
+
+impl Group {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// `mkdir`.
+    pub fn make(&self) -> io::Result<()> {
+        make(&self.above)?;
+        // What an earlier emperor could not remove.
+        for entry in fs::read_dir(&self.above)?.flatten() {
+            let _ = fs::remove_dir(entry.path());
+        }
+        make(&self.path)
+    }
+
+    /// Sets a limit of the vassal: `memory.max` and the like.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub fn limit(&self, file: &str, value: &str) -> io::Result<()> {
+        fs::write(self.above.join(file), value)
+    }
+
+    /// Whether it is there.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.path.exists()
+    }
+
+    /// Moves a process here; what it starts from then on is here, too.
+    ///
+    /// # Errors
+    /// It is gone, or may not be moved.
+    pub fn take_in(&self, pid: u32) -> io::Result<()> {
+        fs::write(self.path.join("cgroup.procs"), pid.to_string())
+    }
+
+    /// Kills all processes in it.
+    ///
+    /// # Errors
+    /// The kernel cannot (before Linux 5.14).
+    pub fn kill(&self) -> io::Result<()> {
+        fs::write(self.path.join("cgroup.kill"), "1")
+    }
+
+    /// Removes it, and that of the vassal when it is empty.
+    pub fn remove(&self) {
+        let _ = fs::remove_dir(&self.path);
+        let _ = fs::remove_dir(&self.above);
+    }
+}
+
+fn make(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        done => done,
+    }
+}
+
+/// Where this process's group of version 2 is in the file system.
+fn own_group() -> io::Result<PathBuf> {
+    let group = fs::read_to_string("/proc/self/cgroup")?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    find(&group, &mounts).ok_or_else(|| io::Error::other("there are no control groups of version 2"))
+}
+
+fn find(group: &str, mounts: &str) -> Option<PathBuf> {
+    let group = Path::new(group.lines().find_map(|line| line.strip_prefix("0::"))?);
+    mounts.lines().find_map(|line| {
+        let (place, kind) = line.split_once(" - ")?;
+        if kind.split(' ').next() != Some("cgroup2") {
+            return None;
+        }
+        let mut fields = place.split(' ').skip(3);
+        let (root, mount) = (fields.next()?, fields.next()?);
+        let below = group.strip_prefix(root).ok()?;
+        // No slash at the end.
+        Some(Path::new(mount).join(below).components().collect())
+    })
+}
+
+/// A name for a directory that no two vassals share: letters, digits and `.-_` stay, all else is `%XX`.
+fn escaped(name: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b".-_".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+    // The longest names are told apart by a sum of them.
+    const LONGEST: usize = 200;
+    if out.len() > LONGEST {
+        let sum = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+            (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        out.truncate(LONGEST);
+        let _ = write!(out, "%{sum:016x}");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_own_group_is_found_below_its_mount() {
+        let mounts = "24 30 0:22 / /proc rw - proc proc rw\n\
+                      30 24 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw\n";
+        let inner = "31 24 0:26 /unit /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        for (group, mounts, expected) in [
+            ("0::/system.slice/liege.service\n", mounts, Some("/sys/fs/cgroup/system.slice/liege.service")),
+            ("9:pids:/\n0::/\n", mounts, Some("/sys/fs/cgroup")),
+            ("0::/unit/a\n", inner, Some("/sys/fs/cgroup/unified/a")),
+            ("0::/other\n", inner, None),
+            ("9:pids:/\n", mounts, None),
+            ("0::/a\n", "", None),
+        ] {
+            assert_eq!(find(group, mounts), expected.map(PathBuf::from), "{group}");
+        }
+    }
+
+    #[test]
+    fn names_are_told_apart() {
+        assert_eq!(escaped("a b/ü.ini"), "a%20b%2F%C3%BC.ini");
+        let (one, two) = ("x".repeat(250) + "1", "x".repeat(250) + "2");
+        assert!(escaped(&one) != escaped(&two) && escaped(&one).len() < 255);
+    }
+
+    /// What the kernel makes of a directory is imitated by files: only what is written, and where, is looked at.
+    #[test]
+    fn limits_are_those_of_the_vassal_and_processes_those_of_the_life() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("cgroup.controllers"), "cpuset cpu memory\n").unwrap();
+        let refused = Tree::take_at(dir.path(), &["memory", "pids"]).unwrap_err();
+        assert!(refused.contains("lack pids"), "{refused}");
+        let tree = Tree::take_at(dir.path(), &["memory", "cpu"]).unwrap();
+        let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
+        assert_eq!(
+            (read("emperor/cgroup.procs"), read("cgroup.subtree_control")),
+            ("0".into(), "+memory +cpu".into())
+        );
+        assert_eq!(Tree::take_at(&dir.path().join("emperor"), &["memory"]).unwrap(), tree);
+        let group = tree.group("a.ini", 7);
+        group.make().unwrap();
+        group.limit("memory.max", "1024").unwrap();
+        group.take_in(77).unwrap();
+        group.kill().unwrap();
+        assert_eq!(read("vassal-a.ini/memory.max"), "1024");
+        assert_eq!(
+            (read("vassal-a.ini/7/cgroup.procs"), read("vassal-a.ini/7/cgroup.kill")),
+            ("77".into(), "1".into())
+        );
+        assert!(group.exists() && !tree.group("a.ini", 8).exists());
+    }
+
+    #[test]
+    fn a_life_in_a_real_group_is_killed_and_its_group_removed() {
+        let Ok(own) = own_group() else { return };
+        let tree = Tree { root: own };
+        let group = tree.group(&format!("test-{}", std::process::id()), 1);
+        if group.make().is_err() {
+            return;
+        }
+        let child = super::super::process::Launch::new("/bin/sleep").arg("100").spawn().unwrap();
+        let taken = group.take_in(child.pid()).and_then(|()| group.kill());
+        if taken.is_err() {
+            child.kill().unwrap();
+        }
+        super::super::process::wait(&child).unwrap();
+        group.remove();
+        assert!(!group.exists());
+    }
+}
