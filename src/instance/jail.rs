@@ -13,7 +13,7 @@ use crate::config::namespaces::Namespaces;
 use crate::config::tenant::Tenant;
 use crate::sys::capabilities::{self, Capabilities};
 use crate::sys::user::{self, Identity};
-use crate::sys::{fd, limits, namespace, output, own, socket};
+use crate::sys::{limits, namespace, output, own, socket};
 use crate::wire::failure::Failure;
 use crate::wire::message::Privileges;
 
