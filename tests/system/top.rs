@@ -1,6 +1,6 @@
 //! `liege top` on a real terminal: it shows what runs, and leaves the terminal as it was, however it ends.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use crate::support::apps::TOOLS;
 use crate::support::host::Host;
@@ -16,15 +16,18 @@ struct Terminal<'a> {
 
 impl Terminal<'_> {
     fn run(&self, arguments: &[&str]) -> String {
+        String::from_utf8_lossy(&self.output(arguments).stdout).into_owned()
+    }
+
+    fn output(&self, arguments: &[&str]) -> Output {
         let socket = self.host.folder().path().join("tmux");
-        let output = Command::new(&self.tmux)
+        Command::new(&self.tmux)
             .arg("-S")
             .arg(socket)
             .args(arguments)
             .current_dir(self.host.folder().path())
             .output()
-            .unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
+            .unwrap()
     }
 
     /// Starts a shell that runs `liege top`, and says afterwards how it ended and how the terminal is.
@@ -32,7 +35,9 @@ impl Terminal<'_> {
         let line = format!(
             "LIEGE_API=api.sock {LIEGE} top {arguments} & pid=$!; echo $pid > top.pid; fg %1 >/dev/null; echo ended $?; stty -a; cat"
         );
-        self.run(&["new-session", "-d", "-x", "80", "-y", "24", "sh", "-m", "-c", &line]);
+        let session = ["new-session", "-d", "-x", "80", "-y", "24", "sh", "-m", "-c", &line];
+        // A server that ends refuses it, and the next one begins.
+        eventually("a terminal", || self.output(&session).status.success().then_some(()));
     }
 
     fn until(&self, parts: &[&str]) -> String {
