@@ -246,8 +246,9 @@ impl Master {
         if plain || !spec.stats_http {
             return document;
         }
-        let head: &[u8] = b"HTTP/1.0 200 OK\r\nConnection: close\r\nAccess-Control-Allow-Origin: *\r\n\
-            Content-Type: application/json\r\n\r\n";
+        // No page of another origin may read it, as uWSGI lets it.
+        let head: &[u8] = b"HTTP/1.0 200 OK\r\nConnection: close\r\nCache-Control: no-store\r\n\
+            X-Content-Type-Options: nosniff\r\nContent-Type: application/json\r\n\r\n";
         [head, &document].concat()
     }
 

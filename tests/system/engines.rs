@@ -161,6 +161,7 @@ fn statistics_have_a_head_when_asked() {
     let text = String::from_utf8(answer).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.0 200 OK\r\n") && head.contains("application/json"), "{head}");
+    assert!(!head.contains("Access-Control"), "any page could read it: {head}");
     assert!(serde_json::from_str::<serde_json::Value>(body).is_ok(), "{body}");
 }
 

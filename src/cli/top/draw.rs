@@ -205,11 +205,16 @@ fn list(picture: &Picture<'_>, width: usize, room: usize) -> Vec<Line> {
         lines.push(line);
     }
     if picture.rows.is_empty() {
-        let waits = picture.hosts.iter().all(|host| host.here.is_none() && host.lost.is_none());
-        let text = match (waits, picture.view.filter.is_empty()) {
-            (true, _) => "asking …",
-            (_, true) => "no vassals",
-            (_, false) => "nothing matches the filter",
+        let (waits, here) = (
+            picture.hosts.iter().any(|host| host.here.is_none() && host.lost.is_none()),
+            picture.hosts.iter().any(|host| host.here.is_some()),
+        );
+        let text = match (waits, here, picture.view.filter.is_empty()) {
+            (true, ..) => "asking …",
+            // That nobody answers stands above.
+            (_, false, _) => "",
+            (.., true) => "no vassals",
+            (.., false) => "nothing matches the filter",
         };
         lines.push(vec![(Look::Faint, text.to_owned())]);
     }
@@ -426,6 +431,23 @@ mod tests {
             let chosen = Some(Choice { host: String::new(), name: name.into(), link: String::new() });
             let lines = drawn(&View { chosen, ..View::default() }, &rows, 80, 24);
             assert!(lines.iter().any(|line| line.starts_with(name)), "{name}: {lines:#?}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_does_not_answer_has_not_no_vassals() {
+        let (now, at) = (SystemTime::now(), Instant::now());
+        for (lost, expected) in [(false, Some("asking …")), (true, None)] {
+            let mut host = HostSight::new(String::new());
+            if lost {
+                host.silent("nobody listens".into(), at);
+            }
+            let (hosts, view) = ([host], View::default());
+            let picture = Picture { hosts: &hosts, view: &view, rows: &[], detail: None, now, at };
+            let body: Vec<String> =
+                list(&picture, 80, 10).iter().flatten().map(|(_, text)| text.clone()).collect();
+            assert_eq!(body.iter().any(|text| text == "asking …"), expected.is_some(), "{body:?}");
+            assert!(!body.iter().any(|text| text == "no vassals"), "{body:?}");
         }
     }
 
