@@ -8,6 +8,7 @@ rolls back), `replace` (a reload asks for a replacement), `print` (says a line),
 import array
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -34,8 +35,10 @@ def main():
     if "stray" in words:
         log(f"stray {subprocess.Popen(['sleep', '600'], start_new_session=True).pid}")
     if "flood" in words:
-        while True:
-            os.write(1, b"flood " * 1000 + b"\n")
+        # Lines that a pipe takes whole, until the emperor is gone.
+        while not select.select([channel], [1], [])[0]:
+            os.write(1, b"flood " * 600 + b"\n")
+        sys.exit(0)
     listeners = [socket.socket(fileno=fd) for fd in fds[1:]]
     listens = start["listeners"]
     if "listen" in words and not listeners:
