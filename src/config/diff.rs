@@ -154,7 +154,9 @@ fn diff_app(change: &mut Change, old: &AppSpec, new: &AppSpec) {
         no_file_wrapper,
         autoreload_s,
         autoreload_ignore,
+        argv,
     } = new;
+    change.note(old.argv != *argv, "pyargv", Need::Generation);
     change.note(old.imports != *imports, "import", Need::Generation);
     change.note(old.add_headers != *add_headers, "add-header", Need::Generation);
     change.note(old.no_write_exception != *no_write_exception, "disable-write-exception", Need::Generation);

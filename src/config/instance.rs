@@ -102,6 +102,9 @@ pub struct AppSpec {
     /// `wsgi-disable-file-wrapper`: there is no `wsgi.file_wrapper`.
     #[serde(default)]
     pub no_file_wrapper: bool,
+    /// `pyargv`: `sys.argv`; empty: as it is.
+    #[serde(default)]
+    pub argv: Vec<String>,
     /// `py-autoreload`, in seconds: how often changed modules are looked for; 0 is never.
     #[serde(default)]
     pub autoreload_s: u32,

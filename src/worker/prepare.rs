@@ -16,6 +16,9 @@ pub(super) fn interpreter(py: Python<'_>, host: &'static Host) -> PyResult<()> {
             None => environment.call_method1("pop", (name, py.None())).map(drop)?,
         }
     }
+    if !host.spec.app.argv.is_empty() {
+        py.import("sys")?.setattr("argv", host.spec.app.argv.clone())?;
+    }
     if let Some(directory) = &host.spec.app.chdir {
         os.call_method1("chdir", (directory.as_os_str(),))?;
     }

@@ -23,7 +23,7 @@ def application(environ, start_response):
     facts = {
         "cwd": os.getcwd(), "uid": os.getuid(), "gid": os.getgid(), "groups": os.getgroups(),
         "umask": os.umask(0o22), "environment": dict(os.environ), "path": sys.path, "pid": os.getpid(),
-        "worker": uwsgi.worker_id(), "executable": sys.executable,
+        "worker": uwsgi.worker_id(), "arguments": sys.argv, "executable": sys.executable,
         "title": open("/proc/self/cmdline").read().replace("\0", " ").strip(),
         "multithread": environ["wsgi.multithread"], "multiprocess": environ["wsgi.multiprocess"],
         "descriptors": sorted(os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")
@@ -60,8 +60,10 @@ fn mirror(lines: &str) -> (Family, serde_json::Value, Folder) {
 fn chdir_pythonpath_env_and_umask_reach_the_app() {
     let folder = Folder::new();
     let place = folder.path().canonicalize().unwrap();
+    std::fs::create_dir(place.join("variables")).unwrap();
+    folder.write("variables/THREE", "3 = three\n");
     let lines = format!(
-        "chdir = {0}\npythonpath = {0}/lib\nenv = ONE=1 = one\nenv = TWO=2\nunenv = HOME\numask = 027\nthreads = 2",
+        "envdir = {0}/variables\npyargv = serve --now\nchdir = {0}\npythonpath = {0}/lib\nenv = ONE=1 = one\nenv = TWO=2\nunenv = HOME\numask = 027\nthreads = 2",
         place.display()
     );
     let (_family, facts, _folder) = mirror(&lines);
@@ -69,6 +71,8 @@ fn chdir_pythonpath_env_and_umask_reach_the_app() {
     assert_eq!(facts["path"][0], place.join("lib").to_str().unwrap());
     assert_eq!(facts["environment"]["ONE"], "1 = one");
     assert_eq!(facts["environment"]["TWO"], "2");
+    assert_eq!(facts["environment"]["THREE"], "3 = three");
+    assert_eq!(facts["arguments"], serde_json::json!(["serve", "--now"]));
     assert!(facts["environment"]["HOME"].is_null());
     assert_eq!(facts["umask"], 0o27);
     assert_eq!(facts["worker"], 1);

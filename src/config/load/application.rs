@@ -4,6 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::sift::{Said, Sift};
 use crate::config::instance::{AppSource, InstanceSpec};
+use crate::config::surroundings::Kind;
+
+/// The longest value that a file of `envdir` holds.
+const VARIABLE_MAX: usize = 128 * 1024;
 
 /// Obeys them; whether it was one. Relative paths start from the start directory, or from `chdir`.
 pub(super) fn obey(
@@ -74,10 +78,41 @@ pub(super) fn obey(
         "py-autoreload" => app.autoreload_s = sift.count(said),
         "py-auto-reload-ignore" => app.autoreload_ignore.push(said.text().to_owned()),
         "env" => spec.env.extend(variable(sift, said)),
+        "envdir" => {
+            if let Some(directory) = sift.path(said, start) {
+                environment_of(sift, said, &directory, &mut spec.env);
+            }
+        }
+        "pyargv" => app.argv = said.text().split_whitespace().map(str::to_owned).collect(),
         "unenv" => spec.env.push((said.text().to_owned(), None)),
         _ => return false,
     }
     true
+}
+
+/// A file for each variable, as daemontools has it; an empty one removes it.
+fn environment_of(
+    sift: &mut Sift<'_>,
+    said: Said<'_>,
+    directory: &Path,
+    env: &mut Vec<(String, Option<String>)>,
+) {
+    if sift.around.kind(directory) != Some(Kind::Directory) {
+        return sift.error(said, format!("there is no directory {}", directory.display()), None);
+    }
+    for file in sift.around.matches(&format!("{}/*", glob::Pattern::escape(&directory.to_string_lossy()))) {
+        let path = Path::new(&file);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let read = sift.around.read(path, VARIABLE_MAX).map(|bytes| (bytes.len(), String::from_utf8(bytes)));
+        match read {
+            Ok((..=VARIABLE_MAX, Ok(text))) if !name.contains('=') && !text.contains('\0') => {
+                let text = text.strip_suffix('\n').unwrap_or(&text);
+                env.push((name, Some(text.to_owned()).filter(|text| !text.is_empty())));
+            }
+            Ok(_) => sift.error(said, format!("{file} is no value of a variable"), None),
+            Err(error) => sift.error(said, format!("cannot read {file}: {error}"), None),
+        }
+    }
 }
 
 fn variable(sift: &mut Sift<'_>, said: Said<'_>) -> Option<(String, Option<String>)> {

@@ -52,6 +52,8 @@ fn instances() -> Vec<(&'static str, &'static str, Value)> {
         ("extension = x", "/interpreter/extension", json!("/srv/x")),
         ("need-app = true", "/app/need_app", json!(true)),
         ("env = A=b", "/env", json!([["A", "b"]])),
+        ("envdir = vars", "/env", json!([["A", "b c"], ["B", null]])),
+        ("pyargv = a  b", "/app/argv", json!(["a", "b"])),
         ("unenv = A", "/env", json!([["A", null]])),
         ("uid = x", "/identity/uid", json!("x")),
         ("gid = x", "/identity/gid", json!("x")),
@@ -209,7 +211,8 @@ fn emperors() -> Vec<(&'static str, &'static str, Value)> {
 const BASE: &str = "[uwsgi]\nhttp-socket = :8080\n";
 
 fn instance_of(lines: &str) -> Option<Value> {
-    let loaded = vassal("/srv/a.ini", format!("{BASE}{lines}\n").as_bytes(), &Imagined::new(&[]));
+    let world = Imagined::new(&[("/srv/vars/A", "b c\n"), ("/srv/vars/B", "")]);
+    let loaded = vassal("/srv/a.ini", format!("{BASE}{lines}\n").as_bytes(), &world);
     loaded.spec.map(|spec| {
         let mut value = serde_json::to_value(spec).unwrap();
         value["said"] = Value::Null;

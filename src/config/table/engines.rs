@@ -186,6 +186,7 @@ pub(super) static ROWS: &[Row] = &[
         "none",
         "A module whose changes do not matter to `py-autoreload`; repeatable",
     ),
+    row(&["pyargv"], Text, Worker, "`-c`", "`sys.argv`, in words separated by spaces"),
     row(&["optimize"], Number, Master, "0", "1 runs the interpreter with `-O`, 2 with `-OO`").short('O'),
     row(&["wsgi-disable-file-wrapper"], Flag, Worker, "off", "There is no `wsgi.file_wrapper`"),
 ];

@@ -51,10 +51,9 @@ pub(super) static ROWS: &[Row] = &[
         "import it in the application's module",
     ),
     row(&["pymodule-alias", "post-pymodule-alias"], Pair, "do it in the application's module"),
-    row(&["pyargv"], Text, "set sys.argv in the application's module"),
     row(&["no-site"], Flag, "name an interpreter that is set up that way with `python`"),
     row(&["chdir2"], Path, "use `chdir`, or os.chdir in the application"),
-    row(&["envdir", "envdirs", "early-envdir"], Path, "use `env`, or EnvironmentFile= of the service unit"),
+    row(&["early-envdir"], Path, "use `envdir` or `env`, or EnvironmentFile= of the service unit"),
     row(&["locks"], Number, "lock through the database or a file"),
     // Companions.
     row(

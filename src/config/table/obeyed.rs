@@ -200,6 +200,13 @@ pub(super) static ROWS: &[Row] = &[
     .optional(),
     row(&["env"], Pair, Worker, "none", "A variable for the application's environment; repeatable"),
     row(
+        &["envdir", "envdirs"],
+        Path,
+        Worker,
+        "none",
+        "A directory with a file for each variable, whose content is the value; an empty file removes the variable; repeatable",
+    ),
+    row(
         &["unenv"],
         Text,
         Worker,
