@@ -33,6 +33,7 @@ const ERRORS: &[(&str, &str)] = &[
     ("No such file or directory", "an included file is not in the corpus: uWSGI ends, too"),
     ("is not a port", "a template that nobody filled in: uWSGI takes any port that is free"),
     ("@(exec://", "a command would be run"),
+    ("there is no directory", "the `envdir` of another host: uWSGI ends, too"),
 ];
 
 /// Where the files live in our imagination, and how the expected results call it.
