@@ -32,7 +32,7 @@ function showHost() {
   if (document.title !== title) document.title = title;
   showIcon(model.lost ? "#8a919c" : troubled ? "#d6453d" : "#3d63dd");
   const tiles = (host.tiles ??= makeTiles());
-  const serving = vassals.filter((vassal) => vassal.serving).length;
+  const serving = vassals.filter((vassal) => vassal.serving && vassal.state !== "no-app").length;
   put(tiles.serving.value, `${serving} of ${vassals.length}`);
   put(tiles.serving.note, troubled ? `${troubled} need${troubled === 1 ? "s" : ""} a look` : vassals.length ? "all is well" : "no vassals");
   mark(tiles.serving.node, "data-tone", troubled ? "bad" : null);
