@@ -10,7 +10,7 @@ use crate::config::command_line::{self, Action};
 use crate::config::load::{self, Loaded};
 use crate::config::raw::Raw;
 use crate::config::surroundings::{Purpose, World};
-use crate::instance;
+use crate::instance::{self, uwsgi_emperor::Inheritance};
 
 /// Does what the arguments say.
 #[must_use]
@@ -25,12 +25,25 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     };
     // The image before this one read the configuration already; its workers serve meanwhile.
     if instance::run::is_carried() {
-        return instance::run::standalone(&arguments);
+        return instance::run::standalone(&arguments, None);
     }
-    let world = World::here().with_purpose(Purpose::Start);
+    let uwsgi_emperor = match Inheritance::take() {
+        Ok(inheritance) => inheritance,
+        Err(error) => {
+            complain(&format!("the emperor of uWSGI that started this hands nothing over: {error}"));
+            return Exit::Failed.into();
+        }
+    };
+    let on_demand = uwsgi_emperor.as_ref().and_then(|emperor| Some(emperor.listener.as_ref()?.0.clone()));
+    let handed = uwsgi_emperor.as_ref().and_then(|emperor| emperor.text.clone());
+    let world = World::here().with_purpose(Purpose::Start).called_on(on_demand).handed(handed);
     let line = command_line::read(&arguments, &world);
     match line.action {
         Some(action) => act(action, &line.raw),
+        None if line.raw.is_emperor() && uwsgi_emperor.is_some() => {
+            complain("an emperor below an emperor of uWSGI is not supported: start it on its own");
+            Exit::Failed.into()
+        }
         None if line.raw.is_emperor() => {
             accepted(load::emperor(line.raw, &world)).map_or_else(ExitCode::from, emperor::main)
         }
@@ -38,7 +51,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             let loaded = load::instance(line.raw, &world);
             // Warnings alone are logged by the instance, which reads it all again.
             match loaded.spec {
-                Some(_) => instance::run::standalone(&arguments),
+                Some(_) => instance::run::standalone(&arguments, uwsgi_emperor),
                 None => accepted(loaded).map_or_else(ExitCode::from, |_| ExitCode::FAILURE),
             }
         }

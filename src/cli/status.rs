@@ -194,6 +194,7 @@ pub fn page(detail: &VassalDetail, paper: Paper, now: SystemTime) -> String {
     fact("reason", vassal.reason.clone());
     fact("file", Some(vassal.path.clone()));
     fact("serves", Some(sockets(vassal)));
+    fact("run by", vassal.program.clone());
     fact("root", vassal.root.then(|| "the application runs as root: set uid and gid".to_owned()));
     let version = detail.version.as_ref().map(|version| format!(", liege {version}")).unwrap_or_default();
     fact(

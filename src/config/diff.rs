@@ -192,6 +192,7 @@ fn diff_workers(change: &mut Change, old: &WorkerSpec, new: &WorkerSpec) {
         startup_timeout_s,
         idle_s,
         limit_post_bytes,
+        heartbeat_s,
     } = new;
     change.note(old.processes != *processes, "processes", Need::Workers);
     // What workers go by reaches them through their zygote.
@@ -214,6 +215,7 @@ fn diff_workers(change: &mut Change, old: &WorkerSpec, new: &WorkerSpec) {
     change.note(old.reload_mercy_s != *reload_mercy_s, "worker-reload-mercy", Need::Nothing);
     change.note(old.limit_post_bytes != *limit_post_bytes, "limit-post", Need::Generation);
     change.note(old.idle_s != *idle_s, "idle", Need::Nothing);
+    change.note(old.heartbeat_s != *heartbeat_s, "heartbeat", Need::Nothing);
     change.note(old.startup_timeout_s != *startup_timeout_s, "startup-timeout", Need::Nothing);
     change.note(old.instance_mercy_s != *instance_mercy_s, "reload-mercy", Need::Nothing);
 }

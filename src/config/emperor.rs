@@ -10,7 +10,7 @@ use super::limits::Rule;
 use super::namespaces::Namespaces;
 use super::role::{Holder, Role};
 use super::tenant::Tyrant;
-use super::vassals::VassalOptions;
+use super::vassals::{Programs, VassalOptions};
 
 /// What `liege --emperor DIR …` was told, as meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +62,13 @@ pub struct EmperorSpec {
     pub max_throttle_ms: u64,
     /// Milliseconds a stopping vassal gets before it is killed (`emperor-curse-tolerance`, `reload-mercy`).
     pub mercy_ms: u64,
+    /// Milliseconds without a sign of life after which a vassal that has given one is killed
+    /// (`emperor-required-heartbeat`).
+    #[serde(default = "required_heartbeat")]
+    pub heartbeat_ms: u64,
+    /// Which programs run vassals in place of ours.
+    #[serde(default)]
+    pub programs: Programs,
     /// How many vassals load at the same time (`emperor-concurrency`); 0: four times the CPUs, at least 8.
     pub concurrency: u32,
     /// The delay between starts does not grow (`emperor-no-blacklist`).
@@ -148,6 +155,10 @@ const fn yes() -> bool {
     true
 }
 
+const fn required_heartbeat() -> u64 {
+    30_000
+}
+
 impl Default for EmperorSpec {
     /// An emperor of which nothing was said.
     fn default() -> Self {
@@ -171,6 +182,8 @@ impl Default for EmperorSpec {
             throttle_ms: 1000,
             max_throttle_ms: 180_000,
             mercy_ms: 30_000,
+            heartbeat_ms: required_heartbeat(),
+            programs: Programs::default(),
             concurrency: 0,
             constant_throttle: false,
             stop_hook: None,

@@ -174,6 +174,9 @@ pub struct WorkerSpec {
     /// `limit-post`, in bytes: what the body of a request may have; 0: any size.
     #[serde(default)]
     pub limit_post_bytes: u64,
+    /// Seconds between signs of life to the emperor (`heartbeat`); 0: none.
+    #[serde(default)]
+    pub heartbeat_s: u32,
     /// `reload-mercy`, in seconds; 0: as `worker-reload-mercy`.
     pub instance_mercy_s: u32,
     /// `startup-timeout`, in seconds: what a new generation gets to be ready; 0 is off.
@@ -379,6 +382,7 @@ impl Default for WorkerSpec {
             reload_mercy_s: 60,
             idle_s: 0,
             limit_post_bytes: 0,
+            heartbeat_s: 0,
             instance_mercy_s: 0,
             startup_timeout_s: 300,
         }

@@ -33,6 +33,13 @@ pub trait Surroundings {
     fn run(&self, _command: &str, _limit: usize) -> io::Result<Vec<u8>> {
         Err(io::ErrorKind::Unsupported.into())
     }
+    /// The configuration that an emperor of uWSGI sent (`emperor://`).
+    ///
+    /// # Errors
+    /// None did.
+    fn handed(&self) -> io::Result<Vec<u8>> {
+        Err(io::Error::other("no emperor of uWSGI has sent a configuration"))
+    }
     /// What lies at a path, links followed; `None`: nothing.
     fn kind(&self, path: &Path) -> Option<Kind>;
     /// The absolute path of a file: with links resolved, but the name itself kept if it is a link.
@@ -92,6 +99,7 @@ pub struct World {
     variables: BTreeMap<String, String>,
     directory: PathBuf,
     on_demand: Option<Address>,
+    handed: Option<Vec<u8>>,
     purpose: Purpose,
 }
 
@@ -120,7 +128,7 @@ impl World {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self { variables, directory, on_demand: None, purpose: Purpose::Look }
+        Self { variables, directory, on_demand: None, handed: None, purpose: Purpose::Look }
     }
 
     /// The same for another purpose.
@@ -143,6 +151,12 @@ impl World {
         Self { on_demand, ..self }
     }
 
+    /// The same with a configuration that an emperor of uWSGI sent.
+    #[must_use]
+    pub fn handed(self, text: Option<Vec<u8>>) -> Self {
+        Self { handed: text, ..self }
+    }
+
     fn resolve(&self, path: &Path) -> PathBuf {
         self.directory.join(path)
     }
@@ -154,6 +168,11 @@ const MATCHES_MAX: usize = 10_000;
 impl Surroundings for World {
     fn on_demand(&self) -> Option<Address> {
         self.on_demand.clone()
+    }
+
+    fn handed(&self) -> io::Result<Vec<u8>> {
+        let none = || io::Error::other("no emperor of uWSGI has sent a configuration");
+        self.handed.clone().ok_or_else(none)
     }
 
     fn variables(&self) -> Vec<(String, String)> {

@@ -25,6 +25,50 @@ impl VassalOptions {
     }
 }
 
+/// Which programs run vassals in place of ours (`emperor-wrapper` and its family), by path or by a name for the `PATH`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Programs {
+    /// Instead of ours (`emperor-wrapper`).
+    pub wrapper: Option<String>,
+    /// Tried before that one (`emperor-wrapper-override`).
+    pub first: Vec<String>,
+    /// Tried when it cannot be executed (`emperor-wrapper-fallback`).
+    pub last: Vec<String>,
+    /// Further ends of vassals' names, of which a program has to be told what they are.
+    pub extra_extensions: Vec<String>,
+}
+
+impl Programs {
+    /// The programs to try for a vassal, in order; none: ours runs it, as its master. `exec` is what its file says, which
+    /// counts more than what is said to all. Ours among others is `own`.
+    #[must_use]
+    pub fn of(&self, exec: Option<&str>, own: &str) -> Vec<String> {
+        match exec {
+            Some("" | "liege") => Vec::new(),
+            Some(exec) => vec![exec.to_owned()],
+            None if self.wrapper.is_none() && self.first.is_empty() => Vec::new(),
+            None => {
+                let main = self.wrapper.clone().unwrap_or_else(|| own.to_owned());
+                self.first.iter().cloned().chain([main]).chain(self.last.iter().cloned()).collect()
+            }
+        }
+    }
+
+    /// The arguments with which uWSGI's emperor starts the vassal of that file name.
+    #[must_use]
+    pub fn arguments(&self, name: &str, options: &VassalOptions) -> Vec<String> {
+        let is_extra = |end: &String| !end.is_empty() && name.ends_with(end.as_str());
+        let option = match Format::of(name) {
+            _ if self.extra_extensions.iter().any(is_extra) => "config",
+            Some(format) => format.option(),
+            None => "inherit",
+        };
+        let own = (option.to_owned(), name.to_owned());
+        let all = options.before.iter().chain([&own]).chain(&options.after);
+        all.flat_map(|(option, value)| [format!("--{option}"), value.clone()]).collect()
+    }
+}
+
 /// Whether a vassal file may have this name; `extra` are further ends of such names.
 #[must_use]
 pub fn is_name(name: &str, extra: &[String]) -> bool {
@@ -44,6 +88,56 @@ pub fn shell(part: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn programs_are_tried_in_the_order_of_uwsgi_and_a_file_counts_more() {
+        let own = ["w", "o", "/own"].map(str::to_owned);
+        let [wrapper, first, ours] = &own;
+        for (wrapper, first, exec, expected) in [
+            (None, None, None, &[][..]),
+            (None, None, Some("uwsgi"), &["uwsgi"]),
+            (Some(wrapper), Some(first), None, &["o", "w", "f"]),
+            (None, Some(first), None, &["o", "/own", "f"]),
+            (Some(wrapper), Some(first), Some("uwsgi"), &["uwsgi"]),
+            (Some(wrapper), None, Some("liege"), &[]),
+            (Some(wrapper), None, Some(""), &[]),
+        ] {
+            let programs = Programs {
+                wrapper: wrapper.cloned(),
+                first: first.into_iter().cloned().collect(),
+                last: vec!["f".to_owned()],
+                extra_extensions: Vec::new(),
+            };
+            assert_eq!(programs.of(exec, ours), expected, "{programs:?} {exec:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_told_of_its_file_as_by_uwsgi() {
+        let pairs = |text: &str| {
+            let pair = |pair: &str| pair.split_once(' ').map(|(k, v)| (k.to_owned(), v.to_owned()));
+            text.split(", ").filter_map(pair).collect()
+        };
+        let options = VassalOptions {
+            defaults: Vec::new(),
+            before: pairs("inherit /t/tb.ini, include /t/inc.ini, set p1=x"),
+            after: pairs("inherit /t/t.ini, include /t/i.ini"),
+        };
+        let programs = Programs { extra_extensions: vec![".skel".to_owned()], ..Programs::default() };
+        let all = programs.arguments("a.ini", &options).join(" ");
+        let expected = "--inherit /t/tb.ini --include /t/inc.ini --set p1=x --ini a.ini --inherit /t/t.ini --include /t/i.ini";
+        assert_eq!(all, expected);
+        for (name, expected) in [
+            ("a.xml", "--xml a.xml"),
+            ("a.yml", "--yaml a.yml"),
+            ("a.js", "--json a.js"),
+            ("-a.json", "--json -a.json"),
+            ("a.skel", "--config a.skel"),
+            ("a", "--inherit a"),
+        ] {
+            assert_eq!(programs.arguments(name, &VassalOptions::default()).join(" "), expected);
+        }
+    }
 
     #[test]
     fn names_end_as_uwsgi_wants_them() {

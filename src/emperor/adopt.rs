@@ -15,7 +15,7 @@ use super::life::LifeId;
 use super::masters::Masters;
 use super::turns::Emperor;
 use crate::sys::process::Child;
-use crate::sys::{peer, reactor, seqpacket};
+use crate::sys::{own, peer, reactor, seqpacket};
 use crate::wire::failure::Failure;
 
 /// How many callers are answered in each [`WINDOW`]; more wait.
@@ -94,7 +94,8 @@ impl Emperor {
                 started_epoch_ms: record.started_epoch_ms,
                 file: record.file,
                 tenant: record.tenant,
-                leaving: record.leaving,
+                // The end of its emperor is the end of another program.
+                leaving: record.leaving || record.foreign,
             };
             match self.masters.await_caller(record, child) {
                 Ok(()) => heirs.push(heir),
@@ -139,6 +140,31 @@ impl Emperor {
 }
 
 impl Masters {
+    /// A master that is not our child ended; answers whether something that it started is still there.
+    pub fn bury(&mut self, life: LifeId) -> bool {
+        let Some(master) = self.by_life.get_mut(&life) else { return false };
+        master.reaped = true;
+        let leader = master.child.pid();
+        // While somebody has the leader's number, the group may be his; nobody can have had it in between and left.
+        let members = if peer::started(leader).is_none() { peer::of_group(leader) } else { Ok(Vec::new()) };
+        for pid in members.unwrap_or_default() {
+            let Ok(child) = Child::adopt(pid) else { continue };
+            let is_member = own::group_of(pid) == Some(leader);
+            if is_member && follow(&child, life, self.gone.clone()).is_ok() {
+                master.remnants.push(child);
+            }
+        }
+        !master.remnants.is_empty()
+    }
+
+    /// Something that such a master started ended; answers whether it was the last.
+    pub fn forget_remnant(&mut self, life: LifeId, pid: u32) -> bool {
+        let Some(master) = self.by_life.get_mut(&life) else { return false };
+        let before = master.remnants.len();
+        master.remnants.retain(|remnant| remnant.pid() != pid);
+        master.remnants.is_empty() && before > 0
+    }
+
     /// The life that a caller is the master of: its pid, its start time and its user are those of the record.
     fn known(&self, caller: peer::Peer) -> Option<(String, LifeId)> {
         let (life, master) = self

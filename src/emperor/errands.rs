@@ -2,7 +2,7 @@
 
 use super::event::{Effect, Event, News};
 use super::life::LifeId;
-use super::link::Heard;
+use super::link::{Heard, Said};
 use super::reap;
 use super::settle::Note;
 use super::turns::Emperor;
@@ -17,7 +17,7 @@ impl Emperor {
         match effect {
             Effect::Launch { vassal, life } => self.launch(vassal, life),
             Effect::Send { life, message, file_of } => self.send(life, &self.with_options(message), file_of),
-            Effect::Terminate { life } => self.masters.terminate(life),
+            Effect::Terminate { life, signal } => self.masters.terminate(life, signal),
             Effect::Kill { life } => self.masters.kill(life),
             Effect::Adopt { vassal, life } => self.masters.adopt(&vassal, life),
             Effect::Release { life } => self.release(life),
@@ -53,7 +53,7 @@ impl Emperor {
         let Some(directory) = directory else { return };
         self.hooks.began(life, &directory);
         let news = match self.masters.launch(&self.launcher, &vassal, &directory, life) {
-            Ok((pid, identity)) => News::Launched { pid, identity },
+            Ok(launched) => launched,
             Err(failure) => News::LaunchFailed(failure),
         };
         self.due.push_back(Event::News { vassal, life, news });
@@ -111,10 +111,14 @@ impl Emperor {
     }
 
     pub(super) fn hear(&mut self, heard: Heard) {
-        let Heard { vassal, life, message } = heard;
-        let news = match message {
-            None => News::Disconnected,
-            Some(message) => match self.masters.receive(life, message) {
+        let Heard { vassal, life, said } = heard;
+        let news = match said {
+            Said::Byte(word) => News::Byte(word),
+            Said::ControlEnded => News::Disconnected,
+            // It has become another program.
+            Said::ChannelEnded if self.masters.is_foreign(life) => return,
+            Said::ChannelEnded => News::Disconnected,
+            Said::Message(message) => match self.masters.receive(life, message) {
                 Some(message) => {
                     if matches!(message, FromInstance::Hello { .. }) {
                         // It has taken its identity on before it says this.
@@ -152,10 +156,8 @@ impl Emperor {
     /// What a dead master said before it died counts before its death.
     pub(super) fn hear_last_words(&mut self, vassal: &str, life: LifeId) {
         self.hear_waiting();
-        let words =
-            self.masters.by_life.get(&life).and_then(|master| Some(master.link.as_ref()?.last_words()));
-        for word in words.unwrap_or_default() {
-            self.hear(Heard { vassal: vassal.to_owned(), life, message: Some(word) });
+        for said in self.masters.last_words(life) {
+            self.hear(Heard { vassal: vassal.to_owned(), life, said });
         }
     }
 

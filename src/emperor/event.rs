@@ -8,6 +8,7 @@ use super::scan::Look;
 use crate::config::log_level::LogLevel;
 use crate::config::tenant::Tenant;
 use crate::sys::process::Signal;
+use crate::wire::bytes::FromVassal;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, OperationId, ToInstance};
 
@@ -104,6 +105,8 @@ pub enum News {
         pid: u32,
         /// The file as it was given to it.
         identity: FileIdentity,
+        /// The program of others that leads this life.
+        program: Option<String>,
     },
     /// The file was opened anew for it, as it was then.
     Opened(FileIdentity),
@@ -111,6 +114,8 @@ pub enum News {
     LaunchFailed(Failure),
     /// Its master said something.
     Said(FromInstance),
+    /// A program of others said something.
+    Byte(FromVassal),
     /// Its master closed its channel.
     Disconnected,
     /// Its master was stopped by a signal (`SIGSTOP`), or goes on (`SIGCONT`).
@@ -147,10 +152,12 @@ pub enum Effect {
         /// The vassal, when its file is to be opened and attached.
         file_of: Option<String>,
     },
-    /// Send `SIGTERM` to the master.
+    /// Ask the master to end by a signal.
     Terminate {
         /// The life.
         life: LifeId,
+        /// `SIGTERM`, but for uWSGI, which takes that for a reload.
+        signal: Signal,
     },
     /// Send `SIGKILL` to all that came of this life.
     Kill {

@@ -127,6 +127,9 @@ pub struct Vassal {
     /// Whom it runs as, where that is the owner of its file.
     #[serde(default)]
     pub tenant: Option<Tenant>,
+    /// The program of others that is to run it; `None`: ours.
+    #[serde(default)]
+    pub program: Option<String>,
     /// How it stands.
     pub state: State,
     /// The running instance.
@@ -267,6 +270,7 @@ impl Vassal {
             identity,
             attributes: Attributes::default(),
             tenant: None,
+            program: None,
             state: State::Waiting,
             current: None,
             next: None,

@@ -55,6 +55,9 @@ pub struct InstanceRecord {
     /// Names the configuration in effect (see [`crate::config::fingerprint`]).
     #[serde(default)]
     pub config: Option<String>,
+    /// Another program than ours leads it: it ends with its emperor, and is not adopted.
+    #[serde(default)]
+    pub foreign: bool,
     /// It was told to stop.
     #[serde(default)]
     pub leaving: bool,
@@ -147,6 +150,7 @@ impl Ledger {
             file,
             tenant,
             config: None,
+            foreign: false,
             leaving: false,
         })
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::fleet::FileIdentity;
+use super::foreign::Foreign;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::tick::Tick;
@@ -36,9 +37,18 @@ pub struct Life {
     pub origin: Origin,
     /// The version that it announced.
     pub version: Option<String>,
+    /// Another program leads it; `None`: ours.
+    #[serde(default)]
+    pub foreign: Option<Foreign>,
+    /// When it last said that it lives (`heartbeat`), milliseconds since the epoch.
+    #[serde(default)]
+    pub heartbeat_epoch_ms: Option<u64>,
     /// When it was asked to end, or died, milliseconds since the epoch.
     #[serde(default)]
     pub leaving_epoch_ms: Option<u64>,
+    /// Until when it is to say so again.
+    #[serde(default)]
+    pub(super) beat_until: Option<Tick>,
     /// How far its end has come; `None`: it is to stay.
     pub(super) leaving: Option<Leaving>,
     /// Whether the master was reaped; what remains is its children.
@@ -112,6 +122,9 @@ impl Life {
             halted: false,
             origin: Origin::Launched,
             version: None,
+            foreign: None,
+            heartbeat_epoch_ms: None,
+            beat_until: None,
             leaving_epoch_ms: None,
             leaving: None,
             reaped: false,

@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
 use super::life::LifeId;
+use crate::wire::bytes::FromVassal;
 use crate::wire::channel::{self, Channel, Received};
 use crate::wire::message::{FromInstance, ToInstance};
 
@@ -28,8 +29,21 @@ pub struct Heard {
     pub vassal: String,
     /// The life.
     pub life: LifeId,
-    /// The message, or `None` at the end.
-    pub message: Option<Received<FromInstance>>,
+    /// What.
+    pub said: Said,
+}
+
+/// Something that was heard.
+#[derive(Debug)]
+pub enum Said {
+    /// A message of an instance.
+    Message(Received<FromInstance>),
+    /// There will be no more of them.
+    ChannelEnded,
+    /// A word of a program of others (see [`super::control`]).
+    Byte(FromVassal),
+    /// There will be no more of them.
+    ControlEnded,
 }
 
 /// Our end of the channel to an instance.
@@ -128,20 +142,20 @@ impl Listener {
                 left = left.saturating_sub(more.unwrap_or(MESSAGES));
             }
             match message {
-                Ok(Some(message)) => self.tell(Some(message)).await,
+                Ok(Some(message)) => self.tell(Said::Message(message)).await,
                 Err(error) if is_its_fault(&error) => {
                     tracing::warn!(
                         vassal = self.vassal,
                         "a message of the instance is not understood: {error}"
                     );
                 }
-                Ok(None) | Err(_) => return self.tell(None).await,
+                Ok(None) | Err(_) => return self.tell(Said::ChannelEnded).await,
             }
         }
     }
 
-    async fn tell(&self, message: Option<Received<FromInstance>>) {
-        let heard = Heard { vassal: self.vassal.clone(), life: self.life, message };
+    async fn tell(&self, said: Said) {
+        let heard = Heard { vassal: self.vassal.clone(), life: self.life, said };
         // The ear closes only when the emperor ends.
         let _ = self.ear.send(heard).await;
     }
@@ -175,13 +189,13 @@ mod tests {
             });
             let start = Instant::now();
             for _ in 0..MESSAGES {
-                assert!(heard.recv().await.unwrap().message.is_some());
+                assert!(matches!(heard.recv().await.unwrap().said, Said::Message(_)));
             }
             // The next one waits for the next window, which begins no sooner than this one is long.
-            assert!(heard.recv().await.unwrap().message.is_some());
+            assert!(matches!(heard.recv().await.unwrap().said, Said::Message(_)));
             assert!(start.elapsed() >= WINDOW);
             flood.abort();
-            while let Some(Heard { message: Some(_), .. }) = heard.recv().await {}
+            while let Some(Heard { said: Said::Message(_), .. }) = heard.recv().await {}
         };
         LocalSet::new().run_until(work).await;
     }
@@ -218,7 +232,7 @@ mod tests {
             channel::send(&theirs, &"garbage", &[]).unwrap();
             channel::send(&theirs, &FromInstance::Scoreboard, &[]).unwrap();
             let first = heard.recv().await.unwrap();
-            assert!(matches!(first.message, Some((FromInstance::Scoreboard, _))));
+            assert!(matches!(first.said, Said::Message((FromInstance::Scoreboard, _))));
             channel::send(&theirs, &FromInstance::Event { message: "last".into() }, &[]).unwrap();
             drop(theirs);
             assert_eq!(link.last_words().len(), 1);

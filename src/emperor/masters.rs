@@ -10,6 +10,8 @@ use tokio::sync::mpsc;
 
 use super::adopt::{self, Gone};
 use super::cgroups::Cgroups;
+use super::control::{self, Control};
+use super::event::News;
 use super::fleet::FileIdentity;
 use super::handle::Handle;
 use super::ledger::{InstanceRecord, Ledger};
@@ -20,8 +22,8 @@ use super::scan::{self, Manner};
 use super::spawn::{Launched, Launcher, Listeners};
 use crate::config::tenant::Tenant;
 use crate::stats::scoreboard::Scoreboard;
+use crate::sys::pipe;
 use crate::sys::process::{self, Child, Signal};
-use crate::sys::{own, peer, pipe};
 use crate::wire::PROTOCOL;
 use crate::wire::channel::Received;
 use crate::wire::failure::Failure;
@@ -38,6 +40,8 @@ pub struct Master {
     pub is_ours: bool,
     /// The channel; `None`: it has not called yet.
     pub link: Option<Link>,
+    /// Where another program than ours is spoken to.
+    pub control: Option<Control>,
     /// Its output.
     pub log: Option<LogPipe>,
     /// What is written down of it.
@@ -61,6 +65,7 @@ impl Master {
             child,
             is_ours,
             link: None,
+            control: None,
             log: None,
             record: None,
             scoreboard: None,
@@ -85,8 +90,8 @@ pub struct Masters {
     pub cgroups: Cgroups,
     /// The records of what runs.
     pub ledger: Option<Ledger>,
-    ear: mpsc::Sender<Heard>,
-    gone: mpsc::Sender<Gone>,
+    pub(super) ear: mpsc::Sender<Heard>,
+    pub(super) gone: mpsc::Sender<Gone>,
 }
 
 impl Masters {
@@ -104,7 +109,7 @@ impl Masters {
         }
     }
 
-    /// Starts a master for a life; answers its pid, and the file as it was given to it.
+    /// Starts a master for a life; answers the news of it.
     ///
     /// # Errors
     /// It cannot be started.
@@ -114,7 +119,12 @@ impl Masters {
         id: &str,
         directory: &Path,
         life: LifeId,
-    ) -> Result<(u32, FileIdentity), Failure> {
+    ) -> Result<News, Failure> {
+        let attributes = self.handle.fleet().vassals.get(id).map(|vassal| vassal.attributes.clone());
+        let programs = launcher.programs_for(&attributes.unwrap_or_default());
+        if !programs.is_empty() {
+            self.keep_only_on_demand(id);
+        }
         let listeners = self.kept.get(id).cloned().unwrap_or_default();
         let (on_demand, tenant, attributes) = match self.handle.fleet().vassals.get(id) {
             Some(vassal) => (vassal.on_demand.clone(), vassal.tenant, vassal.attributes.clone()),
@@ -122,9 +132,12 @@ impl Masters {
         };
         let confine = |pid| self.cgroups.confine(id, &attributes, life, pid);
         let mut record = None;
+        let is_foreign = !programs.is_empty();
         let write_down = |pid, identity| {
             let Some(ledger) = &self.ledger else { return false };
-            let described = ledger.describe((id, directory), life, pid, (identity, tenant));
+            let described = ledger
+                .describe((id, directory), life, pid, (identity, tenant))
+                .map(|new| InstanceRecord { foreign: is_foreign, ..new });
             let written = described.and_then(|new| ledger.write(&new).map(|()| record = Some(new)));
             if let Err(error) = &written {
                 tracing::error!(
@@ -134,18 +147,27 @@ impl Masters {
             }
             written.is_ok()
         };
-        let launched = launcher.launch(id, directory, (&listeners, on_demand, tenant), (confine, write_down));
+        let program = programs.first().cloned();
+        let launched = launcher.launch(
+            (id, directory),
+            (&listeners, on_demand, tenant),
+            programs,
+            (confine, write_down),
+        );
         if let (Err(_), Some(record), Some(ledger)) = (&launched, &record, &self.ledger) {
             ledger.remove(record.pid);
         }
-        let Launched { child, channel, output, identity } = launched?;
+        let Launched { child, channel, control, output, identity } = launched?;
         let pid = child.pid();
         self.add(id, life, child, channel, output)
             .map_err(|error| Failure::new(format!("cannot follow the instance: {error}")))?;
+        let control = control.map(|control| self.follow_control(control, id, life)).transpose();
         if let Some(master) = self.by_life.get_mut(&life) {
             master.record = record;
+            master.control =
+                control.map_err(|error| Failure::new(format!("cannot follow the program: {error}")))?;
         }
-        Ok((pid, identity))
+        Ok(News::Launched { pid, identity, program })
     }
 
     /// Takes in a master that was just started; one that cannot be followed is killed.
@@ -226,31 +248,6 @@ impl Masters {
         Ok(())
     }
 
-    /// A master that is not our child ended; answers whether something that it started is still there.
-    pub fn bury(&mut self, life: LifeId) -> bool {
-        let Some(master) = self.by_life.get_mut(&life) else { return false };
-        master.reaped = true;
-        let leader = master.child.pid();
-        // While somebody has the leader's number, the group may be his; nobody can have had it in between and left.
-        let members = if peer::started(leader).is_none() { peer::of_group(leader) } else { Ok(Vec::new()) };
-        for pid in members.unwrap_or_default() {
-            let Ok(child) = Child::adopt(pid) else { continue };
-            let is_member = own::group_of(pid) == Some(leader);
-            if is_member && adopt::follow(&child, life, self.gone.clone()).is_ok() {
-                master.remnants.push(child);
-            }
-        }
-        !master.remnants.is_empty()
-    }
-
-    /// Something that such a master started ended; answers whether it was the last.
-    pub fn forget_remnant(&mut self, life: LifeId, pid: u32) -> bool {
-        let Some(master) = self.by_life.get_mut(&life) else { return false };
-        let before = master.remnants.len();
-        master.remnants.retain(|remnant| remnant.pid() != pid);
-        master.remnants.is_empty() && before > 0
-    }
-
     /// Changes what is written down of a life.
     pub fn write_down(&mut self, life: LifeId, change: impl FnOnce(&mut InstanceRecord)) {
         let Some(master) = self.by_life.get_mut(&life) else { return };
@@ -285,19 +282,25 @@ impl Masters {
         file: Option<(&Path, Manner, Option<Tenant>)>,
     ) -> Result<Option<FileIdentity>, Failure> {
         let Some(master) = self.by_life.get(&life) else { return Ok(None) };
+        let failed = |error| Failure::new(format!("cannot tell the instance: {error}"));
         let open = |(path, manner, tenant)| scan::open_for(path, manner, tenant);
         let opened = file.map(open).transpose()?;
         let fds: Vec<BorrowedFd<'_>> = opened.iter().map(|opened| opened.file.as_fd()).collect();
+        if let Some(control) = &master.control {
+            if let Some(word) = control::in_bytes(message) {
+                control.send(word).map_err(failed)?;
+            }
+            return Ok(opened.map(|opened| opened.identity));
+        }
         let link = master.link.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
-        link.and_then(|link| link.send(message, &fds))
-            .map_err(|error| Failure::new(format!("cannot tell the instance: {error}")))?;
+        link.and_then(|link| link.send(message, &fds)).map_err(failed)?;
         Ok(opened.map(|opened| opened.identity))
     }
 
-    /// Asks a master to end.
-    pub fn terminate(&self, life: LifeId) {
+    /// Asks a master to end by this signal.
+    pub fn terminate(&self, life: LifeId, signal: Signal) {
         if let Some(master) = self.by_life.get(&life).filter(|master| !master.reaped) {
-            let _ = master.child.signal(Signal::Term);
+            let _ = master.child.signal(signal);
             // A stopped process does not see it otherwise.
             let _ = master.child.signal(Signal::Cont);
         }

@@ -15,6 +15,9 @@ pub(super) struct Plan {
     pub(super) removed: bool,
     /// An operator stopped it.
     pub(super) stopped: bool,
+    /// It stopped because it had nothing to do: a change of its file starts it again.
+    #[serde(default)]
+    pub(super) by_itself: bool,
     /// Its instance ends so that it sleeps.
     #[serde(default)]
     pub(super) asleep: bool,
@@ -45,6 +48,8 @@ pub struct Rules {
     pub back_off: BackOff,
     /// What a stopping vassal gets before it is killed, at most.
     pub mercy: Duration,
+    /// What a vassal may take between two signs of life, from the first one on; zero: nobody looks.
+    pub heartbeat: Duration,
     /// How many vassals may load at the same time.
     pub places: usize,
     /// Milliseconds from the monotonic clock's zero to the epoch's.
@@ -62,6 +67,7 @@ impl Default for Rules {
         Self {
             back_off: BackOff { first: Duration::from_secs(1), longest: Duration::from_secs(180) },
             mercy: Duration::from_secs(30),
+            heartbeat: Duration::from_secs(30),
             places: 4,
             epoch_offset_ms: 0,
             tyrant: false,

@@ -60,6 +60,9 @@ struct MasterRecord {
     #[serde(default)]
     remnants: Vec<(u32, RawFd)>,
     channel: Option<RawFd>,
+    /// Of another program than ours.
+    #[serde(default)]
+    control: Option<RawFd>,
     log: Option<RawFd>,
     #[serde(default)]
     record: Option<InstanceRecord>,
@@ -198,11 +201,16 @@ impl Record {
             let remnants: io::Result<Vec<Child>> =
                 remnants.map(|(pid, number)| Ok(Child::from_parts(pid, fd::adopt(number)?))).collect();
             let channel = record.channel.map(fd::adopt).transpose()?;
+            let control = record.control.map(fd::adopt).transpose()?;
+            let control = control
+                .map(|control| masters.follow_control(control, &record.vassal, record.life))
+                .transpose()?;
             let log = record.log.map(fd::adopt).transpose()?.map(|log| (log, record.begun));
             masters.take_over(&record.vassal, record.life, (child, record.pidfd.is_none()), channel, log)?;
             masters.take_over_remnants(record.life, remnants?)?;
             let Some(master) = masters.by_life.get_mut(&record.life) else { continue };
             master.record = record.record;
+            master.control = control;
             master.listeners = adopted(record.listeners)?;
             master.reaped = record.reaped;
             master.strays = record.strays;
@@ -222,6 +230,7 @@ fn master_record(life: LifeId, master: &Master) -> MasterRecord {
         pidfd: (!master.is_ours).then(|| master.child.as_fd().as_raw_fd()),
         remnants: master.remnants.iter().map(|child| (child.pid(), child.as_fd().as_raw_fd())).collect(),
         channel: master.link.as_ref().map(|link| link.as_fd().as_raw_fd()),
+        control: master.control.as_ref().map(|control| control.as_fd().as_raw_fd()),
         log: master.log.as_ref().map(|log| log.as_fd().as_raw_fd()),
         record: master.record.clone(),
         begun: master.log.as_ref().map(LogPipe::begun).unwrap_or_default(),
@@ -238,9 +247,10 @@ fn descriptors(masters: &Masters) -> Vec<BorrowedFd<'_>> {
         let listeners = master.listeners.iter().map(|(_, listener)| listener.as_fd());
         let link = master.link.as_ref().map(AsFd::as_fd);
         let log = master.log.as_ref().map(AsFd::as_fd);
+        let control = master.control.as_ref().map(AsFd::as_fd);
         let pidfds = (!master.is_ours).then(|| master.child.as_fd());
         let remnants = master.remnants.iter().map(AsFd::as_fd);
-        link.into_iter().chain(log).chain(board).chain(listeners).chain(pidfds).chain(remnants)
+        link.into_iter().chain(control).chain(log).chain(board).chain(listeners).chain(pidfds).chain(remnants)
     });
     let ledger = masters.ledger.iter().flat_map(|ledger| ledger.parts().1);
     let kept =

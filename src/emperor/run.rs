@@ -95,6 +95,7 @@ where
         policy,
         manner: Manner::of(&spec),
         environment: spec.environment.clone(),
+        programs: spec.programs.clone(),
         descriptor_limit: record.as_ref().map_or(own_limit, |record| record.descriptor_limit),
     };
     let stats = spec.stats.iter().map(|address| (address.clone(), stats_server::bind(address)));
@@ -227,6 +228,8 @@ impl Emperor {
             let board = vassal.current.as_ref().and_then(|life| masters.by_life.get(&life.id));
             vassal.scoreboard = board.and_then(|master| master.scoreboard.clone());
             vassal.listeners = masters.kept.get(id).cloned().unwrap_or_default();
+            // This image may have read other options than the last.
+            vassal.program = launcher.programs_for(&vassal.attributes).into_iter().next();
             tracing::debug!(vassal = id, "taken over");
         }
         *handle.fleet() = fleet;
@@ -328,6 +331,7 @@ fn rules(spec: &EmperorSpec) -> Rules {
             }),
         },
         mercy: Duration::from_millis(spec.mercy_ms),
+        heartbeat: Duration::from_millis(spec.heartbeat_ms),
         places: match usize::try_from(spec.concurrency) {
             Ok(0) | Err(_) => (4 * cpus).max(8),
             Ok(places) => places,

@@ -34,6 +34,8 @@ pub struct Found {
     pub identity: FileIdentity,
     /// What it says to the emperor.
     pub attributes: Attributes,
+    /// The program of others that is to run it; `None`: ours.
+    pub program: Option<String>,
     /// The socket on which the emperor is to wait before it starts the vassal.
     pub on_demand: Option<Address>,
     /// Whom it is to run as, where that is the owner of the file.
@@ -214,6 +216,7 @@ pub(super) fn look(id: &str, path: &Path, manner: Manner) -> Look {
             directory: directory.clone(),
             identity,
             attributes,
+            program: None,
             on_demand: None,
             tenant,
         })

@@ -4,18 +4,22 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use super::attributes::Attributes;
 use super::environment;
 use super::fleet::FileIdentity;
 use super::scan::{self, Manner};
 use crate::config::address::{Address, Listen};
 use crate::config::tenant::Tenant;
+use crate::config::vassals::Programs;
 use crate::sys::fd;
 use crate::sys::own;
 use crate::sys::pipe;
 use crate::sys::process::{Child, Launch};
+use crate::sys::stream;
 use crate::wire::PROTOCOL;
 use crate::wire::channel;
 use crate::wire::failure::Failure;
+use crate::wire::foreign::Foreign;
 use crate::wire::message::{Policy, ToInstance};
 
 /// Variables of the emperor that mean nothing, or the wrong thing, to an instance.
@@ -38,6 +42,8 @@ pub struct Launcher {
     pub policy: Policy,
     /// How vassal files are opened.
     pub manner: Manner,
+    /// Which programs run vassals in place of ours.
+    pub programs: Programs,
     /// The soft limit of open descriptors that the emperor was started with, which its children get back.
     pub descriptor_limit: u64,
     /// What vassals of a tyrant have in their environment besides the usual (`vassals-env`).
@@ -49,8 +55,10 @@ pub struct Launcher {
 pub struct Launched {
     /// The process.
     pub child: Child,
-    /// Our end of its channel.
+    /// Our end of its channel; of another program than ours it ends when that program begins.
     pub channel: OwnedFd,
+    /// Where another program than ours is spoken to.
+    pub control: Option<OwnedFd>,
     /// The read end of its output.
     pub output: OwnedFd,
     /// The file as it was given to it.
@@ -61,25 +69,42 @@ pub struct Launched {
 pub type Listeners = Vec<(Listen, OwnedFd)>;
 
 impl Launcher {
-    /// Starts the master of the vassal `id`, whose file is in `directory`, with the listeners of an earlier life. Before it
-    /// begins `confine` and `record` are called with its pid; where the latter fails, the instance will end with this
-    /// emperor.
+    /// The programs to try for a vassal, in order; none: ours.
+    #[must_use]
+    pub fn programs_for(&self, attributes: &Attributes) -> Vec<String> {
+        self.programs.of(attributes.exec.as_deref(), &self.policy.binary)
+    }
+
+    /// Starts the master of the vassal `id`, whose file is in `directory`, with the listeners of an earlier life; with
+    /// `programs`, it becomes the first of them that can be executed. Before it begins `confine` and `record` are called
+    /// with its pid; where the latter fails, the instance will end with this emperor.
     ///
     /// # Errors
     /// The file cannot be opened, or the process cannot be started.
     pub fn launch(
         &self,
-        id: &str,
-        directory: &Path,
+        (id, directory): (&str, &Path),
         (listeners, on_demand, tenant): (&Listeners, Option<Address>, Option<Tenant>),
+        programs: Vec<String>,
         (confine, record): (impl FnOnce(u32) -> Result<(), Failure>, impl FnOnce(u32, FileIdentity) -> bool),
     ) -> Result<Launched, Failure> {
         let path = directory.join(id);
         let opened = scan::open_for(&path, self.manner, tenant)?;
+        let foreign = (!programs.is_empty()).then(|| {
+            Box::new(Foreign {
+                arguments: self.programs.arguments(id, &self.policy.vassals),
+                // Only a file can name no more than one in the place of those for all.
+                named_by_file: programs != self.programs.of(None, &self.policy.binary),
+                programs,
+            })
+        });
+        let failed = |error: io::Error| Failure::new(format!("cannot start {}: {error}", self.policy.binary));
+        let control = foreign.as_ref().map(|_| stream::pair()).transpose().map_err(failed)?;
+        let (control, theirs) = control.unzip();
         let fds: Vec<BorrowedFd<'_>> = std::iter::once(opened.file.as_fd())
             .chain(listeners.iter().map(|(_, listener)| listener.as_fd()))
+            .chain(theirs.iter().map(AsFd::as_fd))
             .collect();
-        let failed = |error: io::Error| Failure::new(format!("cannot start {}: {error}", self.policy.binary));
         let (child, channel, output) = self.spawn(id, directory).map_err(failed)?;
         // Without its first message it would wait for ever; dropping the channel ends it.
         confine(child.pid())?;
@@ -94,9 +119,10 @@ impl Launcher {
             policy: Box::new(policy),
             on_demand: on_demand.map(Box::new),
             tenant,
+            foreign,
         };
         channel::send(&channel, &start, &fds).map_err(failed)?;
-        Ok(Launched { child, channel, output, identity: opened.identity })
+        Ok(Launched { child, channel, control, output, identity: opened.identity })
     }
 
     fn spawn(&self, id: &str, directory: &Path) -> io::Result<(Child, OwnedFd, OwnedFd)> {

@@ -93,6 +93,15 @@ impl Entry {
         let started = life.map_or(0, |life| life.started_epoch_ms / 1000);
         let ready = life.and_then(|life| life.ready);
         let loyal = life.is_some_and(|life| life.loyal);
+        let heartbeat = life.and_then(|life| life.heartbeat_epoch_ms);
+        // Of another program it is told what it has said itself; ours says less, and all of it at once.
+        let ready = ready.map(seconds);
+        let said = life.and_then(|life| life.foreign.as_ref()).map(|foreign| {
+            [foreign.spawned_epoch_ms, foreign.accepting_epoch_ms, foreign.loyal_epoch_ms]
+                .map(|at| at.map(|at| at / 1000))
+        });
+        let [ready, accepting, last_loyal] =
+            said.unwrap_or([ready, ready.filter(|_| vassal.serves()), ready.filter(|_| loyal)]);
         let reloaded = vassal.last_reload.as_ref().map_or(0, |operation| operation.asked_epoch_ms / 1000);
         let owner = vassal.tenant.or_else(|| {
             let metadata = std::fs::metadata(&vassal.path).ok()?;
@@ -105,18 +114,18 @@ impl Entry {
             pid: life.and_then(|life| life.pid).map_or(-1, i64::from),
             born: modified,
             last_mod: modified,
-            last_heartbeat: 0,
+            last_heartbeat: heartbeat.map_or(0, |at| at / 1000),
             loyal: loyal.into(),
             ready: ready.is_some().into(),
-            accepting: vassal.serves().into(),
-            last_loyal: if loyal { ready.map_or(0, seconds) } else { 0 },
-            last_ready: ready.map_or(0, seconds),
-            last_accepting: ready.map_or(0, seconds),
+            accepting: accepting.is_some().into(),
+            last_loyal: last_loyal.unwrap_or(0),
+            last_ready: ready.unwrap_or(0),
+            last_accepting: accepting.unwrap_or(0),
             first_run: started,
             last_run: started.max(reloaded),
             cursed: life.and_then(|life| life.leaving_epoch_ms).map_or(0, |at| at / 1000),
             zerg: 0,
-            on_demand: String::new(),
+            on_demand: vassal.on_demand.as_ref().map_or_else(String::new, ToString::to_string),
             uid: owner.map_or(0, |owner| owner.uid),
             gid: owner.map_or(0, |owner| owner.gid),
             monitor: monitor

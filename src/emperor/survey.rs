@@ -48,8 +48,8 @@ impl Emperor {
 
     pub(super) fn look(&mut self, id: &str) {
         let known = self.handle.fleet().vassals.get(id).map(|vassal| vassal.path.clone());
-        let (mut look, mut not_started) = self.sources.look(id, known.as_deref());
-        self.get_to_know(&mut look, &mut not_started);
+        let (mut look, not_started) = self.sources.look(id, known.as_deref());
+        self.get_to_know(&mut look);
         if !self.name_socket(&mut look) {
             return;
         }
@@ -65,7 +65,7 @@ impl Emperor {
     }
 
     /// What a file that is new or changed says to the emperor, and where its links lead.
-    fn get_to_know(&mut self, look: &mut Look, not_started: &mut Vec<NotStarted>) {
+    fn get_to_know(&mut self, look: &mut Look) {
         if let Look::Refused(refused) | Look::Disowned(refused, _) = look
             && let Some(id) = &refused.id
         {
@@ -79,12 +79,7 @@ impl Emperor {
         let Ok(opened) = scan::open(&path, self.launcher.manner) else { return };
         (found.identity, found.tenant) = (opened.identity, opened.tenant);
         found.attributes = Attributes::read(&path, &opened.file, &self.attributes);
-        if found.attributes.exec.is_some() {
-            let reason = "its section [emperor] asks for `exec`, which liege cannot do yet".to_owned();
-            let refused = scan::not_started(&found.id, &path, reason);
-            not_started.push(refused.clone());
-            *look = Look::Refused(refused);
-        }
+        found.program = self.launcher.programs_for(&found.attributes).into_iter().next();
     }
 
     pub(super) fn first_scan(&mut self) {
@@ -92,8 +87,8 @@ impl Emperor {
         let unlisted = self.unlisted(&listing);
         for (id, mut look) in listing.looks {
             let of_name = |refused: &&NotStarted| refused.id.as_ref() == Some(&id);
-            let mut not_started = listing.not_started.iter().filter(of_name).cloned().collect();
-            self.get_to_know(&mut look, &mut not_started);
+            let not_started = listing.not_started.iter().filter(of_name).cloned().collect();
+            self.get_to_know(&mut look);
             if self.name_socket(&mut look) {
                 self.decide(Event::Looked { id, look, not_started });
             }

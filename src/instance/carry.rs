@@ -16,6 +16,7 @@ use super::logs::Output;
 use super::master::{Config, Master, Report, board};
 use super::reexec::{self, ConfigRecord, Luggage, ProcessRecord, Record, WorkerRecord};
 use super::rest::Rest;
+use super::uwsgi_emperor::UwsgiEmperor;
 use crate::config::address::Listen;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::process::Child;
@@ -114,6 +115,7 @@ impl Master {
             board: luggage.take_owned(self.scoreboard().share().try_clone_to_owned()?)?,
             file: self.file.as_ref().map(|file| luggage.take(file)).transpose()?,
             emperor,
+            uwsgi_emperor: self.uwsgi_emperor.as_ref().map(|emperor| emperor.pack(luggage)).transpose()?,
             emperor_uid: self.emperor_uid,
             unsent: self.unsent.borrow().clone(),
             output: [luggage.take(reader)?, luggage.take(writer)?],
@@ -206,6 +208,8 @@ pub(super) fn unpack(
         Some(number) => Some(Link::start(fd::adopt(number)?, reports.clone(), Report::Emperor)?),
         None => None,
     };
+    let uwsgi_emperor = record.uwsgi_emperor.as_ref();
+    let uwsgi_emperor = uwsgi_emperor.map(|record| UwsgiEmperor::resume(record, &reports)).transpose()?;
     let settings = prepared.settings();
     let arguments = env::args_os().collect();
     let mut master = Master {
@@ -223,6 +227,8 @@ pub(super) fn unpack(
         current_generation: record.current,
         prepared: Some(prepared),
         emperor,
+        uwsgi_emperor,
+        beat_at: None,
         emperor_uid: record.emperor_uid,
         unsent: std::cell::RefCell::new(record.unsent),
         file: record.file.map(fd::adopt).transpose()?,

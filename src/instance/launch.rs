@@ -15,7 +15,7 @@ use crate::wire::{boot, channel, inherited};
 pub(super) const RESUME_VARIABLE: &str = "LIEGE_RESUME_FD";
 
 /// What the service manager says to us and to nobody else, and what we say to ourselves.
-const OURS: [&str; 8] = [
+pub(super) const OURS: [&str; 8] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",

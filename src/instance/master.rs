@@ -11,8 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::bind::Sockets;
-use super::black_box;
-use super::children::{Children, Owner, Rehearsal};
+use super::children::{Children, Rehearsal};
 use super::decide;
 use super::event::Event;
 use super::inbox::{Inbox, take_all};
@@ -23,18 +22,19 @@ use super::logs::{Board, Output};
 use super::orphan::{Adopted, Unsent};
 use super::rehearse::Answer;
 use super::rest::Rest;
-use super::roster::{Phase, Roster, Settings, SlotState};
+use super::roster::{Roster, Settings};
 use super::source::{Said, Source};
 use super::stats_document::Tally;
 use super::stats_push::Pushers;
 use super::stats_socket::{Ask, StatsServer};
 use super::touch::{self, Purpose, Touched};
+use super::uwsgi_emperor::UwsgiEmperor;
 use crate::config::address::Protocol;
 use crate::stats::scoreboard::Scoreboard;
-use crate::sys::process::{self, Exit};
 use crate::sys::signals::{Received as Signal, Signals};
 use crate::sys::{clock, title};
 use crate::tick::Tick;
+use crate::wire::bytes::ToVassal;
 use crate::wire::channel::Received;
 use crate::wire::message::{
     FromInstance, FromRouter, FromWorker, FromZygote, OperationId, Policy, ToInstance,
@@ -74,6 +74,8 @@ impl Config {
 #[derive(Debug)]
 pub(super) enum Report {
     Emperor(Option<Received<ToInstance>>),
+    UwsgiEmperor(Option<ToVassal>),
+    UwsgiConfig(Vec<u8>),
     Zygote(u64, Option<Received<FromZygote>>),
     Worker(usize, u64, Option<Received<FromWorker>>),
     Router(u64, Option<Received<FromRouter>>),
@@ -105,6 +107,10 @@ pub(super) struct Master {
     pub(super) emperor: Option<Link<FromInstance, ToInstance>>,
     /// Who the emperor runs as: only another of this user may adopt the instance.
     pub(super) emperor_uid: u32,
+    /// An emperor of uWSGI in its place.
+    pub(super) uwsgi_emperor: Option<UwsgiEmperor>,
+    /// When to give the next sign of life.
+    pub(super) beat_at: Option<Tick>,
     /// What the next emperor has to be told.
     pub(super) unsent: Unsent,
     /// The vassal file, as the emperor opened it last.
@@ -180,7 +186,9 @@ impl Master {
     /// The next thing that only time brings.
     fn next_deadline(&self) -> Option<Tick> {
         let rehearsal = self.rehearsal.as_ref().map(|r| r.deadline);
-        [self.roster.next_deadline(), self.next_harakiri(), self.next_idle(), rehearsal]
+        let config = self.uwsgi_emperor.as_ref().and_then(UwsgiEmperor::reload_until);
+        let (idle, beat) = (self.next_idle(), self.next_beat());
+        [self.roster.next_deadline(), self.next_harakiri(), idle, beat, config, rehearsal]
             .into_iter()
             .flatten()
             .min()
@@ -191,6 +199,8 @@ impl Master {
         let now = clock::now();
         self.harakiri(now);
         self.look_for_rest(now);
+        self.beat(now);
+        self.look_for_uwsgi_config(now);
         if self.rehearsal.as_ref().is_some_and(|r| r.deadline <= now) {
             self.rehearsal_timed_out();
         }
@@ -242,56 +252,11 @@ impl Master {
         }
     }
 
-    fn reap(&mut self) {
-        loop {
-            match process::reap_any() {
-                Ok(Some((pid, exit))) => self.reaped(pid, exit),
-                Ok(None) => return,
-                Err(error) => {
-                    tracing::warn!("cannot reap: {error}");
-                    return;
-                }
-            }
-        }
-    }
-
-    fn reaped(&mut self, pid: u32, exit: Exit) {
-        let Some(owner) = self.children.reaped(pid, exit) else { return };
-        match owner {
-            Owner::Zygote(id) => {
-                if let Some(zygote) = self.children.zygotes.get_mut(&id) {
-                    zygote.exit = Some(exit);
-                    zygote.link.end();
-                }
-            }
-            Owner::Worker(slot) => self.worker_reaped(slot, exit),
-            Owner::Router => {
-                if let Some(router) = &mut self.children.router {
-                    router.exit = Some(exit);
-                    router.link.end();
-                }
-            }
-            Owner::Rehearsal(operation) => {
-                if let Some(rehearsal) = self.rehearsal.as_mut().filter(|r| r.operation == operation) {
-                    rehearsal.process.exit = Some(exit);
-                    rehearsal.process.link.end();
-                }
-            }
-        }
-        self.bury();
-    }
-
-    /// A worker was reaped.
-    pub(super) fn worker_reaped(&mut self, slot: usize, exit: Exit) {
-        if let Some(worker) = self.children.workers.get_mut(&slot) {
-            worker.process.exit = Some(exit);
-            worker.process.link.end();
-        }
-    }
-
     fn report(&mut self, report: Report) {
         match report {
             Report::Emperor(message) => self.hear_emperor(message),
+            Report::UwsgiEmperor(word) => self.hear_uwsgi(word),
+            Report::UwsgiConfig(text) => self.hear_uwsgi_config(&text),
             Report::Call(adopted) => self.hear_call(adopted),
             Report::Zygote(id, message) => self.hear_zygote(id, message),
             Report::Worker(slot, life, message) => {
@@ -311,54 +276,6 @@ impl Master {
             }
         }
         self.bury();
-    }
-
-    /// Tells of those who are over: reaped, and heard to the end.
-    fn bury(&mut self) {
-        let zygotes: Vec<(u64, Exit)> =
-            self.children.zygotes.iter().filter_map(|(id, z)| Some((*id, z.over()?))).collect();
-        for (zygote, exit) in zygotes {
-            self.children.zygotes.remove(&zygote);
-            self.handle(Event::ZygoteGone { zygote, how: exit.to_string() });
-        }
-        let over = self.children.workers.iter().filter(|(_, w)| !w.buried);
-        let workers: Vec<(usize, Exit)> =
-            over.filter_map(|(slot, w)| Some((*slot, w.process.over()?))).collect();
-        for (slot, exit) in workers {
-            self.worker_over(slot, exit);
-        }
-        if let Some(exit) = self.children.router.as_ref().and_then(super::children::Process::over) {
-            self.children.router = None;
-            if self.roster.phase == Phase::Running {
-                self.tell(format!("the router ended: {exit}"));
-            }
-            self.handle(Event::RouterGone);
-        }
-        if let Some(exit) = self.rehearsal.as_ref().and_then(|r| r.process.over()) {
-            self.rehearsal_over(exit);
-        }
-    }
-
-    fn worker_over(&mut self, slot: usize, exit: Exit) {
-        let Some(worker) = self.children.workers.get_mut(&slot) else { return };
-        worker.buried = true;
-        let pid = worker.process.pid().unwrap_or(0);
-        let state = self.roster.slots.get(slot).map_or(SlotState::Empty, |s| s.state);
-        let number = worker.number;
-        if state != SlotState::Draining || worker.overran {
-            let death = black_box::death(slot, worker, exit);
-            self.tell_emperor(&FromInstance::Died(death), &[]);
-        }
-        if state == SlotState::Draining {
-            tracing::info!("worker {number} buried (pid: {pid})");
-        } else {
-            let how = match exit {
-                Exit::Signal(signal) => format!("died, killed by signal {signal}"),
-                Exit::Status(_) => "died".to_owned(),
-            };
-            self.tell(format!("DAMN ! worker {number} (pid: {pid}) {how} :( trying respawn ... ({exit})"));
-        }
-        self.handle(Event::WorkerGone { slot, how: exit.to_string() });
     }
 
     /// A line for the log and for the emperor's operator.

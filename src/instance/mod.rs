@@ -3,10 +3,12 @@
 mod bind;
 mod black_box;
 mod board;
+mod burial;
 mod carry;
 mod children;
 pub mod decide;
 pub mod event;
+mod foreign;
 mod hear;
 #[cfg(test)]
 mod histories;
@@ -33,11 +35,13 @@ mod scale;
 mod scenarios;
 mod settle;
 mod source;
+mod start;
 mod stats_document;
 mod stats_push;
 mod stats_socket;
 mod touch;
 pub mod trial;
+pub mod uwsgi_emperor;
 pub mod validate;
 #[cfg(test)]
 mod world;

@@ -317,6 +317,9 @@ impl Master {
             InstanceState::Starting | InstanceState::Loyal => {}
         }
         self.tell_emperor(&FromInstance::State(state), &[]);
+        if matches!(state, InstanceState::Ready | InstanceState::ReadyWithoutApp) {
+            self.accepts_for_uwsgi();
+        }
     }
 
     fn ended(&mut self, operation: OperationId, outcome: Outcome) {
@@ -343,6 +346,7 @@ impl Master {
             Outcome::Superseded => tracing::info!("a later reload takes this one's place"),
         }
         self.tell_emperor(&FromInstance::Ended { operation, outcome }, &[]);
+        self.accepts_for_uwsgi();
     }
 
     /// Tells the emperor the configuration in force, and its listeners.

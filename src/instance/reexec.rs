@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::roster::Roster;
 use super::source::{Said, Source};
 use super::stats_document::Tally;
+use super::uwsgi_emperor::UwsgiRecord;
 use crate::config::address::Listen;
 use crate::sys::{fd, memfd};
 use crate::wire::message::{FromInstance, Policy};
@@ -36,6 +37,8 @@ pub(super) struct Record {
     pub(super) board: RawFd,
     pub(super) file: Option<RawFd>,
     pub(super) emperor: Option<RawFd>,
+    #[serde(default)]
+    pub(super) uwsgi_emperor: Option<UwsgiRecord>,
     #[serde(default)]
     pub(super) emperor_uid: u32,
     #[serde(default)]

@@ -67,8 +67,8 @@ impl Master {
     /// The vassal file: the one that came with the request, else the one that is at its path now. Where the path may
     /// not be opened any more, privileges having dropped, it is the one that was opened last.
     fn file_for(&self, operation: OperationId) -> io::Result<Option<OwnedFd>> {
-        let Some(path) = self.source.file() else { return Ok(None) };
         let held = || self.file.as_ref().map(OwnedFd::try_clone).transpose();
+        let Some(path) = self.source.file() else { return held() };
         if operation & OWN_OPERATION == 0 && self.file.is_some() {
             return held();
         }

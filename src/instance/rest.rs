@@ -1,11 +1,14 @@
-//! When nobody asks anything: the emperor is told, who may put the instance to sleep (`idle`).
+//! What the emperor is told from time to time: that nobody asks anything, so that it may put the instance to sleep (`idle`),
+//! and that the instance lives (`heartbeat`).
 
 use std::time::Duration;
 
 use super::master::Master;
 use super::roster::Phase;
+use super::uwsgi_emperor::UwsgiEmperor;
 use crate::sys::clock;
 use crate::tick::Tick;
+use crate::wire::bytes::FromVassal;
 use crate::wire::message::{FromInstance, InstanceState};
 
 /// Since when nothing was seen to be asked, and how many requests there had been by then.
@@ -51,13 +54,35 @@ impl Master {
             let idle_s = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX);
             tracing::info!("no request for {idle_s} s");
             self.tell_emperor(&FromInstance::Idle { idle_s }, &[]);
+            self.say_to_uwsgi(FromVassal::VoluntaryStop);
         }
+    }
+
+    /// When to give the next sign of life.
+    pub(super) fn next_beat(&self) -> Option<Tick> {
+        self.heartbeat().map(|_| self.beat_at.unwrap_or_else(clock::now))
+    }
+
+    pub(super) fn beat(&mut self, now: Tick) {
+        let Some(every) = self.heartbeat().filter(|_| self.beat_at.is_none_or(|at| at <= now)) else {
+            return;
+        };
+        self.beat_at = Some(now + every);
+        self.tell_emperor(&FromInstance::Heartbeat, &[]);
+        self.say_to_uwsgi(FromVassal::Heartbeat);
+    }
+
+    fn heartbeat(&self) -> Option<Duration> {
+        let every = self.current.said.spec.workers.heartbeat_s;
+        let heard = self.emperor.is_some() || self.uwsgi_emperor.is_some();
+        (heard && every > 0).then(|| Duration::from_secs(every.into()))
     }
 
     /// After which time the emperor is to be told.
     fn idle(&self) -> Option<Duration> {
         let idle_s = self.current.said.spec.workers.idle_s;
-        let wanted = idle_s > 0 && self.emperor.is_some() && self.roster.phase == Phase::Running;
+        let woken = self.emperor.is_some() || self.uwsgi_emperor.as_ref().is_some_and(UwsgiEmperor::wakes);
+        let wanted = idle_s > 0 && woken && self.roster.phase == Phase::Running;
         wanted.then(|| Duration::from_secs(idle_s.into()))
     }
 }

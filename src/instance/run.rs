@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::env;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use super::bind::{Listener, Sockets};
+use super::bind::Sockets;
 use super::children::{Children, end_children};
 use super::event::Event;
+use super::foreign;
 use super::link::Link;
 use super::logs::Output;
 use super::master::{self, Config, Master, Report};
@@ -18,17 +18,20 @@ use super::orphan::Unsent;
 use super::rest::Rest;
 use super::roster::Roster;
 use super::source::{FILE_LIMIT_BYTES, Source};
+use super::start::{Begin, Start, receive_start, run_start_hook};
+use super::uwsgi_emperor::{Inheritance, UwsgiEmperor};
 use super::{carry, inbox, interpreter, jail, launch, reexec, settle};
 use crate::config::diagnostic::Severity;
 use crate::stats::scoreboard::{Scoreboard, Total};
 use crate::sys::background::{self, SingleThreaded};
-use crate::sys::process::{self, Launch};
+use crate::sys::process;
 use crate::sys::signals::{self, Signals};
-use crate::sys::{clock, fd, memfd, peer, wait};
+use crate::sys::{clock, fd, memfd, peer};
 use crate::trace;
+use crate::wire::bytes::FromVassal;
+use crate::wire::channel;
 use crate::wire::failure::Failure;
-use crate::wire::message::{FromInstance, Policy, ToInstance};
-use crate::wire::{PROTOCOL, channel, inherited};
+use crate::wire::message::FromInstance;
 
 /// The role `liege instance NAME`: the master of a vassal, with the emperor's channel.
 #[must_use]
@@ -39,7 +42,8 @@ pub fn vassal() -> ExitCode {
     }
     let start = prepare().and_then(|()| receive_start());
     match start {
-        Ok(Some(start)) => begin(start),
+        Ok(Some(Begin::Ours(start))) => begin(*start),
+        Ok(Some(Begin::Foreign(birth, policy))) => foreign::main(&birth, &policy),
         // Stopped, or left, before it began.
         Ok(None) => ExitCode::SUCCESS,
         Err(error) => {
@@ -49,39 +53,26 @@ pub fn vassal() -> ExitCode {
     }
 }
 
-/// `liege app.ini`, `liege --http-socket …`: an instance without an emperor.
+/// `liege app.ini`, `liege --http-socket …`: an instance without an emperor of ours.
 #[must_use]
-pub fn standalone(arguments: &[String]) -> ExitCode {
+pub fn standalone(arguments: &[String], uwsgi_emperor: Option<Inheritance>) -> ExitCode {
     trace::start(false);
     if let Some(number) = carried() {
         return resume(number);
     }
-    if let Err(error) = prepare().and_then(|()| refuse_foreign_emperor()) {
-        tracing::error!("the instance cannot begin: {error}");
-        return ExitCode::FAILURE;
+    match prepare().and_then(|()| Start::of_command_line(arguments, uwsgi_emperor)) {
+        Ok(start) => begin(start),
+        Err(error) => {
+            tracing::error!("the instance cannot begin: {error}");
+            ExitCode::FAILURE
+        }
     }
-    begin(Start {
-        source: Source::CommandLine { arguments: arguments.to_vec() },
-        policy: Policy::default(),
-        have: Sockets::default(),
-        file: None,
-        channel: None,
-    })
 }
 
 /// Whether this process is a later image of a master, which carried everything over an `execve`.
 #[must_use]
 pub fn is_carried() -> bool {
     carried().is_some()
-}
-
-/// What an instance begins with.
-struct Start {
-    source: Source,
-    policy: Policy,
-    have: Sockets,
-    file: Option<OwnedFd>,
-    channel: Option<OwnedFd>,
 }
 
 /// What is known once the sockets are bound.
@@ -100,53 +91,6 @@ fn prepare() -> io::Result<()> {
     signals::block_all()?;
     signals::ignore_harmless()?;
     process::set_child_subreaper()
-}
-
-/// An emperor of uWSGI would stop and reload us in its own language, and we would not hear it.
-fn refuse_foreign_emperor() -> io::Result<()> {
-    let number = env::var("UWSGI_EMPEROR_FD").unwrap_or_default();
-    let target = std::fs::read_link(Path::new("/proc/self/fd").join(number)).unwrap_or_default();
-    if target.to_string_lossy().starts_with("socket:") {
-        return Err(io::Error::other(
-            "a uWSGI emperor started this, which is not supported (use liege --emperor DIR in its place)",
-        ));
-    }
-    Ok(())
-}
-
-fn receive_start() -> io::Result<Option<Start>> {
-    let channel = inherited::take()?;
-    wait::readable(&channel, None)?;
-    let Some((message, mut fds)) = channel::receive::<ToInstance>(&channel)? else { return Ok(None) };
-    let ToInstance::Start { protocol, name, path, listeners, policy, on_demand, tenant } = message else {
-        return Ok(None);
-    };
-    if protocol != PROTOCOL {
-        let message = format!("the emperor speaks protocol {protocol}, this instance {PROTOCOL}");
-        channel::send(&channel, &FromInstance::Failed(Failure::new(&message)), &[])?;
-        return Err(io::Error::other(message));
-    }
-    if fds.len() != listeners.len() + 1 {
-        return Err(io::Error::other("the start came without its descriptors"));
-    }
-    let file = fd::duplicate_high(fds.remove(0))?;
-    let inherited = listeners.into_iter().zip(fds).filter(|(_, fd)| crate::sys::socket::is_listening(fd));
-    let listeners = inherited.map(|(listen, fd)| Rc::new(Listener::inherited(listen, fd))).collect();
-    let deny_root_apps = policy.deny_root_apps;
-    Ok(Some(Start {
-        source: Source::Vassal {
-            name,
-            path,
-            options: policy.vassals.clone(),
-            deny_root_apps,
-            on_demand: on_demand.map(|address| *address),
-            tenant,
-        },
-        policy: *policy,
-        have: Sockets { listeners, stats: Vec::new() },
-        file: Some(file),
-        channel: Some(channel),
-    }))
 }
 
 fn begin(mut start: Start) -> ExitCode {
@@ -192,6 +136,7 @@ fn bind(start: &mut Start) -> Result<Bound, Failure> {
             .with_hint("start it on its own: liege --emperor DIR"));
     }
     let supervised = start.channel.is_some();
+    let alone = !supervised && start.uwsgi_emperor.is_none();
     for warning in &said.warnings {
         tracing::warn!("{warning}");
     }
@@ -203,7 +148,7 @@ fn bind(start: &mut Start) -> Result<Bound, Failure> {
         }
         tracing::info!(";end of configuration");
     }
-    if said.spec.log.daemonize && !supervised {
+    if said.spec.log.daemonize && alone {
         SingleThreaded::prove()
             .and_then(background::go_to_background)
             .map_err(|error| Failure::new(format!("cannot go to the background: {error}")))?;
@@ -226,18 +171,6 @@ fn bind(start: &mut Start) -> Result<Bound, Failure> {
     Ok(Bound { config, directory, binary })
 }
 
-/// Runs the emperor's hook and waits for it: only this vassal waits, and only its start.
-fn run_start_hook(hook: &str, name: &str, directory: &Path) {
-    let mut words = hook.split_whitespace();
-    let Some(program) = words.next() else { return };
-    let launch = words.chain([name]).fold(Launch::new(program), Launch::arg);
-    match launch.env("UWSGI_VASSALS_DIR", directory).spawn().and_then(|child| process::wait(&child)) {
-        Ok(exit) if exit.is_success() => {}
-        Ok(exit) => tracing::warn!("vassals-start-hook {hook}: {exit}"),
-        Err(error) => tracing::warn!("vassals-start-hook {hook}: {error}"),
-    }
-}
-
 fn master(
     start: Start,
     bound: Bound,
@@ -255,6 +188,8 @@ fn master(
         Some(channel) => Some(Link::start(channel, reports.clone(), Report::Emperor)?),
         None => None,
     };
+    let uwsgi_emperor =
+        start.uwsgi_emperor.map(|emperor| UwsgiEmperor::inherit(emperor, &reports)).transpose()?;
     let config = Rc::new(bound.config);
     let mut master = Master {
         source: start.source,
@@ -272,6 +207,8 @@ fn master(
         prepared: Some(config),
         emperor,
         emperor_uid,
+        uwsgi_emperor,
+        beat_at: None,
         unsent: Unsent::default(),
         file: start.file,
         children: Children::default(),
@@ -291,6 +228,7 @@ fn master(
         rest: Rest::default(),
     };
     master.introduce();
+    master.say_to_uwsgi(FromVassal::Spawned);
     master.serve_statistics();
     master.show_title();
     master.touched = super::touch::Touched::watch(&master.current.said.spec);

@@ -43,6 +43,9 @@ pub(super) enum Source {
     CommandLine {
         /// The arguments, without the program's name.
         arguments: Vec<String>,
+        /// The socket on which an emperor of uWSGI waited for the first connection.
+        #[serde(default)]
+        on_demand: Option<Address>,
     },
 }
 
@@ -70,7 +73,8 @@ impl Source {
         }
     }
 
-    /// Reads the configuration; relative names start from `directory`, and `bytes` are the vassal file's.
+    /// Reads the configuration; relative names start from `directory`, and `bytes` are the vassal file's, or what an
+    /// emperor of uWSGI sent.
     pub(super) fn load(&self, bytes: &[u8], directory: PathBuf) -> Result<Said, Failure> {
         self.load_in(bytes, &World::at(directory))
     }
@@ -88,7 +92,9 @@ impl Source {
                 let around = around.called_on(on_demand.clone());
                 (load::vassal_under(options, path, bytes, &around), path.clone())
             }
-            Self::CommandLine { arguments } => {
+            Self::CommandLine { arguments, on_demand } => {
+                let handed = (!bytes.is_empty()).then(|| bytes.to_vec());
+                let around = around.called_on(on_demand.clone()).handed(handed);
                 let raw = command_line::read(arguments, &around).raw;
                 let what = raw.file.clone().unwrap_or_else(|| "the command line".to_owned());
                 (load::instance(raw, &around), what)

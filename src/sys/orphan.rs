@@ -30,6 +30,16 @@ pub fn die_after_parent(parent: u32, seconds: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// `SIGKILL` ends this process when its parent dies, also after an `execve`, unless its user changes; answers whether
+/// the parent is still this one.
+///
+/// # Errors
+/// `prctl`.
+pub fn die_with_parent(parent: u32) -> io::Result<bool> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    Ok(u32::try_from(nix::unistd::getppid().as_raw()).is_ok_and(|pid| pid == parent))
+}
+
 /// The signal also comes when the child of a double fork loses the process in between, with the parent as the new one.
 extern "C" fn parent_died(_signal: libc::c_int) {
     if nix::unistd::getppid().as_raw() == PARENT.load(Ordering::Relaxed) {

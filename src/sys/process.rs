@@ -303,6 +303,14 @@ pub fn set_child_subreaper() -> io::Result<()> {
     Ok(nix::sys::prctl::set_child_subreaper(true)?)
 }
 
+/// Undoes [`set_child_subreaper`], for a program that is not ours and may never reap what it does not know.
+///
+/// # Errors
+/// `prctl`.
+pub fn end_child_subreaper() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(false)?)
+}
+
 /// Sends a signal to a whole process group by the pid of its leader. Nothing happens when it is gone.
 ///
 /// # Errors

@@ -32,6 +32,15 @@ pub fn ignore_harmless() -> io::Result<()> {
     Ok(())
 }
 
+/// Undoes [`ignore_sigpipe`], for a program that is not ours and is about to take this process over: what is ignored stays
+/// so over an `execve`.
+///
+/// # Errors
+/// `sigaction`.
+pub fn heed_sigpipe() -> io::Result<()> {
+    install(Signal::SIGPIPE, SigHandler::SigDfl)
+}
+
 /// Ignores, besides the harmless ones, every signal that asks a process to stop, reload or report: for a process that
 /// only its master steers, by its channel, so that a signal to the whole group cuts off no request.
 ///

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::AtFlags;
 use nix::sys::socket::{
@@ -147,6 +147,40 @@ pub fn local_port(fd: BorrowedFd<'_>) -> Option<u16> {
     match address.family()? {
         AddressFamily::Inet => address.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::port),
         AddressFamily::Inet6 => address.as_sockaddr_in6().map(nix::sys::socket::SockaddrIn6::port),
+        _ => None,
+    }
+}
+
+/// What a listener is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// An internet address.
+    Tcp(SocketAddr),
+    /// The path of a unix socket, as it was bound.
+    Unix(PathBuf),
+    /// A name in the abstract name space.
+    Abstract(String),
+}
+
+/// What a socket is called; `None`: it has no name, or none that people can read.
+#[must_use]
+pub fn local_name(fd: BorrowedFd<'_>) -> Option<Name> {
+    let address: SockaddrStorage = getsockname(fd.as_raw_fd()).ok()?;
+    match address.family()? {
+        AddressFamily::Inet => {
+            address.as_sockaddr_in().map(|found| Name::Tcp(SocketAddr::V4((*found).into())))
+        }
+        AddressFamily::Inet6 => {
+            address.as_sockaddr_in6().map(|found| Name::Tcp(SocketAddr::V6((*found).into())))
+        }
+        AddressFamily::Unix => {
+            let found = getsockname::<UnixAddr>(fd.as_raw_fd()).ok()?;
+            match (found.path(), found.as_abstract()) {
+                (Some(path), _) => Some(Name::Unix(path.to_owned())),
+                (None, Some(name)) => String::from_utf8(name.to_vec()).ok().map(Name::Abstract),
+                (None, None) => None,
+            }
+        }
         _ => None,
     }
 }

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    MsgFlags, Shutdown, SockFlag, SockaddrLike, SockaddrStorage, accept4, getsockname, recv, sendmsg,
-    setsockopt, shutdown, sockopt,
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, accept4,
+    getpeername, getsockname, getsockopt, recv, sendmsg, setsockopt, shutdown, socketpair, sockopt,
 };
 
 use super::fd;
@@ -24,6 +24,20 @@ pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
 #[must_use]
 pub fn is_exhausted(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+/// A connected pair, both ends close-on-exec and blocking.
+///
+/// # Errors
+/// `socketpair`.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?)
+}
+
+/// Whether a descriptor is a connected unix stream socket.
+pub fn is_unix_connection(fd: impl AsFd) -> bool {
+    let kind = getsockopt(&fd, sockopt::SockType).ok();
+    kind == Some(SockType::Stream) && getpeername::<UnixAddr>(fd.as_fd().as_raw_fd()).is_ok()
 }
 
 /// Reads what is there; 0 is the end.
@@ -61,9 +75,8 @@ pub fn set_no_delay(listener: impl AsFd) {
 
 /// Whether a socket is an internet one.
 pub fn is_tcp(socket: impl AsFd) -> bool {
-    getsockname::<SockaddrStorage>(socket.as_fd().as_raw_fd()).is_ok_and(
-        |address| matches!(address.family(), Some(family) if family != nix::sys::socket::AddressFamily::Unix),
-    )
+    getsockname::<SockaddrStorage>(socket.as_fd().as_raw_fd())
+        .is_ok_and(|address| matches!(address.family(), Some(family) if family != AddressFamily::Unix))
 }
 
 fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::death::Death;
 use super::failure::Failure;
+use super::foreign::Foreign;
 pub use super::policy::{Adoption, Policy, Privileges};
 use crate::config::address::{Address, Listen};
 use crate::config::diagnostic::Diagnostic;
@@ -19,7 +20,8 @@ pub type OperationId = u64;
 /// Emperor → instance (master).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToInstance {
-    /// The first message. Descriptors: the open vassal file, then one listener for each entry of `listeners`.
+    /// The first message. Descriptors: the open vassal file, then one listener for each entry of `listeners`, then for
+    /// a program of others the descriptor on which it is spoken to.
     Start {
         /// [`super::PROTOCOL`] of the emperor.
         protocol: u32,
@@ -37,6 +39,9 @@ pub enum ToInstance {
         /// Whom to become before anything else: the owner of the file (`emperor-tyrant`).
         #[serde(default)]
         tenant: Option<Tenant>,
+        /// Another program runs this vassal: become it.
+        #[serde(default)]
+        foreign: Option<Box<Foreign>>,
     },
     /// Read the file again (descriptor: the vassal file, opened anew) and bring up a new generation; answer with
     /// [`FromInstance::Ended`].
@@ -113,6 +118,8 @@ pub enum FromInstance {
         /// Seconds.
         idle_s: u32,
     },
+    /// It lives: said every so often as `heartbeat` says.
+    Heartbeat,
     /// Where the output goes since the last emperor died. Descriptor: the read end of a pipe.
     Output,
     /// How the instance stands.

@@ -1,9 +1,11 @@
 //! What our processes say to each other: messages, the channel that carries them with descriptors, failures as data.
 
 pub mod boot;
+pub mod bytes;
 pub mod channel;
 pub mod death;
 pub mod failure;
+pub mod foreign;
 pub mod inherited;
 pub mod lane;
 pub mod message;

@@ -12,12 +12,14 @@
 
 mod support;
 
+mod below_uwsgi;
 mod check;
 mod commands;
 mod crash;
 mod engines;
 mod examples;
 mod files;
+mod foreign;
 mod inherit;
 mod lifecycle;
 mod lines;

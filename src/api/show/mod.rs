@@ -206,6 +206,7 @@ fn vassal(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> views::
             .map(|board| counters::totals(board, vassal.pid(), moment))
             .unwrap_or_default(),
         root: runs_as_root(vassal, moment),
+        program: vassal.foreign_program().or(vassal.program.as_deref()).map(escaped),
         config_error: vassal.config_error.clone(),
         last_failure: vassal.last_failure.clone(),
         last_reload: vassal.last_reload.as_ref().map(operation),

@@ -120,6 +120,9 @@ pub struct Vassal {
     pub totals: Totals,
     /// Its application runs as root.
     pub root: bool,
+    /// The program of others that runs it (`exec`, `emperor-wrapper`); `None`: liege.
+    #[serde(default)]
+    pub program: Option<String>,
     /// What is wrong with the file as it is now, until it is mended.
     pub config_error: Option<Failure>,
     /// The last failure that an instance reported.

@@ -165,8 +165,10 @@ impl Assembly<'_> {
                         _ => error,
                     })
                 }
+                Some(("emperor", _)) => self.around.handed(),
                 Some((scheme, _)) => {
-                    let message = "is not supported, only files, -, fd://N and exec://COMMAND";
+                    let message =
+                        "is not supported, only files, -, fd://N, exec://COMMAND and emperor://NAME";
                     return Err(format!("{scheme}:// {message}"));
                 }
                 None => self.around.read(Path::new(file), FILE_MAX),

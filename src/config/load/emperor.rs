@@ -22,6 +22,7 @@ pub(super) fn read(sift: &mut Sift<'_>) -> EmperorSpec {
     }
     spec.tyrant = tyrant(sift, &obeyed);
     spec.vassals.sort();
+    spec.programs.extra_extensions.clone_from(&spec.extra_extensions);
     spec.deny_root_apps = spec.identity.deny_root_apps;
     if spec.sources.is_empty() {
         sift.report_whole(
@@ -69,6 +70,10 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
         "emperor-curse-tolerance" | "reload-mercy" => {
             spec.mercy_ms = u64::from(sift.count(said)).saturating_mul(1000);
         }
+        "emperor-required-heartbeat" => spec.heartbeat_ms = u64::from(sift.count(said)).saturating_mul(1000),
+        "emperor-wrapper" => spec.programs.wrapper = program(sift, said),
+        "emperor-wrapper-override" => spec.programs.first.extend(program(sift, said)),
+        "emperor-wrapper-fallback" => spec.programs.last.extend(program(sift, said)),
         "emperor-no-blacklist" => spec.constant_throttle = said.flag(),
         "vassals-stop-hook" => spec.stop_hook = command(sift, said),
         "vassals-start-hook" => spec.start_hook = command(sift, said),
@@ -155,7 +160,8 @@ fn source(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
         Some("glob") => true,
         None => rest.contains(['*', '?', '[']) || is_file(sift, &path, spec),
         Some(scheme) => {
-            let suggestion = Some("write the configurations as files into a directory".to_owned());
+            let suggestion = "let a script write the configurations as files into a directory that is watched: what is new starts, a touch reloads, what is removed stops";
+            let suggestion = Some(suggestion.to_owned());
             return sift.error(said, format!("liege has no {scheme}:// monitor"), suggestion);
         }
     };
@@ -170,6 +176,14 @@ fn source(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
 
 fn file(said: Said<'_>, option: &str, options: &mut Vec<(String, String)>) {
     options.push((option.to_owned(), said.text().to_owned()));
+}
+
+fn program(sift: &mut Sift<'_>, said: Said<'_>) -> Option<String> {
+    if said.text().is_empty() {
+        sift.error(said, "the program is empty", None);
+        return None;
+    }
+    Some(said.text().to_owned())
 }
 
 fn command(sift: &mut Sift<'_>, said: Said<'_>) -> Option<String> {

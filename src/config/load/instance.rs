@@ -111,6 +111,7 @@ impl Reading {
             "reload-on-as" => workers.reload_on_as_mib = large(sift, said),
             "idle" => workers.idle_s = sift.count(said),
             "limit-post" => workers.limit_post_bytes = large(sift, said),
+            "heartbeat" => workers.heartbeat_s = sift.count(said),
             "worker-reload-mercy" => workers.reload_mercy_s = sift.count(said),
             "reload-mercy" => workers.instance_mercy_s = sift.count(said),
             "startup-timeout" => workers.startup_timeout_s = sift.count(said),

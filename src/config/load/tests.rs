@@ -319,7 +319,12 @@ fn emperors_are_read() {
     assert_eq!((spec.api_http, spec.rescan_ms), (Some(("127.0.0.1".into(), 90)), 5000));
     for (arguments, expected) in [
         ("--emperor /a/[x.ini", "is no pattern"),
-        ("--emperor pg://x", "no pg:// monitor"),
+        ("--emperor pg://x", "no pg:// monitor (let a script write"),
+        ("--emperor mongodb://x", "no mongodb:// monitor (let a script write"),
+        ("--emperor zmq://tcp://x", "no zmq:// monitor (let a script write"),
+        ("--emperor amqp://x", "no amqp:// monitor (let a script write"),
+        ("--emperor /v --emperor-broodlord 3", "give it `processes` enough"),
+        ("--emperor /v --emperor-proxy-socket x", "name the program"),
         ("--emperor /a --module app", "an emperor serves no application itself"),
         ("--emperor /a --api-http 0.0.0.0:90", "not a loopback address"),
         ("--emperor /a --emperor-magic-exec", "liege cannot do this yet"),

@@ -120,6 +120,30 @@ pub(super) static ROWS: &[Row] = &[
         "Seconds that a stopping vassal gets before it is killed",
     ),
     row(
+        &["emperor-required-heartbeat"],
+        Number,
+        "30",
+        "Seconds after which a vassal that says it lives (`heartbeat`), and then does not, is killed with all its processes; 0: never",
+    ),
+    row(
+        &["emperor-wrapper"],
+        Text,
+        "liege itself",
+        "A program that runs all vassals, uWSGI for instance: started as uWSGI's emperor would, and spoken to in its language",
+    ),
+    row(
+        &["emperor-wrapper-override"],
+        Text,
+        "none",
+        "A program that is tried before it; repeatable",
+    ),
+    row(
+        &["emperor-wrapper-fallback"],
+        Text,
+        "none",
+        "A program that is tried when it cannot be executed; repeatable",
+    ),
+    row(
         &["emperor-concurrency"],
         Number,
         "four times the CPUs, at least 8",

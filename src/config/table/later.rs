@@ -128,11 +128,6 @@ pub(super) static ROWS: &[Row] = &[
         "the `uwsgi.websocket_*` functions raise",
     ),
     later(
-        &["heartbeat", "emperor-required-heartbeat"],
-        Number,
-        "the emperor sees by itself whether a vassal lives",
-    ),
-    later(
         &["fallback-config"],
         Path,
         "a configuration that cannot be used is reported, and the one before serves on",

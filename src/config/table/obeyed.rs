@@ -55,6 +55,13 @@ pub(super) static ROWS: &[Row] = &[
         "Seconds without a request after which the emperor puts the instance to sleep and keeps its sockets, until a connection wakes it",
     ),
     row(
+        &["heartbeat"],
+        Number,
+        Master,
+        "never",
+        "Seconds between the master's signs of life, which its emperor requires from the first one on (`emperor-required-heartbeat`)",
+    ),
+    row(
         &["worker-reload-mercy"],
         Number,
         Master,

@@ -8,6 +8,7 @@ const fn row(names: &'static [&'static str], kind: Kind, doc: &'static str) -> R
 }
 
 const CLUSTER: &str = "clustering is not part of liege: put a load balancer in front";
+const ZERG: &str = "no instance reinforces another one: give it `processes` enough for its worst hour";
 const SPOOLER: &str = "there is no spooler, tasks would be lost: use a task queue such as Celery or RQ";
 const CONTAINERS: &str = "use the service manager or a container runtime";
 const TLS: &str = "let the web server in front speak TLS";
@@ -140,10 +141,12 @@ pub(super) static ROWS: &[Row] = &[
         Text,
         "the router serves this instance's workers only: use nginx",
     ),
+    row(&["zerg", "zerg-server", "zerg-pool", "zergpool"], Text, ZERG),
+    row(&["emperor-broodlord"], Number, ZERG),
     row(
-        &["zerg", "zerg-server", "zerg-pool", "zergpool", "emperor-broodlord", "emperor-proxy-socket"],
-        Text,
-        CLUSTER,
+        &["emperor-proxy-socket"],
+        Path,
+        "an instance keeps its emperor to itself: name the program that is to run with `exec` in `[emperor]`",
     ),
     row(
         &["http-use-cache", "http-use-socket"],
@@ -151,7 +154,7 @@ pub(super) static ROWS: &[Row] = &[
         "the router serves this instance's workers only: use nginx",
     )
     .optional(),
-    row(&["zerg-fallback"], Flag, CLUSTER),
+    row(&["zerg-fallback"], Flag, ZERG),
     row(&["tuntap-router", "tuntap-device"], Text, CONTAINERS),
     row(&["tuntap-use-credentials"], Text, CONTAINERS).optional(),
     // Protocols and TLS.
@@ -196,14 +199,7 @@ pub(super) static ROWS: &[Row] = &[
     ),
     // Programs and loaders.
     row(
-        &[
-            "worker-exec",
-            "worker-exec2",
-            "python-worker-override",
-            "emperor-wrapper",
-            "emperor-wrapper-override",
-            "emperor-wrapper-fallback",
-        ],
+        &["worker-exec", "worker-exec2", "python-worker-override"],
         Path,
         "run that program as a service of its own",
     ),

@@ -110,7 +110,8 @@ impl Turn<'_> {
         let mercy = vassal.mercy(longest);
         let Some(known) = vassal.lives_mut().find(|known| known.id == life) else { return };
         known.leaving = Some(Leaving::Terminated(now + mercy + super::stop::BEYOND));
-        self.out.push(Effect::Terminate { life });
+        let signal = known.end_signal();
+        self.out.push(Effect::Terminate { life, signal });
     }
 
     fn life_of(&self, heir: &Heir) -> Life {

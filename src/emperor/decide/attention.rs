@@ -110,6 +110,9 @@ impl Turn<'_> {
 
     fn serving(&mut self, id: &str) -> Result<LifeId, Refusal> {
         let state = self.known(id)?;
+        if let Some(program) = self.vassal(id).and_then(|vassal| vassal.foreign_program()) {
+            return Err(conflict(id, &format!("is run by {program}, which takes no such order")));
+        }
         let life = self.vassal(id).and_then(|vassal| vassal.current.as_ref()).map(|life| life.id);
         match (state, life) {
             (State::Up { .. } | State::Reloading { .. }, Some(life)) => Ok(life),

@@ -12,10 +12,17 @@ use crate::wire::message::OperationId;
 impl Turn<'_> {
     pub(super) fn disconnected(&mut self, id: &str, life: LifeId) {
         let now = self.now;
+        let longest = self.fleet.rules.mercy;
+        if self.fell_silent(id, life) {
+            return;
+        }
         let Some(vassal) = self.vassal(id) else { return };
+        let mercy = vassal.mercy(longest);
         // It is expected of one that leaves, and a death follows for most others.
         if let Some(life) = vassal.lives_mut().find(|known| known.id == life && known.leaving.is_none()) {
-            life.leaving = Some(Leaving::Asked(now + super::stop::TERMINATED));
+            // uWSGI closes it first, and ends its workers then.
+            let patience = if life.foreign.is_some() { mercy } else { super::stop::TERMINATED };
+            life.leaving = Some(Leaving::Asked(now + patience));
         }
     }
 
@@ -56,10 +63,11 @@ impl Turn<'_> {
         let Some(vassal) = self.vassal(id) else { return };
         let Some(mut life) = vassal.current.take() else { return };
         let (attempts, at_once) = backoff::after_failure(vassal.attempts, life.ready, now);
-        let how = death(vassal, life.failure.as_ref());
+        let how = death(vassal, life.failure.as_ref(), life.foreign.is_some());
         // A failure was told when it came; the log says only what follows.
         let told = life.pid.is_some();
-        let end = if told { death(vassal, None).message } else { how.message.clone() };
+        let end =
+            if told { death(vassal, None, life.foreign.is_some()).message } else { how.message.clone() };
         let mistaken = life.file.filter(|_| life.has_mistakes());
         // What ran dies with it; what waited is done by the next life, which reads the newest file.
         let waiting = vassal.plan.reload.take();
@@ -185,11 +193,24 @@ impl Turn<'_> {
 }
 
 /// How the current life ended, as a failure.
-fn death(vassal: &Vassal, failure: Option<&Failure>) -> Failure {
+fn death(vassal: &Vassal, failure: Option<&Failure>, foreign: bool) -> Failure {
     match (failure, &vassal.last_exit) {
         (Some(failure), _) => failure.clone(),
-        (None, Some(exit)) => Failure::new(format!("its master ended: {}", exit.how)),
+        (None, Some(exit)) => {
+            let meant = if foreign { meant_by(exit.how) } else { "" };
+            Failure::new(format!("its master ended: {}{meant}", exit.how))
+        }
         (None, None) => Failure::new("its master ended"),
+    }
+}
+
+/// What uWSGI means by an exit status.
+const fn meant_by(how: ExitKind) -> &'static str {
+    match how {
+        ExitKind::Status(1) => " (uWSGI: a mistake in its configuration, or it was left alone)",
+        ExitKind::Status(22) => " (uWSGI: no application could be loaded)",
+        ExitKind::Status(26) => " (its program could not be executed)",
+        _ => "",
     }
 }
 

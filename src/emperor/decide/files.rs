@@ -83,6 +83,7 @@ impl Turn<'_> {
             let mut vassal = Vassal::new(found.id, found.directory, found.identity);
             vassal.attributes = found.attributes;
             vassal.tenant = found.tenant;
+            vassal.program = found.program;
             vassal.last_served = self.fleet.remembered.get(&id).copied().unwrap_or_default();
             vassal.on_demand = found.on_demand;
             let sleeps =
@@ -104,6 +105,7 @@ impl Turn<'_> {
             return;
         }
         vassal.attributes = found.attributes;
+        vassal.program = found.program;
         if vassal.tenant != found.tenant {
             // What ran for one user hands nothing over to another: neither sockets nor requests.
             let reason = match found.tenant {
@@ -132,6 +134,14 @@ impl Turn<'_> {
             State::Starting | State::Up { .. } | State::Reloading { .. } | State::Adopting => {
                 let operation = self.begin(OperationKind::Reload, Some(id), None, "touched");
                 self.want_reload(id, operation);
+            }
+            State::Stopped | State::Stopping if std::mem::take(&mut vassal.plan.by_itself) => {
+                vassal.plan.stopped = false;
+                let stopped = vassal.state == State::Stopped;
+                self.tell(Some(id), EventKind::Changed, "its file changed: started again");
+                if stopped {
+                    self.queue(id);
+                }
             }
             State::Stopped => {
                 self.tell(Some(id), EventKind::Changed, "its file changed, but it was stopped by request")

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::world::{Manners, Reload, Start, World};
 use crate::emperor::event::Event;
 use crate::emperor::handle::Request;
+use crate::wire::bytes::FromVassal;
 
 const NAMES: [&str; 4] = ["a.ini", "b.ini", "c.ini", "d.ini"];
 
@@ -14,6 +15,8 @@ enum Step {
     Remove(&'static str),
     Behave(&'static str, Manners),
     Kill(&'static str),
+    Exec(&'static str, bool),
+    Byte(&'static str, FromVassal),
     Ask(Request),
     HangUp,
     Crash,
@@ -38,11 +41,20 @@ fn step() -> impl Strategy<Value = Step> {
             Request::Upgrade,
         ])
     });
+    let word = prop::sample::select(vec![
+        FromVassal::Accepting,
+        FromVassal::Loyal,
+        FromVassal::VoluntaryStop,
+        FromVassal::Heartbeat,
+        FromVassal::Reinforcements,
+    ]);
     prop_oneof![
         4 => name().prop_map(Step::Write),
         2 => name().prop_map(Step::Remove),
         3 => (name(), manners()).prop_map(|(name, manners)| Step::Behave(name, manners)),
         2 => name().prop_map(Step::Kill),
+        2 => (name(), any::<bool>()).prop_map(|(name, other)| Step::Exec(name, other)),
+        3 => (name(), word).prop_map(|(name, word)| Step::Byte(name, word)),
         4 => requests.prop_map(Step::Ask),
         1 => Just(Step::HangUp),
         1 => Just(Step::Crash),
@@ -94,6 +106,8 @@ proptest! {
                 Step::Behave(name, manners) => world.behave(name, manners),
                 Step::Kill(name) if world.fleet.vassals.contains_key(name) => world.kill(name),
                 Step::Kill(_) => {}
+                Step::Exec(name, other) => world.run_by(name, other.then_some("uwsgi")),
+                Step::Byte(name, word) => world.say(name, word),
                 Step::Ask(request) => {
                     let _ = world.ask(request);
                 }

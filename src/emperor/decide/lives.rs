@@ -5,6 +5,7 @@ use crate::config::fingerprint;
 use crate::emperor::event::{Effect, News};
 use crate::emperor::events::EventKind;
 use crate::emperor::fleet::{Ending, FileIdentity, OperationKind, State, Vassal};
+use crate::emperor::foreign::Foreign;
 use crate::emperor::life::{LifeId, Origin};
 use crate::trace::escaped;
 use crate::wire::PROTOCOL;
@@ -21,7 +22,7 @@ impl Turn<'_> {
             return;
         }
         match news {
-            News::Launched { pid, identity } => self.launched(id, life, pid, identity),
+            News::Launched { pid, identity, program } => self.launched(id, life, (pid, identity), program),
             News::Opened(identity) => {
                 if let Some(vassal) = self.vassal(id) {
                     vassal.identity = identity;
@@ -29,6 +30,7 @@ impl Turn<'_> {
             }
             News::LaunchFailed(failure) => self.launch_failed(id, life, failure),
             News::Said(message) => self.said(id, life, message),
+            News::Byte(word) => self.byte(id, life, word),
             News::Disconnected => self.disconnected(id, life),
             News::Halted(halted) => self.halted(id, life, halted),
             News::Exited { exit, survivors } => self.exited(id, life, exit, survivors),
@@ -37,14 +39,27 @@ impl Turn<'_> {
         }
     }
 
-    fn launched(&mut self, id: &str, life: LifeId, pid: u32, identity: FileIdentity) {
+    fn launched(
+        &mut self,
+        id: &str,
+        life: LifeId,
+        (pid, identity): (u32, FileIdentity),
+        program: Option<String>,
+    ) {
         let Some(vassal) = self.vassal(id) else { return };
         vassal.identity = identity;
+        if program.is_some() {
+            // What one of ours had in effect says nothing about another program.
+            (vassal.spec, vassal.config, vassal.config_error) = (None, None, None);
+            vassal.warnings.clear();
+        }
+        let by = program.as_ref().map(|program| format!(" by {program}")).unwrap_or_default();
         if let Some(life) = vassal.lives_mut().find(|known| known.id == life) {
             life.pid = Some(pid);
             life.file = Some(identity);
+            life.foreign = program.map(Foreign::new);
         }
-        self.note(Some(id), EventKind::Launched, format!("launched, pid {pid}"));
+        self.note(Some(id), EventKind::Launched, format!("launched{by}, pid {pid}"));
     }
 
     fn launch_failed(&mut self, id: &str, life: LifeId, failure: Failure) {
@@ -74,6 +89,7 @@ impl Turn<'_> {
             }
             FromInstance::Output => {}
             FromInstance::Idle { idle_s } => self.idle(id, life, idle_s),
+            FromInstance::Heartbeat => self.lives(id, life),
             FromInstance::Listeners { .. } | FromInstance::Scoreboard => self.adopt(id, life),
             FromInstance::State(state) => self.state(id, life, state),
             FromInstance::Ended { operation, outcome } => self.operation_ended(id, life, operation, outcome),
@@ -137,7 +153,7 @@ impl Turn<'_> {
         self.note(Some(id), EventKind::Failed, failure.message);
     }
 
-    fn state(&mut self, id: &str, life: LifeId, state: InstanceState) {
+    pub(super) fn state(&mut self, id: &str, life: LifeId, state: InstanceState) {
         let now = self.now;
         let Some(vassal) = self.vassal(id) else { return };
         let (is_current, is_next) = (vassal.is_current(life), vassal.is_next(life));
@@ -246,7 +262,7 @@ impl Turn<'_> {
         }
     }
 
-    fn operation_ended(&mut self, id: &str, life: LifeId, theirs: OperationId, outcome: Outcome) {
+    pub(super) fn operation_ended(&mut self, id: &str, life: LifeId, theirs: OperationId, outcome: Outcome) {
         let Some(vassal) = self.vassal(id).filter(|vassal| vassal.is_current(life)) else { return };
         let own = vassal.plan.own_reloads.iter().position(|(known, _)| *known == theirs);
         let operation = own.map_or(theirs, |place| vassal.plan.own_reloads.swap_remove(place).1);

@@ -4,6 +4,7 @@ mod adoption;
 mod attention;
 mod deaths;
 mod files;
+mod foreign;
 mod halts;
 mod lives;
 mod places;
@@ -18,6 +19,8 @@ mod crashes;
 mod endings;
 #[cfg(test)]
 mod histories;
+#[cfg(test)]
+mod invariants;
 #[cfg(test)]
 mod manners;
 #[cfg(test)]
@@ -68,7 +71,8 @@ impl Fleet {
             let place = vassal.plan.place.filter(|_| !self.queue.is_empty());
             let leaving = vassal.lives().filter_map(|life| life.leaving).map(Leaving::next_step);
             let call = vassal.current.as_ref().and_then(Life::waits_until);
-            resting.into_iter().chain(place).chain(leaving).chain(call)
+            let care = vassal.current.as_ref().and_then(Life::looked_after_at);
+            resting.into_iter().chain(place).chain(leaving).chain(call).chain(care)
         });
         let first_round =
             self.scanned.filter(|_| self.phase == Phase::Starting).map(|since| since + FIRST_ROUND);
@@ -80,7 +84,8 @@ impl Vassal {
     fn is_due(&self, now: Tick) -> bool {
         let steps = self.lives().filter_map(|life| life.leaving).map(Leaving::next_step);
         let call = self.current.as_ref().and_then(Life::waits_until);
-        steps.chain(self.next_try()).chain(self.plan.place).chain(call).any(|at| at <= now)
+        let care = self.current.as_ref().and_then(Life::looked_after_at);
+        steps.chain(self.next_try()).chain(self.plan.place).chain(call).chain(care).any(|at| at <= now)
     }
 }
 
@@ -111,6 +116,7 @@ impl Turn<'_> {
             self.queue(id);
         }
         self.lose_patience(id);
+        self.look_after(id);
         self.escalate(id);
     }
 

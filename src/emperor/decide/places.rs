@@ -6,6 +6,7 @@ use super::turn::Turn;
 use crate::emperor::event::Effect;
 use crate::emperor::events::EventKind;
 use crate::emperor::fleet::{Ending, OperationKind, Phase, State, Vassal};
+use crate::emperor::foreign;
 use crate::emperor::plan::Plan;
 use crate::tick::Tick;
 use crate::wire::message::{OperationId, ToInstance};
@@ -110,9 +111,21 @@ impl Turn<'_> {
 
     fn send_reload(&mut self, id: &str, operation: OperationId) {
         let now = self.now;
+        let required = self.fleet.rules.heartbeat;
         self.drop_replacement(id);
+        if let Some(why) = self.reason_to_start_anew(id) {
+            return self.start_anew(id, operation, &why);
+        }
         let Some(vassal) = self.vassal(id) else { return };
-        let Some(life) = vassal.current.as_ref().map(|life| life.id) else { return };
+        let Some(current) = vassal.current.as_mut() else { return };
+        let life = current.id;
+        current.beat_until = current.beat_until.map(|_| now + required);
+        let mut before = None;
+        if let Some(foreign) = &mut current.foreign {
+            foreign.accepting_epoch_ms = None;
+            current.beat_until = None;
+            before = foreign.reload.replace((operation, now + foreign::RELOAD));
+        }
         vassal.plan.loads_since(now);
         if vassal.state != State::Starting {
             vassal.state = State::Reloading { operation };
@@ -122,13 +135,20 @@ impl Turn<'_> {
             message: ToInstance::Reload { operation, vassals: None },
             file_of: Some(id.to_owned()),
         });
+        if let Some((before, _)) = before {
+            self.end(before, Ending::Superseded);
+        }
         self.end_if_halted(id, operation);
     }
 
     fn send_reexec(&mut self, id: &str, operation: OperationId) {
         let now = self.now;
         let Some(vassal) = self.vassal(id) else { return };
-        let Some(life) = vassal.current.as_ref().map(|life| life.id) else { return };
+        let Some(life) = vassal.current.as_ref().filter(|life| life.foreign.is_none()) else {
+            // Of another program there is nothing of ours to renew.
+            return self.end(operation, Ending::Done);
+        };
+        let life = life.id;
         vassal.plan.loads_since(now);
         if vassal.state != State::Starting {
             vassal.state = State::Reloading { operation };
@@ -153,9 +173,15 @@ impl Turn<'_> {
     /// Starts a second instance beside the first, for what the first cannot do to itself.
     pub(super) fn start_replacement(&mut self, id: &str, operation: OperationId, reason: &str) {
         self.drop_replacement(id);
-        let life = self.new_life();
         let now = self.now;
-        let Some(vassal) = self.vassal(id).filter(|vassal| vassal.current.is_some()) else { return };
+        let Some(vassal) = self.vassal(id) else { return };
+        let Some(current) = &vassal.current else { return };
+        if current.foreign.is_some() || vassal.program.is_some() {
+            // The second one could not have the first one's sockets.
+            return self.start_anew(id, operation, reason);
+        }
+        let life = self.new_life();
+        let Some(vassal) = self.vassal(id) else { return };
         let number = life.id;
         vassal.next = Some(life);
         vassal.plan.replace = Some(operation);
@@ -176,6 +202,7 @@ impl Turn<'_> {
         let Some(vassal) = self.vassal(id) else { return };
         vassal.attempts = 0;
         vassal.plan.stopped = false;
+        vassal.plan.by_itself = false;
         let before = vassal.plan.start.replace(operation);
         if let Some(before) = before {
             self.end(before, Ending::Superseded);

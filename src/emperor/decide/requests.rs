@@ -131,6 +131,7 @@ impl Turn<'_> {
         let operation = self.begin(OperationKind::Stop, Some(id), None, who);
         if let Some(vassal) = self.vassal(id) {
             vassal.plan.stopped = true;
+            vassal.plan.by_itself = false;
             vassal.plan.stop = Some(operation);
         }
         self.stop(id);
@@ -200,8 +201,8 @@ impl Turn<'_> {
         for id in broken {
             self.queue(&id);
         }
-        let running: Vec<String> =
-            self.fleet.vassals.iter().filter(|(_, v)| v.serves()).map(|(id, _)| id.clone()).collect();
+        let running = self.fleet.vassals.iter().filter(|(_, v)| v.serves() && v.foreign_program().is_none());
+        let running: Vec<String> = running.map(|(id, _)| id.clone()).collect();
         for id in running {
             let part = self.begin(OperationKind::Upgrade, Some(&id), Some(parent), "upgrade");
             self.want_reexec(&id, part);

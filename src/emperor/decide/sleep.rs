@@ -84,7 +84,7 @@ impl Turn<'_> {
     }
 
     /// Ends the instance and keeps its sockets: who connects meanwhile waits in their queues.
-    fn lay_down(&mut self, id: &str, why: &str) {
+    pub(super) fn lay_down(&mut self, id: &str, why: &str) {
         let Some(vassal) = self.vassal(id) else { return };
         let Some(life) = vassal.current.take() else { return };
         vassal.state = State::Stopping;

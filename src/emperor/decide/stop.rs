@@ -6,7 +6,9 @@ use super::turn::Turn;
 use crate::emperor::event::Effect;
 use crate::emperor::events::EventKind;
 use crate::emperor::fleet::{Ending, Phase, State, Vassal};
+use crate::emperor::foreign::Foreign;
 use crate::emperor::life::{Leaving, Life};
+use crate::sys::process::Signal;
 use crate::wire::failure::Failure;
 use crate::wire::message::ToInstance;
 
@@ -89,7 +91,7 @@ impl Turn<'_> {
         self.ask(id, life, true);
     }
 
-    fn ask(&mut self, id: &str, mut life: Life, keep_files: bool) {
+    pub(super) fn ask(&mut self, id: &str, mut life: Life, keep_files: bool) {
         let now = self.now;
         let epoch_ms = self.epoch_ms();
         let longest = self.fleet.rules.mercy;
@@ -108,9 +110,14 @@ impl Turn<'_> {
             let mercy_ms = u64::try_from(mercy.as_millis()).ok();
             let message = ToInstance::Stop { mercy_ms, keep_files };
             self.out.push(Effect::Send { life: number, message, file_of: None });
-            if life.halted {
+            life.beat_until = None;
+            // One that has said nothing may never read the word; uWSGI minds this signal only once it has spoken.
+            if life.foreign.as_ref().is_some_and(Foreign::has_said_nothing) {
+                life.leaving = Some(Leaving::Terminated(now + mercy + BEYOND));
+                self.out.push(Effect::Terminate { life: number, signal: Signal::Term });
+            } else if life.halted {
                 // Only this wakes it up, to end as it should.
-                self.out.push(Effect::Terminate { life: number });
+                self.out.push(Effect::Terminate { life: number, signal: life.end_signal() });
             }
         }
         if let Some(vassal) = self.vassal(id) {
@@ -128,8 +135,10 @@ impl Turn<'_> {
             match leaving {
                 Leaving::Asked(_) => {
                     life.leaving = Some(Leaving::Terminated(now + TERMINATED));
-                    said.push(format!("pid {} does not end: SIGTERM", life.pid.unwrap_or(0)));
-                    self.out.push(Effect::Terminate { life: life.id });
+                    let signal = life.end_signal();
+                    let name = if signal == Signal::Int { "SIGINT" } else { "SIGTERM" };
+                    said.push(format!("pid {} does not end: {name}", life.pid.unwrap_or(0)));
+                    self.out.push(Effect::Terminate { life: life.id, signal });
                 }
                 Leaving::Terminated(_) | Leaving::Orphaned(_) => {
                     life.leaving = Some(Leaving::Killed(now + KILLED));
@@ -172,6 +181,14 @@ impl Turn<'_> {
         if let Some(operation) = stop {
             self.end(operation, Ending::Done);
         }
+    }
+}
+
+impl Life {
+    /// What has its master end: `SIGTERM`, which to one of uWSGI is a reload.
+    pub(super) fn end_signal(&self) -> Signal {
+        let speaks = self.foreign.as_ref().is_some_and(|foreign| !foreign.has_said_nothing());
+        if speaks { Signal::Int } else { Signal::Term }
     }
 }
 

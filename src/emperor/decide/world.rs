@@ -10,7 +10,7 @@ use crate::config::address::Address;
 use crate::config::diagnostic::{Cause, Diagnostic, Severity};
 use crate::emperor::attributes::Attributes;
 use crate::emperor::event::{Effect, Event, News};
-use crate::emperor::fleet::{Ending, ExitKind, FileIdentity, Fleet, Phase, Rules, State, Vassal};
+use crate::emperor::fleet::{Ending, ExitKind, FileIdentity, Fleet, Rules, State, Vassal};
 use crate::emperor::handle::{Refusal, Request};
 use crate::emperor::life::LifeId;
 use crate::emperor::scan::{Found, Look};
@@ -26,6 +26,8 @@ pub(super) struct Process {
     pub(super) alive: bool,
     pub(super) survivors: bool,
     pub(super) asked_to_stop: bool,
+    /// Another program than ours leads it.
+    pub(super) foreign: bool,
     exit_told: bool,
 }
 
@@ -185,6 +187,7 @@ impl World {
             None => Look::Missing,
             Some(identity) => {
                 let attributes = self.attributes.get(id).cloned().unwrap_or_default();
+                let program = attributes.exec.clone();
                 let on_demand = self.on_demand.then(|| Address::Abstract(id.to_owned()));
                 let directory = PathBuf::from("/v");
                 Look::Found(Found {
@@ -192,6 +195,7 @@ impl World {
                     directory,
                     identity: *identity,
                     attributes,
+                    program,
                     on_demand,
                     tenant: None,
                 })
@@ -227,7 +231,7 @@ impl World {
             match effect {
                 Effect::Launch { vassal, life } => self.launch(vassal, life),
                 Effect::Send { life, message, .. } => self.send(life, &message),
-                Effect::Terminate { life } => {
+                Effect::Terminate { life, .. } => {
                     if self.processes[&life].manners.terminates {
                         self.end(life, ExitKind::Signal(15), 5);
                     }
@@ -266,13 +270,25 @@ impl World {
         let identity = self.files.get(&vassal).copied().unwrap_or_default();
         let (load_ms, start) = (manners.load_ms, manners.start);
         let alive = start != Start::FailsToLaunch;
-        let process =
-            Process { vassal, manners, alive, survivors: false, asked_to_stop: false, exit_told: false };
+        let program = self.vassal(&vassal).program.clone();
+        let process = Process {
+            vassal,
+            manners,
+            alive,
+            survivors: false,
+            asked_to_stop: false,
+            foreign: program.is_some(),
+            exit_told: false,
+        };
         assert!(self.processes.insert(life, process).is_none(), "a life is launched once");
         if !alive {
             return self.news(0, life, News::LaunchFailed(Failure::new("cannot start")));
         }
-        self.news(0, life, News::Launched { pid: u32::try_from(life).unwrap() + 100, identity });
+        let foreign = program.is_some();
+        self.news(0, life, News::Launched { pid: u32::try_from(life).unwrap() + 100, identity, program });
+        if foreign {
+            return self.launch_foreign(life, load_ms, start);
+        }
         let hello = FromInstance::Hello { protocol: PROTOCOL, version: "1".to_owned(), pid: 0 };
         self.news(1, life, News::Said(hello));
         match start {
@@ -316,6 +332,9 @@ impl World {
                     self.end(life, ExitKind::Status(0), 20);
                 }
             }
+            ToInstance::Reload { .. } if self.processes[&life].foreign => {
+                self.reload_foreign(life, &manners);
+            }
             ToInstance::Reload { operation, .. } | ToInstance::Reexec { operation, .. } => {
                 let outcome = match manners.reload {
                     Reload::Swaps => Outcome::Swapped,
@@ -345,55 +364,5 @@ impl World {
             process.survivors = false;
             self.news(2, life, News::Emptied);
         }
-    }
-
-    /// One vassal's events never change another's state, except that a place becomes free.
-    fn check_others(&self, of: &str, before: &BTreeMap<String, State>, said: &str) {
-        for (id, state) in before.iter().filter(|(id, _)| *id != of) {
-            let now = self.state(id);
-            let place = *state == State::Waiting && now == Some(State::Starting)
-                || matches!(now, Some(State::Reloading { .. }))
-                // The virtual clock may reach another vassal's deadline with this event.
-                || matches!(state, State::Resting { until, .. } if *until <= self.now);
-            assert!(now == Some(*state) || place, "{said} changed {id} from {state:?} to {now:?}");
-        }
-    }
-
-    fn check(&mut self, said: &str) {
-        for (id, vassal) in &self.fleet.vassals {
-            let staying = vassal.lives().filter(|life| life.leaving.is_none() && !life.reaped).count();
-            let wanted = usize::from(vassal.current.is_some()) + usize::from(vassal.next.is_some());
-            assert!(staying <= wanted, "{said}: {id} has {staying} lives that stay");
-            assert!(
-                vassal.leaving.iter().all(|life| life.leaving.is_some()),
-                "{said}: {id} leaves without end"
-            );
-            assert!(vassal.next.is_none() || vassal.current.is_some(), "{said}: {id} has only a replacement");
-            let idle = matches!(
-                vassal.state,
-                State::Waiting | State::Resting { .. } | State::Broken | State::Stopped | State::Asleep
-            );
-            assert!(!idle || vassal.current.is_none(), "{said}: {id} is {:?} and runs", vassal.state);
-            assert!(
-                idle || vassal.state == State::Stopping || vassal.current.is_some(),
-                "{said}: {id} is {:?} and does not run",
-                vassal.state
-            );
-            assert!(
-                vassal.state != State::Waiting
-                    || self.fleet.queue.contains(id)
-                    || self.fleet.phase == Phase::Stopping,
-                "{said}: {id} waits for ever"
-            );
-        }
-        let first = self.fleet.events.front().map_or(1, |event| event.id);
-        assert!(
-            self.fleet.events.iter().zip(first..).all(|(event, id)| event.id == id),
-            "{said}: the events have gaps"
-        );
-        let mut queue: Vec<&String> = self.fleet.queue.iter().collect();
-        queue.sort();
-        queue.dedup();
-        assert_eq!(queue.len(), self.fleet.queue.len(), "{said}: queued twice");
     }
 }

@@ -39,6 +39,12 @@ impl Host {
         host
     }
 
+    /// Starts an emperor over the same directory, as the service manager does when the one before died.
+    pub(crate) fn start_another(&mut self) {
+        self.emperor = liege(&self.folder, &["--emperor", "vassals", "--api", "api.sock"]);
+        until("the API", || self.api().get("/v1/vassals").is_ok());
+    }
+
     /// The folder that everything of this host is in.
     pub(crate) fn folder(&self) -> &Folder {
         &self.folder

@@ -1,0 +1,359 @@
+//! Decisions about vassals that other programs run: what their bytes mean, and what is done where they know no word.
+
+use super::turn::Turn;
+use crate::emperor::event::Effect;
+use crate::emperor::events::EventKind;
+use crate::emperor::fleet::{Ending, OperationKind, State, Vassal};
+use crate::emperor::foreign::{SILENCE, Speech};
+use crate::emperor::life::{Leaving, Life, LifeId};
+use crate::tick::Tick;
+use crate::wire::bytes::FromVassal;
+use crate::wire::failure::Failure;
+use crate::wire::message::{InstanceState, OperationId, Outcome};
+
+impl Turn<'_> {
+    pub(super) fn byte(&mut self, id: &str, life: LifeId, word: FromVassal) {
+        let epoch_ms = self.epoch_ms();
+        let Some(foreign) = self.foreign(id, life) else { return };
+        foreign.speech = Speech::Heard;
+        match word {
+            FromVassal::Spawned => foreign.spawned_epoch_ms = Some(epoch_ms),
+            FromVassal::Accepting => {
+                foreign.accepting_epoch_ms = Some(epoch_ms);
+                let reload = foreign.reload.take();
+                self.state(id, life, InstanceState::Ready);
+                if let Some((operation, _)) = reload {
+                    self.operation_ended(id, life, operation, Outcome::Swapped);
+                }
+            }
+            FromVassal::Loyal => {
+                foreign.loyal_epoch_ms = Some(epoch_ms);
+                self.state(id, life, InstanceState::Loyal);
+            }
+            FromVassal::VoluntaryStop => self.wants_to_end(id, life),
+            FromVassal::Heartbeat => self.lives(id, life),
+            // There is no configuration to send, and nobody reinforces a vassal.
+            FromVassal::WantsConfig | FromVassal::Reinforcements => {}
+        }
+    }
+
+    /// A sign of life: from the first one on they are required.
+    pub(super) fn lives(&mut self, id: &str, life: LifeId) {
+        let (now, epoch_ms) = (self.now, self.epoch_ms());
+        let required = self.fleet.rules.heartbeat;
+        let Some(vassal) = self.vassal(id) else { return };
+        let Some(known) = vassal.lives_mut().find(|known| known.id == life) else { return };
+        known.heartbeat_epoch_ms = Some(epoch_ms);
+        // Its workers may say so until they end, and then it loads, for as long as that takes.
+        let reloads = known.foreign.as_ref().is_some_and(|foreign| foreign.reload.is_some());
+        known.beat_until = (!reloads && !required.is_zero()).then_some(now + required);
+    }
+
+    /// What it was is another program's now, or nothing can be said to it: it ends, and then it is started again.
+    pub(super) fn start_anew(&mut self, id: &str, operation: OperationId, why: &str) {
+        let Some(vassal) = self.vassal(id) else { return };
+        let Some(life) = vassal.current.take() else { return };
+        let keep_files = vassal.on_demand.is_some();
+        let next = vassal.next.take();
+        vassal.state = State::Stopping;
+        vassal.scoreboard = None;
+        vassal.plan.loads_no_more();
+        vassal.plan.own_reloads.clear();
+        let plan = &mut vassal.plan;
+        let given_up =
+            [plan.start.replace(operation), plan.reload.take(), plan.replace.take(), plan.reexec.take()];
+        let of_vassal = self.fleet.operations.iter().filter(|o| o.vassal.as_deref() == Some(id));
+        let running: Vec<OperationId> = of_vassal
+            .filter(|o| o.ending.is_none() && o.kind != OperationKind::Stop && o.id != operation)
+            .map(|o| o.id)
+            .collect();
+        for before in given_up.into_iter().flatten().chain(running).filter(|o| *o != operation) {
+            self.end(before, Ending::Superseded);
+        }
+        let text = format!("{why}: it ends, and is started again");
+        self.tell(Some(id), EventKind::Stopping.because(why).of(operation), text);
+        for life in next.into_iter().chain([life]) {
+            self.ask(id, life, keep_files);
+        }
+    }
+
+    /// Why the vassal has to be started anew where one of ours would reload; `None`: it can be told.
+    pub(super) fn reason_to_start_anew(&mut self, id: &str) -> Option<String> {
+        let vassal = self.vassal(id)?;
+        let life = vassal.current.as_ref()?;
+        let runs = life.foreign.as_ref().map(|foreign| foreign.program.as_str());
+        let ours = |program: Option<&str>| program.unwrap_or("liege").to_owned();
+        if runs != vassal.program.as_deref() {
+            return Some(format!("{} is to run it, not {}", ours(vassal.program.as_deref()), ours(runs)));
+        }
+        let foreign = life.foreign.as_ref().filter(|foreign| foreign.is_mute())?;
+        Some(format!("{} does not speak uWSGI's language, and cannot be asked to reload", foreign.program))
+    }
+
+    /// Its end of the descriptor is closed; answers whether that is no more than the program's way.
+    pub(super) fn fell_silent(&mut self, id: &str, life: LifeId) -> bool {
+        let Some(foreign) = self.foreign(id, life).filter(|foreign| foreign.speech != Speech::Heard) else {
+            return false;
+        };
+        foreign.speech = Speech::Mute;
+        true
+    }
+
+    /// What the time alone brings for the current life.
+    pub(super) fn look_after(&mut self, id: &str) {
+        let now = self.now;
+        let required = self.fleet.rules.heartbeat.as_secs();
+        let Some(life) = self.vassal(id).and_then(|vassal| vassal.current.as_mut()) else { return };
+        let (number, pid) = (life.id, life.pid.unwrap_or(0));
+        if life.beat_until.take_if(|until| *until <= now).is_some() {
+            life.leaving = Some(Leaving::Killed(now + super::stop::KILLED));
+            self.out.push(Effect::Kill { life: number });
+            let text = format!(
+                "pid {pid} has given no sign of life for {required} s: SIGKILL to all that it started"
+            );
+            return self.warn(Some(id), EventKind::Forced, text);
+        }
+        let silent = life.silent_at().is_some_and(|at| at <= now);
+        let Some(foreign) = &mut life.foreign else { return };
+        if let Some((operation, _)) = foreign.reload.take_if(|(_, until)| *until <= now) {
+            let failure = Failure::new("it has not said that it accepts requests again")
+                .with_hint("its log tells more; liege stop and liege start begin anew");
+            self.end(operation, Ending::Failed(failure));
+            return self.reloaded(id, operation);
+        }
+        if silent {
+            foreign.speech = Speech::Mute;
+            let text = format!(
+                "{} has said nothing for {} s: it counts as up while it runs",
+                foreign.program,
+                SILENCE.as_secs()
+            );
+            self.note(Some(id), EventKind::Said, text);
+            self.state(id, number, InstanceState::Ready);
+        }
+    }
+
+    /// It has nothing to do and asks for its end: where the emperor has its socket it sleeps, else it stays away.
+    fn wants_to_end(&mut self, id: &str, life: LifeId) {
+        let Some(vassal) = self.vassal(id).filter(|vassal| vassal.is_current(life)) else { return };
+        if let Some(operation) = vassal.plan.reload.take() {
+            return self.start_anew(id, operation, "it has nothing to do, and was to reload");
+        }
+        if vassal.on_demand.is_some() {
+            return self.lay_down(id, "it has nothing to do");
+        }
+        vassal.plan.stopped = true;
+        vassal.plan.by_itself = true;
+        let text = "it has nothing to do and ends, until its file changes or somebody starts it";
+        self.tell(Some(id), EventKind::Stopping, text);
+        self.stop(id);
+    }
+
+    fn foreign(&mut self, id: &str, life: LifeId) -> Option<&mut crate::emperor::foreign::Foreign> {
+        let vassal = self.vassal(id)?;
+        vassal.lives_mut().find(|known| known.id == life)?.foreign.as_mut()
+    }
+}
+
+impl Life {
+    /// When to look after it next, whatever happens.
+    pub(super) fn looked_after_at(&self) -> Option<Tick> {
+        let reload = self.foreign.as_ref().and_then(|foreign| foreign.reload).map(|(_, until)| until);
+        [self.beat_until, reload, self.silent_at()].into_iter().flatten().min()
+    }
+
+    fn silent_at(&self) -> Option<Tick> {
+        let waited_for = self.foreign.as_ref().is_some_and(|foreign| foreign.speech == Speech::None);
+        (waited_for && self.pid.is_some()).then(|| self.started + SILENCE)
+    }
+}
+
+impl Vassal {
+    /// The program of others that runs it now.
+    #[must_use]
+    pub fn foreign_program(&self) -> Option<&str> {
+        let foreign = self.current.as_ref()?.foreign.as_ref()?;
+        Some(&foreign.program)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::manners::{Manners, Reload, Start};
+    use super::super::world::World;
+    use super::*;
+    use crate::emperor::event::{Event, News};
+    use crate::emperor::handle::Request;
+
+    const A: &str = "a.ini";
+
+    fn uwsgi(manners: Manners) -> World {
+        let mut world = World::new(4);
+        world.behave(A, manners);
+        world.run_by(A, Some("uwsgi"));
+        world.run_for(100);
+        world
+    }
+
+    fn reload() -> Request {
+        Request::Reload { vassal: A.to_owned() }
+    }
+
+    #[test]
+    fn bytes_bring_it_up_and_end_its_reloads() {
+        let mut world = uwsgi(Manners::default());
+        assert_eq!(world.state(A), Some(State::Up { app: true, loyal: false }));
+        world.say(A, FromVassal::Loyal);
+        assert_eq!(world.state(A), Some(State::Up { app: true, loyal: true }));
+        let asked = world.ask(reload()).unwrap();
+        assert_eq!(
+            (world.ending(asked), world.state(A)),
+            (None, Some(State::Reloading { operation: asked }))
+        );
+        world.say(A, FromVassal::Heartbeat);
+        world.run_for(100);
+        assert_eq!(world.ending(asked), Some(Ending::Swapped));
+        world.write(A);
+        world.run_for(100);
+        assert_eq!((world.launches.len(), world.vassal(A).reloads), (1, 2), "in the same process");
+        let upgrade = world.ask(Request::Upgrade).unwrap();
+        world.run_for(100);
+        assert_eq!(world.ending(upgrade), Some(Ending::Done), "of another program nothing is renewed");
+        assert!(world.ask(Request::Scale { vassal: A.to_owned(), workers: 3 }).is_err());
+    }
+
+    #[test]
+    fn a_reload_that_is_never_over_fails_and_its_program_runs_on() {
+        let mut world = uwsgi(Manners { reload: Reload::Hangs, ..Manners::default() });
+        let asked = world.ask(reload()).unwrap();
+        world.run_for(119_000);
+        assert_eq!(world.ending(asked), None);
+        world.run_for(2_000);
+        assert!(matches!(world.ending(asked), Some(Ending::Failed(_))));
+        assert!(world.is_up(A));
+    }
+
+    #[test]
+    fn who_said_that_it_lives_must_go_on_to_say_so_but_not_while_it_loads() {
+        let slow = Manners { load_ms: 100_000, ..Manners::default() };
+        let mut world = uwsgi(Manners::default());
+        world.run_for(100_000);
+        assert_eq!(world.launches.len(), 1, "nothing is required of who never said it");
+        world.say(A, FromVassal::Heartbeat);
+        world.run_for(29_000);
+        world.say(A, FromVassal::Heartbeat);
+        world.run_for(29_000);
+        world.behave(A, slow);
+        for process in world.processes.values_mut() {
+            process.manners.load_ms = 100_000;
+        }
+        let asked = world.ask(reload()).unwrap();
+        world.say(A, FromVassal::Heartbeat);
+        world.run_for(99_000);
+        assert_eq!((world.ending(asked), world.launches.len()), (None, 1));
+        world.behave(A, Manners::default());
+        world.run_for(2_000);
+        assert_eq!(world.ending(asked), Some(Ending::Swapped));
+        world.say(A, FromVassal::Heartbeat);
+        world.run_for(30_000);
+        world.run_for(100);
+        assert_eq!((world.launches.len(), world.is_up(A)), (2, true), "{:?}", world.log);
+    }
+
+    #[test]
+    fn one_of_ours_is_held_to_its_heartbeat_as_well() {
+        let mut world = World::with(4, &[A]);
+        world.run_for(100);
+        let life = world.vassal(A).current.as_ref().unwrap().id;
+        let news = News::Said(crate::wire::message::FromInstance::Heartbeat);
+        world.tell(Event::News { vassal: A.to_owned(), life, news });
+        world.run_for(29_000);
+        assert_eq!(world.launches.len(), 1);
+        world.run_for(2_000);
+        assert_eq!((world.launches.len(), world.is_up(A)), (2, true));
+    }
+
+    #[test]
+    fn who_never_speaks_counts_as_up_and_is_started_anew_where_it_cannot_reload() {
+        let mut world = uwsgi(Manners { start: Start::Hangs, stops: false, ..Manners::default() });
+        world.run_for(29_000);
+        assert_eq!(world.state(A), Some(State::Starting));
+        world.run_for(2_000);
+        assert!(world.is_up(A));
+        let asked = world.ask(reload()).unwrap();
+        world.run_for(100);
+        assert_eq!(world.launches.len(), 2, "SIGTERM at once: {:?}", world.log);
+        assert_eq!(world.ending(asked), None);
+        world.run_for(31_000);
+        assert_eq!(world.ending(asked), Some(Ending::Swapped));
+        let life = world.vassal(A).current.as_ref().unwrap().id;
+        world.tell(Event::News { vassal: A.to_owned(), life, news: News::Disconnected });
+        world.run_for(100_000);
+        assert_eq!(world.launches.len(), 2, "it may close what it does not know");
+    }
+
+    #[test]
+    fn who_closes_its_descriptor_and_stays_is_killed_in_the_end() {
+        let mut world = uwsgi(Manners { terminates: false, ..Manners::default() });
+        let life = world.vassal(A).current.as_ref().unwrap().id;
+        world.tell(Event::News { vassal: A.to_owned(), life, news: News::Disconnected });
+        world.run_for(29_000);
+        assert_eq!(world.launches.len(), 1);
+        world.run_for(5_000);
+        assert_eq!((world.launches.len(), world.is_up(A)), (2, true));
+    }
+
+    #[test]
+    fn an_app_moves_to_another_program_and_back_by_a_change_of_its_file() {
+        let mut world = World::with(4, &[A]);
+        world.run_for(100);
+        for (round, program) in [(2, Some("uwsgi")), (3, None), (4, Some("uwsgi")), (5, Some("other"))] {
+            world.run_by(A, program);
+            world.run_for(200);
+            assert!(world.is_up(A));
+            assert_eq!((world.launches.len(), world.vassal(A).foreign_program()), (round, program));
+            assert_eq!(world.alive(A), 1);
+        }
+        let restart = world.ask(Request::Restart { vassal: A.to_owned() }).unwrap();
+        world.run_for(200);
+        assert_eq!((world.ending(restart), world.launches.len()), (Some(Ending::Done), 6));
+        assert_eq!(world.alive(A), 1, "two of them could not have the same sockets");
+    }
+
+    #[test]
+    fn who_ends_itself_stays_away_until_its_file_changes() {
+        let mut world = uwsgi(Manners::default());
+        world.say(A, FromVassal::VoluntaryStop);
+        world.run_for(100_000);
+        assert_eq!((world.state(A), world.launches.len()), (Some(State::Stopped), 1));
+        world.write(A);
+        world.run_for(200);
+        assert!(world.is_up(A));
+        world.say(A, FromVassal::VoluntaryStop);
+        world.write(A);
+        world.run_for(200);
+        assert!(world.is_up(A), "also while it still ends");
+        world.ask(Request::Stop { vassal: A.to_owned() }).unwrap();
+        world.run_for(200);
+        world.write(A);
+        assert_eq!(world.state(A), Some(State::Stopped));
+
+        let mut world = World::new(4);
+        world.on_demand = true;
+        world.run_by(A, Some("uwsgi"));
+        for round in 1..=3 {
+            world.tell(Event::Called { vassal: A.to_owned() });
+            world.run_for(100);
+            world.say(A, FromVassal::VoluntaryStop);
+            world.run_for(100);
+            assert_eq!((world.state(A), world.launches.len()), (Some(State::Asleep), round));
+        }
+    }
+
+    #[test]
+    fn an_exit_says_what_uwsgi_means_by_it() {
+        let world = uwsgi(Manners { start: Start::Exits(22), ..Manners::default() });
+        assert!(matches!(world.state(A), Some(State::Resting { .. })));
+        assert!(world.log.iter().any(|line| line.contains("no application could be loaded")));
+    }
+}
