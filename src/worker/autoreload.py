@@ -16,8 +16,10 @@ def watch(seconds, ignored, reload):
                     pass
         return times
 
+    # Before anything is served: what changes from then on is noticed.
+    known = look()
+
     def run():
-        known = look()
         while True:
             time.sleep(seconds)
             now = look()

@@ -5,7 +5,6 @@ use nix::sys::signal::Signal;
 use crate::support::free_port;
 use crate::support::host::Host;
 use crate::support::http::Door;
-use crate::support::wait::until;
 
 const APP: &str = "
 import os
@@ -39,11 +38,4 @@ fn defaults_templates_and_settings_reach_every_vassal_and_are_read_again() {
     host.emperor.signal(Signal::SIGHUP);
     Door::Port(ports[0]).wait_for("/", "a two");
     Door::Port(ports[1]).wait_for("/", "b two");
-}
-
-#[test]
-fn a_file_that_asks_for_what_is_not_there_is_listed_with_the_reason() {
-    let host = Host::start(&[("a.ini", "[uwsgi]\n[emperor]\nexec = /usr/bin/uwsgi\n")]);
-    until("the reason", || host.ask("/v1/vassals")["not_started"].to_string().contains("asks for `exec`"));
-    assert!(host.vassal("a.ini").is_none());
 }
