@@ -282,7 +282,7 @@ fn a_uwsgi_vassal_ends_with_an_emperor_that_is_killed_and_the_next_one_starts_it
 }
 
 #[test]
-fn a_signal_to_everybody_ends_a_fleet_with_uwsgi_in_order() {
+fn a_stop_of_a_fleet_with_uwsgi_finishes_what_runs() {
     let Some(uwsgi) = uwsgi() else { return };
     let mut host = Host::start(&[]);
     host.folder().write("app.py", app("one"));
@@ -298,7 +298,6 @@ fn a_signal_to_everybody_ends_a_fleet_with_uwsgi_in_order() {
     }
     let master = pid(&host, "u.ini");
     wait_for_request(&host, master);
-    // What a service manager with KillMode=mixed, or a terminal, does to the emperor's group.
     Command::new("kill").args(["-TERM", &host.emperor.pid().to_string()]).status().unwrap();
     for connection in &mut running {
         assert_eq!(connection.answer(false).unwrap().text(), "one");
