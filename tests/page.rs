@@ -15,6 +15,8 @@ mod browser;
 mod door;
 #[path = "page/fleet.rs"]
 mod fleet;
+#[path = "page/several_hosts.rs"]
+mod several_hosts;
 #[path = "page/steering.rs"]
 mod steering;
 #[path = "system/support/mod.rs"]

@@ -57,8 +57,9 @@ pub async fn get(
         let changes = desk.handle.changes();
         let made = desk.kept.snapshots.current(&desk);
         let left = until.since(clock::now());
-        if !matches(&headers, &made.tag) || left.is_zero() {
-            return Ok(answer(&headers, made));
+        let known = matches(&headers, &made.tag);
+        if !known || left.is_zero() {
+            return Ok(answer(known, &made.tag, made.body));
         }
         place = place.or_else(|| Some(aside.step()));
         let changed = desk.handle.changed_since(changes);
@@ -66,19 +67,20 @@ pub async fn get(
     }
 }
 
-fn answer(headers: &HeaderMap, made: Made) -> Response {
-    let tag = HeaderValue::from_str(&made.tag).unwrap_or(HeaderValue::from_static("\"\""));
-    let mut response = if matches(headers, &made.tag) {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        ([(header::CONTENT_TYPE, "application/json")], made.body).into_response()
+/// A snapshot, or that the client has it.
+pub fn answer(known: bool, tag: &str, body: Bytes) -> Response {
+    let tag = HeaderValue::from_str(tag).unwrap_or(HeaderValue::from_static("\"\""));
+    let mut response = match known {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
     };
     response.headers_mut().insert(header::ETAG, tag);
     response
 }
 
 /// Whether the client has it already (RFC 9110, 13.1.2).
-fn matches(headers: &HeaderMap, tag: &str) -> bool {
+#[must_use]
+pub fn matches(headers: &HeaderMap, tag: &str) -> bool {
     let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     known.flat_map(|value| value.split(',')).any(|one| {
         let one = one.trim();

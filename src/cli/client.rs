@@ -184,6 +184,19 @@ impl Client {
         }
     }
 
+    /// An answer as it is, to be passed on.
+    ///
+    /// # Errors
+    /// No answer.
+    pub(super) async fn open(&self, path: &str) -> Result<(StatusCode, Incoming), ClientError> {
+        let asked = tokio::time::timeout(PATIENCE, self.exchange(Method::GET, path, "", false)).await;
+        // The connection ends with the body.
+        let (status, body, _connection) = asked
+            .map_err(|_| self.broken(late(PATIENCE)))?
+            .map_err(|error| self.broken(error.to_string()))?;
+        Ok((status, body))
+    }
+
     async fn ask(
         &self,
         method: Method,

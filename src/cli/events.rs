@@ -80,10 +80,11 @@ async fn check(client: &Client, wanted: &[String]) -> Result<(), ClientError> {
     Ok(())
 }
 
-type Told = (String, Result<News<Event>, ClientError>);
+/// What a host told.
+pub(super) type Told = (String, Result<News<Event>, ClientError>);
 
 /// Sends what one host has to tell.
-async fn tell(source: Host, wanted: Vec<String>, tail: Tail, sender: mpsc::Sender<Told>) {
+pub(super) async fn tell(source: Host, wanted: Vec<String>, tail: Tail, sender: mpsc::Sender<Told>) {
     let Host { name: host, client } = source;
     let is_wanted = |event: &Event| {
         let of = |vassal: &String| wanted.iter().any(|name| names::is_meant(name, vassal));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
 use super::client::{Client, ClientError};
@@ -29,6 +30,17 @@ pub struct Host {
     pub name: String,
     /// The way to it.
     pub client: Client,
+}
+
+impl Host {
+    /// The answer to a `GET`, if it comes soon.
+    ///
+    /// # Errors
+    /// No answer, a late one, a refusal, or an answer of another version.
+    pub async fn ask<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let late = |_| self.client.broken(format!("nothing came within {} s", PATIENCE.as_secs()));
+        tokio::time::timeout(PATIENCE, self.client.get(path)).await.map_err(late)?
+    }
 }
 
 /// Those that are to be asked: one, or those of the list.
@@ -118,12 +130,11 @@ fn host(entry: &str, token: Option<HeaderValue>) -> Result<Host, String> {
 pub async fn status(hosts: Vec<Host>, wanted: &[String], only_names: bool, json: bool) -> Exit {
     let paper = Paper::stdout();
     let (sender, mut receiver) = mpsc::channel(hosts.len().max(1));
-    for Host { name, client } in hosts {
+    for host in hosts {
         let sender = sender.clone();
         tokio::spawn(async move {
-            let asked = tokio::time::timeout(PATIENCE, client.get::<VassalList>("/v1/vassals")).await;
-            let late = |_| client.broken(format!("nothing came within {} s", PATIENCE.as_secs()));
-            let _ = sender.send((name, asked.map_err(late).and_then(|answer| answer))).await;
+            let answer = host.ask::<VassalList>("/v1/vassals").await;
+            let _ = sender.send((host.name, answer)).await;
         });
     }
     drop(sender);

@@ -10,6 +10,7 @@ pub mod endpoint;
 pub mod events;
 pub mod exit;
 pub mod failure;
+pub mod fleet;
 pub mod follow;
 pub mod hosts;
 pub mod logs;
@@ -114,6 +115,7 @@ async fn ask(Ask { errand, json, access }: Ask) -> Result<Exit, ClientError> {
         Errand::Top { names, once, interval_s } => {
             top::run(hosts::find(&access).await?, &names, once, interval_s, json).await
         }
+        Errand::Page { listen } => fleet::run(hosts::find(&access).await?, listen).await,
         Errand::Events { names, tail } => events::run(hosts::find(&access).await?, &names, tail, json).await,
         Errand::Logs { names, tail } => logs::run(&client().await?, &names, tail, json).await,
         Errand::Stacks { names } => stacks::run(&client().await?, &names, json).await,

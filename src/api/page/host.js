@@ -69,7 +69,7 @@ function showNotices({ emperor, operations, not_started: others }) {
     ...operations.filter((one) => one.parent == null).map((one) => ({
       tone: "busy",
       text: `${one.kind} of ${one.vassal ?? "all"} runs since ${span(hostNow() - Date.parse(one.asked))} (${one.why})`,
-      name: `operation ${one.id}`,
+      name: `operation ${one.link}`,
     })),
   ].filter(Boolean);
   list($("notices"), notices, (one) => one.name ?? one.text, ({ tone }) => {

@@ -170,6 +170,14 @@ function leave(target, types, event) {
   else document.activeElement?.blur();
 }
 
+/** The address that `liege page` prints carries a token in the part that no server gets. */
+function takeToken() {
+  if (!location.hash.startsWith("#token=")) return;
+  keepToken(location.hash.slice(7));
+  history.replaceState(null, "", "#/");
+}
+
+takeToken();
 makeTable();
 $("token").addEventListener("click", () => signIn(null));
 $("help").addEventListener("click", showKeys);

@@ -1,12 +1,14 @@
 //! The commands that ask a running emperor, or several: what they want, and the grammar of their arguments.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use lexopt::Arg::{Long, Short, Value};
 use lexopt::ValueExt;
 
 use super::{Command, Usage};
+use crate::cli::fleet;
 use crate::cli::manual::Verb;
 use crate::config::log_level::LogLevel;
 
@@ -50,6 +52,11 @@ pub enum Errand {
         once: bool,
         /// Seconds between two pictures.
         interval_s: u32,
+    },
+    /// To serve a page that shows it.
+    Page {
+        /// Where.
+        listen: SocketAddr,
     },
     /// To print their output.
     Logs {
@@ -168,6 +175,7 @@ struct Said {
     interval_s: Option<u32>,
     workers: Option<u32>,
     level: Option<LogLevel>,
+    listen: Option<SocketAddr>,
     tail: Tail,
     json: bool,
     access: Access,
@@ -205,6 +213,7 @@ pub(super) fn parse(verb: &Verb, arguments: impl Iterator<Item = OsString>) -> R
             Some("workers") => said.workers = Some(parser.value()?.parse()?),
             Some("interval") => said.interval_s = Some(parser.value()?.parse()?),
             Some("level") => said.level = Some(parser.value()?.parse_with(level)?),
+            Some("listen") => said.listen = Some(parser.value()?.parse_with(address)?),
             Some("api") => said.access.api = Some(parser.value()?.string()?),
             Some("hosts") => said.access.hosts = Some(parser.value()?.string()?),
             Some("token-file") => said.access.token_file = Some(parser.value()?.into()),
@@ -216,6 +225,10 @@ pub(super) fn parse(verb: &Verb, arguments: impl Iterator<Item = OsString>) -> R
     }
     let errand = errand(verb.name(), &mut said)?;
     Ok(Command::Ask(Ask { errand, json: said.json, access: said.access }))
+}
+
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "write an address and a port, such as 127.0.0.1:8005")
 }
 
 fn level(word: &str) -> Result<LogLevel, &'static str> {
@@ -234,6 +247,7 @@ fn errand(verb: &str, said: &mut Said) -> Result<Errand, Usage> {
     Ok(match verb {
         "status" => Errand::Status { names, only_names: said.only_names },
         "top" => Errand::Top { names, once: said.once, interval_s: said.interval_s.unwrap_or(2).max(1) },
+        "page" => Errand::Page { listen: said.listen.unwrap_or(fleet::USUAL) },
         "logs" => Errand::Logs { names: needs_names(names)?, tail },
         "events" => Errand::Events { names, tail },
         "stacks" => Errand::Stacks { names: needs_names(names)? },

@@ -101,6 +101,20 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
         ],
     },
     Verb {
+        name: "page",
+        group: Group::See,
+        usages: &[usage(
+            "page --hosts FILE",
+            "serve a page of all these hosts that only reads, to you alone",
+        )],
+        options: &[
+            ("--listen ADDRESS", "where, on this host: 127.0.0.1 at any free port, unless it is told"),
+            API,
+            HOSTS,
+            TOKEN,
+        ],
+    },
+    Verb {
         name: "why",
         group: Group::See,
         usages: &[usage("why NAME…", "why it is in its state, and what to do")],

@@ -17,7 +17,7 @@ use self::draw::Picture;
 use self::sample::{HostSight, Row};
 use self::screen::Screen;
 use self::view::{After, Choice, View};
-use super::client::{Client, ClientError};
+use super::client::ClientError;
 use super::exit::Exit;
 use super::hosts::Host;
 use super::names;
@@ -25,8 +25,6 @@ use super::paper::{Paper, print};
 use crate::api::views::{Snapshot, VassalDetail};
 use crate::sys::signals;
 
-/// How long a host may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a host that does not answer may hold up a single picture.
 const GRACE: Duration = Duration::from_secs(1);
 /// How many answers and keys wait.
@@ -102,14 +100,14 @@ async fn poll(
     loop {
         if due <= tokio::time::Instant::now() {
             due += interval;
-            let snapshot = ask::<Snapshot>(&host.client, "/v1/snapshot").await;
+            let snapshot = host.ask("/v1/snapshot").await.map(Box::new);
             if sender.send((place, Told::All(snapshot))).await.is_err() {
                 return;
             }
         }
         let open = opened.borrow_and_update().clone().filter(|open| open.host == host.name);
         if let Some(open) = open {
-            let detail = ask::<VassalDetail>(&host.client, &open.link).await;
+            let detail = host.ask(&open.link).await.map(Box::new);
             if sender.send((place, Told::One(open, detail))).await.is_err() {
                 return;
             }
@@ -121,11 +119,6 @@ async fn poll(
         // A host that was slow is not asked twice at once.
         due = due.max(tokio::time::Instant::now().checked_sub(interval).unwrap_or(due));
     }
-}
-
-async fn ask<T: serde::de::DeserializeOwned>(client: &Client, path: &str) -> Result<Box<T>, ClientError> {
-    let late = |_| client.broken(format!("nothing came within {} s", PATIENCE.as_secs()));
-    tokio::time::timeout(PATIENCE, client.get(path)).await.map_err(late)?.map(Box::new)
 }
 
 impl Top {
