@@ -16,7 +16,7 @@ use crate::sys::own;
 use crate::sys::{socket, user};
 
 /// The locks that uWSGI lists; there are none here, and their keys stay for the tools.
-const LOCKS: [&str; 7] = ["user 0", "signal", "filemon", "timer", "rbtimer", "cron", "rpc"];
+const LOCKS: [&str; 8] = ["user 0", "signal", "filemon", "timer", "rbtimer", "cron", "rpc", "snmp"];
 
 /// What is counted for a worker's number over all its lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]

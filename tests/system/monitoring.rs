@@ -1,9 +1,10 @@
 //! What watches a host, for real: Prometheus with the alerts and boards of the documentation, statsd, and a tester of
 //! the API's description.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -12,9 +13,10 @@ use serde_json::Value;
 use crate::support::apps::{TOOLS, says};
 use crate::support::host::Host;
 use crate::support::http::Door;
+use crate::support::process::Family;
 use crate::support::server::{Folder, liege};
 use crate::support::wait::{eventually, until};
-use crate::support::{environment, free_port, program, root};
+use crate::support::{LIEGE, environment, free_port, program, root};
 
 /// Ends with the value.
 struct Program(std::process::Child);
@@ -192,4 +194,47 @@ fn schemathesis_finds_nothing() {
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
     assert!(host.api().get("/v1").is_ok_and(|answer| answer.status == 200));
+}
+
+#[test]
+fn an_exporter_finds_what_it_finds_at_a_uwsgi() {
+    let (Some(exporter), Some(uwsgi)) = (environment("exporter"), environment("uwsgi")) else { return };
+    let exporter = exporter.join("bin/uwsgi_exporter.py");
+    let folder = Folder::new();
+    folder.write("app.py", TOOLS);
+    let series = |program: &Path, name: &str| -> BTreeMap<String, f64> {
+        let (port, stats, listen) = (free_port(), free_port(), free_port());
+        let options = format!(
+            "--master --http-socket 127.0.0.1:{port} --wsgi-file app.py --processes 2 --threads 2 \
+             --stats 127.0.0.1:{stats} --stats-http --memory-report --die-on-term"
+        );
+        let log = folder.path().join(name);
+        let mut command = Command::new(program);
+        let _server =
+            Family::start(command.args(options.split_whitespace()).current_dir(folder.path()), &log);
+        Door::Port(port).wait_for("/", "hello");
+        let mut command = Command::new(&exporter);
+        command.arg("--bind_address=127.0.0.1").arg(format!("--bind_port={listen}"));
+        let log = folder.path().join(format!("{name}.exporter"));
+        let _exporter = Family::start(command.arg(format!("--stats_addr=127.0.0.1:{stats}")), &log);
+        eventually("a scrape with a request", || {
+            let text = Door::Port(listen).get("/metrics").ok()?.text();
+            let lines = text.lines().filter(|line| line.starts_with("uwsgi_"));
+            let series: BTreeMap<_, f64> = lines
+                .filter_map(|line| line.rsplit_once(' '))
+                .map(|(name, value)| {
+                    (name.replace(&format!("127.0.0.1:{port}"), "ADDRESS"), value.parse().unwrap())
+                })
+                .collect();
+            let requests = series.iter().filter(|(name, _)| name.starts_with("uwsgi_workers_requests"));
+            (requests.map(|(_, value)| value).sum::<f64>() > 0.0).then_some(series)
+        })
+    };
+    let theirs = series(&uwsgi.join("bin/uwsgi"), "uwsgi");
+    let ours = series(Path::new(LIEGE), "liege");
+    let missing: Vec<_> = theirs.keys().filter(|name| !ours.contains_key(*name)).collect();
+    assert!(theirs.len() > 40 && missing.is_empty(), "{missing:#?}\n{ours:#?}");
+    for name in ["uwsgi_workers_rss{worker=\"1\"}", "uwsgi_workers_vsz{worker=\"1\"}"] {
+        assert!(ours[name] > 1e6, "{name}: {}", ours[name]);
+    }
 }
