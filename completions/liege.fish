@@ -283,7 +283,7 @@ complete -c liege -n __fish_use_subcommand -l adopt -d 'Instances outlive an emp
 complete -c liege -n __fish_use_subcommand -l orphan-grace -r -d 'Seconds that instances serve on without an emperor, until they finish; 0: they end at once'
 complete -c liege -n __fish_use_subcommand -l runtime-dir -r -d 'The emperor\'s private directory: what runs is written down there, and one emperor at a time may have it'
 complete -c liege -n __fish_use_subcommand -l api -r -d 'The unix socket of the HTTP API'
-complete -c liege -n __fish_use_subcommand -l api-http -r -d 'A loopback address of the HTTP API; read-only without `api-token-file`'
+complete -c liege -n __fish_use_subcommand -l api-http -r -d 'An address of the HTTP API; without `api-token-file` a loopback one, and read-only'
 complete -c liege -n __fish_use_subcommand -l api-token-file -r -d 'The file with the tokens of the HTTP API'
 complete -c liege -n __fish_use_subcommand -l api-chown -r -d '`user:group` of the API\'s unix socket'
 complete -c liege -n __fish_use_subcommand -l api-chmod -r -d 'Mode of the API\'s unix socket'

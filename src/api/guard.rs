@@ -125,7 +125,7 @@ pub fn judge(
     }
     match peer {
         Peer::Local { uid, groups, .. } => Ok(roles.of(*uid, groups).into()),
-        Peer::Remote { local, .. } => remote_access(changes || !is_loopback(local.ip()), token),
+        Peer::Remote { local, .. } => remote_access(!changes && is_loopback(local.ip()), token),
     }
 }
 
@@ -135,13 +135,13 @@ pub fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-fn remote_access(needed: bool, token: TokenCheck) -> Result<Access, Box<Problem>> {
+/// Where there are tokens, each request has one: any user of the host can come to loopback, a tenant, too.
+fn remote_access(is_local_read: bool, token: TokenCheck) -> Result<Access, Box<Problem>> {
     let unauthorized = |detail| Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail));
     match token {
         TokenCheck::Right(access) => Ok(access),
-        // A wrong token is a mistake to be told, also where none is needed.
         TokenCheck::Wrong => unauthorized("the token is wrong"),
-        _ if !needed => Ok(Grant::Read.into()),
+        TokenCheck::NotConfigured if is_local_read => Ok(Grant::Read.into()),
         TokenCheck::Missing => unauthorized("this needs `Authorization: Bearer TOKEN`"),
         TokenCheck::NotConfigured => Err(Problem::new(
             StatusCode::FORBIDDEN,
@@ -418,8 +418,8 @@ mod tests {
         use TokenCheck::{Missing, NotConfigured, Unusable, Wrong};
         for (token, read, act, far_read) in [
             (NotConfigured, Ok(Grant::Read), Err(403), Err(403)),
-            (Unusable, Ok(Grant::Read), Err(403), Err(403)),
-            (Missing, Ok(Grant::Read), Err(401), Err(401)),
+            (Unusable, Err(403), Err(403), Err(403)),
+            (Missing, Err(401), Err(401), Err(401)),
             (Wrong, Err(401), Err(401), Err(401)),
             (right(), Ok(Grant::Operate), Ok(Grant::Operate), Ok(Grant::Operate)),
         ] {

@@ -223,7 +223,7 @@ pub(super) static ROWS: &[Row] = &[
         &["api-http"],
         Address,
         "off",
-        "A loopback address of the HTTP API; read-only without `api-token-file`",
+        "An address of the HTTP API; without `api-token-file` a loopback one, and read-only",
     ),
     row(&["api-token-file"], Path, "none", "The file with the tokens of the HTTP API"),
     row(&["api-chown"], Identity, "whoever runs the emperor", "`user:group` of the API's unix socket"),
