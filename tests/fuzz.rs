@@ -14,6 +14,8 @@ mod control_message;
 mod http1_stream;
 #[path = "fuzz/mutation.rs"]
 mod mutation;
+#[path = "../fuzz/checks/proxy_header.rs"]
+mod proxy_header;
 #[path = "../fuzz/checks/scoreboard.rs"]
 mod scoreboard;
 #[path = "../fuzz/checks/uwsgi_packet.rs"]
@@ -31,6 +33,11 @@ fn http1_stream() {
 #[test]
 fn uwsgi_packet() {
     run("uwsgi_packet", 200_000, uwsgi_packet::check);
+}
+
+#[test]
+fn proxy_header() {
+    run("proxy_header", 200_000, proxy_header::check);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 pub mod budget;
 pub mod http1;
 pub mod limits;
+pub mod proxy;
 pub mod rate;
 pub mod refusal;
+pub mod tls;
 pub mod uwsgi;

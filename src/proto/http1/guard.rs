@@ -267,11 +267,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
-    fn poll_written(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+    /// Limits how long a write, or what TLS holds of earlier ones, waits for the client.
+    fn poll_written<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_pending() {
             ready!(self.write_deadline.poll(cx, self.limits.write_stall));
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")));
@@ -306,7 +303,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
                     }
                 }
                 Ending::ShuttingDown => {
-                    let done = ready!(Pin::new(&mut self.io).poll_shutdown(cx));
+                    let done = Pin::new(&mut self.io).poll_shutdown(cx);
+                    let done = ready!(self.poll_written(cx, done));
                     self.read_deadline = Deadline::default();
                     self.may_be_unread = self.reader.is_in_body() || self.reader.refusal().is_some();
                     self.ending = if done.is_ok() {
@@ -377,7 +375,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         if this.waits {
             this.publish_rest();
         }
-        Pin::new(&mut this.io).poll_flush(cx)
+        let flushed = Pin::new(&mut this.io).poll_flush(cx);
+        this.poll_written(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
