@@ -16,8 +16,14 @@ mod deaths;
 mod lives;
 #[path = "router/master.rs"]
 mod master;
+#[path = "router/proxied.rs"]
+mod proxied;
+#[path = "router/secure.rs"]
+mod secure;
 #[path = "router/slowness.rs"]
 mod slowness;
+#[path = "support/tls.rs"]
+mod tls;
 #[path = "router/worker.rs"]
 mod worker;
 

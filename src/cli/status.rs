@@ -153,12 +153,8 @@ fn note(vassal: &Vassal) -> String {
 }
 
 fn sockets(vassal: &Vassal) -> String {
-    let protocol = |socket: &crate::api::views::Socket| match socket.protocol {
-        crate::config::address::Protocol::Uwsgi => "uwsgi",
-        crate::config::address::Protocol::Http => "http-socket",
-        crate::config::address::Protocol::Router => "http",
-    };
-    let all: Vec<_> = vassal.sockets.iter().map(|s| format!("{} {}", protocol(s), s.address)).collect();
+    let all = vassal.sockets.iter().map(|socket| format!("{} {}", socket.protocol.name(), socket.address));
+    let all: Vec<_> = all.collect();
     all.join(", ")
 }
 

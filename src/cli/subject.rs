@@ -10,6 +10,7 @@ use crate::config::emperor::{EmperorSpec, Source};
 use crate::config::instance::InstanceSpec;
 use crate::config::load;
 use crate::config::raw::{Entry, Raw};
+use crate::config::router::address_in;
 use crate::config::surroundings::{Surroundings, World};
 use crate::config::table::{self, Kind};
 use crate::config::vassals::VassalOptions;
@@ -196,12 +197,13 @@ impl Reading {
         let chdir = self.instance.as_ref().and_then(|spec| spec.app.chdir.as_deref());
         let directories = [Some(self.raw.directory.as_path()), chdir];
         let said = |entry: &&Entry| {
-            let value = entry.value.as_deref().unwrap_or_default();
+            let Some(row) = table::find(&entry.key) else { return false };
+            let value = address_in(row.name(), entry.value.as_deref().unwrap_or_default());
             let is_meant = |directory: &Path| {
                 Address::parse(value, directory).is_ok_and(|(meant, _)| meant == *address)
                     || matches!(address, Address::Abstract(name) if name == value)
             };
-            table::find(&entry.key).is_some_and(|row| row.kind == Kind::Address)
+            (row.kind == Kind::Address || matches!(row.name(), "https" | "https2" | "http-to-https"))
                 && directories.into_iter().flatten().any(is_meant)
         };
         self.told_of(self.raw.entries.iter().find(said), severity, message, suggestion)

@@ -42,6 +42,40 @@ pub enum Protocol {
     Http,
     /// HTTP/1.1, served by the router process (`http`).
     Router,
+    /// HTTP/1.1 over TLS, served by the router process (`https`).
+    Https,
+    /// HTTP/1.1 at the router process, which sends its clients to `https` (`http-to-https`).
+    Redirect,
+}
+
+impl Protocol {
+    /// Whether the router process serves it, not the workers.
+    #[must_use]
+    pub const fn is_of_router(self) -> bool {
+        matches!(self, Self::Router | Self::Https | Self::Redirect)
+    }
+
+    /// For people: the option that gives a socket this protocol, but for `socket`, which may speak several.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Uwsgi => "uwsgi",
+            Self::Http => "http-socket",
+            Self::Router => "http",
+            Self::Https => "https",
+            Self::Redirect => "http-to-https",
+        }
+    }
+
+    /// What is spoken, as uWSGI's statistics call it.
+    #[must_use]
+    pub const fn spoken(self) -> &'static str {
+        match self {
+            Self::Uwsgi => "uwsgi",
+            Self::Http | Self::Router | Self::Redirect => "http",
+            Self::Https => "https",
+        }
+    }
 }
 
 /// A socket that an instance listens on.

@@ -115,9 +115,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.auto_procname != *auto_procname, "auto-procname", Need::Generation);
     change.note(old.procname_prefix != *procname_prefix, "procname-prefix", Need::Generation);
     change.note(old.emperor != *emperor, "emperor", Need::Replace);
-    let RouterSpec { timeout_s, keepalive_s } = router;
-    change.note(old.router.timeout_s != *timeout_s, "http-timeout", Need::Nothing);
-    change.note(old.router.keepalive_s != *keepalive_s, "http-keepalive", Need::Nothing);
+    diff_router(&mut change, &old.router, router);
     // A placeholder that nothing refers to is still seen by the application, in `uwsgi.opt`.
     if change.options.is_empty() {
         change.note(old.said != *said, "opt", Need::Generation);
@@ -137,6 +135,17 @@ fn listeners(change: &mut Change, old: &InstanceSpec, new: &[Listen]) {
         privileged && dropped && !is_known(&listen.address)
     });
     change.note(true, "socket", if out_of_reach { Need::Replace } else { Need::Generation });
+}
+
+/// The router takes everything over while it serves.
+fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec) {
+    let RouterSpec { timeout_s, keepalive_s, tls, redirects, export_certificate, proxy_protocol } = new;
+    change.note(old.timeout_s != *timeout_s, "http-timeout", Need::Nothing);
+    change.note(old.keepalive_s != *keepalive_s, "http-keepalive", Need::Nothing);
+    change.note(old.tls != *tls, "https", Need::Nothing);
+    change.note(old.redirects != *redirects, "http-to-https", Need::Nothing);
+    change.note(old.export_certificate != *export_certificate, "https-export-cert", Need::Nothing);
+    change.note(old.proxy_protocol != *proxy_protocol, "http-enable-proxy-protocol", Need::Nothing);
 }
 
 fn diff_app(change: &mut Change, old: &AppSpec, new: &AppSpec) {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::address::Listen;
+pub use super::router::RouterSpec;
 use super::static_files::StaticSpec;
 use super::stats_push::StatsPushSpec;
 
@@ -182,15 +183,6 @@ pub struct WorkerSpec {
     /// `startup-timeout`, in seconds: what a new generation gets to be ready; 0 is off.
     #[serde(default)]
     pub startup_timeout_s: u32,
-}
-
-/// The router of `http`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RouterSpec {
-    /// `http-timeout`, in seconds: inactivity between the router and a worker or client.
-    pub timeout_s: u32,
-    /// `http-keepalive`, in seconds: how long an idle connection is kept; 0: closed after each answer.
-    pub keepalive_s: u32,
 }
 
 /// Who the instance runs as.
@@ -386,11 +378,5 @@ impl Default for WorkerSpec {
             instance_mercy_s: 0,
             startup_timeout_s: 300,
         }
-    }
-}
-
-impl Default for RouterSpec {
-    fn default() -> Self {
-        Self { timeout_s: 60, keepalive_s: 5 }
     }
 }

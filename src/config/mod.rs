@@ -29,6 +29,7 @@ pub mod namespaces;
 mod pipeline;
 pub mod raw;
 pub mod role;
+pub mod router;
 pub mod secret;
 pub mod static_files;
 pub mod stats_push;

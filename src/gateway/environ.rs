@@ -44,6 +44,12 @@ pub fn of_http<E>(
     if peer.scheme == Scheme::Https {
         set(variable::HTTPS, b"on")?;
     }
+    if !peer.client_name.is_empty() {
+        set(Variable::Other("HTTPS_DN"), peer.client_name.as_bytes())?;
+    }
+    if let Some(pem) = peer.client_pem() {
+        set(Variable::Other("HTTPS_CC"), pem.as_bytes())?;
+    }
     let mut scratch = String::new();
     // The values of one name follow each other.
     let mut fields = request.headers.iter().peekable();

@@ -3,6 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
 /// Fields that begin so are ours: the router takes them off requests of clients, and they enter no environ.
@@ -10,6 +12,13 @@ pub const OWN_PREFIX: &str = "x-liege-";
 
 /// The router's field for a worker: scheme, remote address and port, and the port the request arrived at.
 static PEER: HeaderName = HeaderName::from_static("x-liege-peer");
+
+/// The router's fields for the certificate of a client: its name, and itself, the latter in base64.
+static NAME: HeaderName = HeaderName::from_static("x-liege-client-name");
+static CERTIFICATE: HeaderName = HeaderName::from_static("x-liege-client-certificate");
+
+/// How long the lines of a file in PEM are.
+const PEM_LINE_BYTES: usize = 64;
 
 /// The field's last word for a client that speaks HTTP/1.0.
 const OLD: &str = "old";
@@ -50,6 +59,10 @@ pub struct Peer<'a> {
     pub scheme: Scheme,
     /// The client spoke HTTP/1.0, which the connection from the router does not show.
     pub is_old: bool,
+    /// The name in the client's certificate (`HTTPS_DN`); empty without one.
+    pub client_name: &'a str,
+    /// The certificate itself (`HTTPS_CC`), DER in base64; empty without one, or where nobody wants it.
+    pub client_certificate: &'a str,
 }
 
 /// The facts of one connection, as text, made once when it was accepted.
@@ -80,6 +93,12 @@ impl Connection {
         Self { remote_addr, remote_port, server_port, scheme: Scheme::Http }
     }
 
+    /// The same connection, but with TLS on it.
+    #[must_use]
+    pub fn over_tls(self) -> Self {
+        Self { scheme: Scheme::Https, ..self }
+    }
+
     /// As the environ wants it.
     #[must_use]
     pub fn peer<'a>(&'a self, server_name: &'a str) -> Peer<'a> {
@@ -90,6 +109,8 @@ impl Connection {
             server_port: &self.server_port,
             scheme: self.scheme,
             is_old: false,
+            client_name: "",
+            client_certificate: "",
         }
     }
 
@@ -132,13 +153,70 @@ impl<'a> Peer<'a> {
         let remote_addr = parts.next().unwrap_or_default();
         let remote_port = parts.next().unwrap_or_default();
         let is_old = parts.next() == Some(OLD);
-        Self { remote_addr, remote_port, server_name, server_port, scheme, is_old }
+        let of = |name| match scheme {
+            Scheme::Http => "",
+            Scheme::Https => fields.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default(),
+        };
+        Self {
+            remote_addr,
+            remote_port,
+            server_name,
+            server_port,
+            scheme,
+            is_old,
+            client_name: of(&NAME),
+            client_certificate: of(&CERTIFICATE),
+        }
     }
+
+    /// The client's certificate in PEM.
+    #[must_use]
+    pub fn client_pem(&self) -> Option<String> {
+        if self.client_certificate.is_empty() {
+            return None;
+        }
+        let mut pem = String::from("-----BEGIN CERTIFICATE-----\n");
+        let mut rest = self.client_certificate;
+        while let Some((line, after)) = rest.split_at_checked(PEM_LINE_BYTES) {
+            let _ = writeln!(pem, "{line}");
+            rest = after;
+        }
+        let end = if rest.is_empty() { "" } else { "\n" };
+        let _ = writeln!(pem, "{rest}{end}-----END CERTIFICATE-----");
+        Some(pem)
+    }
+}
+
+/// What the router tells a worker of a client's certificate; made once for each connection.
+#[must_use]
+pub fn certificate_fields(name: Option<&str>, certificate: Option<&[u8]>) -> Vec<(HeaderName, HeaderValue)> {
+    let certificate = certificate.map(|der| BASE64_STANDARD.encode(der));
+    [(&NAME, name), (&CERTIFICATE, certificate.as_deref())]
+        .into_iter()
+        .filter_map(|(field, text)| Some((field.clone(), HeaderValue::from_str(text?).ok()?)))
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_certificate_of_a_client_comes_through() {
+        let secure = Connection::new(None, Some(443)).over_tls();
+        let told = |fields: Vec<_>| HeaderMap::from_iter(fields.into_iter().chain([secure.to_field()]));
+        let map = told(certificate_fields(Some("/CN=a b"), Some(&[7; 96])));
+        let peer = Peer::of_routed(&map, "host");
+        assert_eq!(peer.client_name, "/CN=a b");
+        let line = "BwcH".repeat(16);
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{line}\n{line}\n-----END CERTIFICATE-----\n");
+        assert_eq!(peer.client_pem(), Some(pem));
+        let map = told(certificate_fields(None, Some(b"a")));
+        let peer = Peer::of_routed(&map, "host");
+        assert!(peer.client_name.is_empty() && peer.client_pem().unwrap().contains("\nYQ==\n---"));
+        assert_eq!(Peer::of_routed(&HeaderMap::new(), "host").client_pem(), None);
+        assert_eq!(Peer::of_routed(&map, "host").scheme, Scheme::Https);
+    }
 
     #[test]
     fn what_the_router_says_the_worker_hears() {

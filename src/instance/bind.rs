@@ -194,7 +194,7 @@ fn bind(
         }
         (Use::Requests, protocol) => {
             let fd = listener.as_fd().as_raw_fd();
-            if protocol == Protocol::Router {
+            if protocol.is_of_router() {
                 tracing::info!("uWSGI http bound on {name} fd {fd}");
             } else {
                 tracing::info!("uwsgi socket {number} bound to {kind} address {name} fd {fd}");

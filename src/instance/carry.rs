@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
 use super::bind::{Listener, Sockets};
+use super::certificates::Certificates;
 use super::children::{Children, Owner, Process, WorkerProcess};
 use super::event::Event;
 use super::launch::{Interpreter, RESUME_VARIABLE};
@@ -50,20 +51,27 @@ impl Master {
     fn pack(&self, luggage: &mut Luggage) -> io::Result<RawFd> {
         let mut listeners: Vec<Rc<Listener>> = Vec::new();
         let mut stats: Vec<Rc<Listener>> = Vec::new();
-        let mut pack_config = |generation: u64, config: &Config| ConfigRecord {
-            generation,
-            said: config.said.clone(),
-            python: config.interpreter.python.clone(),
-            extension: config.interpreter.extension.clone(),
-            listeners: indices(&mut listeners, &config.sockets.listeners),
-            stats: indices(&mut stats, &config.sockets.stats),
+        let mut pack_config = |generation: u64, config: &Config| -> io::Result<ConfigRecord> {
+            let certificates = config
+                .certificates
+                .all()
+                .map(|(address, file)| Ok((address.clone(), luggage.take_owned(fd::duplicate_high(file)?)?)));
+            Ok(ConfigRecord {
+                generation,
+                said: config.said.clone(),
+                python: config.interpreter.python.clone(),
+                extension: config.interpreter.extension.clone(),
+                listeners: indices(&mut listeners, &config.sockets.listeners),
+                stats: indices(&mut stats, &config.sockets.stats),
+                certificates: certificates.collect::<io::Result<_>>()?,
+            })
         };
-        let mut configs: Vec<ConfigRecord> =
-            self.configs.iter().map(|(number, config)| pack_config(*number, config)).collect();
+        let known = self.configs.iter().map(|(number, config)| pack_config(*number, config));
+        let mut configs: Vec<ConfigRecord> = known.collect::<io::Result<_>>()?;
         if !self.configs.contains_key(&self.current_generation) {
-            configs.push(pack_config(self.current_generation, &self.current));
+            configs.push(pack_config(self.current_generation, &self.current)?);
         }
-        let prepared = pack_config(0, self.prepared.as_ref().unwrap_or(&self.current));
+        let prepared = pack_config(0, self.prepared.as_ref().unwrap_or(&self.current))?;
         let mut workers = Vec::new();
         for (slot, worker) in &self.children.workers {
             let ends = worker.router_ends.iter().map(|end| luggage.take(end)).collect::<io::Result<_>>()?;
@@ -146,16 +154,19 @@ pub(super) fn unpack(
         all.into_iter().map(|(l, n)| Ok(Rc::new(Listener::inherited(l, fd::adopt(n)?)))).collect()
     };
     let (listeners, stats) = (adopt_all(record.listeners)?, adopt_all(record.stats)?);
-    let unpack_config = |c: ConfigRecord| {
+    let unpack_config = |c: ConfigRecord| -> io::Result<(u64, Rc<Config>)> {
         let pick = |all: &[Rc<Listener>], at: &[usize]| -> Vec<Rc<Listener>> {
             at.iter().filter_map(|n| all.get(*n).cloned()).collect()
         };
         let sockets = Sockets { listeners: pick(&listeners, &c.listeners), stats: pick(&stats, &c.stats) };
         let interpreter = Interpreter { python: c.python, extension: c.extension };
-        (c.generation, Rc::new(Config { said: c.said, interpreter, sockets }))
+        let files = c.certificates.into_iter().map(|(address, number)| Ok((address, fd::adopt(number)?)));
+        let certificates = Certificates::of_files(files.collect::<io::Result<Vec<_>>>()?);
+        Ok((c.generation, Rc::new(Config { said: c.said, interpreter, sockets, certificates })))
     };
-    let configs: BTreeMap<u64, Rc<Config>> = record.configs.into_iter().map(unpack_config).collect();
-    let (_, prepared) = unpack_config(record.prepared);
+    let configs: BTreeMap<u64, Rc<Config>> =
+        record.configs.into_iter().map(unpack_config).collect::<io::Result<_>>()?;
+    let (_, prepared) = unpack_config(record.prepared)?;
     let current = configs
         .get(&record.current)
         .cloned()

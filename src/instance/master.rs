@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::bind::Sockets;
+use super::certificates::Certificates;
 use super::children::{Children, Rehearsal};
 use super::decide;
 use super::event::Event;
@@ -29,7 +30,6 @@ use super::stats_push::Pushers;
 use super::stats_socket::{Ask, StatsServer};
 use super::touch::{self, Purpose, Touched};
 use super::uwsgi_emperor::UwsgiEmperor;
-use crate::config::address::Protocol;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::signals::{Received as Signal, Signals};
 use crate::sys::{clock, title};
@@ -49,6 +49,7 @@ pub(super) struct Config {
     pub(super) said: Said,
     pub(super) interpreter: Interpreter,
     pub(super) sockets: Sockets,
+    pub(super) certificates: Certificates,
 }
 
 impl Config {
@@ -60,7 +61,7 @@ impl Config {
             threads: spec.workers.threads.max(1),
             lazy: spec.workers.lazy_apps,
             names_app: spec.app.load.is_some() || !spec.app.mounts.is_empty(),
-            router: spec.listen.iter().any(|l| l.protocol == Protocol::Router),
+            router: spec.listen.iter().any(|l| l.protocol.is_of_router()),
             mercy: Duration::from_secs(u64::from(spec.workers.reload_mercy_s)),
             patience: match spec.workers.startup_timeout_s {
                 0 => None,

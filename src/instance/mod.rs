@@ -5,6 +5,7 @@ mod black_box;
 mod board;
 mod burial;
 mod carry;
+pub mod certificates;
 mod children;
 pub mod decide;
 pub mod event;

@@ -15,7 +15,7 @@ use super::master::{Config, Master, Report};
 use super::roster::{Phase, SlotState};
 use super::stats_socket::StatsServer;
 use super::touch::Touched;
-use crate::config::address::{Listen, Protocol};
+use crate::config::address::Listen;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::{Field, Total};
 use crate::wire::PROTOCOL;
@@ -205,8 +205,10 @@ impl Master {
     fn serve_by_router(&self, config: &Config) {
         let Some(router) = &self.children.router else { return };
         let own: Vec<&Rc<Listener>> =
-            config.sockets.listeners.iter().filter(|l| l.listen.protocol == Protocol::Router).collect();
-        let fds: Vec<BorrowedFd<'_>> = own.iter().map(|l| l.as_fd()).collect();
+            config.sockets.listeners.iter().filter(|l| l.listen.protocol.is_of_router()).collect();
+        let certificates =
+            own.iter().filter_map(|listener| config.certificates.find(&listener.listen.address));
+        let fds: Vec<BorrowedFd<'_>> = own.iter().map(|l| l.as_fd()).chain(certificates).collect();
         let listeners = own.iter().map(|l| l.listen.clone()).collect();
         router.link.send(&ToRouter::Serve { listeners, spec: Box::new(config.said.spec.clone()) }, &fds);
     }
@@ -368,7 +370,7 @@ impl Master {
 }
 
 fn served_by_workers(listeners: &[Rc<Listener>]) -> impl Iterator<Item = &Rc<Listener>> {
-    listeners.iter().filter(|l| l.listen.protocol != Protocol::Router)
+    listeners.iter().filter(|l| !l.listen.protocol.is_of_router())
 }
 
 fn as_u32(n: usize) -> u32 {

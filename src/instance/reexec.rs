@@ -12,7 +12,7 @@ use super::roster::Roster;
 use super::source::{Said, Source};
 use super::stats_document::Tally;
 use super::uwsgi_emperor::UwsgiRecord;
-use crate::config::address::Listen;
+use crate::config::address::{Address, Listen};
 use crate::sys::{fd, memfd};
 use crate::wire::message::{FromInstance, Policy};
 
@@ -66,6 +66,8 @@ pub(super) struct ConfigRecord {
     pub(super) extension: PathBuf,
     pub(super) listeners: Vec<usize>,
     pub(super) stats: Vec<usize>,
+    #[serde(default)]
+    pub(super) certificates: Vec<(Address, RawFd)>,
 }
 
 /// A zygote or the router.

@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::{Deserialize, Serialize};
 
+use super::certificates::{self, Certificates};
 use super::interpreter;
 use super::launch::Interpreter;
 use super::source::{FILE_LIMIT_BYTES, Said, Source};
@@ -47,6 +49,12 @@ pub(super) struct Rehearsed {
     /// The addresses of hosts: the master never waits for a name server.
     #[serde(default)]
     pub(super) hosts: BTreeMap<String, IpAddr>,
+    /// The addresses whose certificates come along, a descriptor each.
+    #[serde(default)]
+    pub(super) certificates: Vec<Address>,
+    /// Why none does: a right is missing.
+    #[serde(default)]
+    pub(super) denied: Option<Failure>,
 }
 
 impl Rehearsed {
@@ -76,15 +84,20 @@ fn rehearse() -> io::Result<()> {
     limits::limit_memory_bytes(MEMORY_BYTES)?;
     wait::readable(&channel, None)?;
     let Some((request, mut fds)) = channel::receive::<Request>(&channel)? else { return Ok(()) };
-    let answer: Answer = match fds.pop().map(|file| memfd::read_all(file, FILE_LIMIT_BYTES)).transpose() {
+    let answer = match fds.pop().map(|file| memfd::read_all(file, FILE_LIMIT_BYTES)).transpose() {
         Ok(bytes) => read(&request, &bytes.unwrap_or_default()),
         Err(error) => Err(Failure::new(format!("the file cannot be read: {error}"))),
     };
-    channel::send(&channel, &answer, &[])
+    let (answer, certificates): (Answer, _) = match answer {
+        Ok((rehearsed, certificates)) => (Ok(rehearsed), certificates),
+        Err(failure) => (Err(failure), Certificates::default()),
+    };
+    let fds: Vec<BorrowedFd<'_>> = certificates.all().map(|(_, file)| file).collect();
+    channel::send(&channel, &answer, &fds)
 }
 
-/// Reads the configuration and finds its interpreter.
-fn read(request: &Request, bytes: &[u8]) -> Answer {
+/// Reads the configuration and its certificates, and finds its interpreter.
+fn read(request: &Request, bytes: &[u8]) -> Result<(Rehearsed, Certificates), Failure> {
     let said = request.source.load_again(bytes, request.directory.clone())?;
     let Interpreter { python, extension } = interpreter::find_all(&said.spec, request.extension.as_deref())?;
     let mut hosts = BTreeMap::new();
@@ -97,5 +110,11 @@ fn read(request: &Request, bytes: &[u8]) -> Answer {
             hosts.insert(host.clone(), found.ip());
         }
     }
-    Ok(Rehearsed { said, python, extension, hosts })
+    let (certificates, denied) = match certificates::read(spec) {
+        Ok(unchecked) => (Certificates::keep(&unchecked)?, None),
+        Err(unread) if unread.denied => (Certificates::default(), Some(unread.failure)),
+        Err(unread) => return Err(unread.failure),
+    };
+    let addresses = certificates.all().map(|(address, _)| address.clone()).collect();
+    Ok((Rehearsed { said, python, extension, hosts, certificates: addresses, denied }, certificates))
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::bind::{self, Sockets};
+use super::certificates::Certificates;
 use super::children::{Owner, Process, Rehearsal};
 use super::event::{Event, Plan};
 use super::launch;
@@ -88,9 +89,9 @@ impl Master {
                 rehearsal.process.silent = true;
                 rehearsal.process.kill();
             }
-            Some((answer, _)) if !rehearsal.answered => {
+            Some((answer, fds)) if !rehearsal.answered => {
                 rehearsal.answered = true;
-                let plan = answer.and_then(|rehearsed| self.plan(rehearsed));
+                let plan = answer.and_then(|rehearsed| self.plan(rehearsed, fds));
                 self.handle(Event::Rehearsed { operation, plan });
             }
             Some(_) => {}
@@ -120,7 +121,7 @@ impl Master {
     }
 
     /// What the configuration that was found needs; binds the sockets that are new in it.
-    fn plan(&mut self, rehearsed: Rehearsed) -> Result<Plan, Failure> {
+    fn plan(&mut self, rehearsed: Rehearsed, fds: Vec<OwnedFd>) -> Result<Plan, Failure> {
         for warning in &rehearsed.said.warnings {
             tracing::warn!("{warning}");
         }
@@ -129,6 +130,9 @@ impl Master {
         if change.needs == Need::Replace {
             return Ok(Plan::Replace { reason: change.options.join(", ") });
         }
+        let Some(certificates) = self.certificates(&rehearsed, fds)? else {
+            return Ok(Plan::Replace { reason: "https".to_owned() });
+        };
         let resolve = |host: &str, port: u16| match rehearsed.hosts.get(host) {
             Some(ip) => Ok((*ip, port).into()),
             None => Err(io::Error::new(io::ErrorKind::NotFound, format!("{host} was not looked up"))),
@@ -142,10 +146,32 @@ impl Master {
             Err(unbound) => return Err(unbound.failure),
         };
         let interpreter = rehearsed.interpreter();
-        let config = Config { said: rehearsed.said, interpreter, sockets };
+        let config = Config { said: rehearsed.said, interpreter, sockets, certificates };
         let settings = config.settings();
         self.prepared = Some(Rc::new(config));
         Ok(Plan::Generation(settings))
+    }
+
+    /// The certificates that came with what was read; `None`: only a new instance may read them.
+    fn certificates(
+        &self,
+        rehearsed: &Rehearsed,
+        fds: Vec<OwnedFd>,
+    ) -> Result<Option<Certificates>, Failure> {
+        let current = &self.current.said.spec;
+        let Some(denied) = &rehearsed.denied else {
+            return Ok(Some(Certificates::of_files(rehearsed.certificates.iter().cloned().zip(fds))));
+        };
+        let has_dropped = current.identity.uid.is_some() && self.source.tenant().is_none();
+        if has_dropped && self.supervised {
+            return Ok(None);
+        }
+        let earlier = &self.current.certificates;
+        let kept = earlier.kept_for(&rehearsed.said.spec.router.tls, &current.router.tls);
+        if kept.is_some() {
+            tracing::warn!("{}: the certificates read at the start serve on", denied.message);
+        }
+        kept.map(Some).ok_or_else(|| denied.clone())
     }
 
     /// The sockets of all generations, those in force first.

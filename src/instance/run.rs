@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 
 use super::bind::Sockets;
+use super::certificates::Certificates;
 use super::children::{Children, end_children};
 use super::event::Event;
 use super::foreign;
@@ -20,7 +21,7 @@ use super::roster::Roster;
 use super::source::{FILE_LIMIT_BYTES, Source};
 use super::start::{Begin, Start, receive_start, run_start_hook};
 use super::uwsgi_emperor::{Inheritance, UwsgiEmperor};
-use super::{carry, inbox, interpreter, jail, launch, reexec, settle};
+use super::{carry, certificates, inbox, interpreter, jail, launch, reexec, settle};
 use crate::config::diagnostic::Severity;
 use crate::stats::scoreboard::{Scoreboard, Total};
 use crate::sys::background::{self, SingleThreaded};
@@ -135,6 +136,7 @@ fn bind(start: &mut Start) -> Result<Bound, Failure> {
         return Err(Failure::new("an emperor inside of a vassal is not supported")
             .with_hint("start it on its own: liege --emperor DIR"));
     }
+    let unchecked = certificates::read(&said.spec).map_err(|unread| unread.failure)?;
     let supervised = start.channel.is_some();
     let alone = !supervised && start.uwsgi_emperor.is_none();
     for warning in &said.warnings {
@@ -155,9 +157,10 @@ fn bind(start: &mut Start) -> Result<Bound, Failure> {
     }
     let sockets = jail::enter(&said.spec, &start.have)?;
     start.have = Sockets::default();
+    let certificates = Certificates::keep(&unchecked)?;
     // A tenant's interpreter is looked for with the tenant's rights.
     let interpreter = interpreter::find_all(&said.spec, start.policy.extension.as_deref().map(Path::new))?;
-    let config = Config { said, interpreter, sockets };
+    let config = Config { said, interpreter, sockets, certificates };
     let spec = &config.said.spec;
     // Of a fleet nobody wants to read this for each vassal.
     if !supervised {

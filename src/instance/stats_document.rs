@@ -9,7 +9,6 @@ use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::bind::Listener;
-use crate::config::address::Protocol;
 use crate::config::instance::StatsForm;
 use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
 use crate::sys::own;
@@ -125,7 +124,7 @@ struct Socket {
 impl Socket {
     fn of(listener: &Listener) -> Self {
         let (queue, max_queue) = socket::tcp_queue(listener.as_fd()).unwrap_or((0, 0));
-        let proto = if listener.listen.protocol == Protocol::Uwsgi { "uwsgi" } else { "http" };
+        let proto = listener.listen.protocol.spoken();
         Self { name: listener.name(), proto, queue, max_queue, shared: 0, can_offload: 0 }
     }
 }

@@ -9,6 +9,7 @@ use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
 use super::fields::{self, Facts};
@@ -16,6 +17,7 @@ use super::front::{Front, Held, Phase};
 use super::job::{Job, Reply, Ticket};
 use super::page::{close, page};
 use super::pipe::ResponseBody;
+use super::redirect::Redirect;
 use super::socket::Socket;
 use super::upload::Payload;
 use crate::proto::http1::{Guard, Watch, server_builder};
@@ -28,6 +30,8 @@ struct Client {
     socket: Socket,
     facts: Facts,
     watch: Watch,
+    /// The port of `https` to which all requests are sent.
+    redirect: Option<Redirect>,
 }
 
 /// The connection ends without an answer: the client is gone.
@@ -35,11 +39,17 @@ struct Client {
 #[error("the client is gone")]
 struct ClientGone;
 
-/// Serves a connection to its end.
-pub(super) async fn serve(held: Held, socket: Socket, facts: Facts) {
+/// Serves a connection to its end. `stream` is what HTTP is spoken on: `socket`, or TLS over it.
+pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    held: Held,
+    socket: Socket,
+    stream: S,
+    facts: Facts,
+    redirect: Option<Redirect>,
+) {
     let front = Rc::clone(held.front());
-    let guard = Guard::new(socket.clone(), front.limits.get());
-    let client = Rc::new(Client { front, socket, facts, watch: guard.watch() });
+    let guard = Guard::new(stream, front.limits.get());
+    let client = Rc::new(Client { front, socket, facts, watch: guard.watch(), redirect });
     let service = service_fn(|request| answer(Rc::clone(&client), request));
     let builder = server_builder(&client.front.limits.get());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(guard), service));
@@ -78,6 +88,9 @@ async fn answer(
 ) -> Result<Response<ResponseBody>, ClientGone> {
     let front = &client.front;
     let (head, body) = request.into_parts();
+    if let Some(redirect) = client.redirect {
+        return Ok(redirect.answer(&head));
+    }
     let mut payload = Payload::Empty;
     if !body.is_end_stream() {
         // Apart, so that requests without a body stay small.
@@ -105,7 +118,7 @@ async fn answer(
         Ok(response) => response,
         Err(trouble) => page(trouble.status()),
     };
-    if front.phase() > Phase::Serving {
+    if front.phase() > Phase::Serving || front.closes_each() {
         close(response.headers_mut());
     }
     Ok(response)

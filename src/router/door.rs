@@ -1,46 +1,64 @@
 //! Listeners: who is let in, and what is known of him.
 
+use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::{JoinHandle, spawn_local};
 
+use super::arrival::{self, Ends, Reception};
 use super::client;
-use super::fields::Facts;
 use super::front::{Front, Held};
+use super::redirect::Redirect;
 use super::socket::{Socket, Stream};
-use crate::config::address::{Address, Listen};
-use crate::gateway::peer::Connection;
+use crate::config::address::{Address, Listen, Protocol};
+use crate::config::router::RouterSpec;
+use crate::proto::tls::Material;
+use crate::sys::{memfd, own};
 
 /// How long nobody is accepted after descriptors or memory ran out, doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// The longest certificate, key and list of authorities, as they come from the master.
+const MATERIAL_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
+
 /// The open doors.
 #[derive(Debug, Default)]
 pub(super) struct Doors {
-    open: Vec<(Listen, JoinHandle<()>)>,
+    open: Vec<Door>,
+}
+
+/// A door that is open. How those who come are received may change, for the next ones.
+#[derive(Debug)]
+struct Door {
+    listen: Listen,
+    reception: Rc<RefCell<Arc<Reception>>>,
+    task: JoinHandle<()>,
 }
 
 impl Doors {
-    /// Opens what is new, closes what is not named any more, and leaves the others as they are.
+    /// Opens what is new, closes what is not named any more, and leaves the others open. `fds` are the listeners, and
+    /// then what those need on which TLS is spoken.
     ///
     /// # Errors
-    /// A listener that is none; the others are open.
+    /// A listener that is none, or whose certificate cannot be used; the others are open.
     pub(super) fn replace(
         &mut self,
         front: &Rc<Front>,
         listeners: Vec<Listen>,
         fds: Vec<OwnedFd>,
+        spec: &RouterSpec,
     ) -> io::Result<()> {
-        self.open.retain(|(listen, task)| {
-            let kept = listeners.contains(listen);
+        self.open.retain(|door| {
+            let kept = listeners.contains(&door.listen);
             if !kept {
-                task.abort();
+                door.task.abort();
             }
             kept
         });
@@ -49,38 +67,88 @@ impl Doors {
         } else {
             Ok(())
         };
-        for (listen, fd) in listeners.into_iter().zip(fds) {
-            if self.open.iter().any(|(open, _)| *open == listen) {
-                continue;
-            }
-            match Listener::new(&listen.address, fd) {
-                Ok(listener) => {
-                    let task = spawn_local(accept(Rc::clone(front), listener, listen.address.to_string()));
-                    self.open.push((listen, task));
-                }
-                Err(error) => result = Err(error),
+        let mut fds = fds.into_iter();
+        let sockets: Vec<OwnedFd> = fds.by_ref().take(listeners.len()).collect();
+        for (listen, fd) in listeners.into_iter().zip(sockets) {
+            let received = reception(&listen, spec, &mut fds);
+            if let Err(error) = received.and_then(|reception| self.open(front, listen, fd, reception)) {
+                result = Err(error);
             }
         }
         result
     }
 
+    fn open(
+        &mut self,
+        front: &Rc<Front>,
+        listen: Listen,
+        fd: OwnedFd,
+        reception: Reception,
+    ) -> io::Result<()> {
+        let reception = Arc::new(reception);
+        if let Some(door) = self.open.iter().find(|door| door.listen == listen) {
+            door.reception.replace(reception);
+            return Ok(());
+        }
+        let listener = Listener::new(&listen.address, fd)?;
+        let reception = Rc::new(RefCell::new(reception));
+        let accepting = accept(Rc::clone(front), listener, listen.address.to_string(), Rc::clone(&reception));
+        self.open.push(Door { listen, reception, task: spawn_local(accepting) });
+        Ok(())
+    }
+
     /// Lets nobody in any more.
     pub(super) fn close(&mut self) {
-        for (_, task) in self.open.drain(..) {
-            task.abort();
+        for door in self.open.drain(..) {
+            door.task.abort();
         }
     }
 }
 
-async fn accept(front: Rc<Front>, listener: Listener, name: String) {
+/// How those are received who come to an address. Takes what it needs of `materials`.
+fn reception(
+    listen: &Listen,
+    spec: &RouterSpec,
+    materials: &mut impl Iterator<Item = OwnedFd>,
+) -> io::Result<Reception> {
+    let tls = match listen.protocol {
+        Protocol::Https => {
+            let missing = || io::Error::new(io::ErrorKind::InvalidData, "a certificate did not come");
+            let bytes = memfd::read_all(materials.next().ok_or_else(missing)?, MATERIAL_LIMIT_BYTES)?;
+            let material: Material = serde_json::from_slice(&bytes)?;
+            // The next of the same user reads no key out of this process.
+            own::hide_memory()?;
+            Some(material.server_config().map_err(io::Error::other)?)
+        }
+        _ => None,
+    };
+    let redirect = spec
+        .redirects
+        .iter()
+        .find(|redirect| listen.protocol == Protocol::Redirect && redirect.address == listen.address);
+    Ok(Reception {
+        tls,
+        exports_certificate: spec.export_certificate,
+        is_behind_proxy: spec.proxy_protocol,
+        redirect: redirect.map(|redirect| Redirect { port: redirect.port }),
+    })
+}
+
+async fn accept(front: Rc<Front>, listener: Listener, name: String, reception: Rc<RefCell<Arc<Reception>>>) {
     let mut pause = FIRST_PAUSE;
     loop {
         front.vacancy().await;
         match listener.accept().await {
-            Ok((socket, facts)) => {
+            Ok((socket, ends)) => {
                 pause = FIRST_PAUSE;
                 let held = Held::new(&front);
-                spawn_local(client::serve(held, socket, facts));
+                let reception = Arc::clone(&reception.borrow());
+                if reception.is_plain() {
+                    let stream = socket.clone();
+                    spawn_local(client::serve(held, socket, stream, ends.facts(), reception.redirect));
+                } else {
+                    spawn_local(arrival::receive(held, socket, ends, reception));
+                }
             }
             // The client left before it was its turn.
             Err(error)
@@ -122,22 +190,18 @@ impl Listener {
         }
     }
 
-    async fn accept(&self) -> io::Result<(Socket, Facts)> {
+    async fn accept(&self) -> io::Result<(Socket, Ends)> {
         match self {
             Self::Tcp(listener, local) => {
                 let (stream, remote) = listener.accept().await?;
                 // A response leaves in whole writes; what streams must not wait for an acknowledgement.
                 stream.set_nodelay(true)?;
-                let facts = Facts {
-                    remote: Some(remote),
-                    peer: Connection::new(Some(remote), Some(local.port())).to_field(),
-                };
-                Ok((Socket::new(Stream::Tcp(stream)), facts))
+                let ends = Ends { remote: Some(remote), port: Some(local.port()) };
+                Ok((Socket::new(Stream::Tcp(stream)), ends))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                let facts = Facts { remote: None, peer: Connection::new(None, None).to_field() };
-                Ok((Socket::new(Stream::Unix(stream)), facts))
+                Ok((Socket::new(Stream::Unix(stream)), Ends { remote: None, port: None }))
             }
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct Facts {
     pub(super) remote: Option<SocketAddr>,
     /// The field that tells the worker who the client is.
     pub(super) peer: (HeaderName, HeaderValue),
+    /// Those that tell it of the client's certificate.
+    pub(super) certificate: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl fmt::Display for Facts {
@@ -60,6 +62,9 @@ pub(super) fn to_worker(head: &request::Parts, length: Option<u64>, facts: &Fact
     if head.version == Version::HTTP_10 {
         packed.field(name.as_str(), Connection::to_old(value).as_bytes());
     } else {
+        packed.field(name.as_str(), value.as_bytes());
+    }
+    for (name, value) in &facts.certificate {
         packed.field(name.as_str(), value.as_bytes());
     }
     packed.into_bytes()
@@ -100,7 +105,11 @@ mod tests {
 
     fn facts() -> Facts {
         let remote = "192.0.2.7:4711".parse().unwrap();
-        Facts { remote: None, peer: Connection::new(Some(remote), Some(9090)).to_field() }
+        Facts {
+            remote: None,
+            peer: Connection::new(Some(remote), Some(9090)).to_field(),
+            certificate: Vec::new(),
+        }
     }
 
     /// What a worker gets, as sorted lines.

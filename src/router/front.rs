@@ -11,24 +11,26 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::{Notify, mpsc};
 
 use super::answer;
+use super::arrival::Arrivals;
 use super::central::Central;
 use super::crews::WorkerKey;
 use super::job::{Job, Ticket, Trouble};
 use super::lane::Lane;
 use super::pipe::Buffers;
 use super::upload::{Payload, Room};
+use crate::config::instance::InstanceSpec;
 use crate::proto::limits::Limits;
 use crate::proto::rate::Rate;
 use crate::sys::clock;
 use crate::wire::lane::Pull;
 use crate::wire::message::FromRouter;
 
-/// How long a request waits for a worker before it is answered with 503, as uWSGI's `http-timeout`.
-pub(super) const QUEUE_TIME: Duration = Duration::from_secs(60);
 /// How often waiting requests are looked after.
 const WATCH_PERIOD: Duration = Duration::from_millis(100);
 /// So many requests are not left until the end of a round.
 const RING_AT_ONCE: usize = 16;
+/// Fields that a worker gets beyond those of the client.
+const OWN_FIELDS: usize = 6;
 /// How many clients are connected at once; further ones wait in the listener's backlog.
 pub(super) const CLIENT_LIMIT: usize = 16 * 1024;
 
@@ -36,6 +38,11 @@ pub(super) const CLIENT_LIMIT: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) struct Front {
     pub(super) limits: Cell<Limits>,
+    pub(super) arrivals: Arrivals,
+    /// How long a request waits for a worker before it is answered with 503 (`http-timeout`).
+    queue_time: Cell<Duration>,
+    /// No connection is kept after its answer (`http-keepalive = 0`).
+    closes_each: Cell<bool>,
     pub(super) uploads: Room,
     pub(super) buffers: Buffers,
     central: RefCell<Central>,
@@ -66,13 +73,12 @@ pub(super) enum Phase {
 
 impl Front {
     /// Nobody is connected; `reports` go to the master.
-    pub(super) fn new(
-        central: Central,
-        limits: Limits,
-        reports: mpsc::UnboundedSender<FromRouter>,
-    ) -> Rc<Self> {
+    pub(super) fn new(central: Central, reports: mpsc::UnboundedSender<FromRouter>) -> Rc<Self> {
         Rc::new(Self {
-            limits: Cell::new(limits),
+            limits: Cell::default(),
+            arrivals: Arrivals::default(),
+            queue_time: Cell::default(),
+            closes_each: Cell::default(),
             uploads: Room::default(),
             buffers: Buffers::default(),
             central: RefCell::new(central),
@@ -87,6 +93,27 @@ impl Front {
             vacancy: Notify::new(),
             logged: Rate::default(),
         })
+    }
+
+    /// Goes by this configuration from now on; connections that are there keep the limits on what they send.
+    pub(super) fn obey(&self, spec: &InstanceSpec) {
+        let limits = Limits::with_buffer_size(spec.workers.buffer_size_bytes);
+        let timeout = Duration::from_secs(u64::from(spec.router.timeout_s.max(1)));
+        self.limits.set(Limits {
+            // Workers have the same limit, and get our own fields besides.
+            fields: limits.fields.saturating_sub(OWN_FIELDS),
+            body_idle: timeout,
+            write_stall: timeout,
+            keep_alive_idle: Duration::from_secs(u64::from(spec.router.keepalive_s)),
+            ..limits
+        });
+        self.queue_time.set(timeout);
+        self.closes_each.set(spec.router.keepalive_s == 0);
+    }
+
+    /// Whether every answer is the last on its connection.
+    pub(super) fn closes_each(&self) -> bool {
+        self.closes_each.get()
     }
 
     /// A place in the order of arrival.
@@ -169,7 +196,7 @@ impl Front {
                 tokio::time::sleep(WATCH_PERIOD).await;
                 self.central.borrow_mut().forget_gone();
                 self.central.borrow_mut().look_again();
-                let limit_us = u64::try_from(QUEUE_TIME.as_micros()).unwrap_or(u64::MAX);
+                let limit_us = u64::try_from(self.queue_time.get().as_micros()).unwrap_or(u64::MAX);
                 let cutoff = clock::monotonic_us().saturating_sub(limit_us);
                 loop {
                     let expired = self.central.borrow_mut().expire(cutoff);

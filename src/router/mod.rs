@@ -1,6 +1,6 @@
 //! The HTTP front of one vassal: keeps the clients, reads their requests whole, and lets idle workers take them.
 //!
-//! A request's way: `door` accepts its client, `client` reads it to the end of its body (`upload`: in memory, or in a
+//! A request's way: `door` accepts its client (`arrival`: with TLS, or behind a proxy that says who it is), `client` reads it to the end of its body (`upload`: in memory, or in a
 //! file without a name), `central` lays it into the queue in shared memory, from which the next idle thread of a worker
 //! takes the oldest. A short answer comes back by the same cell, a long one over the thread's `lane`, and through
 //! `pipe` where the client is slower than the worker. So a client that sends or reads slowly holds no worker, and a
@@ -11,6 +11,7 @@
 //! visibly.
 
 mod answer;
+mod arrival;
 mod central;
 mod client;
 mod crews;
@@ -21,6 +22,7 @@ mod job;
 mod lane;
 mod page;
 mod pipe;
+mod redirect;
 pub mod run;
 mod socket;
 mod upload;

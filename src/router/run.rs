@@ -16,7 +16,6 @@ use super::central::Central;
 use super::door::Doors;
 use super::front::{Front, Phase};
 use super::lane;
-use crate::proto::limits::Limits;
 use crate::sys::{own, reactor, signals};
 use crate::trace;
 use crate::wire::channel::Channel;
@@ -30,8 +29,6 @@ const SILENCE: Duration = Duration::from_secs(1);
 const ORPHAN_TIME: Duration = Duration::from_secs(60);
 /// Threads for temporary files.
 const FILE_THREADS: usize = 4;
-/// Fields that a worker gets beyond those of the client.
-const OWN_FIELDS: usize = 4;
 
 /// `liege router NAME`: serves until its master says to finish.
 #[must_use]
@@ -80,7 +77,7 @@ fn with_front(act: impl FnOnce(&Front)) {
 /// Does what the master says until the end.
 async fn obey(channel: Channel<FromRouter, ToRouter>) -> io::Result<()> {
     let (reports, mut reported) = mpsc::unbounded_channel();
-    let front = Front::new(Central::new()?, Limits::default(), reports);
+    let front = Front::new(Central::new()?, reports);
     FRONT.set(Rc::downgrade(&front));
     let watch = spawn_local({
         let front = Rc::clone(&front);
@@ -130,11 +127,9 @@ fn follow(
 ) -> io::Result<()> {
     match message {
         ToRouter::Serve { listeners, spec } => {
-            let limits = Limits::with_buffer_size(spec.workers.buffer_size_bytes);
-            // Workers have the same limit, and get our own fields besides.
-            front.limits.set(Limits { fields: limits.fields.saturating_sub(OWN_FIELDS), ..limits });
+            front.obey(&spec);
             if front.phase() == Phase::Serving {
-                doors.replace(front, listeners, fds)?;
+                doors.replace(front, listeners, fds, &spec.router)?;
                 channel.send(&FromRouter::Ready, &[])?;
             }
         }

@@ -13,7 +13,14 @@ use tokio::net::{TcpStream, UnixStream};
 /// A connection that the HTTP side reads and writes, while a waiting request looks whether its client is still there:
 /// both in the same task.
 #[derive(Clone, Debug)]
-pub(super) struct Socket(Rc<RefCell<Stream>>);
+pub(super) struct Socket(Rc<Connection>);
+
+#[derive(Debug)]
+struct Connection {
+    stream: RefCell<Stream>,
+    /// Bytes that were read to look at them, and are still to be read.
+    ahead: RefCell<Vec<u8>>,
+}
 
 #[derive(Debug)]
 pub(super) enum Stream {
@@ -23,7 +30,12 @@ pub(super) enum Stream {
 
 impl Socket {
     pub(super) fn new(stream: Stream) -> Self {
-        Self(Rc::new(RefCell::new(stream)))
+        Self(Rc::new(Connection { stream: RefCell::new(stream), ahead: RefCell::default() }))
+    }
+
+    /// Has these bytes read again, before all others.
+    pub(super) fn unread(&self, bytes: &[u8]) {
+        self.0.ahead.borrow_mut().splice(..0, bytes.iter().copied());
     }
 
     /// Whether the client has closed its side; wakes the task when it does, unless bytes lie there unread (a pipelined
@@ -32,7 +44,7 @@ impl Socket {
     /// A client that only shut its sending side down looks the same. It gets its answer where a worker is free at
     /// once; where it would have to wait it counts as gone, as it nearly always is.
     pub(super) fn is_gone(&self, cx: &mut Context<'_>) -> bool {
-        let stream = self.0.borrow();
+        let stream = self.0.stream.borrow();
         let event = match &*stream {
             Stream::Tcp(socket) => socket.poll_read_ready(cx),
             Stream::Unix(socket) => socket.poll_read_ready(cx),
@@ -42,7 +54,7 @@ impl Socket {
 
     /// The same without waking anybody.
     pub(super) fn is_gone_now(&self) -> bool {
-        self.0.borrow().read_closed()
+        self.0.stream.borrow().read_closed()
     }
 }
 
@@ -59,7 +71,14 @@ impl Stream {
 
 impl AsyncRead for Socket {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut *self.0.borrow_mut() {
+        let mut ahead = self.0.ahead.borrow_mut();
+        if !ahead.is_empty() {
+            let length = ahead.len().min(out.remaining());
+            out.put_slice(ahead.get(..length).unwrap_or_default());
+            ahead.drain(..length);
+            return Poll::Ready(Ok(()));
+        }
+        match &mut *self.0.stream.borrow_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_read(cx, out),
             Stream::Unix(socket) => Pin::new(socket).poll_read(cx, out),
         }
@@ -68,7 +87,7 @@ impl AsyncRead for Socket {
 
 impl AsyncWrite for Socket {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut *self.0.borrow_mut() {
+        match &mut *self.0.stream.borrow_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_write(cx, bytes),
             Stream::Unix(socket) => Pin::new(socket).poll_write(cx, bytes),
         }
@@ -79,7 +98,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut *self.0.borrow_mut() {
+        match &mut *self.0.stream.borrow_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
             Stream::Unix(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
         }
@@ -95,7 +114,7 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self.0.borrow_mut() {
+        match &mut *self.0.stream.borrow_mut() {
             Stream::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
             Stream::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
         }

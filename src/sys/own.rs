@@ -35,6 +35,15 @@ pub fn set_descriptor_limit(child: u32, soft: u64) -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Keeps other processes of the same user from reading this one's memory and descriptors: there is a key among them. It
+/// leaves no core behind, either. Until the next `execve`.
+///
+/// # Errors
+/// `prctl`.
+pub fn hide_memory() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_dumpable(false)?)
+}
+
 static OUTER_PID: OnceLock<u32> = OnceLock::new();
 
 /// Keeps the pid of this process outside of its namespace, which `/proc` tells until it is mounted anew.

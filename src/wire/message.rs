@@ -322,7 +322,8 @@ pub enum FromWorker {
 /// Master → router.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToRouter {
-    /// Serve. Descriptors: one listener for each entry of `listeners`. Sent again when they change.
+    /// Serve. Descriptors: one listener for each entry of `listeners`, then for each of them on which TLS is spoken,
+    /// in the same order, the sealed memory file with its [`crate::proto::tls::Material`]. Sent again when they change.
     Serve {
         /// In the order of the descriptors.
         listeners: Vec<Listen>,

@@ -7,7 +7,9 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use liege::config::address::{Address, Listen, Protocol};
-use liege::config::instance::InstanceSpec;
+use liege::config::instance::{InstanceSpec, RouterSpec};
+use liege::proto::tls::Material;
+use liege::sys::memfd;
 use liege::sys::process::{self, Child, Launch, Signal};
 use liege::sys::wait;
 use liege::wire::channel;
@@ -47,8 +49,21 @@ impl Master {
     /// Names the listeners, and waits until they are used.
     pub(crate) fn serve(&self, listeners: Vec<(Listen, OwnedFd)>) {
         let (listeners, fds): (Vec<_>, Vec<_>) = listeners.into_iter().unzip();
-        self.send(&ToRouter::Serve { listeners, spec: Box::new(InstanceSpec::default()) }, &fds);
+        self.serve_as(listeners, fds, RouterSpec::default());
+    }
+
+    /// The same with settings; `fds` are the listeners, and then what TLS needs.
+    pub(crate) fn serve_as(&self, listeners: Vec<Listen>, fds: Vec<OwnedFd>, router: RouterSpec) {
+        let spec = Box::new(InstanceSpec { router, ..InstanceSpec::default() });
+        self.send(&ToRouter::Serve { listeners, spec }, &fds);
         assert!(matches!(self.receive(), FromRouter::Ready));
+    }
+
+    /// Has its one listener serve this protocol, with these settings.
+    pub(crate) fn speak(&self, protocol: Protocol, tls: Option<&Material>, router: RouterSpec) {
+        let material = tls.map(|tls| memfd::sealed("test", &serde_json::to_vec(tls).unwrap()).unwrap());
+        let fds = std::iter::once(self.listener()).chain(material).collect();
+        self.serve_as(vec![Listen { protocol, ..listen(self.address) }], fds, router);
     }
 
     /// A worker with one connection.

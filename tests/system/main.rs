@@ -20,6 +20,7 @@ mod engines;
 mod examples;
 mod files;
 mod foreign;
+mod https;
 mod inherit;
 mod lifecycle;
 mod lines;

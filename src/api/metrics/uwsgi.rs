@@ -8,7 +8,6 @@ use super::seconds;
 use crate::api::counters;
 use crate::api::exposition::{Exposition, Kind};
 use crate::api::show::Moment;
-use crate::config::address::Protocol;
 use crate::emperor::fleet::{Fleet, Vassal};
 use crate::stats::scoreboard::{CoreField, Field, Slot};
 use crate::sys::socket;
@@ -90,7 +89,7 @@ fn sockets(out: &mut Exposition, fleet: &Fleet) {
         out.family(name, Kind::Gauge, help);
         for vassal in fleet.vassals.values() {
             for (listen, listener) in vassal.listeners.iter() {
-                let (address, proto) = (listen.address.to_string(), spoken(listen.protocol));
+                let (address, proto) = (listen.address.to_string(), listen.protocol.spoken());
                 let labels = [("stats_uri", vassal.id.as_str()), ("name", &address), ("proto", proto)];
                 out.sample(&labels, value(socket::tcp_queue(listener.as_fd()).unwrap_or_default()));
             }
@@ -216,14 +215,6 @@ fn cores(out: &mut Exposition, all: &[Place<'_>]) {
                 );
             }
         }
-    }
-}
-
-/// As uWSGI calls it.
-const fn spoken(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Uwsgi => "uwsgi",
-        Protocol::Http | Protocol::Router => "http",
     }
 }
 

@@ -10,7 +10,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::diagnostic::Severity::{self, Error, Warning};
 use crate::config::emperor::Source;
 use crate::config::instance::{AppSource, InstanceSpec};
-use crate::instance::interpreter;
+use crate::instance::{certificates, interpreter};
 use crate::sys::{holder, socket, user};
 
 /// Looks around.
@@ -90,6 +90,11 @@ impl Host<'_> {
             if !directory.is_dir() {
                 self.tell(Error, option, format!("there is no directory {}", directory.display()), "make it");
             }
+        }
+        for (address, failure, denied) in certificates::look(spec) {
+            let hint = failure.hint.as_deref().filter(|_| denied).unwrap_or_default();
+            let severity = if denied { Warning } else { Error };
+            self.tell_address(severity, address, failure.message, hint);
         }
         for listen in &spec.listen {
             self.address(&listen.address);

@@ -31,6 +31,24 @@ fn instances() -> Vec<(&'static str, &'static str, Value)> {
         ("socket = a.sock", "/listen/1", json!({"address": {"Unix": "/srv/a.sock"}, "protocol": "uwsgi"})),
         ("http-socket = @a", "/listen/1", json!({"address": {"Abstract": "a"}, "protocol": "http"})),
         ("http = @a", "/listen/1", json!({"address": {"Abstract": "a"}, "protocol": "router"})),
+        ("https = @a,c.pem,k.pem", "/listen/1", json!({"address": {"Abstract": "a"}, "protocol": "https"})),
+        (
+            "https = @a,c.pem,/k.pem,HIGH,!ca.pem",
+            "/router/tls/0",
+            json!({
+                "address": {"Abstract": "a"}, "certificate": "/srv/c.pem", "key": "/k.pem", "ciphers": "HIGH",
+                "client_ca": {"file": "/srv/ca.pem", "is_mandatory": true}
+            }),
+        ),
+        (
+            "https2 = addr=@a,crt=c.pem,key=k.pem,spdy=1,client_ca=ca.pem",
+            "/router/tls/0/client_ca",
+            json!({"file": "/srv/ca.pem", "is_mandatory": false}),
+        ),
+        ("http-to-https = @a", "/listen/1", json!({"address": {"Abstract": "a"}, "protocol": "redirect"})),
+        ("http-to-https = @a,8443", "/router/redirects/0/port", json!(8443)),
+        ("https-export-cert = true", "/router/export_certificate", json!(true)),
+        ("http-enable-proxy-protocol = true", "/router/proxy_protocol", json!(true)),
         ("http-timeout = 7", "/router/timeout_s", json!(7)),
         ("http-keepalive = 7", "/router/keepalive_s", json!(7)),
         ("protocol = http\nsocket = @a", "/listen/1/protocol", json!("http")),

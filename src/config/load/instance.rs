@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use super::sift::{Said, Sift};
-use super::{application, lines, log_file, static_files, statistics};
-use crate::config::address::{Address, Listen, Protocol};
+use super::{application, lines, log_file, sockets, static_files, statistics};
+use crate::config::address::{Listen, Protocol};
 use crate::config::diagnostic::Severity;
 use crate::config::instance::{AppSource, InstanceSpec};
 use crate::config::table::{self, By};
@@ -18,7 +18,7 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
     let processes = last("processes");
     let mut reading = Reading {
         chdir: last("chdir").map_or_else(|| start.clone(), |said| start.join(said.text())),
-        protocol: protocol(sift, last("protocol")),
+        protocol: sockets::protocol(sift, last("protocol")),
         is_abstract: last("abstract-socket").is_some_and(|said| said.flag()),
         has_emperor: last("emperor").is_some(),
         has_log: ["logto", "logto2", "daemonize"].iter().any(|name| last(name).is_some()),
@@ -39,21 +39,22 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
     reading.finish(sift)
 }
 
-struct Reading {
-    spec: InstanceSpec,
+/// What was read so far.
+pub(super) struct Reading {
+    pub(super) spec: InstanceSpec,
     /// Where relative names start that are used before `chdir`.
-    start: PathBuf,
+    pub(super) start: PathBuf,
     /// Where those start that are used after it.
-    chdir: PathBuf,
-    protocol: Protocol,
-    is_abstract: bool,
-    has_emperor: bool,
+    pub(super) chdir: PathBuf,
+    pub(super) protocol: Protocol,
+    pub(super) is_abstract: bool,
+    pub(super) has_emperor: bool,
     /// The log goes to a file.
-    has_log: bool,
+    pub(super) has_log: bool,
     /// `min-worker-lifetime`, wherever it stands.
-    least_lifetime_s: u32,
+    pub(super) least_lifetime_s: u32,
     /// A line with an address was refused: what is wrong is said there.
-    listen_refused: bool,
+    pub(super) listen_refused: bool,
 }
 
 impl Reading {
@@ -129,33 +130,6 @@ impl Reading {
         true
     }
 
-    fn sockets(&mut self, sift: &mut Sift<'_>, said: Said<'_>) -> bool {
-        match said.name() {
-            "socket" if said.entry.key == "uwsgi-socket" => self.listen(sift, said, Protocol::Uwsgi),
-            "socket" => self.listen(sift, said, self.protocol),
-            "http-socket" => self.listen(sift, said, Protocol::Http),
-            "http" => self.listen(sift, said, Protocol::Router),
-            "protocol" | "abstract-socket" => {}
-            "http-timeout" => self.spec.router.timeout_s = sift.count(said),
-            "http-keepalive" => self.spec.router.keepalive_s = keepalive(sift, said),
-            "listen" => self.spec.backlog = backlog(sift, said),
-            "chmod-socket" => match value::mode(said.text_or("1")) {
-                Some(mode) => self.spec.chmod_socket = Some(mode),
-                None => {
-                    let suggestion = "three octal digits, such as 660";
-                    sift.error(
-                        said,
-                        format!("invalid chmod value: {}", said.text()),
-                        Some(suggestion.to_owned()),
-                    );
-                }
-            },
-            "chown-socket" => self.spec.chown_socket = sift.ownership(said),
-            _ => return false,
-        }
-        true
-    }
-
     fn files(&mut self, sift: &mut Sift<'_>, said: Said<'_>) -> bool {
         let (files, log, limits) = (&mut self.spec.files, &mut self.spec.log, &mut self.spec.limits);
         if lines::obey(sift, said, &mut log.lines) {
@@ -188,26 +162,6 @@ impl Reading {
             _ => return false,
         }
         true
-    }
-
-    fn listen(&mut self, sift: &mut Sift<'_>, said: Said<'_>, protocol: Protocol) {
-        let directory = if protocol == Protocol::Router { &self.start } else { &self.chdir };
-        let address = match sift.address(said, directory) {
-            Some(Address::Unix(_)) if self.is_abstract && !said.text().starts_with('/') => {
-                Address::Abstract(said.text().to_owned())
-            }
-            Some(address) => address,
-            None => {
-                self.listen_refused = true;
-                return;
-            }
-        };
-        let chosen_by_kernel = matches!(address, Address::Tcp { port: 0, .. });
-        if !chosen_by_kernel && self.spec.listen.iter().any(|listen| listen.address == address) {
-            sift.error(said, format!("{address} is there twice"), Some("remove one".to_owned()));
-        } else {
-            self.spec.listen.push(Listen { address, protocol });
-        }
     }
 
     fn finish(mut self, sift: &mut Sift<'_>) -> InstanceSpec {
@@ -258,19 +212,6 @@ fn name(sift: &Sift<'_>, spec: &InstanceSpec) -> String {
     }
 }
 
-fn protocol(sift: &mut Sift<'_>, said: Option<Said<'_>>) -> Protocol {
-    let Some(said) = said else { return Protocol::Uwsgi };
-    match said.text() {
-        "uwsgi" => Protocol::Uwsgi,
-        "http" | "http11" => Protocol::Http,
-        other => {
-            let suggestion = "uwsgi or http".to_owned();
-            sift.error(said, format!("unable to find protocol {other}"), Some(suggestion));
-            Protocol::Uwsgi
-        }
-    }
-}
-
 fn plugins(sift: &mut Sift<'_>, said: Said<'_>) {
     for plugin in said.text().split(',').map(str::trim).filter(|plugin| !plugin.is_empty()) {
         if table::is_built_in(plugin) {
@@ -292,30 +233,6 @@ fn some(sift: &mut Sift<'_>, said: Said<'_>) -> u32 {
         sift.error(said, format!("{count}: more than {MOST} are not supported"), None);
     }
     count.min(MOST)
-}
-
-/// uWSGI reads anything but a number as off, which nobody means: here only what switches off does.
-fn keepalive(sift: &mut Sift<'_>, said: Said<'_>) -> u32 {
-    let default = crate::config::instance::RouterSpec::default().keepalive_s;
-    if value::integer(said.text()).1 {
-        return match sift.count(said) {
-            1 => default,
-            seconds => seconds,
-        };
-    }
-    if said.flag() { default } else { 0 }
-}
-
-fn backlog(sift: &mut Sift<'_>, said: Said<'_>) -> u32 {
-    const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
-    let wanted = sift.count(said);
-    let read = sift.around.read(std::path::Path::new(SOMAXCONN), 64).unwrap_or_default();
-    let most = value::integer(&String::from_utf8_lossy(&read)).0;
-    if most > 0 && i64::from(wanted) > most {
-        let message = format!("listen queue size is greater than the system max net.core.somaxconn ({most})");
-        sift.warn(said, message, Some("the kernel clips it".to_owned()));
-    }
-    wanted
 }
 
 /// Numbers that may be negative in uWSGI, and then are so large that they mean never.

@@ -8,6 +8,7 @@ mod instance;
 mod lines;
 mod log_file;
 mod sift;
+mod sockets;
 mod static_files;
 mod statistics;
 

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::config::address::Address;
 use crate::config::diagnostic::{Cause, Diagnostic, Severity, has_room};
 use crate::config::instance::{IdentitySpec, Ownership};
 use crate::config::raw::{COMMAND_LINE, ENVIRONMENT, Entry, Raw, Role};
@@ -213,22 +212,6 @@ impl<'a> Sift<'a> {
             return None;
         }
         self.path(said, &self.raw.directory)
-    }
-
-    /// An address, relative paths from `directory`.
-    pub(super) fn address(&mut self, said: Said<'_>, directory: &Path) -> Option<Address> {
-        match Address::parse(said.text(), directory) {
-            Ok((address, doubt)) => {
-                if let Some(doubt) = doubt {
-                    self.warn(said, format!("`{}`: {doubt}", said.text()), None);
-                }
-                Some(address)
-            }
-            Err(error) => {
-                self.error(said, error, None);
-                None
-            }
-        }
     }
 
     /// Obeys the options about who a process runs as; whether it was one.

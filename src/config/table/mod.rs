@@ -9,6 +9,7 @@ mod not_yet;
 mod obeyed;
 mod page;
 mod refused;
+mod router;
 mod static_files;
 
 pub use page::markdown;
@@ -106,6 +107,7 @@ pub enum Standing {
 pub fn rows() -> impl Iterator<Item = &'static Row> {
     [
         obeyed::ROWS,
+        router::ROWS,
         engines::ROWS,
         static_files::ROWS,
         emperor::ROWS,

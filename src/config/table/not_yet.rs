@@ -15,12 +15,8 @@ const ROUTES: &str = "do it in the web server in front or in the application";
 
 pub(super) static ROWS: &[Row] = &[
     // Sockets and protocols.
-    row(&["https", "https2", "https-socket"], FreeText, "let the web server in front speak TLS"),
-    row(&["https-export-cert"], Flag, "let the web server in front speak TLS"),
-    row(&["http-to-https"], Address, "let the web server in front redirect"),
     row(&["http-to"], Address, "the router serves this instance's workers only: leave it out, or use nginx"),
     row(&["http-websockets"], Flag, "run the websocket part on an ASGI server"),
-    row(&["http-enable-proxy-protocol"], Flag, "let the proxy in front send X-Forwarded-For").optional(),
     row(&["http-server-name-as-http-host"], Flag, "the application finds the name in HTTP_HOST"),
     row(&["http-var"], Pair, "set it with `env`, or in the web server in front"),
     row(&["fastcgi-socket", "scgi-socket"], Address, "use `socket` (uwsgi) or `http-socket`"),

@@ -1,6 +1,6 @@
 //! The options that take effect.
 
-use super::By::{Both, Config, Master, Router, Worker};
+use super::By::{Both, Config, Master, Worker};
 use super::Kind::{Address, Flag, FreeText, Identity, Language, Mode, Number, Pair, Path, Text};
 use super::{By, Kind, Row, Standing};
 
@@ -114,28 +114,6 @@ pub(super) static ROWS: &[Row] = &[
         "none",
         "Listens for HTTP/1.1 in the workers themselves; repeatable",
     ),
-    row(
-        &["http", "httprouter"],
-        Address,
-        Router,
-        "none",
-        "Listens for HTTP/1.1 in the router, which hands requests to idle workers; repeatable",
-    ),
-    row(
-        &["http-timeout"],
-        Number,
-        Router,
-        "60",
-        "Seconds of inactivity between the router and a worker or client",
-    ),
-    row(
-        &["http-keepalive"],
-        Number,
-        Router,
-        "5",
-        "Seconds that the router keeps an idle connection; 0 closes after each answer, 1 is the default",
-    )
-    .optional(),
     row(&["protocol", "socket-protocol"], Text, Master, "uwsgi", "What is spoken on `socket`: uwsgi or http"),
     row(&["listen"], Number, Master, "100", "Connections that wait in the kernel to be accepted").short('l'),
     row(&["chmod-socket", "chmod"], Mode, Master, "0666 without the umask", "Mode of unix sockets")

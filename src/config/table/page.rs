@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    By, Kind, Row, Standing, emperor, engines, families, harmless, later, not_yet, obeyed, refused,
+    By, Kind, Row, Standing, emperor, engines, families, harmless, later, not_yet, obeyed, refused, router,
     static_files,
 };
 
@@ -20,6 +20,7 @@ of this page. The page is made from the table in the code (`make docs`).
 pub fn markdown() -> String {
     let mut text = HEAD.to_owned();
     section(&mut text, "Options that take effect", "", obeyed::ROWS);
+    section(&mut text, "… on the router", "", router::ROWS);
     section(&mut text, "… on logs, on the size of workers and on their interpreter", "", engines::ROWS);
     section(&mut text, "… on static files", "", static_files::ROWS);
     section(&mut text, "Options of an emperor", "", emperor::ROWS);

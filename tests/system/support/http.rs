@@ -4,7 +4,12 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio_rustls::rustls::ClientConfig;
+
+use super::tls::Secure;
 
 /// Where a server listens.
 #[derive(Clone, Debug)]
@@ -13,6 +18,8 @@ pub(crate) enum Door {
     Port(u16),
     /// A unix socket.
     Unix(PathBuf),
+    /// A port on loopback, with TLS.
+    Secure(u16, Arc<ClientConfig>),
 }
 
 impl Door {
@@ -24,6 +31,7 @@ impl Door {
     /// The same; nothing may take longer than `limit`.
     pub(crate) fn connect_for(&self, limit: Duration) -> io::Result<Connection> {
         let limit = Some(limit);
+        let mut tls = None;
         let (reader, writer): (Box<dyn Read + Send>, Box<dyn Write + Send>) = match self {
             Self::Port(port) => {
                 let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], *port)))?;
@@ -32,6 +40,15 @@ impl Door {
                 stream.set_nodelay(true)?;
                 (Box::new(stream.try_clone()?), Box::new(stream))
             }
+            Self::Secure(port, config) => {
+                let stream = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], *port)))?;
+                stream.set_read_timeout(limit)?;
+                stream.set_write_timeout(limit)?;
+                stream.set_nodelay(true)?;
+                let stream = Secure::connect(stream, config)?;
+                tls = Some(stream.clone());
+                (Box::new(stream.clone()), Box::new(stream))
+            }
             Self::Unix(path) => {
                 let stream = UnixStream::connect(path)?;
                 stream.set_read_timeout(limit)?;
@@ -39,7 +56,7 @@ impl Door {
                 (Box::new(stream.try_clone()?), Box::new(stream))
             }
         };
-        Ok(Connection { reader: BufReader::new(reader), writer })
+        Ok(Connection { reader: BufReader::new(reader), writer, tls })
     }
 
     /// One GET on a connection of its own.
@@ -64,6 +81,7 @@ impl Door {
 pub(crate) struct Connection {
     reader: BufReader<Box<dyn Read + Send>>,
     writer: Box<dyn Write + Send>,
+    tls: Option<Secure>,
 }
 
 /// An answer.
@@ -114,6 +132,11 @@ impl Connection {
         bytes.extend_from_slice(body);
         self.send(&bytes)?;
         self.answer(method == "HEAD")
+    }
+
+    /// The certificate that the server showed.
+    pub(crate) fn server_certificate(&self) -> Vec<u8> {
+        self.tls.as_ref().unwrap().agreed().0
     }
 
     /// Sends bytes as they are.

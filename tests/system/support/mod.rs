@@ -8,6 +8,8 @@ pub(crate) mod load;
 mod port;
 pub(crate) mod process;
 pub(crate) mod server;
+#[path = "../../support/tls.rs"]
+pub(crate) mod tls;
 pub(crate) mod uwsgi;
 pub(crate) mod wait;
 

@@ -1,0 +1,62 @@
+//! The options of the router, its sockets included.
+
+use super::By::Router;
+use super::Kind::{Address, Flag, FreeText, Number, Text};
+use super::{Kind, Row, Standing};
+
+const fn row(names: &'static [&'static str], kind: Kind, default: &'static str, doc: &'static str) -> Row {
+    Row::new(names, kind, Standing::Obeyed(Router), default, doc)
+}
+
+pub(super) static ROWS: &[Row] = &[
+    row(
+        &["http", "httprouter"],
+        Address,
+        "none",
+        "Listens for HTTP/1.1 in the router, which hands requests to idle workers; repeatable",
+    ),
+    row(
+        &["https", "https-socket"],
+        FreeText,
+        "none",
+        "`ADDRESS,CERTIFICATE,KEY[,CIPHERS[,CLIENT-CA]]`: listens for HTTP/1.1 over TLS 1.2 and 1.3 in the router; the files are PEM, read before privileges drop and again at each reload; CIPHERS is a list in the words of OpenSSL; certificates of clients are checked if there are any, with a `!` before CLIENT-CA there must be one; repeatable",
+    ),
+    row(
+        &["https2"],
+        FreeText,
+        "none",
+        "As `https`, in pairs: `addr=ADDRESS,cert=FILE,key=FILE[,ciphers=LIST][,clientca=FILE]`; repeatable",
+    ),
+    row(
+        &["http-to-https"],
+        Text,
+        "none",
+        "`ADDRESS[,PORT]`: listens for HTTP/1.1 in the router and sends its clients to the same address with `https`, at PORT if it is not 443; repeatable",
+    ),
+    row(
+        &["https-export-cert"],
+        Flag,
+        "off",
+        "The application gets the certificate of a client of `https` in PEM, in `HTTPS_CC`; its name is in `HTTPS_DN` always",
+    ),
+    row(
+        &["http-enable-proxy-protocol"],
+        Flag,
+        "off",
+        "A connection to the router may begin with a header of the PROXY protocol (version 1 or 2), which says who the client is: only for sockets that nobody but such a proxy reaches",
+    )
+    .optional(),
+    row(
+        &["http-timeout"],
+        Number,
+        "60",
+        "Seconds of inactivity between the router and a worker or client",
+    ),
+    row(
+        &["http-keepalive"],
+        Number,
+        "5",
+        "Seconds that the router keeps an idle connection; 0 closes after each answer, 1 is the default",
+    )
+    .optional(),
+];
