@@ -6,6 +6,7 @@ pub mod capabilities;
 pub mod capture;
 pub mod cgroup;
 pub mod clock;
+mod diagnosis;
 pub mod directory;
 mod ends;
 pub mod exec;

@@ -207,6 +207,12 @@ pub fn peer_groups(stream: BorrowedFd<'_>, primary: u32) -> Vec<u32> {
     groups
 }
 
+/// How many connections wait to be accepted on a listener, and how many may.
+#[must_use]
+pub fn queue(fd: BorrowedFd<'_>) -> Option<(u32, u32)> {
+    tcp_queue(fd).or_else(|| super::diagnosis::unix_queue(fd).ok().flatten())
+}
+
 /// How many connections wait to be accepted on a TCP listener, and how many may; `None` for other sockets.
 #[must_use]
 pub fn tcp_queue(fd: BorrowedFd<'_>) -> Option<(u32, u32)> {
