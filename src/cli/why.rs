@@ -131,6 +131,9 @@ fn signs(detail: &VassalDetail, boxes: &[BlackBox], now: SystemTime) -> Vec<Stri
     for died in boxes.iter().rev().take(LATELY) {
         let cause = match died.cause {
             Cause::Harakiri => "its request ran too long (harakiri)".to_owned(),
+            Cause::Memory => {
+                "it had more memory than it may (evil-reload-on-rss, evil-reload-on-as)".to_owned()
+            }
             Cause::Signal => format!("{}, which liege did not send", died.how),
             Cause::Exit => format!("it ended by itself, {}", died.how),
         };

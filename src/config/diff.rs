@@ -202,7 +202,11 @@ fn diff_workers(change: &mut Change, old: &WorkerSpec, new: &WorkerSpec) {
         idle_s,
         limit_post_bytes,
         heartbeat_s,
+        cheaper,
+        guard,
     } = new;
+    change.note(old.cheaper != *cheaper, "cheaper", Need::Generation);
+    change.note(old.guard != *guard, "evil-reload-on-rss", Need::Nothing);
     change.note(old.processes != *processes, "processes", Need::Workers);
     // What workers go by reaches them through their zygote.
     change.note(old.threads != *threads, "threads", Need::Generation);

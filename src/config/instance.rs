@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::address::Listen;
+use super::cheaper::CheaperSpec;
+use super::guard::GuardSpec;
 pub use super::router::RouterSpec;
 use super::static_files::StaticSpec;
-use super::stats_push::StatsPushSpec;
+use super::stats_push::{StatsForm, StatsPushSpec};
 
 /// What one instance was told, as meant. Paths are absolute; times are in the unit of the field's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +185,12 @@ pub struct WorkerSpec {
     /// `startup-timeout`, in seconds: what a new generation gets to be ready; 0 is off.
     #[serde(default)]
     pub startup_timeout_s: u32,
+    /// How many there are when their number follows the load.
+    #[serde(default)]
+    pub cheaper: CheaperSpec,
+    /// What the master holds them to.
+    #[serde(default)]
+    pub guard: GuardSpec,
 }
 
 /// Who the instance runs as.
@@ -346,15 +354,6 @@ impl Default for InstanceSpec {
     }
 }
 
-/// The form of the statistics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StatsForm {
-    /// `stats-minified`: without white space.
-    pub minified: bool,
-    /// `stats-no-cores`: without the threads of workers.
-    pub no_cores: bool,
-}
-
 impl Default for WorkerSpec {
     fn default() -> Self {
         Self {
@@ -377,6 +376,8 @@ impl Default for WorkerSpec {
             heartbeat_s: 0,
             instance_mercy_s: 0,
             startup_timeout_s: 300,
+            cheaper: CheaperSpec::default(),
+            guard: GuardSpec::default(),
         }
     }
 }

@@ -12,6 +12,7 @@
 
 pub mod address;
 mod assembly;
+pub mod cheaper;
 pub mod command_line;
 pub mod diagnostic;
 pub mod diff;
@@ -19,6 +20,7 @@ pub mod emperor;
 mod expand;
 pub mod fingerprint;
 pub mod format;
+pub mod guard;
 pub mod instance;
 pub mod limits;
 pub mod load;

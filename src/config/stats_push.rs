@@ -13,6 +13,15 @@ pub struct StatsPushSpec {
     pub every_s: u32,
 }
 
+/// The form of the statistics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatsForm {
+    /// `stats-minified`: without white space.
+    pub minified: bool,
+    /// `stats-no-cores`: without the threads of workers.
+    pub no_cores: bool,
+}
+
 impl Default for StatsPushSpec {
     fn default() -> Self {
         Self { to: Vec::new(), every_s: 3 }

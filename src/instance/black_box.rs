@@ -21,9 +21,8 @@ pub(super) fn death(slot: usize, worker: &WorkerProcess, exit: Exit) -> Death {
         pid: worker.process.pid().unwrap_or(0),
         generation: worker.generation,
         cause: match exit {
-            _ if worker.overran => Cause::Harakiri,
-            Exit::Signal(_) => Cause::Signal,
-            Exit::Status(_) => Cause::Exit,
+            Exit::Signal(_) => worker.killed.unwrap_or(Cause::Signal),
+            Exit::Status(_) => worker.killed.unwrap_or(Cause::Exit),
         },
         how: exit.to_string(),
         born_epoch_s: get(Field::LastSpawnEpochS),

@@ -48,7 +48,8 @@ impl Master {
     /// The slot that stands for each worker's number: the one that accepts, of the newest generation.
     pub(super) fn slots_by_number(&self) -> BTreeMap<u32, Option<usize>> {
         let configured = self.current.settings().processes;
-        let processes = self.roster.serving().map_or(configured, |g| g.settings.processes);
+        let wanted = self.roster.serving().map_or(0, |serving| serving.wanted());
+        let processes = configured.max(wanted);
         let mut slots: BTreeMap<u32, Option<usize>> = (1..=processes).map(|n| (n, None)).collect();
         for (slot, worker) in &self.children.workers {
             if worker.process.child.is_none() || !slots.contains_key(&worker.number) {

@@ -71,7 +71,7 @@ impl Master {
             self.worker_over(slot, exit);
         }
         if let Some(exit) = self.children.router.as_ref().and_then(super::children::Process::over) {
-            self.children.router = None;
+            (self.children.router, self.children.queue) = (None, None);
             if self.roster.phase == Phase::Running {
                 self.tell(format!("the router ended: {exit}"));
             }
@@ -88,7 +88,7 @@ impl Master {
         let pid = worker.process.pid().unwrap_or(0);
         let state = self.roster.slots.get(slot).map_or(SlotState::Empty, |s| s.state);
         let number = worker.number;
-        if state != SlotState::Draining || worker.overran {
+        if state != SlotState::Draining || worker.killed.is_some() {
             let death = black_box::death(slot, worker, exit);
             self.tell_emperor(&FromInstance::Died(death), &[]);
         }

@@ -23,6 +23,7 @@ use crate::stats::scoreboard::Scoreboard;
 use crate::sys::process::Child;
 use crate::sys::{exec, fd, signals};
 use crate::wire::failure::Failure;
+use crate::wire::queue::SharedQueue;
 
 impl Master {
     /// Becomes the binary at the path that this one was started by. Comes back only when that fails.
@@ -109,7 +110,9 @@ impl Master {
             Some(link) => Some(luggage.take_owned(link.duplicate()?)?),
             None => None,
         };
+        let queue = self.children.queue.as_ref().map(|queue| fd::duplicate_high(queue.fd())).transpose()?;
         let record = Record {
+            queue: queue.map(|queue| luggage.take_owned(queue)).transpose()?,
             source: self.source.clone(),
             policy: self.policy.clone(),
             binary: self.binary.clone(),
@@ -200,7 +203,7 @@ pub(super) fn unpack(
             number: worker.number,
             generation: worker.generation,
             router_ends: ends?,
-            overran: false,
+            killed: None,
             buried: false,
             ready: worker.ready,
             board: Rc::clone(&board.borrow()),
@@ -213,6 +216,10 @@ pub(super) fn unpack(
         let link = Link::start(fd::adopt(router.channel)?, reports.clone(), wrap)?;
         children.know(router.pid, Owner::Router);
         children.router_life = life;
+        children.queue = match record.queue {
+            Some(number) => SharedQueue::open(fd::adopt(number)?).ok(),
+            None => None,
+        };
         children.router = Some(Process::new(Some(Child::adopt(router.pid)?), link));
     }
     let emperor = match record.emperor {
@@ -258,6 +265,9 @@ pub(super) fn unpack(
         exit: None,
         interrupted: false,
         rest: Rest::default(),
+        lookout: 0,
+        weigh_at: None,
+        bell: None,
     };
     master.touched = super::touch::Touched::watch(&master.current.said.spec);
     master.output.keep(super::log_file::LogFile::of(&master.current.said.spec));
@@ -270,6 +280,7 @@ pub(super) fn unpack(
     master.introduce();
     tracing::info!("gracefully (RE)spawned uWSGI master process (pid: {})", std::process::id());
     master.handle(Event::Reexecuted(settings));
+    master.handle(Event::Stirred);
     Ok(master)
 }
 

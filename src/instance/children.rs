@@ -11,7 +11,9 @@ use super::passage::Passage;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::process::{self, Child, Exit};
 use crate::sys::{own, wait};
+use crate::wire::death::Cause;
 use crate::wire::message::{FromRouter, FromWorker, FromZygote, OperationId, ToRouter, ToWorker, ToZygote};
+use crate::wire::queue::SharedQueue;
 
 /// How many ends of processes that we did not know yet are remembered.
 const STRAYS: usize = 64;
@@ -76,8 +78,8 @@ pub(super) struct WorkerProcess {
     pub(super) generation: u64,
     /// The router's ends of its connections, until the router has them.
     pub(super) router_ends: Vec<OwnedFd>,
-    /// Harakiri was done.
-    pub(super) overran: bool,
+    /// Why the master killed it.
+    pub(super) killed: Option<Cause>,
     pub(super) ready: bool,
     /// Its end was told of.
     pub(super) buried: bool,
@@ -102,6 +104,8 @@ pub(super) struct Children {
     /// The scoreboard that each zygote gives its workers.
     pub(super) boards: BTreeMap<u64, Rc<Scoreboard>>,
     pub(super) router: Option<RouterProcess>,
+    /// The router's queue.
+    pub(super) queue: Option<SharedQueue>,
     pub(super) passage: Option<Passage>,
     /// The newest life of a worker, router or rehearsal.
     pub(super) lives: u64,

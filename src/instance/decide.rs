@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::event::{Effect, Event, Plan};
-use super::roster::{Generation, Pending, Phase, Roster, Router, Settings, Slot, SlotState, Stage, Zygote};
+use super::roster::{Generation, Pending, Phase, Roster, Router, Settings, Slot, SlotState, Stage};
+use super::zygotes::{self, Loaded};
 use super::{routing, scale, settle};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
@@ -16,9 +17,6 @@ pub(super) const QUICK: Duration = Duration::from_secs(1);
 /// The delay after the first too quick death; it doubles up to [`LONGEST_FORK_DELAY`].
 const FIRST_FORK_DELAY: Duration = Duration::from_millis(100);
 const LONGEST_FORK_DELAY: Duration = Duration::from_secs(2);
-/// The same for zygotes of a generation that serves.
-const FIRST_ZYGOTE_DELAY: Duration = Duration::from_millis(250);
-const LONGEST_ZYGOTE_DELAY: Duration = Duration::from_secs(60);
 /// So many quick deaths beyond one for each worker end an instance that never was ready.
 const HOPELESS: u32 = 3;
 
@@ -44,10 +42,12 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
         }
         Event::Reexecuted(settings) => reexecuted(roster, settings, now, out),
         Event::ZygoteLoaded { zygote, app, threads, failure } => {
-            zygote_loaded(roster, zygote, Loaded { app, threads, failure }, now, out);
+            zygotes::loaded(roster, zygote, Loaded { app, threads, failure }, now, out);
         }
-        Event::ZygoteLoadFailed { zygote, failure } => zygote_failed(roster, zygote, failure, true, now, out),
-        Event::ZygoteGone { zygote, how } => zygote_gone(roster, zygote, &how, now, out),
+        Event::ZygoteLoadFailed { zygote, failure } => {
+            zygotes::failed(roster, zygote, failure, true, now, out)
+        }
+        Event::ZygoteGone { zygote, how } => zygotes::gone(roster, zygote, &how, now, out),
         Event::Forked { slot } => forked(roster, slot, out),
         Event::ForkFailed { slot, failure } => fork_failed(roster, slot, failure, now, out),
         Event::WorkerWithoutApp { slot, failure } => {
@@ -100,18 +100,19 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
                 settle::announce(roster, InstanceState::Loyal, out);
             }
         }
-        Event::Scale { operation, workers } => scale::scale(roster, operation, workers, now, out),
+        Event::Scale { operation, workers, idle } => {
+            let outcome = scale::ask(roster, workers, &idle, now, out);
+            out.push(ended(operation, outcome));
+        }
+        Event::Looked(sample) => scale::looked(roster, &sample, now, out),
+        Event::Stirred => scale::stirred(roster, now),
+        Event::GoCheap { reason } => scale::go_cheap(roster, reason, now, out),
+        Event::Called => scale::called(roster, now, out),
         Event::Stop { mercy } => settle::stop(roster, mercy, now, out),
         Event::StopNow => settle::stop_now(roster, now, out),
         Event::Timer => {}
     }
     settle::settle(roster, now, out);
-}
-
-struct Loaded {
-    app: bool,
-    threads: bool,
-    failure: Option<Failure>,
 }
 
 /// A burst of requests collapses into the last.
@@ -162,92 +163,6 @@ fn reexecuted(roster: &mut Roster, settings: Settings, now: Tick, out: &mut Vec<
         settle::add_generation(roster, settings, Some(pending.operation), now, out);
     } else {
         out.push(ended(pending.operation, Outcome::Swapped));
-    }
-}
-
-fn zygote_loaded(roster: &mut Roster, zygote: u64, loaded: Loaded, now: Tick, out: &mut Vec<Effect>) {
-    let others_serve = roster.serving().is_some();
-    let Some(generation) = roster.generation_of_zygote(zygote) else { return };
-    if generation.zygote != (Zygote::Loading { id: zygote }) {
-        return;
-    }
-    if loaded.threads && !generation.lazy {
-        generation.lazy = true;
-        generation.zygote = Zygote::Absent { not_before: now };
-        let line = "the application started threads while it was imported: every worker loads it itself";
-        out.push(Effect::Tell(line.to_owned()));
-        settle::close_zygote(roster, zygote, now, out);
-        return;
-    }
-    if !loaded.app && generation.settings.names_app && others_serve {
-        let failure = loaded.failure.unwrap_or_else(|| Failure::new("the application could not be loaded"));
-        zygote_failed(roster, zygote, failure, false, now, out);
-        return;
-    }
-    generation.app &= loaded.app;
-    generation.zygote = Zygote::Ready { id: zygote, since: now };
-    generation.failed_zygotes = 0;
-}
-
-/// A zygote cannot give what its generation needs. It `ends` by itself, or is told to.
-fn zygote_failed(
-    roster: &mut Roster,
-    zygote: u64,
-    failure: Failure,
-    ends: bool,
-    now: Tick,
-    out: &mut Vec<Effect>,
-) {
-    let others_serve = roster.serving().is_some();
-    let Some(generation) = roster.generation_of_zygote(zygote) else { return };
-    if generation.stage == Stage::Candidate {
-        if others_serve {
-            settle::abandon_candidate(roster, Outcome::RolledBack(failure), now, out);
-        } else {
-            settle::fail(roster, if ends { EXIT_NO_APP } else { 1 }, failure, out);
-        }
-        return;
-    }
-    // A generation that serves needs it only for the next worker: later is early enough.
-    let delay = doubled(FIRST_ZYGOTE_DELAY, generation.failed_zygotes, LONGEST_ZYGOTE_DELAY);
-    generation.failed_zygotes = generation.failed_zygotes.saturating_add(1);
-    generation.zygote = Zygote::Absent { not_before: now + delay };
-    out.push(Effect::Tell(format!("the interpreter that workers are forked from failed: {failure}")));
-    settle::close_zygote(roster, zygote, now, out);
-}
-
-fn zygote_gone(roster: &mut Roster, zygote: u64, how: &str, now: Tick, out: &mut Vec<Effect>) {
-    roster.closing.retain(|c| c.zygote != zygote);
-    let mut orphans = 0;
-    for n in 0..roster.slots.len() {
-        if roster.slots.get(n).is_some_and(|s| s.zygote == zygote && !s.forked && s.state != SlotState::Empty)
-        {
-            clear(roster, n, out);
-            orphans += 1;
-        }
-    }
-    let others_serve = roster.serving().is_some();
-    let Some(generation) = roster.generation_of_zygote(zygote) else { return };
-    let failure = |doing: &str| Failure::new(format!("the interpreter ended while {doing}: {how}"));
-    match generation.zygote {
-        Zygote::Loading { .. } if generation.stage == Stage::Candidate && !others_serve => {
-            settle::fail(roster, 1, failure("it loaded the application"), out);
-        }
-        Zygote::Loading { .. } => {
-            zygote_failed(roster, zygote, failure("it loaded the application"), true, now, out);
-            roster.closing.retain(|c| c.zygote != zygote);
-        }
-        Zygote::Ready { .. } if orphans > 0 && generation.stage == Stage::Candidate && others_serve => {
-            zygote_failed(roster, zygote, failure("it forked workers"), true, now, out);
-            roster.closing.retain(|c| c.zygote != zygote);
-        }
-        Zygote::Ready { since, .. } => {
-            let quick = orphans > 0 || (!generation.lazy && now.since(since) < QUICK);
-            let delay = doubled(FIRST_ZYGOTE_DELAY, generation.failed_zygotes, LONGEST_ZYGOTE_DELAY);
-            generation.failed_zygotes = if quick { generation.failed_zygotes.saturating_add(1) } else { 0 };
-            generation.zygote = Zygote::Absent { not_before: if quick { now + delay } else { now } };
-        }
-        Zygote::Absent { .. } => {}
     }
 }
 
@@ -350,7 +265,7 @@ fn worker_gone(roster: &mut Roster, slot: usize, how: &str, now: Tick, out: &mut
         return;
     }
     generation.quick_deaths = generation.quick_deaths.saturating_add(1);
-    let excess = generation.quick_deaths.saturating_sub(generation.settings.processes);
+    let excess = generation.quick_deaths.saturating_sub(generation.wanted());
     if excess > 0 {
         generation.fork_after = Some(now + doubled(FIRST_FORK_DELAY, excess - 1, LONGEST_FORK_DELAY));
     }
@@ -379,7 +294,7 @@ fn give_up_candidate(
     true
 }
 
-fn clear(roster: &mut Roster, slot: usize, out: &mut Vec<Effect>) {
+pub(super) fn clear(roster: &mut Roster, slot: usize, out: &mut Vec<Effect>) {
     if let Some(place) = roster.slots.get_mut(slot) {
         *place = Slot::default();
         out.push(Effect::Clear { slot });
@@ -390,6 +305,6 @@ const fn ended(operation: OperationId, outcome: Outcome) -> Effect {
     Effect::Ended { operation, outcome }
 }
 
-fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+pub(super) fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(times.min(16))).min(longest)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::cheaper::Sample;
 use super::roster::{Pending, Settings};
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId, Outcome};
@@ -101,7 +102,7 @@ pub enum Event {
         /// How it ended, for people.
         how: String,
     },
-    /// A request ran beyond its limit.
+    /// A worker is beyond a limit: the time of a request, or memory.
     Overran {
         /// The worker's slot.
         slot: usize,
@@ -132,7 +133,20 @@ pub enum Event {
         operation: OperationId,
         /// How many.
         workers: u32,
+        /// The slots of those in which no request runs.
+        idle: Vec<usize>,
     },
+    /// The workers were looked at.
+    Looked(Sample),
+    /// A worker says that as many are busy as it was to look out for.
+    Stirred,
+    /// No worker shall run until somebody connects.
+    GoCheap {
+        /// Why.
+        reason: String,
+    },
+    /// Somebody connects.
+    Called,
     /// Stop when the running requests are done.
     Stop {
         /// What they get, instead of the configured mercy.
@@ -255,6 +269,24 @@ pub enum Effect {
         /// Its slot.
         slot: usize,
     },
+    /// Look at the workers: answer with [`Event::Looked`].
+    Look,
+    /// Have workers say when so many of them are busy: answer with [`Event::Stirred`].
+    LookOut {
+        /// How many.
+        busy: u32,
+    },
+    /// There are more or fewer workers from now on.
+    Resized {
+        /// How many there were.
+        from: u32,
+        /// How many there shall be.
+        to: u32,
+        /// Why.
+        reason: String,
+    },
+    /// Something that is for the log alone.
+    Log(String),
     /// The instance stands like this now.
     State(InstanceState),
     /// An operation came to its end.

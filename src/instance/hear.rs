@@ -13,8 +13,10 @@ use crate::tick::Tick;
 use crate::trace;
 use crate::wire::PROTOCOL;
 use crate::wire::channel::Received;
+use crate::wire::death::Cause;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, FromRouter, FromWorker, FromZygote, ToInstance};
+use crate::wire::queue::SharedQueue;
 
 impl Master {
     pub(super) fn hear_emperor(&mut self, message: Option<Received<ToInstance>>) {
@@ -35,7 +37,10 @@ impl Master {
                 self.handle(Event::Reload(operation));
             }
             ToInstance::Reexec { operation, reload } => self.handle(Event::Reexec { operation, reload }),
-            ToInstance::Scale { operation, workers } => self.handle(Event::Scale { operation, workers }),
+            ToInstance::Scale { operation, workers } => {
+                let idle = self.idle_slots();
+                self.handle(Event::Scale { operation, workers, idle });
+            }
             ToInstance::LogLevel(level) => trace::set_level(level),
             ToInstance::Stop { mercy_ms, keep_files } => {
                 self.replaced |= keep_files;
@@ -154,13 +159,19 @@ impl Master {
                 tracing::info!("the application asked to stop");
                 self.handle(Event::Stop { mercy: None });
             }
+            Some(FromWorker::Stirred) => self.handle(Event::Stirred),
             // The loop looks at the scoreboard for the earliest deadline after every message.
             Some(FromWorker::DeadlineSet | FromWorker::Draining) => {}
         }
     }
 
-    pub(super) fn hear_router(&mut self, message: Option<Received<FromRouter>>) {
+    pub(super) fn hear_router(&mut self, mut message: Option<Received<FromRouter>>) {
         let Some(router) = &mut self.children.router else { return };
+        if let Some((FromRouter::Ready, fds)) = &mut message
+            && let Some(memory) = fds.pop()
+        {
+            self.children.queue = SharedQueue::open(memory).ok();
+        }
         match message.map(|(message, _)| message) {
             None => {
                 router.silent = true;
@@ -186,7 +197,8 @@ impl Master {
     /// When the scoreboard has to be looked at for requests that run too long.
     pub(super) fn next_harakiri(&self) -> Option<Tick> {
         let now = clock::now();
-        let watched = self.children.workers.iter().filter(|(_, w)| !w.overran && w.process.exit.is_none());
+        let watched =
+            self.children.workers.iter().filter(|(_, w)| w.killed.is_none() && w.process.exit.is_none());
         watched
             .filter_map(|(slot, worker)| {
                 let limit = self.configs.get(&worker.generation)?.said.spec.workers.harakiri_s;
@@ -202,9 +214,9 @@ impl Master {
     pub(super) fn harakiri(&mut self, now: Tick) {
         let mut overdue = Vec::new();
         for (slot, worker) in &mut self.children.workers {
-            let Some(entry) = worker.board.slot(*slot).filter(|_| !worker.overran) else { continue };
+            let Some(entry) = worker.board.slot(*slot).filter(|_| worker.killed.is_none()) else { continue };
             let Some(deadline) = entry.deadline_ms().filter(|d| Tick::from_ms(*d) <= now) else { continue };
-            worker.overran = true;
+            worker.killed = Some(Cause::Harakiri);
             let (number, pid) = (worker.number, worker.process.pid().unwrap_or(0));
             tracing::warn!("*** HARAKIRI ON WORKER {number} (pid: {pid}, try: 1, graceful: no) ***");
             tracing::warn!("HARAKIRI !!! worker {number} status !!!");

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::event::Event;
 use super::roster::{Phase, Settings};
 use super::world::{Load, Nature, World, gone, settings};
+use crate::config::cheaper::CheaperSpec;
 use crate::wire::message::OperationId;
 
 #[derive(Clone, Debug)]
@@ -20,6 +21,10 @@ enum Act {
     Recycle(usize),
     Overran(usize),
     RehearsalsFail(bool),
+    Busy(usize),
+    Scale(u32),
+    GoCheap,
+    Call,
 }
 
 fn nature() -> impl Strategy<Value = Nature> {
@@ -53,7 +58,20 @@ fn act() -> impl Strategy<Value = Act> {
         1 => (0..12_usize).prop_map(Act::Recycle),
         1 => (0..12_usize).prop_map(Act::Overran),
         1 => any::<bool>().prop_map(Act::RehearsalsFail),
+        2 => (0..6_usize).prop_map(Act::Busy),
+        1 => (0..6_u32).prop_map(Act::Scale),
+        1 => Just(Act::GoCheap),
+        1 => Just(Act::Call),
     ]
+}
+
+fn cheaper() -> impl Strategy<Value = CheaperSpec> {
+    (0..3_u32, 0..4_u32, any::<bool>()).prop_map(|(least, initial, cheap)| CheaperSpec {
+        least,
+        initial,
+        cheap,
+        ..CheaperSpec::default()
+    })
 }
 
 fn patience() -> impl Strategy<Value = Option<Duration>> {
@@ -64,12 +82,12 @@ proptest! {
     /// Whatever happens in whatever order: slots hold one process, reloads take nobody away before somebody else is
     /// there, every operation ends once, and every stop ends.
     #[test]
-    fn any_history_ends_well(first in nature(), router: bool, lazy: bool, patience in patience(), acts in prop::collection::vec(act(), 0..40)) {
-        let mut world = World::new(Settings { router, lazy, patience, ..settings(2) }, first);
+    fn any_history_ends_well(first in nature(), router: bool, lazy: bool, patience in patience(), cheaper in cheaper(), acts in prop::collection::vec(act(), 0..40)) {
+        let mut world = World::new(Settings { router, lazy, patience, cheaper, ..settings(3) }, first);
         let mut operation = 0;
         for act in acts {
             let before = world.accepting();
-            let fewest = world.roster.generations.iter().map(|g| g.settings.processes).min().unwrap_or(0);
+            let fewest = world.roster.generations.iter().map(super::roster::Generation::wanted).min().unwrap_or(0);
             let mut peaceful = true;
             match act {
                 Act::Pass(ms) => world.pass(ms),
@@ -94,6 +112,16 @@ proptest! {
                 Act::Recycle(slot) => world.event(Event::Recycle { slot }),
                 Act::Overran(slot) => { peaceful = false; world.event(Event::Overran { slot }); }
                 Act::RehearsalsFail(fail) => world.rehearsal_fails = fail,
+                Act::Busy(busy) => world.be_busy(busy),
+                Act::Scale(workers) => {
+                    operation += 1;
+                    peaceful = false;
+                    world.begun.insert(operation);
+                    world.event(Event::Scale { operation, workers, idle: vec![] });
+                    if world.exit.is_some() { world.begun.remove(&operation); }
+                }
+                Act::GoCheap => { peaceful = false; world.event(Event::GoCheap { reason: String::new() }); }
+                Act::Call => world.event(Event::Called),
             }
             if peaceful && !matches!(act, Act::Pass(_)) && world.exit.is_none() {
                 let needed = before.min(usize::try_from(fewest).unwrap());

@@ -30,6 +30,7 @@ use super::stats_push::Pushers;
 use super::stats_socket::{Ask, StatsServer};
 use super::touch::{self, Purpose, Touched};
 use super::uwsgi_emperor::UwsgiEmperor;
+use super::watch::Bell;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::signals::{Received as Signal, Signals};
 use crate::sys::{clock, title};
@@ -67,6 +68,7 @@ impl Config {
                 0 => None,
                 seconds => Some(Duration::from_secs(seconds.into())),
             },
+            cheaper: spec.workers.cheaper,
         }
     }
 }
@@ -83,6 +85,8 @@ pub(super) enum Report {
     Rehearsal(OperationId, Option<Box<Received<Answer>>>),
     /// An emperor answered a call at the rendezvous, or none did in time.
     Call(Option<Adopted>),
+    /// Somebody connects while no worker runs.
+    Called,
 }
 
 /// The master of an instance.
@@ -132,6 +136,12 @@ pub(super) struct Master {
     pub(super) exit: Option<(u8, Option<crate::wire::failure::Failure>)>,
     pub(super) interrupted: bool,
     pub(super) rest: Rest,
+    /// How many workers must be busy before one of them says so; 0: the master looks itself.
+    pub(super) lookout: u32,
+    /// When to look at the memory of workers.
+    pub(super) weigh_at: Option<Tick>,
+    /// What waits for connections while no worker runs.
+    pub(super) bell: Option<Bell>,
 }
 
 impl Master {
@@ -154,6 +164,7 @@ impl Master {
             if self.exit.is_some() {
                 return self.finish();
             }
+            self.keep_bell();
             let deadline = self.next_deadline();
             tokio::select! {
                 signal = signals.next() => self.signal(signal),
@@ -189,7 +200,8 @@ impl Master {
         let rehearsal = self.rehearsal.as_ref().map(|r| r.deadline);
         let config = self.uwsgi_emperor.as_ref().and_then(UwsgiEmperor::reload_until);
         let (idle, beat) = (self.next_idle(), self.next_beat());
-        [self.roster.next_deadline(), self.next_harakiri(), idle, beat, config, rehearsal]
+        let weighing = self.next_weighing();
+        [self.roster.next_deadline(), self.next_harakiri(), idle, beat, config, rehearsal, weighing]
             .into_iter()
             .flatten()
             .min()
@@ -199,6 +211,7 @@ impl Master {
     fn overdue(&mut self) {
         let now = clock::now();
         self.harakiri(now);
+        self.weigh(now);
         self.look_for_rest(now);
         self.beat(now);
         self.look_for_uwsgi_config(now);
@@ -259,6 +272,10 @@ impl Master {
             Report::UwsgiEmperor(word) => self.hear_uwsgi(word),
             Report::UwsgiConfig(text) => self.hear_uwsgi_config(&text),
             Report::Call(adopted) => self.hear_call(adopted),
+            Report::Called => {
+                self.rest = Rest::default();
+                self.handle(Event::Called);
+            }
             Report::Zygote(id, message) => self.hear_zygote(id, message),
             Report::Worker(slot, life, message) => {
                 if self.children.workers.get(&slot).is_some_and(|w| w.life == life) {

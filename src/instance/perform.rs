@@ -91,6 +91,10 @@ impl Master {
                     router.link.send(&ToRouter::ReleaseWorker { slot, generation }, &[]);
                 }
             }
+            Effect::Look => self.look(),
+            Effect::LookOut { busy } => self.look_out(busy),
+            Effect::Resized { from, to, reason } => self.resized(from, to, &reason),
+            Effect::Log(line) => tracing::info!("{line}"),
             Effect::State(state) => self.announce(state),
             Effect::Ended { operation, outcome } => self.ended(operation, outcome),
             Effect::Tell(message) => self.tell(message),
@@ -167,6 +171,9 @@ impl Master {
         if let Some(entry) = board.slot(slot) {
             entry.set(Field::WorkerId, place.worker.into());
             entry.set(Field::Generation, place.generation);
+            if self.lookout > 0 {
+                board.look_out(self.lookout.into());
+            }
         }
         let message = ToZygote::Fork { worker: place.worker, slot: as_u32(slot), routed };
         let Some(zygote) = self.children.zygotes.get(&zygote) else {
@@ -179,7 +186,7 @@ impl Master {
             number: place.worker,
             generation: place.generation,
             router_ends,
-            overran: false,
+            killed: None,
             buried: false,
             ready: false,
             board,

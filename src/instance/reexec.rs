@@ -43,6 +43,9 @@ pub(super) struct Record {
     pub(super) emperor_uid: u32,
     #[serde(default)]
     pub(super) unsent: VecDeque<FromInstance>,
+    /// The router's queue.
+    #[serde(default)]
+    pub(super) queue: Option<RawFd>,
     pub(super) output: [RawFd; 2],
     pub(super) listeners: Vec<(Listen, RawFd)>,
     pub(super) stats: Vec<(Listen, RawFd)>,

@@ -1,10 +1,11 @@
-//! What the emperor is told from time to time: that nobody asks anything, so that it may put the instance to sleep (`idle`),
-//! and that the instance lives (`heartbeat`).
+//! What the emperor is told from time to time: that nobody asks anything, so that it may put the instance to sleep (`idle`;
+//! without an emperor it goes cheap), and that the instance lives (`heartbeat`).
 
 use std::time::Duration;
 
+use super::event::Event;
 use super::master::Master;
-use super::roster::Phase;
+use super::roster::{Phase, Slot, SlotState};
 use super::uwsgi_emperor::UwsgiEmperor;
 use crate::sys::clock;
 use crate::tick::Tick;
@@ -48,10 +49,18 @@ impl Master {
         }
         let board = self.scoreboard();
         let serves = matches!(self.roster.announced, Some(InstanceState::Ready | InstanceState::Loyal));
-        let loads = self.roster.candidate().is_some() || self.rehearsal.is_some();
+        let begins = |slot: &Slot| matches!(slot.state, SlotState::Forking | SlotState::Loading);
+        let loads = self.roster.candidate().is_some()
+            || self.rehearsal.is_some()
+            || self.roster.slots.iter().any(begins);
         let busy = !serves || loads || board.iter().any(|slot| slot.is_busy());
         if self.rest.look(now, board.requests(), busy, idle) {
             let idle_s = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX);
+            if !self.is_woken() {
+                let reason = format!("no request for {idle_s} s");
+                self.handle(Event::GoCheap { reason });
+                return;
+            }
             tracing::info!("no request for {idle_s} s");
             self.tell_emperor(&FromInstance::Idle { idle_s }, &[]);
             self.say_to_uwsgi(FromVassal::VoluntaryStop);
@@ -81,9 +90,15 @@ impl Master {
     /// After which time the emperor is to be told.
     fn idle(&self) -> Option<Duration> {
         let idle_s = self.current.said.spec.workers.idle_s;
-        let woken = self.emperor.is_some() || self.uwsgi_emperor.as_ref().is_some_and(UwsgiEmperor::wakes);
-        let wanted = idle_s > 0 && woken && self.roster.phase == Phase::Running;
+        // Without one who wakes it, it goes cheap.
+        let rests = self.is_woken() || (!self.supervised && !self.roster.is_cheap());
+        let wanted = idle_s > 0 && rests && self.roster.phase == Phase::Running;
         wanted.then(|| Duration::from_secs(idle_s.into()))
+    }
+
+    /// Whether an emperor starts the instance again when somebody connects.
+    fn is_woken(&self) -> bool {
+        self.emperor.is_some() || self.uwsgi_emperor.as_ref().is_some_and(UwsgiEmperor::wakes)
     }
 }
 

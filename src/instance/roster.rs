@@ -1,9 +1,12 @@
 //! What an instance consists of at this moment, as data: generations, zygotes, worker slots, the router, operations.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::cheaper::Memory;
+use crate::config::cheaper::CheaperSpec;
 use crate::tick::Tick;
 use crate::wire::message::{InstanceState, OperationId};
 
@@ -63,6 +66,9 @@ pub struct Settings {
     /// What a generation gets to be ready; `None`: any time.
     #[serde(default)]
     pub patience: Option<Duration>,
+    /// How many workers there are when their number follows the load.
+    #[serde(default)]
+    pub cheaper: CheaperSpec,
 }
 
 /// The zygote and the workers made from one reading of the configuration and one load of the application.
@@ -93,6 +99,20 @@ pub struct Generation {
     /// When it should be ready, while it is not and nothing was said about it.
     #[serde(default)]
     pub late_at: Option<Tick>,
+    /// How many workers it shall have, where that is not all of `processes`.
+    #[serde(default)]
+    pub wanted: Option<u32>,
+    /// What is remembered of the looks at its workers.
+    #[serde(default)]
+    pub memory: Memory,
+}
+
+impl Generation {
+    /// How many workers it shall have.
+    #[must_use]
+    pub fn wanted(&self) -> u32 {
+        self.wanted.unwrap_or(self.settings.processes)
+    }
 }
 
 /// Where a generation is in its life.
@@ -267,22 +287,43 @@ impl Roster {
     /// The numbers of workers that a generation lacks, each with the slot that the new one replaces.
     #[must_use]
     pub fn missing(&self, generation: &Generation) -> Vec<(u32, Option<usize>)> {
+        let active = self.active(generation.number);
+        let mut lacking =
+            usize::try_from(generation.wanted()).unwrap_or(usize::MAX).saturating_sub(active.len());
         let mut missing = Vec::new();
-        for worker in 1..=generation.settings.processes {
-            let mut holders = self.slots.iter().enumerate().filter(|(_, s)| {
-                s.generation == generation.number
-                    && s.worker == worker
-                    && matches!(s.state, SlotState::Forking | SlotState::Loading | SlotState::Serving)
-            });
-            match (holders.next(), holders.next()) {
-                (None, _) => missing.push((worker, None)),
-                (Some((n, slot)), None) if slot.recycle && slot.state == SlotState::Serving => {
-                    missing.push((worker, Some(n)));
+        for worker in 1..=generation.settings.processes.max(generation.wanted()) {
+            match active.get(&worker).map(Vec::as_slice) {
+                None if lacking > 0 => {
+                    lacking -= 1;
+                    missing.push((worker, None));
+                }
+                Some([n])
+                    if self.slots.get(*n).is_some_and(|s| s.recycle && s.state == SlotState::Serving) =>
+                {
+                    missing.push((worker, Some(*n)));
                 }
                 _ => {}
             }
         }
         missing
+    }
+
+    /// The numbers of workers of a generation that serve or will, each with its slots: two while one is replaced.
+    #[must_use]
+    pub fn active(&self, generation: u64) -> BTreeMap<u32, Vec<usize>> {
+        let mut active: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for (n, slot) in self.slots.iter().enumerate().filter(|(_, s)| s.generation == generation) {
+            if matches!(slot.state, SlotState::Forking | SlotState::Loading | SlotState::Serving) {
+                active.entry(slot.worker).or_default().push(n);
+            }
+        }
+        active
+    }
+
+    /// Whether the instance waits for somebody to connect before it has any worker.
+    #[must_use]
+    pub fn is_cheap(&self) -> bool {
+        self.phase == Phase::Running && self.serving().is_some_and(|serving| serving.wanted() == 0)
     }
 
     /// When [`super::decide`] wants to be called again though nothing happened.
@@ -305,6 +346,7 @@ impl Roster {
                 at(not_before);
             }
             self.candidate().and_then(|candidate| candidate.late_at).into_iter().for_each(&mut at);
+            self.serving().and_then(|serving| serving.memory.next).into_iter().for_each(&mut at);
             for generation in self.generations.iter().filter(|g| g.stage != Stage::Retired) {
                 match generation.zygote {
                     Zygote::Absent { not_before } if self.wants_zygote(generation) => at(not_before),
@@ -321,7 +363,10 @@ impl Roster {
     /// Whether some generation that serves or is to serve has a router before it.
     pub(super) fn wants_router(&self) -> bool {
         self.phase == Phase::Running
-            && self.generations.iter().any(|g| g.stage != Stage::Retired && g.settings.router)
+            && self
+                .generations
+                .iter()
+                .any(|g| g.stage != Stage::Retired && g.settings.router && g.wanted() > 0)
     }
 
     /// Whether a generation should have a zygote: one is kept ready for the next worker, unless it loads nothing.

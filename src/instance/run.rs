@@ -229,6 +229,9 @@ fn master(
         exit: None,
         interrupted: false,
         rest: Rest::default(),
+        lookout: 0,
+        weigh_at: None,
+        bell: None,
     };
     master.introduce();
     master.say_to_uwsgi(FromVassal::Spawned);

@@ -1,40 +1,171 @@
-//! How many workers there are, as an operator wants it until the next reload.
+//! How many workers there are: as the load, an operator until the next reload, or nobody's asking wants it. One number,
+//! `Generation::wanted`; missing workers are forked, those beyond finish what they have.
 
+use std::cmp::Reverse;
+
+use super::cheaper::{Crew, Sample, Verdict};
 use super::event::Effect;
-use super::roster::{Phase, Roster, SlotState};
+use super::roster::{Generation, Phase, Roster, Settings, SlotState, Stage};
 use super::settle;
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
-use crate::wire::message::{OperationId, Outcome};
+use crate::wire::message::Outcome;
 
-/// Has the generation that serves run so many workers: missing ones are forked, those beyond finish what they have.
-pub(super) fn scale(
+/// How many workers a new generation has; `None`: all. Under load it has as many as the one that it follows.
+pub(super) fn at_first(roster: &Roster, settings: &Settings) -> Option<u32> {
+    let Settings { cheaper, processes, .. } = settings;
+    let serving = roster.serving().map(Generation::wanted);
+    if serving == Some(0) || (serving.is_none() && cheaper.cheap) {
+        return Some(0);
+    }
+    let follows = serving.unwrap_or_default().min(*processes);
+    cheaper.is_on().then(|| cheaper.first(*processes).max(follows))
+}
+
+/// An operator wants so many workers.
+pub(super) fn ask(
     roster: &mut Roster,
-    operation: OperationId,
     workers: u32,
+    idle: &[usize],
     now: Tick,
     out: &mut Vec<Effect>,
-) {
-    let outcome = match room(roster, workers) {
-        Err(failure) => Outcome::Refused(failure),
-        Ok(generation) => {
-            if let Some(serving) = roster.generation_mut(generation) {
-                serving.settings.processes = workers;
-            }
-            let surplus: Vec<usize> = (0..)
-                .zip(&roster.slots)
-                .filter(|(_, s)| {
-                    s.generation == generation && s.worker > workers && s.state != SlotState::Empty
-                })
-                .map(|(slot, _)| slot)
-                .collect();
-            for slot in surplus {
-                settle::drain(roster, slot, now, out);
-            }
-            Outcome::Done
-        }
+) -> Outcome {
+    let number = match room(roster, workers) {
+        Ok(number) => number,
+        Err(failure) => return Outcome::Refused(failure),
     };
-    out.push(Effect::Ended { operation, outcome });
+    // Idle ones first, then the highest number.
+    let mut numbers: Vec<(bool, u32)> = roster
+        .active(number)
+        .into_iter()
+        .map(|(worker, slots)| (slots.iter().all(|slot| idle.contains(slot)), worker))
+        .collect();
+    numbers.sort_unstable_by_key(|&(is_idle, worker)| (Reverse(is_idle), Reverse(worker)));
+    let surplus = numbers.len().saturating_sub(usize::try_from(workers).unwrap_or(usize::MAX));
+    let surplus: Vec<u32> = numbers.into_iter().take(surplus).map(|(_, worker)| worker).collect();
+    resize(roster, number, workers, "an operator wants it".to_owned(), out);
+    retire(roster, number, &surplus, now, out);
+    stirred(roster, now);
+    Outcome::Done
+}
+
+/// Asks for a look when it is time for one.
+pub(super) fn look(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
+    if let Some(serving) = followed(roster)
+        && serving.memory.next.is_some_and(|next| next <= now)
+    {
+        serving.memory.next = None;
+        out.push(Effect::Look);
+    }
+}
+
+/// The workers were looked at.
+pub(super) fn looked(roster: &mut Roster, sample: &Sample, now: Tick, out: &mut Vec<Effect>) {
+    let Some(serving) = followed(roster) else { return };
+    let (number, most, wanted) = (serving.number, serving.settings.processes, serving.wanted());
+    let rules = serving.settings.cheaper;
+    let crew = Crew { active: wanted, most };
+    let Some(serving) = followed(roster) else { return };
+    match serving.memory.look(&rules, crew, sample, now) {
+        Verdict::Stay(None) => {}
+        Verdict::Stay(Some(line)) => out.push(Effect::Log(line)),
+        Verdict::More(more, reason) => resize(roster, number, wanted.saturating_add(more), reason, out),
+        Verdict::Fewer(reason) => {
+            if let Some(worker) = oldest_idle(roster, number, sample) {
+                resize(roster, number, wanted.saturating_sub(1), reason, out);
+                retire(roster, number, &[worker], now, out);
+            }
+        }
+    }
+    let Some(serving) = followed(roster) else { return };
+    let crew = Crew { active: serving.wanted(), most };
+    match serving.memory.may_rest(&rules, crew, sample) {
+        Some(busy) => out.push(Effect::LookOut { busy }),
+        None => serving.memory.stir(now),
+    }
+}
+
+/// Looks begin again, if the load decides.
+pub(super) fn stirred(roster: &mut Roster, now: Tick) {
+    if let Some(serving) = followed(roster) {
+        serving.memory.stir(now);
+    }
+}
+
+/// No worker runs from now on, until somebody connects.
+pub(super) fn go_cheap(roster: &mut Roster, reason: String, now: Tick, out: &mut Vec<Effect>) {
+    if roster.phase != Phase::Running || roster.candidate().is_some() {
+        return;
+    }
+    let Some(serving) = roster.serving().filter(|serving| serving.wanted() > 0) else { return };
+    let number = serving.number;
+    let all: Vec<u32> = roster.active(number).into_keys().collect();
+    resize(roster, number, 0, reason, out);
+    retire(roster, number, &all, now, out);
+    if let Some(serving) = roster.generation_mut(number) {
+        serving.memory.next = None;
+    }
+}
+
+/// Somebody connects: the first workers are needed.
+pub(super) fn called(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
+    if !roster.is_cheap() {
+        return;
+    }
+    let Some(serving) = roster.serving() else { return };
+    let Settings { cheaper, processes, .. } = serving.settings;
+    resize(roster, serving.number, cheaper.first(processes), "somebody connects".to_owned(), out);
+    stirred(roster, now);
+}
+
+/// The generation that serves, if the load decides about its workers now.
+fn followed(roster: &mut Roster) -> Option<&mut Generation> {
+    let number = roster.serving().filter(|_| roster.phase == Phase::Running)?.number;
+    roster.generation_mut(number).filter(|serving| serving.settings.cheaper.is_on() && serving.wanted() > 0)
+}
+
+/// The worker that is idle and was forked first.
+fn oldest_idle(roster: &Roster, generation: u64, sample: &Sample) -> Option<u32> {
+    let is_idle = |slot: &usize| sample.workers.iter().any(|seen| seen.slot == *slot && !seen.busy);
+    let serving = roster.active(generation).into_iter().filter(|(_, slots)| slots.iter().all(is_idle));
+    let born = serving.filter_map(|(worker, slots)| {
+        slots
+            .iter()
+            .filter_map(|slot| roster.slots.get(*slot))
+            .map(|slot| slot.born)
+            .min()
+            .map(|b| (b, worker))
+    });
+    born.min().map(|(_, worker)| worker)
+}
+
+fn resize(roster: &mut Roster, generation: u64, to: u32, reason: String, out: &mut Vec<Effect>) {
+    let Some(generation) = roster.generation_mut(generation) else { return };
+    let from = generation.wanted();
+    generation.wanted = Some(to);
+    if from != to {
+        out.push(Effect::Resized { from, to, reason });
+    }
+    // What takes over soon is to have as many.
+    let candidate = roster.generations.iter_mut().find(|g| g.stage == Stage::Candidate);
+    if let Some(candidate) = candidate.filter(|g| g.settings.cheaper.is_on()) {
+        let most = candidate.settings.processes;
+        candidate.wanted = Some(candidate.wanted().max(to.min(most)));
+    }
+}
+
+/// Lets workers finish.
+fn retire(roster: &mut Roster, generation: u64, workers: &[u32], now: Tick, out: &mut Vec<Effect>) {
+    for slot in 0..roster.slots.len() {
+        let is_one = |slot: &super::roster::Slot| {
+            slot.generation == generation
+                && workers.contains(&slot.worker)
+                && !matches!(slot.state, SlotState::Empty | SlotState::Draining)
+        };
+        if roster.slots.get(slot).is_some_and(is_one) {
+            settle::drain(roster, slot, now, out);
+        }
+    }
 }
 
 /// The generation that serves, if it can have so many.

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use super::cheaper::Memory;
 use super::event::Effect;
 use super::roster::{Closing, Generation, Phase, Roster, Router, Settings, Slot, SlotState, Stage, Zygote};
-use super::routing;
+use super::{routing, scale};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId, Outcome};
@@ -27,6 +28,7 @@ pub(super) fn settle(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
             swap(roster, now, out);
             routing::keep_router(roster, now, out);
             routing::route_all(roster, out);
+            scale::look(roster, now, out);
         }
         Phase::Stopping { .. } => {
             let empty = roster.slots.iter().all(|s| s.state == SlotState::Empty);
@@ -54,6 +56,7 @@ pub(super) fn add_generation(
 ) {
     roster.newest_generation += 1;
     let number = roster.newest_generation;
+    let wanted = scale::at_first(roster, &settings);
     roster.generations.push(Generation {
         number,
         settings,
@@ -67,6 +70,8 @@ pub(super) fn add_generation(
         reach: 0,
         failed_zygotes: 0,
         late_at: settings.patience.map(|patience| now + patience),
+        wanted,
+        memory: Memory::default(),
     });
     out.push(Effect::Adopt { generation: number });
     let workers = roster.generations.iter().map(|g| g.settings.processes).max().unwrap_or(1);
@@ -318,16 +323,21 @@ fn fork_missing(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
 /// Lets the candidate take over: all its workers accept, or there is nobody to take over from and one does.
 fn swap(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
     let Some(candidate) = roster.candidate() else { return };
-    let (number, settings) = (candidate.number, candidate.settings);
+    let (number, wanted) = (candidate.number, candidate.wanted());
     let old = roster.serving().map(|g| (g.number, g.zygote));
-    let needed = if old.is_some() { settings.processes } else { settings.processes.min(1) };
-    let ready = roster.accepting(number) >= usize::try_from(needed).unwrap_or(usize::MAX);
-    if !ready || (settings.router && !matches!(roster.router, Router::Ready { .. })) {
+    let needed = if old.is_some() { wanted } else { wanted.min(1) };
+    let loaded = wanted > 0 || candidate.lazy || matches!(candidate.zygote, Zygote::Ready { .. });
+    let ready = loaded && roster.accepting(number) >= usize::try_from(needed).unwrap_or(usize::MAX);
+    let routed = wanted > 0 && candidate.settings.router;
+    if !ready || (routed && !matches!(roster.router, Router::Ready { .. })) {
         return;
     }
     out.push(Effect::Swap { generation: number });
     let Some(candidate) = roster.generation_mut(number) else { return };
     candidate.stage = Stage::Serving;
+    if wanted > 0 && candidate.settings.cheaper.is_on() {
+        candidate.memory.stir(now);
+    }
     let operation = candidate.operation.take();
     let state = if candidate.app { InstanceState::Ready } else { InstanceState::ReadyWithoutApp };
     if state != InstanceState::Ready || roster.announced != Some(InstanceState::Loyal) {

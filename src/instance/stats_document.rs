@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::bind::Listener;
-use crate::config::instance::StatsForm;
+use crate::config::stats_push::StatsForm;
 use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
 use crate::sys::own;
 use crate::sys::{socket, user};
@@ -123,7 +123,7 @@ struct Socket {
 
 impl Socket {
     fn of(listener: &Listener) -> Self {
-        let (queue, max_queue) = socket::tcp_queue(listener.as_fd()).unwrap_or((0, 0));
+        let (queue, max_queue) = socket::queue(listener.as_fd()).unwrap_or((0, 0));
         let proto = listener.listen.protocol.spoken();
         Self { name: listener.name(), proto, queue, max_queue, shared: 0, can_offload: 0 }
     }

@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::cheaper::{Sample, Seen};
 use super::decide::decide;
 use super::event::{Effect, Event, Plan};
 use super::roster::{Pending, Roster, Settings, SlotState};
+use crate::config::cheaper::CheaperSpec;
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId, Outcome};
@@ -54,6 +56,14 @@ pub(super) struct World {
     pub(super) late: usize,
     pub(super) exit: Option<u8>,
     pub(super) rehearsal_fails: bool,
+    /// How many of the workers that serve are busy, the lowest slots.
+    pub(super) busy: usize,
+    /// How many must be for a worker to say so.
+    lookout: u32,
+    /// How often workers were looked at.
+    pub(super) looks: usize,
+    /// How many workers there were wanted to be, one after the other, and why.
+    pub(super) resized: Vec<(u32, String)>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +82,7 @@ pub(super) fn settings(processes: u32) -> Settings {
         router: false,
         mercy: Duration::from_secs(60),
         patience: None,
+        cheaper: CheaperSpec::default(),
     }
 }
 
@@ -95,6 +106,10 @@ impl World {
             late: 0,
             exit: None,
             rehearsal_fails: false,
+            busy: 0,
+            lookout: 0,
+            looks: 0,
+            resized: Vec::new(),
         };
         world.event(Event::Begin(settings));
         world
@@ -216,11 +231,25 @@ impl World {
                 assert_eq!(self.exit.replace(code), None, "it exits once");
             }
             Effect::Late { .. } => self.late += 1,
+            Effect::Look => {
+                self.looks += 1;
+                let sample = self.sample();
+                self.at(0, Coming::Event(Event::Looked(sample)));
+            }
+            Effect::LookOut { busy } => {
+                self.lookout = busy;
+                self.be_busy(self.busy);
+            }
+            Effect::Resized { from, to, reason } => {
+                assert_ne!(from, to);
+                self.resized.push((to, reason));
+            }
             Effect::Clear { .. }
             | Effect::Discard { .. }
             | Effect::Swap { .. }
             | Effect::Grow { .. }
             | Effect::AddToRouter { .. }
+            | Effect::Log(_)
             | Effect::Tell(_) => {}
         }
     }
@@ -284,6 +313,25 @@ impl World {
     pub(super) fn reload(&mut self, operation: OperationId, nature: Nature) {
         self.next_nature = nature;
         self.event(Event::Reload(operation));
+    }
+
+    /// So many of the workers that serve are busy from now on.
+    pub(super) fn be_busy(&mut self, busy: usize) {
+        self.busy = busy;
+        let wanted = usize::try_from(self.lookout).unwrap();
+        if wanted > 0 && self.busy.min(self.accepting()) >= wanted {
+            self.lookout = 0;
+            self.at(0, Coming::Event(Event::Stirred));
+        }
+    }
+
+    fn sample(&self) -> Sample {
+        let generation = self.serving();
+        let slots = self.roster.slots.iter().enumerate();
+        let serving =
+            slots.filter(|(_, s)| Some(s.generation) == generation && s.state == SlotState::Serving);
+        let seen = |(at, (slot, _))| Seen { slot, busy: at < self.busy, ..Seen::default() };
+        Sample { workers: serving.enumerate().map(seen).collect(), backlog: 0 }
     }
 
     pub(super) fn accepting(&self) -> usize {

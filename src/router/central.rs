@@ -82,6 +82,7 @@ impl Central {
             return Err(job);
         }
         self.waiting.push_back(job);
+        self.show_overflow();
         Ok(())
     }
 
@@ -177,7 +178,9 @@ impl Central {
     /// Takes a request back whose client is gone, unless a worker has it; that one is told.
     pub(super) fn withdraw(&mut self, ticket: Ticket) -> Option<Job> {
         if let Ok(at) = self.waiting.binary_search_by_key(&ticket, |job| job.ticket) {
-            return self.waiting.remove(at);
+            let job = self.waiting.remove(at);
+            self.show_overflow();
+            return job;
         }
         let is_it = |cell: &Cell| matches!(cell, Cell::Laid(_, job) if job.ticket == ticket);
         let cell = self.cells.get(..self.bound)?.iter().position(is_it)?;
@@ -204,7 +207,9 @@ impl Central {
         if let Some(job) = laid.into_iter().find_map(|(_, cell)| self.take_back(cell)) {
             return Some(job);
         }
-        self.waiting.front().is_some_and(old).then(|| self.waiting.pop_front())?
+        let job = self.waiting.front().is_some_and(old).then(|| self.waiting.pop_front())?;
+        self.show_overflow();
+        job
     }
 
     /// Whether there are requests that no worker has.
@@ -260,12 +265,20 @@ impl Central {
     }
 
     fn refill(&mut self) {
-        while !self.waiting.is_empty() && self.has_room() {
-            let Some(job) = self.waiting.pop_front() else { return };
+        if self.waiting.is_empty() {
+            return;
+        }
+        while self.has_room() {
+            let Some(job) = self.waiting.pop_front() else { break };
             if !job.client.is_gone_now() {
                 self.lay(job);
             }
         }
+        self.show_overflow();
+    }
+
+    fn show_overflow(&self) {
+        self.queue.set_overflow(self.waiting.len());
     }
 
     fn lay(&mut self, job: Job) {

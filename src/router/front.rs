@@ -116,6 +116,14 @@ impl Front {
         self.closes_each.get()
     }
 
+    /// The memory of the queue, for the master.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(super) fn memory(&self) -> io::Result<OwnedFd> {
+        self.central.borrow().memory().try_clone_to_owned()
+    }
+
     /// A place in the order of arrival.
     pub(super) fn ticket(&self) -> Ticket {
         self.tickets.set(self.tickets.get().wrapping_add(1));

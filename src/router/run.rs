@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -130,7 +130,7 @@ fn follow(
             front.obey(&spec);
             if front.phase() == Phase::Serving {
                 doors.replace(front, listeners, fds, &spec.router)?;
-                channel.send(&FromRouter::Ready, &[])?;
+                channel.send(&FromRouter::Ready, &[front.memory()?.as_fd()])?;
             }
         }
         ToRouter::AddWorker { slot, generation } => {

@@ -1,4 +1,5 @@
 //! What is counted and seen: the scoreboard in shared memory and those who read it.
 
 pub mod classes;
+pub mod lookout;
 pub mod scoreboard;

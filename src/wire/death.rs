@@ -32,6 +32,8 @@ pub struct Death {
 pub enum Cause {
     /// Its request ran too long.
     Harakiri,
+    /// It had more memory than it may.
+    Memory,
     /// A signal that we did not send.
     Signal,
     /// It ended by itself.

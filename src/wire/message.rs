@@ -315,6 +315,8 @@ pub enum FromWorker {
     StopRequested,
     /// The application set a deadline for its running request on the scoreboard: look there again.
     DeadlineSet,
+    /// As many workers are busy as the master looks out for.
+    Stirred,
     /// It has stopped accepting and finishes what it has (the answer to `Drain`).
     Draining,
 }
@@ -351,7 +353,7 @@ pub enum ToRouter {
 /// Router → master.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum FromRouter {
-    /// It accepts connections.
+    /// It accepts connections. Descriptor: the memory of its queue.
     Ready,
     /// The worker's connections are closed.
     Released {

@@ -26,6 +26,7 @@ const MAGIC: u64 = u64::from_le_bytes(*b"liegeRQ1");
 /// Each of its groups of eight is a line of the processor's cache, with what the same side writes.
 const HEADER_WORDS: usize = 24;
 const BOUND: usize = 8;
+const OVERFLOW: usize = 9;
 const ASLEEP: usize = 16;
 /// One word is used; neighbours must not share a line of the cache.
 const LANE_WORDS: usize = 8;
@@ -136,6 +137,20 @@ impl SharedQueue {
     pub fn lay(&self, cell: usize, sequence: Sequence, bound: usize) {
         self.word(BOUND).store(as_u64(bound), Ordering::Relaxed);
         self.cell_word(cell).store(encode(State::Ready(sequence)), Ordering::Release);
+    }
+
+    /// Shows how many requests wait that no cell has room for.
+    pub fn set_overflow(&self, requests: usize) {
+        self.word(OVERFLOW).store(as_u64(requests), Ordering::Relaxed);
+    }
+
+    /// How many requests wait for a worker.
+    #[must_use]
+    pub fn backlog(&self) -> u64 {
+        let bound = usize::try_from(self.word(BOUND).load(Ordering::Acquire)).unwrap_or(usize::MAX);
+        let cells = (0..bound.min(self.cells)).map(|cell| self.state(cell));
+        let ready = cells.filter(|state| matches!(state, Some(State::Ready(_)))).count();
+        as_u64(ready).saturating_add(self.word(OVERFLOW).load(Ordering::Relaxed))
     }
 
     /// Takes a request back that no worker has claimed; whether that was so.
@@ -373,6 +388,21 @@ mod tests {
         router.fall_asleep();
         assert!(worker.finish(claims[1]), "the router sleeps");
         assert!(!worker.finish(claims[2]), "it was rung for");
+    }
+
+    #[test]
+    fn what_waits_is_counted() {
+        let queue = queue();
+        for (cell, sequence) in [(0, 1), (3, 2), (5, 3)] {
+            lay(&queue, cell, sequence);
+        }
+        assert_eq!(queue.backlog(), 3);
+        let claim = queue.claim(0).unwrap();
+        queue.set_overflow(7);
+        assert_eq!(queue.backlog(), 9);
+        let _ = queue.finish(claim);
+        assert!(queue.withdraw(3, 2));
+        assert_eq!(queue.backlog(), 8);
     }
 
     #[test]

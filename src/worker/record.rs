@@ -12,6 +12,7 @@ use super::log;
 use super::output::Sent;
 use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
 use crate::sys::clock;
+use crate::wire::message::FromWorker;
 
 thread_local! {
     /// The core whose request this thread runs.
@@ -65,6 +66,9 @@ impl Record {
         // Last: whoever sees it reads the rest.
         core.set(CoreField::InRequest, 1);
         CORE.set(Some(number));
+        if host.spec.workers.cheaper.is_on() && host.board.is_to_tell() {
+            host.tell(&FromWorker::Stirred);
+        }
         Some(Self { host, slot, core, number, started_us })
     }
 

@@ -12,6 +12,7 @@
 
 mod support;
 
+mod adaptive;
 mod below_uwsgi;
 mod check;
 mod commands;

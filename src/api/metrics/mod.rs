@@ -162,6 +162,7 @@ fn history(out: &mut Exposition, rows: &[Row<'_>], moment: &Moment<'_>) {
         let died = |cause| past.deaths.get(&cause).copied().unwrap_or_default();
         for (role, reason, count) in [
             ("worker", "harakiri", row.harakiris),
+            ("worker", "memory", died(Cause::Memory)),
             ("worker", "signal", died(Cause::Signal)),
             ("worker", "exit", died(Cause::Exit)),
             ("master", "signal", past.masters_killed),

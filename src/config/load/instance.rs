@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::sift::{Said, Sift};
-use super::{application, lines, log_file, sockets, static_files, statistics};
+use super::{application, cheaper, guard, lines, log_file, sockets, static_files, statistics};
 use crate::config::address::{Listen, Protocol};
 use crate::config::diagnostic::Severity;
 use crate::config::instance::{AppSource, InstanceSpec};
@@ -28,9 +28,11 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
         start,
         spec: InstanceSpec { said: sift.raw.said(), ..InstanceSpec::default() },
     };
-    for said in obeyed {
-        reading.obey(sift, said);
+    for said in &obeyed {
+        reading.obey(sift, *said);
     }
+    let workers = &mut reading.spec.workers;
+    cheaper::check(sift, &obeyed, &mut workers.cheaper, workers.processes);
     let would_idle = reading.spec.emperor.is_empty() && reading.spec.workers.processes == 0;
     // A negative number was refused where it stands.
     if let Some(said) = processes.filter(|said| would_idle && value::integer(said.text()).0 >= 0) {
@@ -61,6 +63,8 @@ impl Reading {
     fn obey(&mut self, sift: &mut Sift<'_>, said: Said<'_>) {
         if sift.identity(said, &mut self.spec.identity)
             || self.workers(sift, said)
+            || cheaper::obey(sift, said, &mut self.spec.workers.cheaper)
+            || guard::obey(sift, said, &mut self.spec.workers.guard)
             || self.sockets(sift, said)
             || statistics::obey(&mut self.spec, sift, said, &self.chdir)
         {

@@ -1,9 +1,11 @@
 //! What was said becomes what was meant: specs, with every mistake reported at once.
 
 mod application;
+mod cheaper;
 mod emperor;
 #[cfg(test)]
 pub(super) mod fake;
+mod guard;
 mod instance;
 mod lines;
 mod log_file;

@@ -8,8 +8,6 @@ const fn later(names: &'static [&'static str], kind: Kind, doc: &'static str) ->
 }
 
 const LOG_GOES: &str = "the log goes to `logto` or standard error";
-const ALL_RUN: &str = "all `processes` run all the time";
-const RECYCLING: &str = "workers are replaced by `max-requests` only";
 
 pub(super) static ROWS: &[Row] = &[
     // Logging.
@@ -49,36 +47,6 @@ pub(super) static ROWS: &[Row] = &[
         "an application that writes to a client that is gone is told so",
     ),
     // Workers.
-    later(
-        &[
-            "cheaper",
-            "cheaper-initial",
-            "cheaper-step",
-            "cheaper-overload",
-            "cheaper-idle",
-            "cheaper-rss-limit-soft",
-            "cheaper-rss-limit-hard",
-        ],
-        Number,
-        ALL_RUN,
-    ),
-    later(&["cheaper-algo", "cheaper-algorithm"], Text, ALL_RUN),
-    later(
-        &[
-            "cheaper-busyness-max",
-            "cheaper-busyness-min",
-            "cheaper-busyness-multiplier",
-            "cheaper-busyness-penalty",
-            "cheaper-busyness-backlog-alert",
-            "cheaper-busyness-backlog-step",
-            "cheaper-busyness-backlog-multiplier",
-            "cheaper-busyness-backlog-nonzero",
-        ],
-        Number,
-        ALL_RUN,
-    ),
-    later(&["cheaper-busyness-verbose", "cheap"], Flag, ALL_RUN),
-    later(&["evil-reload-on-rss", "evil-reload-on-as", "mem-collector-freq"], Number, RECYCLING),
     later(&["reload-on-exception", "catch-exceptions"], Flag, "an exception is answered with 500 and logged"),
     later(
         &["reload-on-exception-type", "reload-on-exception-value", "reload-on-exception-repr"],

@@ -1,8 +1,10 @@
 //! Every option once: its names, its kind, its default, what it means, who obeys it — or why nobody does.
 
+mod cheaper;
 mod emperor;
 mod engines;
 mod families;
+mod guard;
 mod harmless;
 mod later;
 mod not_yet;
@@ -108,7 +110,9 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
     [
         obeyed::ROWS,
         router::ROWS,
+        cheaper::ROWS,
         engines::ROWS,
+        guard::ROWS,
         static_files::ROWS,
         emperor::ROWS,
         harmless::ROWS,
@@ -148,7 +152,8 @@ pub fn is_built_in(plugin: &str) -> bool {
         plugin.rsplit('/').next().unwrap_or_default().trim_end_matches(".so").trim_end_matches("_plugin");
     let version = name.strip_prefix("python").map(|version| version.strip_prefix('-').unwrap_or(version));
     version.is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
-        || ["http", "corerouter", "logfile", "ping", "signal", "stats_pusher_file"].contains(&name)
+        || ["http", "corerouter", "cheaper_busyness", "logfile", "ping", "signal", "stats_pusher_file"]
+            .contains(&name)
 }
 
 impl Row {

@@ -52,7 +52,7 @@ pub(super) static ROWS: &[Row] = &[
         Number,
         Master,
         "never",
-        "Seconds without a request after which the emperor puts the instance to sleep and keeps its sockets, until a connection wakes it",
+        "Seconds without a request after which the emperor puts the instance to sleep and keeps its sockets, until a connection wakes it; without an emperor all workers go, until somebody connects",
     ),
     row(
         &["heartbeat"],

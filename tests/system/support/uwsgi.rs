@@ -28,7 +28,8 @@ pub(crate) fn get(path: &str) -> Vec<(&str, &str)> {
     ]
 }
 
-fn packet(variables: &[(&str, &str)]) -> Vec<u8> {
+/// A request as bytes.
+pub(crate) fn packet(variables: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for text in variables.iter().flat_map(|(key, value)| [key, value]) {
         block.extend_from_slice(&u16::try_from(text.len()).unwrap().to_le_bytes());
