@@ -3,7 +3,7 @@
 use std::env;
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
@@ -16,11 +16,40 @@ use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Registry, reload};
 
 use crate::config::log_level::LogLevel;
+use crate::config::logging::UWSGI_DATE;
 use crate::sys::stderr::{LINE_LIMIT_BYTES, Stderr, is_journal};
+use crate::sys::{clock, local_time};
+
+/// Where lines go, and what they begin with, when a configuration says so.
+struct Manner {
+    /// The format of `strftime` of the date in front of each line.
+    date: Option<String>,
+    diversion: Option<Diversion>,
+}
+
+/// What takes the lines of this process.
+pub struct Diversion {
+    /// Takes a line with its end; `false`: there is no room for it, and it goes to standard error.
+    pub sink: Box<dyn Fn(&str) -> bool + Send>,
+    /// They go to standard error, too.
+    pub copied: bool,
+}
+
+static MANNER: Mutex<Manner> = Mutex::new(Manner { date: None, diversion: None });
+
+/// Begins each line with the date as this format of `strftime` says it, or as usual.
+pub fn date_lines(format: Option<&str>) {
+    MANNER.lock().unwrap_or_else(PoisonError::into_inner).date = format.map(str::to_owned);
+}
+
+/// Sends the lines of this process another way, or to standard error again.
+pub fn divert(diversion: Option<Diversion>) {
+    MANNER.lock().unwrap_or_else(PoisonError::into_inner).diversion = diversion;
+}
 
 /// What stands before the message of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
+pub enum Style<'a> {
     /// The time, and the level where it is not `INFO`.
     Timed,
     /// The same in colour.
@@ -31,6 +60,10 @@ pub enum Style {
     Bare,
     /// One JSON object: `time`, `level`, `vassal` if the line is one's, `message`.
     Json,
+    /// The date as this format of `strftime` says it and a dash, as uWSGI's lines; the level where it is not `INFO`.
+    Dated(&'a str),
+    /// The priority, then that date.
+    DatedJournal(&'a str),
 }
 
 /// Starts logging. `LIEGE_LOG` chooses what (`debug`, `info,liege::emperor=trace`), `info` by default; a process
@@ -105,7 +138,7 @@ const fn is_format_control(c: char) -> bool {
     matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-impl Style {
+impl Style<'_> {
     fn of(supervised: bool) -> Self {
         if !supervised && env::var_os("LIEGE_LOG_FORMAT").is_some_and(|format| format == "json") {
             Self::Json
@@ -135,6 +168,14 @@ impl Style {
                 let _ = write!(out, "<{}>", priority(level));
             }
             Self::Json => {}
+            Self::Dated(format) => {
+                let _ = write!(out, "{} - ", local_time::formatted(format, clock::epoch_seconds()));
+                Self::Bare.start(level, out);
+            }
+            Self::DatedJournal(format) => {
+                Self::Journal.start(level, out);
+                let _ = write!(out, "{} - ", local_time::formatted(format, clock::epoch_seconds()));
+            }
             Self::Bare if level == Level::INFO => {}
             Self::Bare => {
                 let _ = write!(out, "{level} ");
@@ -165,7 +206,7 @@ const fn priority(level: Level) -> u8 {
 /// The layer that turns events into lines.
 #[derive(Debug)]
 struct Lines {
-    style: Style,
+    style: Style<'static>,
     out: Mutex<Out>,
 }
 
@@ -176,21 +217,32 @@ struct Out {
 }
 
 impl Lines {
-    fn new(style: Style) -> Self {
+    fn new(style: Style<'static>) -> Self {
         Self { style, out: Mutex::default() }
     }
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut out = self.out.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let manner = MANNER.lock().unwrap_or_else(PoisonError::into_inner);
+        let (level, parts) = (*event.metadata().level(), Parts::of(event));
+        if let Some(Diversion { sink, copied }) = &manner.diversion {
+            // As uWSGI's lines about what happens: their readers add no time.
+            let format = manner.date.as_deref().unwrap_or(UWSGI_DATE);
+            if sink(&line(Style::Dated(format), level, &parts)) && !copied {
+                return;
+            }
+        }
+        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
         // In a file nobody adds the time or shows the colours, and it may have become one since the start.
-        let style = match self.style {
-            Style::Json => Style::Json,
+        let style = match (self.style, &manner.date) {
+            (Style::Json, _) => Style::Json,
+            (Style::Journal, Some(format)) => Style::DatedJournal(format),
+            (_, Some(format)) => Style::Dated(format),
             _ if out.stderr.is_file() => Style::Timed,
-            style => style,
+            (style, _) => style,
         };
-        let line = line(style, *event.metadata().level(), &Parts::of(event));
+        let line = line(style, level, &parts);
         if out.dropped > 0 {
             let lost = Parts {
                 message: format!("{} log lines were dropped: nobody read them", out.dropped),
@@ -286,7 +338,7 @@ fn json(level: Level, parts: &Parts) -> String {
 }
 
 /// One line with its end, never longer than what a pipe takes whole.
-fn line(style: Style, level: Level, parts: &Parts) -> String {
+fn line(style: Style<'_>, level: Level, parts: &Parts) -> String {
     if style == Style::Json {
         return json(level, parts);
     }
@@ -338,6 +390,7 @@ mod tests {
         assert!(time.ends_with("Z ") && time.contains('T'), "{timed}");
         assert_eq!(rest, "ERROR [a\\n.ini] gone\\n pid=7\n");
         assert!(!timed.contains('\u{1b}'));
+        assert_eq!(line(Style::Dated("%%"), Level::WARN, &parts), "% - WARN [a\\n.ini] gone\\n pid=7\n");
     }
 
     #[test]

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::address::{Address, Listen};
 use super::instance::{
-    AppSpec, FilesSpec, IdentitySpec, InstanceSpec, InterpreterSpec, LogSpec, RouterSpec, WorkerSpec,
+    AppSpec, FilesSpec, IdentitySpec, InstanceSpec, InterpreterSpec, RouterSpec, WorkerSpec,
 };
+use super::logger::LoggingSpec;
+use super::logging::LogSpec;
 
 /// What a change needs; the greatest need of all changed options counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -100,7 +102,9 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.files.pidfile != *pidfile, "pidfile", before_drop);
     change.note(old.files.pidfile2 != *pidfile2, "pidfile2", Need::Reexec);
     change.note(old.files.safe_pidfile != *safe_pidfile, "safe-pidfile", Need::Reexec);
-    let LogSpec { logto, logto2, daemonize, requests, lines, file, show_config } = log;
+    let LogSpec { logto, logto2, daemonize, requests, lines, file, show_config, date, routing } = log;
+    change.note(old.log.date != *date, "log-date", Need::Generation);
+    change.note(old.log.routing != *routing, "logger", logging(old, routing));
     change.note(old.log.file != *file, "log-maxsize", Need::Nothing);
     change.note(old.log.lines != *lines, "log-format", Need::Generation);
     change.note(old.log.show_config != *show_config, "show-config", Need::Nothing);
@@ -146,6 +150,11 @@ fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec) {
     change.note(old.redirects != *redirects, "http-to-https", Need::Nothing);
     change.note(old.export_certificate != *export_certificate, "https-export-cert", Need::Nothing);
     change.note(old.proxy_protocol != *proxy_protocol, "http-enable-proxy-protocol", Need::Nothing);
+}
+
+/// Loggers are the master's; only whether lines of requests have a way of their own is the workers' to know.
+fn logging(old: &InstanceSpec, new: &LoggingSpec) -> Need {
+    if old.log.routing.has_requests() == new.has_requests() { Need::Nothing } else { Need::Generation }
 }
 
 fn diff_app(change: &mut Change, old: &AppSpec, new: &AppSpec) {

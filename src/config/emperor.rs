@@ -94,6 +94,8 @@ pub struct EmperorSpec {
     pub pidfile: Option<PathBuf>,
     /// Where the log goes (`logto`, `daemonize`); `None`: standard error.
     pub logto: Option<PathBuf>,
+    /// `log-date`: what its lines begin with, for `strftime`.
+    pub log_date: Option<String>,
     /// Whether to go to the background (`daemonize`).
     pub daemonize: bool,
     /// The ending of the files that name on-demand sockets (`emperor-on-demand-extension`).
@@ -193,6 +195,7 @@ impl Default for EmperorSpec {
             procname: None,
             pidfile: None,
             logto: None,
+            log_date: None,
             daemonize: false,
             on_demand_extension: None,
             on_demand_directory: None,

@@ -35,6 +35,7 @@ use crate::config::instance::IdentitySpec;
 use crate::sys::capabilities::{self, Capabilities};
 use crate::sys::user::{self, Identity};
 use crate::sys::{background, clock, fd, limits, output, own, process, signals, title};
+use crate::trace;
 use crate::wire::failure::Failure;
 use crate::wire::message::{Adoption, OperationId, Policy};
 
@@ -168,6 +169,7 @@ fn prove_namespaces() -> Result<(), Failure> {
 
 /// The log goes to the file, and the emperor to the background, if so asked. A later image has both already.
 fn open_log(spec: &EmperorSpec, first_image: bool) -> io::Result<()> {
+    trace::date_lines(spec.log_date.as_deref());
     if let Some(path) = &spec.logto {
         let log = output::append(path)?;
         fd::replace(&log, 1)?;

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::bind::{Listener, Sockets};
 use super::certificates::Certificates;
@@ -13,6 +14,7 @@ use super::children::{Children, Owner, Process, WorkerProcess};
 use super::event::Event;
 use super::launch::{Interpreter, RESUME_VARIABLE};
 use super::link::Link;
+use super::log_hub::Surroundings;
 use super::logs::Output;
 use super::master::{Config, Master, Report, board};
 use super::reexec::{self, ConfigRecord, Luggage, ProcessRecord, Record, WorkerRecord};
@@ -30,7 +32,7 @@ impl Master {
     pub(super) fn execute_again(&mut self) {
         let Some((_, reload)) = self.reexec.take() else { return };
         tracing::info!("binary reloading uWSGI... ({}, reload: {reload})", self.binary.display());
-        self.output.flush(&self.scoreboard());
+        self.output.flush();
         let mut luggage = Luggage::default();
         let Err(error) = self.pack(&mut luggage).and_then(|record| {
             let mut environment: Vec<(OsString, OsString)> =
@@ -99,7 +101,7 @@ impl Master {
             }
             None => None,
         };
-        let [reader, writer] = self.output.parts();
+        let (output, logs) = self.output.pack(luggage)?;
         let mut take_all = |all: &[Rc<Listener>]| -> io::Result<Vec<(Listen, RawFd)>> {
             all.iter()
                 .map(|l| Ok((l.listen.clone(), luggage.take_owned(fd::duplicate_high(l.as_fd())?)?)))
@@ -129,7 +131,8 @@ impl Master {
             uwsgi_emperor: self.uwsgi_emperor.as_ref().map(|emperor| emperor.pack(luggage)).transpose()?,
             emperor_uid: self.emperor_uid,
             unsent: self.unsent.borrow().clone(),
-            output: [luggage.take(reader)?, luggage.take(writer)?],
+            output,
+            logs,
             listeners,
             stats,
             configs,
@@ -175,8 +178,13 @@ pub(super) fn unpack(
         .cloned()
         .ok_or_else(|| io::Error::other("the record lacks the configuration in force"))?;
     let board = board(Scoreboard::open(fd::adopt(record.board)?, true)?);
-    let [reader, writer] = record.output;
-    let output = Output::from_parts(fd::adopt(reader)?, fd::adopt(writer)?);
+    let log = Surroundings {
+        own: Arc::default(),
+        board: Rc::clone(&board),
+        supervised: record.supervised,
+        reports: reports.clone(),
+    };
+    let output = Output::unpack(record.output, record.logs, log)?;
     let mut children = Children::default();
     children.lives = record.lives;
     for zygote in record.zygotes {
@@ -270,7 +278,7 @@ pub(super) fn unpack(
         bell: None,
     };
     master.touched = super::touch::Touched::watch(&master.current.said.spec);
-    master.output.keep(super::log_file::LogFile::of(&master.current.said.spec));
+    master.output.obey(&master.current.said.spec);
     master.serve_statistics();
     master.show_title();
     master.open_passages();

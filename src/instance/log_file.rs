@@ -1,51 +1,117 @@
-//! The file that an instance logs to: renamed when it is long enough or when somebody asks, opened anew when somebody
-//! else renamed it.
+//! A file that is logged to: renamed when it is long enough or when somebody asks, opened anew when somebody else
+//! renamed it.
 
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use crate::config::instance::{InstanceSpec, LogFileSpec};
+use crate::config::instance::InstanceSpec;
+use crate::config::logging::LogFileSpec;
+use crate::sys::stderr::Descriptor;
 use crate::sys::user::Identity;
 use crate::sys::{clock, fd, output};
+use crate::tick::Tick;
 use crate::wire::failure::Failure;
 
-/// The file behind descriptors 1 and 2 of this process.
+/// A file that could not be opened is not tried again before.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A file that is logged to.
 #[derive(Debug)]
 pub(super) struct LogFile {
     path: PathBuf,
-    spec: LogFileSpec,
+    /// It is renamed when it is so long; 0: never.
+    max_bytes: u64,
+    backup: Option<PathBuf>,
+    place: Place,
     /// It could not be renamed: not tried again at every line.
     is_stuck: bool,
 }
 
+#[derive(Debug)]
+enum Place {
+    /// It is behind descriptors 1 and 2 of this process.
+    Standard(LogFileSpec),
+    /// It is a logger's.
+    Own { open: Option<Descriptor>, not_before: Tick },
+}
+
 impl LogFile {
-    /// The one that a configuration names, if it does.
+    /// The one that `logto` names, if it does.
     pub(super) fn of(spec: &InstanceSpec) -> Option<Self> {
         let path = spec.log.logto2.as_ref().or(spec.log.logto.as_ref())?.clone();
-        Some(Self { path, spec: spec.log.file.clone(), is_stuck: false })
+        let file = spec.log.file.clone();
+        Some(Self {
+            path,
+            max_bytes: file.max_bytes,
+            backup: file.backup.clone(),
+            place: Place::Standard(file),
+            is_stuck: false,
+        })
+    }
+
+    /// One of a logger; it is opened for the first line.
+    pub(super) const fn own(path: PathBuf, backup: Option<PathBuf>) -> Self {
+        let place = Place::Own { open: None, not_before: Tick::from_ms(0) };
+        Self { path, max_bytes: 0, backup, place, is_stuck: false }
+    }
+
+    /// It is renamed when it has so many bytes; 0: never.
+    pub(super) const fn limit(&mut self, max_bytes: u64) {
+        self.max_bytes = max_bytes;
+    }
+
+    /// Writes a line to a logger's file, and renames it if it is too long then.
+    ///
+    /// # Errors
+    /// It cannot be opened or written; of a pipe, that its reader leaves no room.
+    pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        let Place::Own { open, not_before } = &mut self.place else { return Ok(()) };
+        if open.is_none() {
+            if clock::now() < *not_before {
+                return Err(io::ErrorKind::NotConnected.into());
+            }
+            match output::append(&self.path) {
+                Ok(file) => *open = Some(Descriptor::new(file.into())),
+                Err(error) => {
+                    *not_before = clock::now() + PAUSE;
+                    return Err(error);
+                }
+            }
+        }
+        if let Some(open) = open {
+            open.write(line)?;
+        }
+        self.keep_short();
+        Ok(())
     }
 
     /// Renames it if it is too long.
     pub(super) fn keep_short(&mut self) {
-        let limit = self.spec.max_bytes;
-        if limit == 0 || self.is_stuck {
+        if self.max_bytes == 0 || self.is_stuck {
             return;
         }
-        let length = io::stderr().as_fd().try_clone_to_owned().map(fs::File::from);
-        let length = length
-            .and_then(|file| file.metadata())
-            .map_or(0, |stat| if stat.is_file() { stat.len() } else { 0 });
-        if length >= limit {
+        if self.length() >= self.max_bytes {
             self.rotate();
         }
     }
 
+    fn length(&self) -> u64 {
+        let file = match &self.place {
+            Place::Standard(_) => io::stderr().as_fd().try_clone_to_owned(),
+            Place::Own { open: Some(open), .. } => open.as_fd().try_clone_to_owned(),
+            Place::Own { open: None, .. } => return 0,
+        };
+        let length = file.map(fs::File::from).and_then(|file| file.metadata());
+        length.map_or(0, |stat| if stat.is_file() { stat.len() } else { 0 })
+    }
+
     /// Renames it, and begins a new one.
     pub(super) fn rotate(&mut self) {
-        let backup = self.spec.backup.clone().unwrap_or_else(|| {
+        let backup = self.backup.clone().unwrap_or_else(|| {
             let mut name = self.path.clone().into_os_string();
             name.push(format!(".{}", clock::epoch_seconds()));
             name.into()
@@ -65,11 +131,18 @@ impl LogFile {
 
     /// Opens it anew.
     pub(super) fn reopen(&mut self) {
-        match log_to(&self.path, &self.spec) {
-            Ok(()) => self.is_stuck = false,
-            Err(failure) => {
-                self.is_stuck = true;
-                tracing::warn!("{failure}");
+        self.is_stuck = false;
+        match &mut self.place {
+            // With the next line, and what is wrong then is told.
+            Place::Own { open, not_before } => {
+                *open = None;
+                *not_before = Tick::default();
+            }
+            Place::Standard(spec) => {
+                if let Err(failure) = log_to(&self.path, spec) {
+                    self.is_stuck = true;
+                    tracing::warn!("{failure}");
+                }
             }
         }
     }

@@ -87,6 +87,8 @@ pub(super) enum Report {
     Call(Option<Adopted>),
     /// Somebody connects while no worker runs.
     Called,
+    /// What is to be told of a logger.
+    Logger(String),
 }
 
 /// The master of an instance.
@@ -276,6 +278,7 @@ impl Master {
                 self.rest = Rest::default();
                 self.handle(Event::Called);
             }
+            Report::Logger(message) => self.tell(message),
             Report::Zygote(id, message) => self.hear_zygote(id, message),
             Report::Worker(slot, life, message) => {
                 if self.children.workers.get(&slot).is_some_and(|w| w.life == life) {

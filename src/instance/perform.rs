@@ -138,8 +138,11 @@ impl Master {
         let link = Link::start(socket, self.reports.clone(), wrap)?;
         let own: Vec<&Rc<Listener>> = served_by_workers(&config.sockets.listeners).collect();
         let board = self.scoreboard();
-        let fds: Vec<BorrowedFd<'_>> =
-            std::iter::once(board.share()).chain(own.iter().map(|l| l.as_fd())).collect();
+        let requests = self.output.for_requests(spec)?;
+        let fds: Vec<BorrowedFd<'_>> = std::iter::once(board.share())
+            .chain(own.iter().map(|l| l.as_fd()))
+            .chain(requests.iter().map(AsFd::as_fd))
+            .collect();
         let mut spec = Box::new(spec.clone());
         spec.workers.lazy_apps = lazy;
         let listeners = own.iter().map(|l| l.listen.clone()).collect();
@@ -245,7 +248,7 @@ impl Master {
         }
         self.serve_statistics();
         self.touched = Touched::renew(self.touched.take(), spec);
-        self.output.keep(LogFile::of(spec));
+        self.output.obey(spec);
         let kept = |listener: &Rc<Listener>, all: &[Rc<Listener>]| {
             all.iter().any(|l| l.listen.address == listener.listen.address)
         };
@@ -279,7 +282,8 @@ impl Master {
         if let Some(path) = new.log.logto2.as_ref().or(new.log.logto.as_ref()).filter(|_| old.log != new.log)
         {
             done = super::log_file::log_to(path, &new.log.file);
-        } else if new.log.file.reopen {
+        }
+        if new.log.file.reopen {
             self.output.with_file(LogFile::reopen);
         }
         for (before, now) in

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::logs::OutputRecord;
 use super::roster::Roster;
 use super::source::{Said, Source};
 use super::stats_document::Tally;
@@ -47,6 +48,8 @@ pub(super) struct Record {
     #[serde(default)]
     pub(super) queue: Option<RawFd>,
     pub(super) output: [RawFd; 2],
+    #[serde(default)]
+    pub(super) logs: OutputRecord,
     pub(super) listeners: Vec<(Listen, RawFd)>,
     pub(super) stats: Vec<(Listen, RawFd)>,
     /// The configuration of each generation; listeners are indices into `listeners` and `stats`.

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::bind::Sockets;
 use super::certificates::Certificates;
@@ -13,6 +14,7 @@ use super::children::{Children, end_children};
 use super::event::Event;
 use super::foreign;
 use super::link::Link;
+use super::log_hub::{Own, Surroundings};
 use super::logs::Output;
 use super::master::{self, Config, Master, Report};
 use super::orphan::Unsent;
@@ -81,6 +83,7 @@ struct Bound {
     config: Config,
     directory: PathBuf,
     binary: PathBuf,
+    own: Arc<Own>,
 }
 
 fn carried() -> Option<i32> {
@@ -95,9 +98,11 @@ fn prepare() -> io::Result<()> {
 }
 
 fn begin(mut start: Start) -> ExitCode {
-    match bind(&mut start) {
+    let own = Arc::default();
+    match bind(&mut start, &own) {
         Ok(bound) => run(|reports, asks| master(start, bound, reports, asks)),
         Err(failure) => {
+            own.give_up(start.channel.is_some());
             log_failure(&failure);
             if let Some(channel) = &start.channel {
                 let _ = channel::send(channel, &FromInstance::Failed(failure), &[]);
@@ -108,7 +113,7 @@ fn begin(mut start: Start) -> ExitCode {
 }
 
 /// Reads the configuration, takes on the identity, binds the sockets.
-fn bind(start: &mut Start) -> Result<Bound, Failure> {
+fn bind(start: &mut Start, own: &Arc<Own>) -> Result<Bound, Failure> {
     if start.channel.is_some() {
         jail::separate(start.policy.privileges.namespaces)?;
     }
@@ -139,6 +144,7 @@ fn bind(start: &mut Start) -> Result<Bound, Failure> {
     let unchecked = certificates::read(&said.spec).map_err(|unread| unread.failure)?;
     let supervised = start.channel.is_some();
     let alone = !supervised && start.uwsgi_emperor.is_none();
+    own.divert(&said.spec, supervised);
     for warning in &said.warnings {
         tracing::warn!("{warning}");
     }
@@ -171,7 +177,7 @@ fn bind(start: &mut Start) -> Result<Bound, Failure> {
         );
     }
     tracing::info!("spawned uWSGI master process (pid: {})", std::process::id());
-    Ok(Bound { config, directory, binary })
+    Ok(Bound { config, directory, binary, own: Arc::clone(own) })
 }
 
 fn master(
@@ -194,6 +200,10 @@ fn master(
     let uwsgi_emperor =
         start.uwsgi_emperor.map(|emperor| UwsgiEmperor::inherit(emperor, &reports)).transpose()?;
     let config = Rc::new(bound.config);
+    let board = master::board(board);
+    let (own, board_too) = (bound.own, Rc::clone(&board));
+    let output = Output::new(Surroundings { own, board: board_too, supervised, reports: reports.clone() })?;
+    output.obey(&config.said.spec);
     let mut master = Master {
         source: start.source,
         policy: start.policy,
@@ -202,8 +212,8 @@ fn master(
         directory: bound.directory,
         supervised,
         roster: Roster::default(),
-        board: master::board(board),
-        output: Output::new()?,
+        board,
+        output,
         configs: BTreeMap::new(),
         current: Rc::clone(&config),
         current_generation: 0,
@@ -272,7 +282,7 @@ fn run(
         let (reports, asks, inbox) = inbox::inbox();
         let signals = Signals::new()?;
         let master = make(reports, asks)?;
-        master.output.start(Rc::clone(&master.board))?;
+        master.output.start()?;
         signals::unblock_all()?;
         io::Result::Ok(master.serve(signals, inbox).await)
     });
@@ -300,8 +310,9 @@ impl Master {
         if status == 0 && !self.replaced {
             self.vacuum();
         }
-        self.output.finish(&self.scoreboard());
+        self.output.finish();
         tracing::info!("goodbye to uWSGI.");
+        self.output.flush();
         status
     }
 

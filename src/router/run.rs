@@ -127,6 +127,7 @@ fn follow(
 ) -> io::Result<()> {
     match message {
         ToRouter::Serve { listeners, spec } => {
+            trace::date_lines(spec.log.date.as_deref());
             front.obey(&spec);
             if front.phase() == Phase::Serving {
                 doors.replace(front, listeners, fds, &spec.router)?;

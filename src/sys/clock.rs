@@ -27,6 +27,14 @@ pub fn epoch_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
 }
 
+/// Microseconds since the epoch.
+#[must_use]
+pub fn epoch_us() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
+}
+
 /// Milliseconds since the epoch.
 #[must_use]
 pub fn epoch_ms() -> u64 {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
@@ -72,14 +73,28 @@ pub fn adopt(number: RawFd) -> io::Result<OwnedFd> {
 pub fn keep_private() -> io::Result<()> {
     let names = std::fs::read_dir("/proc/self/fd")?.map(|entry| entry.map(|entry| entry.file_name()));
     let names = names.collect::<io::Result<Vec<_>>>()?;
+    let mut inherited = Vec::new();
     for number in names.iter().filter_map(|name| name.to_str()?.parse::<RawFd>().ok()).filter(|&n| n > 2) {
         // The listing's own descriptor is closed by now.
         if let Ok(fd) = adopt(number) {
             // Whose it is shows later.
-            let _ = fd.into_raw_fd();
+            inherited.push(fd.into_raw_fd());
         }
     }
+    let _ = INHERITED.set(inherited);
     Ok(())
+}
+
+/// What [`keep_private`] found.
+static INHERITED: OnceLock<Vec<RawFd>> = OnceLock::new();
+
+/// Duplicates a descriptor that whoever started this process left open for what it runs; none of our own making.
+///
+/// # Errors
+/// There is none of that number.
+pub fn duplicate_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    let is_known = number < HIGH && INHERITED.get().is_some_and(|known| known.contains(&number));
+    if is_known { duplicate(number) } else { Err(io::Error::from_raw_os_error(libc::EBADF)) }
 }
 
 /// Duplicates a descriptor that something else in this process owns, by its number, close-on-exec.

@@ -17,6 +17,7 @@ pub mod fork;
 pub mod holder;
 pub mod host;
 pub mod limits;
+pub mod local_time;
 pub mod memfd;
 pub mod namespace;
 pub mod orphan;

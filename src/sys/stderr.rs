@@ -1,8 +1,8 @@
-//! Writing to standard error without ever waiting for its reader.
+//! Writing to standard error, and other descriptors that others read, without ever waiting for the reader.
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
@@ -16,9 +16,18 @@ pub const LINE_LIMIT_BYTES: usize = libc::PIPE_BUF;
 
 /// The way to this process's standard error, found again whenever descriptor 2 becomes another file.
 #[derive(Debug, Default)]
-pub struct Stderr {
-    way: Option<(Identity, Way)>,
+pub struct Stderr(Ways);
+
+/// Any other descriptor to write lines to.
+#[derive(Debug)]
+pub struct Descriptor {
+    fd: OwnedFd,
+    ways: Ways,
 }
+
+/// The way to a descriptor, as long as it is the same file.
+#[derive(Debug, Default)]
+struct Ways(Option<(Identity, Way)>);
 
 /// Device and inode.
 type Identity = (u64, u64);
@@ -41,16 +50,7 @@ impl Stderr {
     /// Writes `line` whole, or nothing of it; `false` when the reader left no room or is gone.
     #[must_use]
     pub fn write(&mut self, line: &[u8]) -> bool {
-        let stderr = io::stderr();
-        let fd = stderr.as_fd();
-        let written = match self.way(fd) {
-            Err(error) => Err(error),
-            Ok(Way::Direct) => write(fd, line),
-            Ok(Way::Socket) => send(fd.as_raw_fd(), line, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
-            Ok(Way::Reopened(own)) => write(own, line),
-            Ok(Way::Poll) => wait_for_room(fd).and_then(|()| write(fd, line)),
-        };
-        written == Ok(line.len())
+        self.0.write(io::stderr().as_fd(), line) == Ok(line.len())
     }
 
     /// Whether it is a regular file now: `logto` and `daemonize` make it one.
@@ -59,14 +59,50 @@ impl Stderr {
         let mode = fstat(io::stderr()).map(|stat| SFlag::from_bits_truncate(stat.st_mode));
         mode.is_ok_and(|mode| mode & SFlag::S_IFMT == SFlag::S_IFREG)
     }
+}
+
+impl Descriptor {
+    /// Lines go to this.
+    #[must_use]
+    pub fn new(fd: OwnedFd) -> Self {
+        Self { fd, ways: Ways::default() }
+    }
+
+    /// Writes `line` whole, or nothing of it where it is a pipe or a socket.
+    ///
+    /// # Errors
+    /// `WouldBlock`: its reader left no room. `WriteZero`: only a part of it fitted. Else as `write`.
+    pub fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        match self.ways.write(self.fd.as_fd(), line)? {
+            length if length == line.len() => Ok(()),
+            _ => Err(io::ErrorKind::WriteZero.into()),
+        }
+    }
+}
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Ways {
+    fn write(&mut self, fd: BorrowedFd<'_>, line: &[u8]) -> nix::Result<usize> {
+        match self.way(fd)? {
+            Way::Direct => write(fd, line),
+            Way::Socket => send(fd.as_raw_fd(), line, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
+            Way::Reopened(own) => write(own, line),
+            Way::Poll => wait_for_room(fd).and_then(|()| write(fd, line)),
+        }
+    }
 
     fn way(&mut self, fd: BorrowedFd<'_>) -> nix::Result<&Way> {
         let stat = fstat(fd)?;
         let identity = (stat.st_dev, stat.st_ino);
-        if self.way.as_ref().is_none_or(|(known, _)| *known != identity) {
-            self.way = Some((identity, Way::to(fd, SFlag::from_bits_truncate(stat.st_mode))));
+        if self.0.as_ref().is_none_or(|(known, _)| *known != identity) {
+            self.0 = Some((identity, Way::to(fd, SFlag::from_bits_truncate(stat.st_mode))));
         }
-        self.way.as_ref().map(|(_, way)| way).ok_or(Errno::EBADF)
+        self.0.as_ref().map(|(_, way)| way).ok_or(Errno::EBADF)
     }
 }
 

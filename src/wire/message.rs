@@ -199,7 +199,8 @@ pub enum Outcome {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToZygote {
     /// Load the application (unless `lazy-apps`). Descriptors: the scoreboard, then one listener for each entry of
-    /// `listeners` (only those that workers serve themselves, never those of the router).
+    /// `listeners` (only those that workers serve themselves, never those of the router), then, where lines of
+    /// requests go another way than others, the end of the pipe for them.
     Load {
         /// [`super::PROTOCOL`] of the master.
         protocol: u32,

@@ -8,7 +8,7 @@ use super::environ::packet;
 use super::host::Host;
 use super::job::Head;
 use super::record::Course;
-use crate::config::instance::LogSpec;
+use crate::config::logging::LogSpec;
 use crate::proto::uwsgi::Variables;
 use crate::stats::scoreboard::{Field, Slot};
 use crate::sys::clock;
@@ -215,7 +215,7 @@ fn clipped(bytes: &[u8]) -> String {
 mod tests {
     use super::super::output::Sent;
     use super::*;
-    use crate::config::instance::LineSpec;
+    use crate::config::logging::LineSpec;
 
     #[test]
     fn templates_are_filled() {

@@ -1,14 +1,22 @@
 //! Text for the log that is not an event of ours: request lines, tracebacks, what the application writes.
 
+use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
 use pyo3::Python;
 
 use super::host::Host;
 use crate::stats::scoreboard::Total;
-use crate::sys::stderr::{LINE_LIMIT_BYTES, Stderr};
+use crate::sys::stderr::{Descriptor, LINE_LIMIT_BYTES, Stderr};
 
 static STDERR: Mutex<Option<Stderr>> = Mutex::new(None);
+/// Where lines of requests go, if not to standard error.
+static REQUESTS: Mutex<Option<Descriptor>> = Mutex::new(None);
+
+/// Lines of requests have a way of their own.
+pub(super) fn send_requests_to(way: OwnedFd) {
+    *REQUESTS.lock().unwrap_or_else(PoisonError::into_inner) = Some(Descriptor::new(way));
+}
 
 /// Writes text, each of its lines in one piece, without ever waiting for the log's reader: what finds no room is
 /// dropped and counted. Detached, because another thread may be writing.
@@ -20,11 +28,26 @@ pub(super) fn write(py: Python<'_>, text: &str) {
     });
 }
 
+/// The same for the line of a request.
+pub(super) fn write_request(py: Python<'_>, text: &str) {
+    py.detach(|| {
+        let mut requests = REQUESTS.lock().unwrap_or_else(PoisonError::into_inner);
+        for line in pieces(text) {
+            match requests.as_mut() {
+                Some(way) => count_unless(way.write(line).is_ok()),
+                None => write_line(line),
+            }
+        }
+    });
+}
+
 fn write_line(line: &[u8]) {
     let mut stderr = STDERR.lock().unwrap_or_else(PoisonError::into_inner);
-    if !stderr.get_or_insert_default().write(line)
-        && let Some(host) = Host::get()
-    {
+    count_unless(stderr.get_or_insert_default().write(line));
+}
+
+fn count_unless(written: bool) {
+    if !written && let Some(host) = Host::get() {
         host.board.add_total(Total::LogLinesDropped, 1);
     }
 }

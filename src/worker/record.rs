@@ -96,7 +96,7 @@ impl Record {
         if line::is_wanted(&self.host.spec.log, course, taken_us) {
             let (host, slot, core) = (self.host, self.slot, self.number);
             if let Ok(text) = (Line { host, slot, core, head, course, taken_us }).text(py) {
-                log::write(py, &text);
+                log::write_request(py, &text);
             }
         }
         ended_us

@@ -129,9 +129,13 @@ fn load(
     let board = Scoreboard::open(board, true)
         .map_err(|error| Failure::new(format!("cannot open the scoreboard: {error}")))?;
     let wanted = listeners.len();
-    let listeners: Vec<(Listen, OwnedFd)> = listeners.into_iter().zip(fds).collect();
+    let listeners: Vec<(Listen, OwnedFd)> = listeners.into_iter().zip(fds.by_ref()).collect();
     if listeners.len() != wanted {
         return Err(Failure::new(format!("{} of {wanted} listeners came", listeners.len())));
+    }
+    trace::date_lines(spec.log.date.as_deref());
+    if let Some(way) = fds.next().filter(|_| spec.log.routing.has_requests()) {
+        log::send_requests_to(way);
     }
     let host = Host {
         spec,

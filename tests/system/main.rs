@@ -25,6 +25,7 @@ mod https;
 mod inherit;
 mod lifecycle;
 mod lines;
+mod logging;
 mod monitoring;
 mod mounts;
 mod nginx;

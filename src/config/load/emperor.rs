@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::logging;
 use super::sift::{Said, Sift};
 use crate::config::address::Address;
 use crate::config::diagnostic::Severity;
@@ -83,6 +84,7 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
         "emperor-concurrency" => spec.concurrency = sift.count(said),
         "emperor-pidfile" | "pidfile" => spec.pidfile = sift.path(said, &start),
         "logto" => spec.logto = sift.log(said),
+        "log-date" => spec.log_date = logging::date(said.text()),
         "daemonize" => {
             spec.logto = sift.log(said);
             spec.daemonize = true;

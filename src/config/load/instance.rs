@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::sift::{Said, Sift};
-use super::{application, cheaper, guard, lines, log_file, sockets, static_files, statistics};
+use super::{application, cheaper, guard, lines, log_file, logging, sockets, static_files, statistics};
 use crate::config::address::{Listen, Protocol};
 use crate::config::diagnostic::Severity;
 use crate::config::instance::{AppSource, InstanceSpec};
@@ -21,7 +21,9 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
         protocol: sockets::protocol(sift, last("protocol")),
         is_abstract: last("abstract-socket").is_some_and(|said| said.flag()),
         has_emperor: last("emperor").is_some(),
-        has_log: ["logto", "logto2", "daemonize"].iter().any(|name| last(name).is_some()),
+        has_log: ["logto", "logto2", "daemonize", "logger", "req-logger"]
+            .iter()
+            .any(|name| last(name).is_some()),
         least_lifetime_s: last("min-worker-lifetime")
             .map_or(10, |said| u32::try_from(value::integer(said.text()).0).unwrap_or_default()),
         listen_refused: false,
@@ -136,7 +138,7 @@ impl Reading {
 
     fn files(&mut self, sift: &mut Sift<'_>, said: Said<'_>) -> bool {
         let (files, log, limits) = (&mut self.spec.files, &mut self.spec.log, &mut self.spec.limits);
-        if lines::obey(sift, said, &mut log.lines) {
+        if lines::obey(sift, said, &mut log.lines) || logging::obey(sift, said, &self.chdir, log) {
             return true;
         }
         match said.name() {
@@ -174,6 +176,7 @@ impl Reading {
             spec.auto_procname = true;
         }
         spec.name = name(sift, spec);
+        logging::doubt(sift, &spec.log.routing);
         if spec.emperor.is_empty() {
             if let Some(address) = sift.around.on_demand()
                 && !spec.listen.iter().any(|listen| listen.address == address)

@@ -1,7 +1,7 @@
 //! The options about the lines of requests.
 
 use super::sift::{Said, Sift};
-use crate::config::instance::LineSpec;
+use crate::config::logging::LineSpec;
 
 /// Obeys them; whether it was one.
 pub(super) fn obey(sift: &mut Sift<'_>, said: Said<'_>, lines: &mut LineSpec) -> bool {

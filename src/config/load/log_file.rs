@@ -2,7 +2,7 @@
 
 use super::instance::large;
 use super::sift::{Said, Sift};
-use crate::config::instance::LogFileSpec;
+use crate::config::logging::LogFileSpec;
 use crate::config::value;
 
 /// Obeys them; whether it was one.
@@ -26,7 +26,7 @@ pub(super) fn obey(sift: &mut Sift<'_>, said: Said<'_>, has_log: bool, file: &mu
         _ => return false,
     }
     if !has_log {
-        sift.warn(said, "has no effect without `logto`", None);
+        sift.warn(said, "has no effect without `logto` or `logger`", None);
     }
     true
 }

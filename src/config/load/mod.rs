@@ -9,6 +9,7 @@ mod guard;
 mod instance;
 mod lines;
 mod log_file;
+mod logging;
 mod sift;
 mod sockets;
 mod static_files;

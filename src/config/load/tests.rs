@@ -213,7 +213,7 @@ fn doubts_do_not_refuse() {
         ("thunder-lock = true", "warning: thunder-lock: has no effect: "),
         ("async = 100", "warning: async: has no effect: a worker runs one request at a time; use `threads`"),
         ("stats-no-metrics = true", "warning: stats-no-metrics: has no effect yet: the statistics have"),
-        ("log-master-bufsize = 4", "has no effect yet"),
+        ("body-read-warning = 4", "has no effect yet"),
         ("master = false", "warning: master: cannot be switched off: there is always a master"),
         ("logto = /x ; y", "app.ini:4: warning: logto: `/x ; y`: what looks like a comment is left out"),
         ("callable = x # y", "what looks like a comment is part of the value"),

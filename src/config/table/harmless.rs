@@ -25,6 +25,8 @@ pub(super) static ROWS: &[Row] = &[
     always(&["single-interpreter"], "A worker has one interpreter").short('i'),
     always(&["no-orphans"], "Workers end when their master is gone"),
     always(&["log-master"], "The master writes the log"),
+    always(&["threaded-logger"], "A slow logger holds nobody up"),
+    always(&["log-master-stream", "log-master-req-stream"], "Lines reach the master as a stream"),
     always(&["no-defer-accept"], "Accepting is never deferred"),
     always(
         &["close-on-exec", "close-on-exec2"],

@@ -7,39 +7,8 @@ const fn later(names: &'static [&'static str], kind: Kind, doc: &'static str) ->
     Row::new(names, kind, Standing::Later, "", doc)
 }
 
-const LOG_GOES: &str = "the log goes to `logto` or standard error";
-
 pub(super) static ROWS: &[Row] = &[
     // Logging.
-    later(
-        &["log-date", "logdate", "log-prefix"],
-        FreeText,
-        "lines have no date of their own: the journal has",
-    )
-    .optional(),
-    later(
-        &[
-            "logger",
-            "req-logger",
-            "logger-req",
-            "worker-logger",
-            "worker-logger-req",
-            "log-encoder",
-            "worker-log-encoder",
-            "log-req-encoder",
-            "worker-log-req-encoder",
-            "log-route",
-            "log-req-route",
-            "log-filter",
-            "log-drain",
-        ],
-        FreeText,
-        LOG_GOES,
-    ),
-    later(&["log-syslog"], Text, LOG_GOES).optional(),
-    later(&["log-socket"], Text, LOG_GOES),
-    later(&["threaded-logger", "log-master-stream", "log-master-req-stream"], Flag, LOG_GOES),
-    later(&["log-master-bufsize"], Number, "a line beyond 4 KiB is written in pieces"),
     later(&["body-read-warning"], Number, "log detail"),
     later(
         &["write-errors-tolerance"],

@@ -7,6 +7,7 @@ mod families;
 mod guard;
 mod harmless;
 mod later;
+mod logging;
 mod not_yet;
 mod obeyed;
 mod page;
@@ -115,6 +116,7 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
         guard::ROWS,
         static_files::ROWS,
         emperor::ROWS,
+        logging::ROWS,
         harmless::ROWS,
         later::ROWS,
         not_yet::ROWS,
@@ -152,8 +154,19 @@ pub fn is_built_in(plugin: &str) -> bool {
         plugin.rsplit('/').next().unwrap_or_default().trim_end_matches(".so").trim_end_matches("_plugin");
     let version = name.strip_prefix("python").map(|version| version.strip_prefix('-').unwrap_or(version));
     version.is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.'))
-        || ["http", "corerouter", "cheaper_busyness", "logfile", "ping", "signal", "stats_pusher_file"]
-            .contains(&name)
+        || [
+            "http",
+            "corerouter",
+            "cheaper_busyness",
+            "logfile",
+            "logsocket",
+            "syslog",
+            "rsyslog",
+            "ping",
+            "signal",
+            "stats_pusher_file",
+        ]
+        .contains(&name)
 }
 
 impl Row {

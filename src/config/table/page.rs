@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::{
-    By, Kind, Row, Standing, emperor, engines, families, harmless, later, not_yet, obeyed, refused, router,
-    static_files,
+    By, Kind, Row, Standing, cheaper, emperor, engines, families, guard, harmless, later, logging, not_yet,
+    obeyed, refused, router, static_files,
 };
 
 const HEAD: &str = "# Options
@@ -22,6 +22,7 @@ pub fn markdown() -> String {
     section(&mut text, "Options that take effect", "", obeyed::ROWS);
     section(&mut text, "… on the router", "", router::ROWS);
     section(&mut text, "… on logs, on the size of workers and on their interpreter", "", engines::ROWS);
+    section(&mut text, "… on where log lines go", "", logging::ROWS);
     section(&mut text, "… on static files", "", static_files::ROWS);
     section(&mut text, "Options of an emperor", "", emperor::ROWS);
     section(
