@@ -106,25 +106,52 @@ pub enum Standing {
     Refused,
 }
 
+/// A part of the table, under a title of its own on the page that is made of it.
+struct Part {
+    title: &'static str,
+    note: &'static str,
+    rows: &'static [Row],
+}
+
+const fn part(title: &'static str, rows: &'static [Row]) -> Part {
+    Part { title, note: "", rows }
+}
+
+/// The table, but for what nobody was seen to use.
+static PARTS: &[Part] = &[
+    part("Options that take effect", obeyed::ROWS),
+    part("… on the router", router::ROWS),
+    part("… on the number of workers", cheaper::ROWS),
+    part("… on the lines of requests, on the size of workers and on their interpreter", engines::ROWS),
+    part("… on what the master holds workers to", guard::ROWS),
+    part("… on where log lines go", logging::ROWS),
+    part("… on static files", static_files::ROWS),
+    part("Options of an emperor", emperor::ROWS),
+    Part {
+        title: "Options that are accepted",
+        note: "What is always so is accepted without a word. Anything else costs one warning that says why it has no effect.",
+        rows: harmless::ROWS,
+    },
+    Part {
+        title: "Options that are accepted, and have no effect yet",
+        note: "One warning says what is done instead.",
+        rows: later::ROWS,
+    },
+    Part {
+        title: "Options that are refused until they exist",
+        note: "Without them something else would be served, or something unsafe be done. The last column says what to use until then.",
+        rows: not_yet::ROWS,
+    },
+    Part {
+        title: "Options that are refused",
+        note: "The last column says what to use instead.",
+        rows: refused::ROWS,
+    },
+];
+
 /// All options.
 pub fn rows() -> impl Iterator<Item = &'static Row> {
-    [
-        obeyed::ROWS,
-        router::ROWS,
-        cheaper::ROWS,
-        engines::ROWS,
-        guard::ROWS,
-        static_files::ROWS,
-        emperor::ROWS,
-        logging::ROWS,
-        harmless::ROWS,
-        later::ROWS,
-        not_yet::ROWS,
-        refused::ROWS,
-        &families::ROWS,
-    ]
-    .into_iter()
-    .flatten()
+    PARTS.iter().flat_map(|part| part.rows).chain(families::ROWS.iter())
 }
 
 /// The option of that name or alias.

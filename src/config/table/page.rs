@@ -2,10 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{
-    By, Kind, Row, Standing, cheaper, emperor, engines, families, guard, harmless, later, logging, not_yet,
-    obeyed, refused, router, static_files,
-};
+use super::{By, Kind, PARTS, Part, Row, Standing, families};
 
 const HEAD: &str = "# Options
 
@@ -19,36 +16,9 @@ of this page. The page is made from the table in the code (`make docs`).
 #[must_use]
 pub fn markdown() -> String {
     let mut text = HEAD.to_owned();
-    section(&mut text, "Options that take effect", "", obeyed::ROWS);
-    section(&mut text, "… on the router", "", router::ROWS);
-    section(&mut text, "… on logs, on the size of workers and on their interpreter", "", engines::ROWS);
-    section(&mut text, "… on where log lines go", "", logging::ROWS);
-    section(&mut text, "… on static files", "", static_files::ROWS);
-    section(&mut text, "Options of an emperor", "", emperor::ROWS);
-    section(
-        &mut text,
-        "Options that are accepted",
-        "What is always so is accepted without a word. Anything else costs one warning that says why it has no effect.",
-        harmless::ROWS,
-    );
-    section(
-        &mut text,
-        "Options that are accepted, and have no effect yet",
-        "One warning says what is done instead.",
-        later::ROWS,
-    );
-    section(
-        &mut text,
-        "Options that are refused until they exist",
-        "Without them something else would be served, or something unsafe be done. The last column says what to use until then.",
-        not_yet::ROWS,
-    );
-    section(
-        &mut text,
-        "Options that are refused",
-        "The last column says what to use instead.",
-        refused::ROWS,
-    );
+    for part in PARTS {
+        section(&mut text, part);
+    }
     text.push_str("\n## Everything else that uWSGI knows\n\nNobody was seen to use these; they are told apart from placeholders all the same.\n");
     for row in families::ROWS.iter() {
         let _ = writeln!(text, "\n- {}: {}: {}", row.standing.label(), escaped(row.doc), names(row));
@@ -56,13 +26,13 @@ pub fn markdown() -> String {
     text
 }
 
-fn section(text: &mut String, title: &str, note: &str, rows: &[Row]) {
+fn section(text: &mut String, Part { title, note, rows }: &Part) {
     let _ = write!(text, "\n## {title}\n\n");
     if !note.is_empty() {
         let _ = write!(text, "{note}\n\n");
     }
     text.push_str("| option | value | default | obeyed by | meaning |\n|---|---|---|---|---|\n");
-    for row in rows {
+    for row in *rows {
         let short = row.short.map(|letter| format!(", `-{letter}`")).unwrap_or_default();
         let _ = writeln!(
             text,
