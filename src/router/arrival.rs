@@ -116,7 +116,7 @@ enum Failed {
 }
 
 /// Receives a connection, and serves it to its end.
-pub(super) async fn receive(held: Held, socket: Socket, mut ends: Ends, reception: Arc<Reception>) {
+pub(super) async fn receive(held: Held, socket: Socket, mut ends: Ends, reception: Rc<Reception>) {
     let front = Rc::clone(held.front());
     let name = ends.connection();
     let arrival = front.arrivals.begin();

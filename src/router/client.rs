@@ -30,7 +30,7 @@ struct Client {
     socket: Socket,
     facts: Facts,
     watch: Watch,
-    /// The port of `https` to which all requests are sent.
+    /// Where all its requests are sent; `None`: they are answered here.
     redirect: Option<Redirect>,
 }
 

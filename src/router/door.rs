@@ -5,7 +5,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
@@ -38,7 +37,7 @@ pub(super) struct Doors {
 #[derive(Debug)]
 struct Door {
     listen: Listen,
-    reception: Rc<RefCell<Arc<Reception>>>,
+    reception: Rc<RefCell<Rc<Reception>>>,
     task: JoinHandle<()>,
 }
 
@@ -85,7 +84,7 @@ impl Doors {
         fd: OwnedFd,
         reception: Reception,
     ) -> io::Result<()> {
-        let reception = Arc::new(reception);
+        let reception = Rc::new(reception);
         if let Some(door) = self.open.iter().find(|door| door.listen == listen) {
             door.reception.replace(reception);
             return Ok(());
@@ -116,7 +115,7 @@ fn reception(
             let missing = || io::Error::new(io::ErrorKind::InvalidData, "a certificate did not come");
             let bytes = memfd::read_all(materials.next().ok_or_else(missing)?, MATERIAL_LIMIT_BYTES)?;
             let material: Material = serde_json::from_slice(&bytes)?;
-            // The next of the same user reads no key out of this process.
+            // Workers are of the same user: they must not find the key in this process.
             own::hide_memory()?;
             Some(material.server_config().map_err(io::Error::other)?)
         }
@@ -134,7 +133,7 @@ fn reception(
     })
 }
 
-async fn accept(front: Rc<Front>, listener: Listener, name: String, reception: Rc<RefCell<Arc<Reception>>>) {
+async fn accept(front: Rc<Front>, listener: Listener, name: String, reception: Rc<RefCell<Rc<Reception>>>) {
     let mut pause = FIRST_PAUSE;
     loop {
         front.vacancy().await;
@@ -142,7 +141,7 @@ async fn accept(front: Rc<Front>, listener: Listener, name: String, reception: R
             Ok((socket, ends)) => {
                 pause = FIRST_PAUSE;
                 let held = Held::new(&front);
-                let reception = Arc::clone(&reception.borrow());
+                let reception = Rc::clone(&reception.borrow());
                 if reception.is_plain() {
                     let stream = socket.clone();
                     spawn_local(client::serve(held, socket, stream, ends.facts(), reception.redirect));
