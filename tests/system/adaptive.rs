@@ -45,7 +45,7 @@ impl Adaptive {
         folder
             .write("app.ini", format!("[uwsgi]\nwsgi-file = %dapp.py\nstats = 127.0.0.1:{stats}\n{lines}\n"));
         let family = liege(&folder, &["app.ini"]);
-        let adaptive = Self { family, door: Door::Port(port), stats: Door::Port(stats), folder: folder };
+        let adaptive = Self { family, door: Door::Port(port), stats: Door::Port(stats), folder };
         adaptive.family.wait_for_log("WSGI app 0");
         adaptive
     }

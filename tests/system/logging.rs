@@ -260,10 +260,7 @@ fn a_reload_and_a_new_image_keep_the_loggers() {
         talker.says("anew");
         talker.read("requests.log").contains("?anew ") && talker.read("all.log").contains("said anew")
     });
-    let port = match talker.door {
-        Door::Port(port) => port,
-        Door::Unix(_) => unreachable!(),
-    };
+    let Door::Port(port) = talker.door else { unreachable!() };
     talker.folder.write("app.ini", ini(port, "logger = file:%dother.log"));
     talker.family.signal(Signal::SIGHUP);
     until("the other file", || {
