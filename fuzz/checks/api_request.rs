@@ -19,7 +19,11 @@ pub(crate) fn check(input: &[u8]) {
     let found = token::compare(&tokens, &headers);
     let is_right = matches!(found, TokenCheck::Right(_));
     assert!(!is_right || carries(&headers, file), "{headers:?}");
-    let peer = Peer::Remote { address: ([192, 0, 2, 7], 4711).into(), local: ([127, 0, 0, 1], 9000).into() };
+    let peer = Peer::Remote {
+        address: ([192, 0, 2, 7], 4711).into(),
+        local: ([127, 0, 0, 1], 9000).into(),
+        certificate: None,
+    };
     for method in [Method::GET, Method::POST] {
         let hosts = [NAME.to_owned()];
         let judged = judge(&peer, &method, &headers, found.clone(), &hosts, &Roles::default());

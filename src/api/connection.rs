@@ -17,11 +17,14 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
 
 use super::door::Door;
 use super::guard::Peer;
+use super::tls::Secure;
+use crate::proto::tls;
 use crate::sys::{clock, socket};
 use crate::tick::Tick;
 
@@ -47,7 +50,7 @@ pub async fn serve(door: Door, router: Router) -> Infallible {
     loop {
         let served = match &door {
             Door::Unix(listener, _) => unix_guest(listener, &guests, &router).await,
-            Door::Tcp(listener, _) => tcp_guest(listener, &guests, &router).await,
+            Door::Tcp(listener, _, secure) => tcp_guest(listener, secure.as_deref(), &guests, &router).await,
         };
         match served {
             Err(error) if !is_of_one_connection(&error) => {
@@ -72,12 +75,43 @@ async fn unix_guest(listener: &UnixListener, guests: &Guests, router: &Router) -
     Ok(())
 }
 
-async fn tcp_guest(listener: &TcpListener, guests: &Guests, router: &Router) -> io::Result<()> {
+async fn tcp_guest(
+    listener: &TcpListener,
+    secure: Option<&Secure>,
+    guests: &Guests,
+    router: &Router,
+) -> io::Result<()> {
     let (stream, address) = listener.accept().await?;
-    let peer = Peer::Remote { address, local: stream.local_addr()? };
+    let peer = Peer::Remote { address, local: stream.local_addr()?, certificate: None };
     stream.set_nodelay(true)?;
-    welcome(guests, stream, peer, router).await;
+    match secure {
+        None => welcome(guests, stream, peer, router).await,
+        Some(secure) => {
+            if let Some(activity) = admit(guests, &peer).await {
+                let stream = Watched { stream, activity: Arc::clone(&activity) };
+                tokio::spawn(shake_hands(stream, peer, secure.acceptor(), router.clone(), activity));
+            }
+        }
+    }
     Ok(())
+}
+
+async fn shake_hands(
+    stream: Watched<TcpStream>,
+    mut peer: Peer,
+    acceptor: TlsAcceptor,
+    router: Router,
+    activity: Arc<Activity>,
+) {
+    // Who does not get that far has no request that could be answered.
+    let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await else { return };
+    let chain = stream.get_ref().1.peer_certificates();
+    if let (Peer::Remote { certificate, .. }, Some(own)) = (&mut peer, chain.and_then(|chain| chain.first()))
+    {
+        // A name that cannot be told is one that nobody has.
+        *certificate = Some(tls::common_name(own).unwrap_or_else(|| "?".to_owned()));
+    }
+    one(stream, peer, router, activity).await;
 }
 
 /// Whether accepting can go on at once: the client was gone before it was accepted.
@@ -92,22 +126,27 @@ async fn welcome(
     peer: Peer,
     router: &Router,
 ) {
-    let activity = loop {
-        match guests.admit() {
-            Place::Free(activity) => break activity,
-            Place::Soon(wait) => tokio::time::sleep(wait).await,
-            Place::None => {
-                tracing::warn!("API: {peer} was turned away: {CONNECTIONS} requests are being worked on");
-                return;
-            }
-        }
-    };
+    let Some(activity) = admit(guests, &peer).await else { return };
     let stream = Watched { stream, activity: Arc::clone(&activity) };
     tokio::spawn(one(stream, peer, router.clone(), activity));
 }
 
+/// A place for one more, when there is one.
+async fn admit(guests: &Guests, peer: &Peer) -> Option<Arc<Activity>> {
+    loop {
+        match guests.admit() {
+            Place::Free(activity) => return Some(activity),
+            Place::Soon(wait) => tokio::time::sleep(wait).await,
+            Place::None => {
+                tracing::warn!("API: {peer} was turned away: {CONNECTIONS} requests are being worked on");
+                return None;
+            }
+        }
+    }
+}
+
 async fn one(
-    stream: Watched<impl AsyncRead + AsyncWrite + Unpin + Send>,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
     peer: Peer,
     router: Router,
     activity: Arc<Activity>,

@@ -7,10 +7,12 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tokio::net::{TcpListener, UnixListener};
 
 use super::guard::is_loopback;
+use super::tls::Secure;
 use crate::sys::socket::{self, FileIdentity, UnixOptions};
 use crate::sys::user::current_uid;
 
@@ -36,8 +38,8 @@ pub fn usual_sockets() -> Vec<PathBuf> {
 pub enum Door {
     /// A unix socket, whose file is removed with this value.
     Unix(UnixListener, SocketFile),
-    /// A TCP address.
-    Tcp(TcpListener, SocketAddr),
+    /// A TCP address, with TLS on it.
+    Tcp(TcpListener, SocketAddr, Option<Arc<Secure>>),
 }
 
 impl Door {
@@ -63,10 +65,10 @@ impl Door {
     ///
     /// # Errors
     /// As [`Door::unix_again`].
-    pub fn tcp_again(listener: OwnedFd) -> io::Result<Self> {
+    pub fn tcp_again(listener: OwnedFd, secure: Option<Arc<Secure>>) -> io::Result<Self> {
         let listener = TcpListener::from_std(listener.into())?;
         let address = listener.local_addr()?;
-        Ok(Self::Tcp(listener, address))
+        Ok(Self::Tcp(listener, address, secure))
     }
 
     /// A duplicate of the listener, to be kept over a re-execution.
@@ -76,7 +78,7 @@ impl Door {
     pub fn duplicate(&self) -> io::Result<OwnedFd> {
         match self {
             Self::Unix(listener, _) => listener.as_fd().try_clone_to_owned(),
-            Self::Tcp(listener, _) => listener.as_fd().try_clone_to_owned(),
+            Self::Tcp(listener, ..) => listener.as_fd().try_clone_to_owned(),
         }
     }
 
@@ -87,12 +89,13 @@ impl Door {
     /// Listens on a TCP address; port 0 lets the kernel choose. Call it inside a runtime.
     ///
     /// # Errors
-    /// The address is reachable from other hosts and there is no token (`has_token`), or what the system says.
-    pub fn tcp(host: &str, port: u16, has_token: bool) -> io::Result<Self> {
-        let listener = bind_tcp(host, port, has_token)
+    /// The address is reachable from other hosts and clients need not say who they are (`is_guarded`), or what the
+    /// system says.
+    pub fn tcp(host: &str, port: u16, is_guarded: bool, secure: Option<Arc<Secure>>) -> io::Result<Self> {
+        let listener = bind_tcp(host, port, is_guarded)
             .map_err(|error| refused(format_args!("{host}:{port}"), &error))?;
         let address = listener.local_addr()?;
-        Ok(Self::Tcp(listener, address))
+        Ok(Self::Tcp(listener, address, secure))
     }
 }
 
@@ -104,7 +107,8 @@ impl Display for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(_, file) => write!(f, "{}", file.path.display()),
-            Self::Tcp(_, address) => write!(f, "http://{address}/v1"),
+            Self::Tcp(_, address, None) => write!(f, "http://{address}/v1"),
+            Self::Tcp(_, address, Some(_)) => write!(f, "https://{address}/v1"),
         }
     }
 }
@@ -134,12 +138,12 @@ fn bind_unix(path: &Path, options: UnixOptions) -> io::Result<UnixListener> {
     UnixListener::from_std(listener.into())
 }
 
-fn bind_tcp(host: &str, port: u16, has_token: bool) -> io::Result<TcpListener> {
+fn bind_tcp(host: &str, port: u16, is_guarded: bool) -> io::Result<TcpListener> {
     let address = socket::resolve(host, port)?;
-    if !has_token && !is_loopback(address.ip()) {
+    if !is_guarded && !is_loopback(address.ip()) {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            "other hosts could reach it: that needs --api-token-file FILE",
+            "other hosts could reach it: that needs --api-token-file FILE, or --api-tls CERT,KEY,CA for certificates of clients",
         ));
     }
     TcpListener::from_std(socket::listen_tcp(address, BACKLOG)?.into())
@@ -192,7 +196,7 @@ mod tests {
             ("", false, false),
             ("0.0.0.0", true, true),
         ] {
-            assert_eq!(Door::tcp(host, 0, token).is_ok(), accepted, "{host:?} {token}");
+            assert_eq!(Door::tcp(host, 0, token, None).is_ok(), accepted, "{host:?} {token}");
         }
     }
 }

@@ -27,6 +27,8 @@ pub enum Peer {
         address: SocketAddr,
         /// The address of ours that it connected to.
         local: SocketAddr,
+        /// The name in its certificate, which somebody signed whom the operator trusts.
+        certificate: Option<String>,
     },
 }
 
@@ -36,6 +38,7 @@ impl Peer {
     pub fn identity(&self) -> String {
         match self {
             Self::Local { uid, .. } => format!("uid {uid}"),
+            Self::Remote { certificate: Some(name), .. } => format!("certificate {name}"),
             Self::Remote { address, .. } => format!("address {}", address.ip()),
         }
     }
@@ -46,6 +49,7 @@ impl std::fmt::Display for Peer {
         match self {
             Self::Local { uid, pid: Some(pid), .. } => write!(f, "API uid {uid} pid {pid}"),
             Self::Local { uid, pid: None, .. } => write!(f, "API uid {uid}"),
+            Self::Remote { address, certificate: Some(name), .. } => write!(f, "API {address} as {name}"),
             Self::Remote { address, .. } => write!(f, "API {address}"),
         }
     }
@@ -125,6 +129,11 @@ pub fn judge(
     }
     match peer {
         Peer::Local { uid, groups, .. } => Ok(roles.of(*uid, groups).into()),
+        Peer::Remote { certificate: Some(name), .. }
+            if !matches!(token, TokenCheck::Right(_) | TokenCheck::Wrong) =>
+        {
+            Ok(roles.of_certificate(name).into())
+        }
         Peer::Remote { local, .. } => remote_access(!changes && is_loopback(local.ip()), token),
     }
 }
@@ -285,7 +294,11 @@ mod tests {
     }
 
     fn remote(local: &str) -> Peer {
-        Peer::Remote { address: "192.0.2.7:4711".parse().unwrap(), local: local.parse().unwrap() }
+        Peer::Remote {
+            address: "192.0.2.7:4711".parse().unwrap(),
+            local: local.parse().unwrap(),
+            certificate: None,
+        }
     }
 
     fn headers(lines: &[(&str, &str)]) -> HeaderMap {

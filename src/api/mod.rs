@@ -24,6 +24,7 @@ pub mod show;
 pub mod sizes;
 pub mod snapshot;
 pub mod stream;
+pub mod tls;
 pub mod token;
 pub mod views;
 
@@ -42,6 +43,7 @@ use desk::Desk;
 use door::Door;
 use roles::Roles;
 use routes::router;
+use tls::Secure;
 use token::TokenFile;
 
 /// Opens the doors that the emperor was told of and serves at them until the runtime ends; returns their addresses
@@ -65,7 +67,10 @@ pub fn open(spec: &EmperorSpec, binary: &str, handle: &Handle) -> io::Result<Vec
         (None, None) => {}
     }
     if let Some((host, port)) = &spec.api_http {
-        doors.push(tcp(host, *port, tokens.is_some(), &carried, handle)?);
+        let has_tokens = tokens.is_some();
+        let secure = spec.api_tls.clone().map(|files| Secure::new(files, !has_tokens)).transpose()?;
+        let is_guarded = has_tokens || spec.api_tls.as_ref().is_some_and(|files| files.client_ca.is_some());
+        doors.push(tcp(host, *port, is_guarded, secure.map(Arc::new), &carried, handle)?);
     }
     let desk = Desk {
         handle: handle.clone(),
@@ -108,11 +113,18 @@ fn unix(path: &Path, options: UnixOptions, carried: &Carried, handle: &Handle) -
 }
 
 /// The TCP address: the listener of the emperor's last image, or a new one.
-fn tcp(host: &str, port: u16, has_token: bool, carried: &Carried, handle: &Handle) -> io::Result<Door> {
+fn tcp(
+    host: &str,
+    port: u16,
+    is_guarded: bool,
+    secure: Option<Arc<Secure>>,
+    carried: &Carried,
+    handle: &Handle,
+) -> io::Result<Door> {
     let name = format!("{host}:{port}");
     let door = match carried.get(&name) {
-        Some(listener) => Door::tcp_again(listener.try_clone()?)?,
-        None => Door::tcp(host, port, has_token)?,
+        Some(listener) => Door::tcp_again(listener.try_clone()?, secure)?,
+        None => Door::tcp(host, port, is_guarded, secure)?,
     };
     handle.keep_door(name, door.duplicate()?);
     Ok(door)

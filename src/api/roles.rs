@@ -1,4 +1,4 @@
-//! What users of the unix socket may do.
+//! What users of the unix socket may do, and clients with a certificate.
 
 use std::io;
 
@@ -13,6 +13,7 @@ pub struct Roles {
     own: Vec<u32>,
     users: Vec<(u32, Role)>,
     groups: Vec<(u32, Role)>,
+    certificates: Vec<(String, Role)>,
 }
 
 impl Roles {
@@ -25,10 +26,18 @@ impl Roles {
         for (role, holder) in said {
             match holder {
                 Holder::User(name) => roles.users.push((user::uid_of(name)?, *role)),
+                Holder::Certificate(name) => roles.certificates.push((name.clone(), *role)),
                 Holder::Group(name) => roles.groups.push((user::gid_of(name)?, *role)),
             }
         }
         Ok(roles)
+    }
+
+    /// What a client whose certificate has this name may do: what is given to that name, and reading in any case.
+    #[must_use]
+    pub fn of_certificate(&self, name: &str) -> Grant {
+        let of_name = self.certificates.iter().filter(|(known, _)| known == name);
+        of_name.map(|(_, role)| *role).max().unwrap_or(Grant::Read)
     }
 
     /// What somebody whom the socket's permissions let in may do: everything where no role is given to anybody,

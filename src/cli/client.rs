@@ -1,6 +1,7 @@
 //! The API's client: one request at a time, or an answer that goes on.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,10 +11,11 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
+use tokio_rustls::rustls::ClientConfig;
 
 use super::command::Access;
 use super::endpoint::{self, Endpoint};
-use super::names;
+use super::{names, trust};
 use crate::api::door;
 use crate::api::problem::Problem;
 use crate::api::views::{Operation, Outcome, Vassal, VassalList};
@@ -75,13 +77,29 @@ fn people(problem: &Problem) -> String {
 pub struct Client {
     endpoint: Endpoint,
     token: Option<HeaderValue>,
+    /// What `https` is spoken with.
+    trust: Option<Arc<ClientConfig>>,
 }
 
 impl Client {
     /// One for an API at this place.
     #[must_use]
-    pub const fn new(endpoint: Endpoint, token: Option<HeaderValue>) -> Self {
-        Self { endpoint, token }
+    pub const fn new(
+        endpoint: Endpoint,
+        token: Option<HeaderValue>,
+        trust: Option<Arc<ClientConfig>>,
+    ) -> Self {
+        Self { endpoint, token, trust }
+    }
+
+    /// Whether it speaks TLS.
+    pub(super) const fn is_secure(&self) -> bool {
+        self.endpoint.is_secure()
+    }
+
+    /// Speaks TLS with this.
+    pub(super) fn trust(&mut self, trust: &Arc<ClientConfig>) {
+        self.trust = Some(Arc::clone(trust));
     }
 
     /// Finds the API: where the option or `LIEGE_API` says, else at the usual places.
@@ -98,9 +116,11 @@ impl Client {
         };
         let mut reasons = Vec::new();
         for endpoint in places {
-            let connected = tokio::time::timeout(PATIENCE, endpoint.connect()).await;
+            let trust = endpoint.is_secure().then(|| trust::config(access)).transpose();
+            let trust = trust.map_err(ClientError::Access)?;
+            let connected = tokio::time::timeout(PATIENCE, endpoint.connect(trust.as_ref())).await;
             match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-                Ok(_) => return Ok(Self::new(endpoint, token)),
+                Ok(_) => return Ok(Self::new(endpoint, token, trust)),
                 Err(error) => reasons.push(format!("{endpoint} ({})", reason(&error))),
             }
         }
@@ -227,7 +247,7 @@ impl Client {
         body: &str,
         lines: bool,
     ) -> Result<(StatusCode, Incoming, JoinHandle<()>), AnyError> {
-        let stream = self.endpoint.connect().await.map_err(|error| reason(&error))?;
+        let stream = self.endpoint.connect(self.trust.as_ref()).await.map_err(|error| reason(&error))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(async move {
             // Whoever reads the body hears of it.

@@ -3,11 +3,15 @@
 use std::fmt::{self, Display};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use http::HeaderValue;
 use http::uri::{Scheme, Uri};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 /// What a token may be long at most.
 const TOKEN_LIMIT_BYTES: u64 = 4096;
@@ -23,6 +27,8 @@ pub enum Endpoint {
         host: String,
         /// The port.
         port: u16,
+        /// TLS is spoken.
+        secure: bool,
     },
 }
 
@@ -32,7 +38,7 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 impl Endpoint {
-    /// `http://HOST:PORT`, `unix:PATH`, or a path.
+    /// `http://HOST:PORT`, `https://HOST:PORT`, `unix:PATH`, or a path.
     ///
     /// # Errors
     /// What is wrong with it.
@@ -45,11 +51,12 @@ impl Endpoint {
         }
         let wrong = |why: &str| format!("{text}: {why}");
         let uri: Uri = text.parse().map_err(|error| wrong(&format!("{error}")))?;
-        if uri.scheme() == Some(&Scheme::HTTPS) {
-            return Err(wrong("liege speaks http only: reach the socket or port through `ssh -L`"));
-        }
-        if uri.scheme() != Some(&Scheme::HTTP) || !matches!(uri.path(), "" | "/") || uri.query().is_some() {
-            return Err(wrong("write http://HOST:PORT"));
+        let secure = uri.scheme() == Some(&Scheme::HTTPS);
+        if !secure && uri.scheme() != Some(&Scheme::HTTP)
+            || !matches!(uri.path(), "" | "/")
+            || uri.query().is_some()
+        {
+            return Err(wrong("write http://HOST:PORT or https://HOST:PORT"));
         }
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(wrong("a name and password mean nothing here: --token-file FILE has the token"));
@@ -59,22 +66,33 @@ impl Endpoint {
             return Err(wrong("write http://HOST:PORT"));
         }
         let port = uri.port_u16().ok_or_else(|| wrong("write the port, too: http://HOST:PORT"))?;
-        Ok(Self::Tcp { host, port })
+        Ok(Self::Tcp { host, port, secure })
     }
 
     /// A connection.
     ///
     /// # Errors
-    /// What the system says.
-    pub(super) async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+    /// What the system says, or that the certificate is not to be trusted.
+    pub(super) async fn connect(&self, trust: Option<&Arc<ClientConfig>>) -> io::Result<Box<dyn Stream>> {
         Ok(match self {
             Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
-            Self::Tcp { host, port } => {
+            Self::Tcp { host, port, secure } => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await?;
                 stream.set_nodelay(true)?;
-                Box::new(stream)
+                match trust.filter(|_| *secure) {
+                    None => Box::new(stream),
+                    Some(trust) => {
+                        let name = ServerName::try_from(host.clone()).map_err(io::Error::other)?;
+                        Box::new(TlsConnector::from(Arc::clone(trust)).connect(name, stream).await?)
+                    }
+                }
             }
         })
+    }
+
+    /// Whether TLS is spoken.
+    pub(super) const fn is_secure(&self) -> bool {
+        matches!(self, Self::Tcp { secure: true, .. })
     }
 
     /// What the header `Host` says.
@@ -82,8 +100,8 @@ impl Endpoint {
     pub fn authority(&self) -> String {
         match self {
             Self::Unix(_) => "localhost".to_owned(),
-            Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Self::Tcp { host, port } => format!("{host}:{port}"),
+            Self::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            Self::Tcp { host, port, .. } => format!("{host}:{port}"),
         }
     }
 }
@@ -92,7 +110,8 @@ impl Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "{}", path.display()),
-            Self::Tcp { .. } => write!(f, "http://{}", self.authority()),
+            Self::Tcp { secure: false, .. } => write!(f, "http://{}", self.authority()),
+            Self::Tcp { secure: true, .. } => write!(f, "https://{}", self.authority()),
         }
     }
 }
@@ -124,7 +143,7 @@ mod tests {
 
     #[test]
     fn an_address_is_a_path_or_a_url() {
-        let tcp = |host: &str, port| Ok(Endpoint::Tcp { host: host.into(), port });
+        let tcp = |host: &str, port| Ok(Endpoint::Tcp { host: host.into(), port, secure: false });
         for (text, expected) in [
             ("/run/liege/api.sock", Ok(Endpoint::Unix("/run/liege/api.sock".into()))),
             ("unix:api.sock", Ok(Endpoint::Unix("api.sock".into()))),
@@ -132,7 +151,7 @@ mod tests {
             ("http://127.0.0.1:9000/", tcp("127.0.0.1", 9000)),
             ("http://[::1]:9000", tcp("::1", 9000)),
             ("http://web1", Err("the port, too")),
-            ("https://web1:9000", Err("ssh -L")),
+            ("https://web1:9000", Ok(Endpoint::Tcp { host: "web1".into(), port: 9000, secure: true })),
             ("ftp://web1:9000", Err("write http://")),
             ("http://web1:9000/v1", Err("write http://")),
             ("http://me:secret@web1:9000", Err("--token-file")),

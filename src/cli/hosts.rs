@@ -13,7 +13,7 @@ use super::endpoint::{self, Endpoint};
 use super::exit::Exit;
 use super::names;
 use super::paper::{Paper, Tone, complain, print_on};
-use super::status;
+use super::{status, trust};
 use crate::api::views::VassalList;
 use crate::trace::escaped;
 
@@ -53,7 +53,12 @@ pub async fn find(access: &Access) -> Result<Vec<Host>, ClientError> {
     };
     let token = access.token_file.as_deref().map(endpoint::token).transpose();
     let entries = token.and_then(|token| read(list, token.as_ref()));
-    entries.map_err(ClientError::Access)
+    let mut hosts = entries.map_err(ClientError::Access)?;
+    if hosts.iter().any(|host| host.client.is_secure()) {
+        let trust = trust::config(access).map_err(ClientError::Access)?;
+        hosts.iter_mut().for_each(|host| host.client.trust(&trust));
+    }
+    Ok(hosts)
 }
 
 /// The hosts of a list: `[NAME=]ADDRESS` separated by commas, or a file with a line `[NAME=]ADDRESS [TOKEN-FILE]` for
@@ -123,7 +128,7 @@ fn host(entry: &str, token: Option<HeaderValue>) -> Result<Host, String> {
         ("", Endpoint::Unix(path)) => path.display().to_string(),
         (name, _) => name.to_owned(),
     };
-    Ok(Host { name, client: Client::new(endpoint, token) })
+    Ok(Host { name, client: Client::new(endpoint, token, None) })
 }
 
 /// Prints how every host stands, each as it answers: none waits for another.
@@ -226,7 +231,7 @@ mod tests {
             ("a=http://x:1\na=http://y:1\n", Err("two hosts of the list are called a")),
             ("a=http://x:1 gone\n", Err(":1: cannot use the token file")),
             ("a=http://x:1 token more\n", Err(":1: write [NAME=]ADDRESS")),
-            ("\na=https://x:1\n", Err(":2: https://x:1: liege speaks http only")),
+            ("\na=ftp://x:1\n", Err(":2: ftp://x:1: write http://HOST:PORT")),
         ] {
             std::fs::write(path("hosts"), text).unwrap();
             match (read(&file, None), expected) {

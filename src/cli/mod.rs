@@ -25,6 +25,7 @@ pub mod stacks;
 pub mod status;
 pub mod subject;
 pub mod top;
+mod trust;
 pub mod watch;
 pub mod why;
 

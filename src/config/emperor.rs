@@ -31,10 +31,13 @@ pub struct EmperorSpec {
     pub attributes: Vec<String>,
     /// The API's unix socket (`--api`); `None`: `/run/liege/api.sock` for root, else below `$XDG_RUNTIME_DIR`.
     pub api_socket: Option<PathBuf>,
-    /// The API's loopback TCP address (`--api-http 127.0.0.1:PORT`), off by default.
+    /// The API's TCP address (`--api-http 127.0.0.1:PORT`), off by default.
     pub api_http: Option<(String, u16)>,
     /// The file with the API's token (`--api-token-file`); without it TCP is read-only.
     pub api_token_file: Option<PathBuf>,
+    /// TLS at the API's TCP address (`--api-tls`); without it what is said there is plain.
+    #[serde(default)]
+    pub api_tls: Option<ApiTls>,
     /// Extra values accepted in `Host` (`--api-host`).
     pub api_hosts: Vec<String>,
     /// Owner and group of the API's unix socket (`--api-chown`).
@@ -161,6 +164,17 @@ const fn required_heartbeat() -> u64 {
     30_000
 }
 
+/// The files of `api-tls`, all in PEM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiTls {
+    /// The certificate, and those between it and its root.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Who may sign certificates of clients; `None`: they have none.
+    pub client_ca: Option<PathBuf>,
+}
+
 impl Default for EmperorSpec {
     /// An emperor of which nothing was said.
     fn default() -> Self {
@@ -173,6 +187,7 @@ impl Default for EmperorSpec {
             api_socket: None,
             api_http: None,
             api_token_file: None,
+            api_tls: None,
             api_hosts: Vec::new(),
             api_owner: None,
             api_mode: None,

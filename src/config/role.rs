@@ -21,6 +21,8 @@ pub enum Holder {
     User(String),
     /// Every member of a group, by name or number.
     Group(String),
+    /// A client whose certificate has this common name.
+    Certificate(String),
 }
 
 impl Role {
@@ -36,16 +38,17 @@ impl Role {
     }
 }
 
-/// `ROLE:USER` or `ROLE:@GROUP`.
+/// `ROLE:USER`, `ROLE:@GROUP` or `ROLE:cert:NAME`.
 #[must_use]
 pub fn parse(text: &str) -> Option<(Role, Holder)> {
     let (role, who) = text.split_once(':')?;
-    let holder = match who.strip_prefix('@') {
-        Some(group) => Holder::Group(group.to_owned()),
-        None => Holder::User(who.to_owned()),
-    };
-    let named = !who.trim_start_matches('@').is_empty();
-    named.then_some((Role::named(role)?, holder))
+    let (holder, name): (fn(String) -> Holder, &str) =
+        match (who.strip_prefix('@'), who.strip_prefix("cert:")) {
+            (Some(group), _) => (Holder::Group, group),
+            (_, Some(name)) => (Holder::Certificate, name),
+            _ => (Holder::User, who),
+        };
+    (!name.is_empty()).then_some((Role::named(role)?, holder(name.to_owned())))
 }
 
 #[cfg(test)]
@@ -56,7 +59,11 @@ mod tests {
     fn a_role_is_for_a_user_or_a_group() {
         assert_eq!(parse("operate:deploy"), Some((Role::Operate, Holder::User("deploy".into()))));
         assert_eq!(parse("read:@adm"), Some((Role::Read, Holder::Group("adm".into()))));
-        for wrong in ["", "operate", "operate:", "read:@", "root:x", ":x"] {
+        assert_eq!(
+            parse("admin:cert:ci.example"),
+            Some((Role::Admin, Holder::Certificate("ci.example".into())))
+        );
+        for wrong in ["", "operate", "operate:", "read:@", "read:cert:", "root:x", ":x"] {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
         assert!(Role::Read < Role::Operate && Role::Operate < Role::Admin);

@@ -50,10 +50,10 @@ impl Api {
                 let (handle, mut commands) = Handle::detached(fleet());
                 let unix =
                     Door::unix(&socket, UnixOptions { mode: 0o660, ..UnixOptions::default() }).unwrap();
-                let open = Door::tcp("127.0.0.1", 0, false).unwrap();
-                let guarded = Door::tcp("127.0.0.1", 0, true).unwrap();
+                let open = Door::tcp("127.0.0.1", 0, false, None).unwrap();
+                let guarded = Door::tcp("127.0.0.1", 0, true, None).unwrap();
                 let address = |door: &Door| match door {
-                    Door::Tcp(_, address) => *address,
+                    Door::Tcp(_, address, _) => *address,
                     Door::Unix(..) => unreachable!(),
                 };
                 tell.send((address(&open), address(&guarded), handle.clone())).unwrap();

@@ -13,6 +13,7 @@
 mod support;
 
 mod adaptive;
+mod api_tls;
 mod below_uwsgi;
 mod check;
 mod commands;

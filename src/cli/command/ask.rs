@@ -32,6 +32,10 @@ pub struct Access {
     pub hosts: Option<String>,
     /// The file with the token.
     pub token_file: Option<PathBuf>,
+    /// The file with the authorities that certificates of `https` are signed by; `None`: those of this host.
+    pub ca_file: Option<PathBuf>,
+    /// The file with a certificate and its key, to be shown to `https`.
+    pub cert: Option<PathBuf>,
 }
 
 /// What is wanted of a running emperor. Names may be patterns.
@@ -216,6 +220,8 @@ pub(super) fn parse(verb: &Verb, arguments: impl Iterator<Item = OsString>) -> R
             Some("listen") => said.listen = Some(parser.value()?.parse_with(address)?),
             Some("api") => said.access.api = Some(parser.value()?.string()?),
             Some("hosts") => said.access.hosts = Some(parser.value()?.string()?),
+            Some("ca-file") => said.access.ca_file = Some(parser.value()?.into()),
+            Some("cert") => said.access.cert = Some(parser.value()?.into()),
             Some("token-file") => said.access.token_file = Some(parser.value()?.into()),
             _ => return Err(argument.unexpected().into()),
         }
@@ -325,7 +331,8 @@ mod tests {
             assert_eq!(asked(text).errand, expected, "{text}");
         }
         let ask = asked("status --api /x.sock --token-file t --json");
-        let access = Access { api: Some("/x.sock".into()), hosts: None, token_file: Some("t".into()) };
+        let access =
+            Access { api: Some("/x.sock".into()), token_file: Some("t".into()), ..Access::default() };
         assert_eq!((ask.access, ask.json), (access, true));
         assert_eq!(asked("top --hosts a,b").access.hosts.as_deref(), Some("a,b"));
     }

@@ -71,7 +71,7 @@ pub async fn run(hosts: Vec<Host>, listen: SocketAddr) -> Result<Exit, ClientErr
     let sight = Sight::over(&hosts);
     let happenings = Happenings::of(&hosts);
     let served = connection::serve(
-        Door::Tcp(listener, address),
+        Door::Tcp(listener, address, None),
         router(Fleet { hosts, sight, happenings, token: token.into() }),
     );
     // Whoever has the token may see what this user may: it stands in the part that browsers do not send.

@@ -62,6 +62,12 @@ pub(super) const fn usage(line: &'static str, doc: &'static str) -> Usage {
 const JSON: (&str, &str) = ("--json", "print JSON");
 const API: (&str, &str) = ("--api PATH|URL", "where the API is, instead of $LIEGE_API and the usual places");
 const TOKEN: (&str, &str) = ("--token-file FILE", "the token for an API behind TCP");
+const CA: (&str, &str) = (
+    "--ca-file FILE",
+    "who signed the certificate of an API behind https, instead of this host's authorities",
+);
+const CERT: (&str, &str) =
+    ("--cert FILE", "a certificate and its key, for an API behind https that asks for one");
 const HOSTS: (&str, &str) = ("--hosts FILE|LIST", "ask all of these hosts (docs/fleet.md)");
 const WAIT: (&str, &str) = ("--wait", "wait for the outcome, and print it (-w)");
 const ALL: (&str, &str) = ("--all", "every vassal");
@@ -70,7 +76,7 @@ const LINES: (&str, &str) = ("--lines N", "at most the last N of those that are 
 
 /// An action on vassals by name.
 const fn steer(name: &'static str, usages: &'static [Usage]) -> Verb {
-    Verb { name, group: Group::Steer, usages, options: &[WAIT, JSON, API, TOKEN] }
+    Verb { name, group: Group::Steer, usages, options: &[WAIT, JSON, API, TOKEN, CA, CERT] }
 }
 
 /// Every command.
@@ -85,7 +91,7 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
         name: "status",
         group: Group::See,
         usages: &[usage("status [NAME…]", "all vassals, or everything about these")],
-        options: &[("--names", "their names only, one a line"), JSON, API, HOSTS, TOKEN],
+        options: &[("--names", "their names only, one a line"), JSON, API, HOSTS, TOKEN, CA, CERT],
     },
     Verb {
         name: "top",
@@ -98,6 +104,8 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
             API,
             HOSTS,
             TOKEN,
+            CA,
+            CERT,
         ],
     },
     Verb {
@@ -112,31 +120,33 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
             API,
             HOSTS,
             TOKEN,
+            CA,
+            CERT,
         ],
     },
     Verb {
         name: "why",
         group: Group::See,
         usages: &[usage("why NAME…", "why it is in its state, and what to do")],
-        options: &[JSON, API, TOKEN],
+        options: &[JSON, API, TOKEN, CA, CERT],
     },
     Verb {
         name: "logs",
         group: Group::See,
         usages: &[usage("logs [-f] NAME…", "what the apps and their masters said last")],
-        options: &[FOLLOW, LINES, JSON, API, TOKEN],
+        options: &[FOLLOW, LINES, JSON, API, TOKEN, CA, CERT],
     },
     Verb {
         name: "events",
         group: Group::See,
         usages: &[usage("events [-f] [NAME…]", "what happened, when and why")],
-        options: &[FOLLOW, LINES, JSON, API, HOSTS, TOKEN],
+        options: &[FOLLOW, LINES, JSON, API, HOSTS, TOKEN, CA, CERT],
     },
     Verb {
         name: "stacks",
         group: Group::See,
         usages: &[usage("stacks NAME…", "where the threads of its workers are in the code")],
-        options: &[JSON, API, TOKEN],
+        options: &[JSON, API, TOKEN, CA, CERT],
     },
     Verb {
         name: "reload",
@@ -153,6 +163,8 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
             JSON,
             API,
             TOKEN,
+            CA,
+            CERT,
         ],
     },
     steer("restart", &[usage("restart NAME…", "start a new master beside the old one, which drains then")]),
@@ -167,13 +179,13 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
             usage("clear-back-off NAME…", "try one that rests at once"),
             usage("clear-back-off --all", "the same for every vassal that rests"),
         ],
-        options: &[ALL, WAIT, JSON, API, TOKEN],
+        options: &[ALL, WAIT, JSON, API, TOKEN, CA, CERT],
     },
     Verb {
         name: "scale",
         group: Group::Steer,
         usages: &[usage("scale NAME… --workers N", "run N workers until the next reload")],
-        options: &[("--workers N", "how many"), WAIT, JSON, API, TOKEN],
+        options: &[("--workers N", "how many"), WAIT, JSON, API, TOKEN, CA, CERT],
     },
     Verb {
         name: "log-level",
@@ -189,6 +201,8 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
             JSON,
             API,
             TOKEN,
+            CA,
+            CERT,
         ],
     },
     steer("rescan", &[usage("rescan", "look at the directories now")]),

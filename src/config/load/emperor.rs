@@ -6,7 +6,7 @@ use super::logging;
 use super::sift::{Said, Sift};
 use crate::config::address::Address;
 use crate::config::diagnostic::Severity;
-use crate::config::emperor::{EmperorSpec, Source};
+use crate::config::emperor::{ApiTls, EmperorSpec, Source};
 use crate::config::limits::Rule;
 use crate::config::namespaces::Namespaces;
 use crate::config::surroundings::Kind as Entry;
@@ -22,6 +22,7 @@ pub(super) fn read(sift: &mut Sift<'_>) -> EmperorSpec {
         obey(sift, *said, &mut spec);
     }
     spec.tyrant = tyrant(sift, &obeyed);
+    check_api(sift, &obeyed, &spec);
     spec.vassals.sort();
     spec.programs.extra_extensions.clone_from(&spec.extra_extensions);
     spec.deny_root_apps = spec.identity.deny_root_apps;
@@ -105,6 +106,7 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
         "api" => spec.api_socket = sift.path(said, &start),
         "api-http" => spec.api_http = api_http(sift, said),
         "api-token-file" => spec.api_token_file = sift.path(said, &start),
+        "api-tls" => spec.api_tls = api_tls(sift, said, &start),
         "api-chown" => spec.api_owner = sift.ownership(said),
         "api-chmod" => match value::mode(said.text()) {
             Some(mode) => spec.api_mode = Some(mode),
@@ -239,16 +241,44 @@ fn normal(path: &Path) -> PathBuf {
     path.components().collect()
 }
 
+/// Where others than this host's users come to, they say who they are.
+fn check_api(sift: &mut Sift<'_>, obeyed: &[Said<'_>], spec: &EmperorSpec) {
+    let Some((host, _)) = &spec.api_http else { return };
+    let is_local =
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let knows_clients = spec.api_tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    if is_local || spec.api_token_file.is_some() || knows_clients {
+        return;
+    }
+    for said in obeyed.iter().filter(|said| said.name() == "api-http") {
+        let suggestion = "say 127.0.0.1:PORT, or give clients tokens (api-token-file) or certificates (api-tls = CERTIFICATE,KEY,CA)";
+        sift.error(
+            *said,
+            format!("`{}` is not a loopback address", said.text()),
+            Some(suggestion.to_owned()),
+        );
+    }
+}
+
+fn api_tls(sift: &mut Sift<'_>, said: Said<'_>, start: &Path) -> Option<ApiTls> {
+    let files: Vec<_> = said.text().split(',').map(str::trim).collect();
+    let (certificate, key, client_ca) = match files.as_slice() {
+        [certificate, key] => (certificate, key, None),
+        [certificate, key, ca] => (certificate, key, Some(ca)),
+        _ => (&"", &"", None),
+    };
+    if certificate.is_empty() || key.is_empty() || client_ca.is_some_and(|ca| ca.is_empty()) {
+        sift.error(said, "this is not CERTIFICATE,KEY or CERTIFICATE,KEY,CA", None);
+        return None;
+    }
+    let at = |file: &str| start.join(file);
+    Some(ApiTls { certificate: at(certificate), key: at(key), client_ca: client_ca.map(|ca| at(ca)) })
+}
+
 fn api_http(sift: &mut Sift<'_>, said: Said<'_>) -> Option<(String, u16)> {
     match sift.address(said, Path::new("/"))? {
         Address::Tcp { host, port } => {
-            let is_local = host == "localhost"
-                || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-            if is_local {
-                return Some((host, port));
-            }
-            let suggestion = Some("say 127.0.0.1:PORT, and put a proxy with TLS in front".to_owned());
-            sift.error(said, format!("`{}` is not a loopback address", said.text()), suggestion);
+            return Some((host, port));
         }
         Address::Unix(_) | Address::Abstract(_) => {
             sift.error(said, "this is not an address of the form HOST:PORT", None);

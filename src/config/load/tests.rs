@@ -326,6 +326,9 @@ fn emperors_are_read() {
     assert_eq!(spec.sources, expected);
     assert_eq!((spec.nofollow, spec.extra_extensions), (true, vec![".skel".to_owned()]));
     assert_eq!((spec.api_http, spec.rescan_ms), (Some(("127.0.0.1".into(), 90)), 5000));
+    for guarded in ["--api-token-file /t", "--api-tls c,k,ca"] {
+        assert!(read(&format!("--emperor /a --api-http 0.0.0.0:90 {guarded}")).spec.is_some(), "{guarded}");
+    }
     for (arguments, expected) in [
         ("--emperor /a/[x.ini", "is no pattern"),
         ("--emperor pg://x", "no pg:// monitor (let a script write"),
@@ -336,6 +339,8 @@ fn emperors_are_read() {
         ("--emperor /v --emperor-proxy-socket x", "name the program"),
         ("--emperor /a --module app", "an emperor serves no application itself"),
         ("--emperor /a --api-http 0.0.0.0:90", "not a loopback address"),
+        ("--emperor /a --api-http web1:90 --api-tls c,k", "not a loopback address"),
+        ("--emperor /a --api-http :90 --api-tls c", "this is not CERTIFICATE,KEY"),
         ("--emperor /a --emperor-magic-exec", "liege cannot do this yet"),
     ] {
         let loaded = read(arguments);

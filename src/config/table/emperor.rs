@@ -223,7 +223,13 @@ pub(super) static ROWS: &[Row] = &[
         &["api-http"],
         Address,
         "off",
-        "An address of the HTTP API; without `api-token-file` a loopback one, and read-only",
+        "An address of the HTTP API; a loopback one, and read-only, unless there is an `api-token-file` or `api-tls` with certificates of clients",
+    ),
+    row(
+        &["api-tls"],
+        FreeText,
+        "off",
+        "TLS at `api-http`: `CERTIFICATE,KEY[,CA]`, files in PEM, read anew when they change; with `CA` clients may show a certificate that it signed, and must where there is no `api-token-file`",
     ),
     row(&["api-token-file"], Path, "none", "The file with the tokens of the HTTP API"),
     row(&["api-chown"], Identity, "whoever runs the emperor", "`user:group` of the API's unix socket"),
@@ -232,7 +238,7 @@ pub(super) static ROWS: &[Row] = &[
         &["api-role"],
         Text,
         "who may write to the socket may do everything",
-        "`read:`, `operate:` or `admin:` and a user or `@group` of the API's unix socket; repeatable",
+        "`read:`, `operate:` or `admin:` and a user or `@group` of the API's unix socket, or `cert:NAME` of a client's certificate; repeatable",
     ),
     row(&["api-write"], Flag, "off", "Lets the API write the files of vassals"),
     row(

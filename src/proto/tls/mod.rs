@@ -1,6 +1,7 @@
 //! TLS 1.2 and 1.3 by rustls: from the files of a configuration to what a connection is accepted with.
 
 mod ciphers;
+mod client;
 mod subject;
 
 use std::fmt;
@@ -13,7 +14,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 
-pub use subject::subject;
+pub use client::{authorities, client_config};
+pub use subject::{common_name, subject};
 
 /// The only application protocol that is offered: HTTP/2 is not spoken.
 const APPLICATION_PROTOCOL: &[u8] = b"http/1.1";

@@ -5,9 +5,11 @@ use std::fmt::Write as _;
 use x509_cert::Certificate;
 use x509_cert::der::Decode;
 
+const COMMON_NAME: &str = "2.5.4.3";
+
 /// What OpenSSL calls the parts of names; others are written as numbers.
 const PARTS: &[(&str, &str)] = &[
-    ("2.5.4.3", "CN"),
+    (COMMON_NAME, "CN"),
     ("2.5.4.4", "SN"),
     ("2.5.4.5", "serialNumber"),
     ("2.5.4.6", "C"),
@@ -32,6 +34,18 @@ const PARTS: &[(&str, &str)] = &[
 
 /// The longest line: who signs certificates is trusted, what they write has an end all the same.
 const LIMIT_BYTES: usize = 4096;
+
+/// The last common name of a certificate's subject; `None` where it has none, or one that is not printable ASCII.
+#[must_use]
+pub fn common_name(certificate: &[u8]) -> Option<String> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let names = certificate.tbs_certificate().subject().iter();
+    let name = names.filter(|part| part.oid.to_string() == COMMON_NAME).last()?;
+    let bytes = name.value.value();
+    let is_plain =
+        !bytes.is_empty() && bytes.len() <= 64 && bytes.iter().all(|byte| (b' '..=b'~').contains(byte));
+    is_plain.then(|| String::from_utf8_lossy(bytes).into_owned())
+}
 
 /// The subject of a certificate in DER; `None` for what is none. Printable ASCII only, whatever the certificate says.
 #[must_use]
