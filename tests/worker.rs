@@ -10,6 +10,8 @@
     reason = "a test says what is wrong by panicking, also in its helpers"
 )]
 
+#[path = "worker/greenlets.rs"]
+mod greenlets;
 #[path = "worker/master.rs"]
 mod master;
 #[path = "worker/passage.rs"]

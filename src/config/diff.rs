@@ -194,6 +194,7 @@ fn diff_workers(change: &mut Change, old: &WorkerSpec, new: &WorkerSpec) {
     let WorkerSpec {
         processes,
         threads,
+        gevent,
         lazy_apps,
         harakiri_s,
         max_requests,
@@ -219,6 +220,7 @@ fn diff_workers(change: &mut Change, old: &WorkerSpec, new: &WorkerSpec) {
     change.note(old.processes != *processes, "processes", Need::Workers);
     // What workers go by reaches them through their zygote.
     change.note(old.threads != *threads, "threads", Need::Generation);
+    change.note(old.gevent != *gevent, "gevent", Need::Generation);
     change.note(old.lazy_apps != *lazy_apps, "lazy-apps", Need::Generation);
     change.note(old.harakiri_s != *harakiri_s, "harakiri", Need::Generation);
     change.note(old.max_requests != *max_requests, "max-requests", Need::Generation);

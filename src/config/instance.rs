@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::Listen;
 use super::cheaper::CheaperSpec;
+use super::cores::GeventSpec;
 use super::guard::GuardSpec;
 use super::logging::LogSpec;
 pub use super::router::RouterSpec;
@@ -144,6 +145,9 @@ pub struct WorkerSpec {
     pub processes: u32,
     /// `threads`: requests each worker runs at the same time, at least 1.
     pub threads: u32,
+    /// What runs requests as greenlets.
+    #[serde(default)]
+    pub gevent: GeventSpec,
     /// `lazy-apps`: every worker loads the application itself.
     pub lazy_apps: bool,
     /// `harakiri`, in seconds; 0 is off.
@@ -290,6 +294,7 @@ impl Default for WorkerSpec {
         Self {
             processes: 1,
             threads: 1,
+            gevent: GeventSpec::default(),
             lazy_apps: false,
             harakiri_s: 0,
             max_requests: 0,

@@ -59,7 +59,7 @@ impl Config {
         let spec = &self.said.spec;
         Settings {
             processes: spec.workers.processes.max(1),
-            threads: spec.workers.threads.max(1),
+            threads: spec.workers.cores(),
             lazy: spec.workers.lazy_apps,
             names_app: spec.app.load.is_some() || !spec.app.mounts.is_empty(),
             router: spec.listen.iter().any(|l| l.protocol.is_of_router()),

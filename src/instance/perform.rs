@@ -16,6 +16,7 @@ use super::roster::{Phase, SlotState};
 use super::stats_socket::StatsServer;
 use super::touch::Touched;
 use crate::config::address::Listen;
+use crate::config::cores::ROUTED_LIMIT;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::{Field, Total};
 use crate::wire::PROTOCOL;
@@ -160,7 +161,7 @@ impl Master {
         let (ours, theirs) = channel::pair()?;
         let mut router_ends = Vec::new();
         let mut fds: Vec<OwnedFd> = vec![theirs];
-        for _ in 0..if settings.router { settings.threads } else { 0 } {
+        for _ in 0..if settings.router { settings.threads.min(ROUTED_LIMIT) } else { 0 } {
             let (router, worker) = UnixStream::pair()?;
             router_ends.push(router.into());
             fds.push(worker.into());

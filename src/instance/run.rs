@@ -25,6 +25,7 @@ use super::start::{Begin, Start, receive_start, run_start_hook};
 use super::uwsgi_emperor::{Inheritance, UwsgiEmperor};
 use super::{carry, certificates, inbox, interpreter, jail, launch, reexec, settle};
 use crate::config::diagnostic::Severity;
+use crate::config::instance::WorkerSpec;
 use crate::stats::scoreboard::{Scoreboard, Total};
 use crate::sys::background::{self, SingleThreaded};
 use crate::sys::process;
@@ -170,7 +171,7 @@ fn bind(start: &mut Start, own: &Arc<Own>) -> Result<Bound, Failure> {
     let spec = &config.said.spec;
     // Of a fleet nobody wants to read this for each vassal.
     if !supervised {
-        tracing::info!("*** Operational MODE: {} ***", mode(spec.workers.processes, spec.workers.threads));
+        tracing::info!("*** Operational MODE: {} ***", mode(&spec.workers));
         tracing::info!(
             "your mercy for graceful operations on workers is {} seconds",
             spec.workers.reload_mercy_s
@@ -342,8 +343,11 @@ pub(super) fn log_failure(failure: &Failure) {
     }
 }
 
-fn mode(processes: u32, threads: u32) -> &'static str {
-    match (processes, threads) {
+fn mode(workers: &WorkerSpec) -> &'static str {
+    let is_async = workers.gevent.greenlets > 0;
+    match (workers.processes, workers.threads) {
+        (0..=1, _) if is_async => "async",
+        _ if is_async => "preforking+async",
         (0..=1, 0..=1) => "single process",
         (_, 0..=1) => "preforking",
         (0..=1, _) => "threaded",

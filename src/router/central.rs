@@ -15,7 +15,7 @@ pub(super) const QUEUE_LIMIT: usize = 4096;
 const SPARE_CELLS: usize = 64;
 /// The threads of all workers, those of a generation that finishes included, and room for their requests. Only what was
 /// ever used of it takes up memory.
-const LANES: usize = 1024;
+const LANES: usize = 2048;
 const CELLS: usize = 2 * LANES;
 
 /// The router's side of the central queue.

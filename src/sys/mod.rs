@@ -1,6 +1,7 @@
 //! The operating system, made safe: everything below knows nothing of the rest of the crate.
 
 pub mod background;
+pub mod bell;
 pub mod beneath;
 pub mod capabilities;
 pub mod capture;

@@ -2,13 +2,13 @@
 //! kind, a length and so many bytes.
 
 use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::queue::Lease;
-use crate::sys::{stream, wait};
+use crate::sys::stream;
 
 /// The bytes in front of each frame.
 pub const HEADER_BYTES: usize = 5;
@@ -161,18 +161,30 @@ impl Pull {
     }
 }
 
-/// Writes whole frames, and waits where the router takes nothing. Call it detached where it may be long.
+/// Writes whole frames, and waits with `writable` where the router takes nothing. Call it detached where that may be
+/// long.
 ///
 /// # Errors
 /// The router is gone, or took nothing for a long time.
-pub fn write(socket: impl AsFd, kind: Kind, bytes: &[u8]) -> io::Result<()> {
+pub fn write(
+    socket: impl AsFd,
+    kind: Kind,
+    bytes: &[u8],
+    writable: impl Fn(BorrowedFd<'_>, Duration) -> io::Result<bool>,
+) -> io::Result<()> {
+    let socket = socket.as_fd();
     if bytes.len() <= FRAME_BYTES {
-        return write_frame(&socket, kind, bytes);
+        return write_frame(socket, kind, bytes, &writable);
     }
-    bytes.chunks(FRAME_BYTES).try_for_each(|piece| write_frame(&socket, kind, piece))
+    bytes.chunks(FRAME_BYTES).try_for_each(|piece| write_frame(socket, kind, piece, &writable))
 }
 
-fn write_frame(socket: &impl AsFd, kind: Kind, bytes: &[u8]) -> io::Result<()> {
+fn write_frame(
+    socket: BorrowedFd<'_>,
+    kind: Kind,
+    bytes: &[u8],
+    writable: &impl Fn(BorrowedFd<'_>, Duration) -> io::Result<bool>,
+) -> io::Result<()> {
     let header = to_header(kind, bytes.len());
     let mut slices = [IoSlice::new(&header), IoSlice::new(bytes)];
     let mut left = &mut slices[..];
@@ -180,7 +192,7 @@ fn write_frame(socket: &impl AsFd, kind: Kind, bytes: &[u8]) -> io::Result<()> {
         match stream::send(socket, left) {
             Ok(length) => IoSlice::advance_slices(&mut left, length),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if !wait::writable(socket, Some(WRITE_TIME))? {
+                if !writable(socket, WRITE_TIME)? {
                     return Err(io::Error::new(io::ErrorKind::TimedOut, "the router takes nothing"));
                 }
             }

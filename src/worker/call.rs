@@ -62,41 +62,43 @@ impl Caller {
     /// clock.
     pub(super) fn answer(&self, py: Python<'_>, job: Job) -> u64 {
         let Job { head, body, reply, since_us } = job;
-        let record = Record::start(self.server.host, self.core, &head, since_us);
+        let record = Record::start(py, self.server.host, self.core, &head, since_us);
         let is_head = match &head {
             Head::Http(parts, _) => parts.method == http::Method::HEAD,
             Head::Packet(block) => packet(block).is_ok_and(|request| request.is_head()),
         };
-        let body = Body::new(body, self.waiter.clone());
+        let waiter = self.waiter.for_request();
+        let body = Body::new(body, waiter.clone());
         let mut output =
-            Output::new(reply, is_head, self.waiter.clone(), Arc::clone(&self.server.room_for_bodies));
+            Output::new(reply, is_head, waiter.clone(), Arc::clone(&self.server.room_for_bodies));
         let mut course = Course::default();
         if is_too_long(&head, self.server.host.spec.workers.limit_post_bytes) {
-            py.detach(|| output.refuse(413));
+            waiter.detached(py, || output.refuse(413));
             course.sent = output.sent;
             return over(py, record, &head, &course);
         }
         if let Some(files) = &self.files
-            && let Some(sent) = py.detach(|| files.answer(&head, &mut output))
+            && let Some(sent) = waiter.detached(py, || files.answer(&head, &mut output))
         {
             if let Err(trouble) = sent {
                 report(py, trouble.into());
-                py.detach(|| output.fail());
+                waiter.detached(py, || output.fail());
             }
             course.sent = output.sent;
             return over(py, record, &head, &course);
         }
-        let exchange = Arc::new(Exchange::new(body, output));
+        let exchange = Arc::new(Exchange::new(body, output, waiter.clone()));
         let called = self.call(py, &head, &exchange, &mut course.weight);
-        let ended = called.and_then(|()| Ok(exchange.end(py)?));
+        let ended = called.and_then(|()| Ok(exchange.end(py)??));
         if let Err(trouble) = ended {
             course.has_raised = matches!(trouble, Trouble::Raised(_));
             report(py, trouble);
-            exchange.with_output(py, Output::fail);
+            let _ = exchange.with_output(py, Output::fail).map_err(|error| traceback::log(py, &error));
         }
         if let Some(output) = exchange.close(py) {
             course.sent = output.sent;
         }
+        let _ = waiter.thrown().map_err(|error| traceback::log(py, &error));
         over(py, record, &head, &course)
     }
 
@@ -158,19 +160,19 @@ fn is_too_long(head: &Head, limit: u64) -> bool {
 fn send(py: Python<'_>, response: &Bound<'_, PyAny>, exchange: &Exchange) -> Result<(), Trouble> {
     if let Ok(list) = response.cast_exact::<PyList>() {
         if list.len() == 1 {
-            return Ok(exchange.only(py, file::item(&list.get_item(0)?)?)?);
+            return Ok(exchange.only(py, file::item(&list.get_item(0)?)?)??);
         }
     } else if let Ok(tuple) = response.cast_exact::<PyTuple>() {
         if tuple.len() == 1 {
-            return Ok(exchange.only(py, file::item(&tuple.get_item(0)?)?)?);
+            return Ok(exchange.only(py, file::item(&tuple.get_item(0)?)?)??);
         }
     } else if response.is_exact_instance_of::<PyBytes>() {
         // Its items would be numbers; uWSGI sends it whole, and so do we.
-        return Ok(exchange.only(py, file::item(response)?)?);
+        return Ok(exchange.only(py, file::item(response)?)??);
     } else if let Ok(wrapper) = response.cast_exact::<FileWrapper>()
         && let Some(plain) = wrapper.get().plain(py)
     {
-        return Ok(plain.send(py, exchange)?);
+        return Ok(plain.send(py, exchange)??);
     }
     for next in response.try_iter()? {
         if !item(py, &next?, exchange)? {
@@ -188,7 +190,7 @@ fn item(py: Python<'_>, item: &Bound<'_, PyAny>, exchange: &Exchange) -> Result<
         let is_too_much = output.is_full() && !bytes.is_empty();
         output.item(bytes, false)?;
         Ok::<_, ItemError>(!output.is_bodiless() && !is_too_much)
-    });
+    })?;
     Ok(sent.unwrap_or(Ok(false))?)
 }
 

@@ -1,4 +1,4 @@
-//! Who calls the application: the I/O thread itself between its rounds, or threads of their own.
+//! Who calls the application: the I/O thread itself between its rounds, threads of their own, or greenlets.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -14,6 +14,7 @@ use super::apps::Apps;
 use super::call::Caller;
 use super::deputy::Deputy;
 use super::environ::EnvironMaker;
+use super::greenlets;
 use super::job::{Job, Reply};
 use super::listen::Door;
 use super::server::Server;
@@ -24,10 +25,36 @@ use crate::config::address::Protocol;
 /// How long requests are answered one after the other before the loop looks at its sockets.
 const ROUND_US: u64 = 1000;
 
+/// Makes what calls the application, for each thread.
+#[derive(Debug)]
+pub(super) struct Callers {
+    pub(super) server: Arc<Server>,
+    apps: Apps,
+    files: Option<Arc<StaticFiles>>,
+    server_name: String,
+}
+
+impl Callers {
+    /// For the thread, or the core, with this number.
+    ///
+    /// # Errors
+    /// The constant part of the environ could not be made.
+    pub(super) fn caller(&self, py: Python<'_>, core: usize, waiter: Waiter) -> PyResult<Caller> {
+        Ok(Caller {
+            server: Arc::clone(&self.server),
+            apps: self.apps.clone_ref(py),
+            environs: EnvironMaker::new(py, self.server.host, core, self.server_name.clone())?,
+            waiter,
+            files: self.files.clone(),
+            core,
+        })
+    }
+}
+
 /// Serves until the worker has drained.
 ///
 /// # Errors
-/// A thread could not be started, or the constant part of the environ not be made.
+/// A thread could not be started, the constant part of the environ not be made, or gevent not be used.
 pub(super) fn run(
     py: Python<'_>,
     server: &Arc<Server>,
@@ -37,34 +64,27 @@ pub(super) fn run(
     doors: Vec<(Protocol, Door)>,
 ) -> PyResult<()> {
     let files = StaticFiles::new(&server.host.spec).map(Arc::new);
-    let caller = |core: usize, apps: Apps, waiter: Waiter| {
-        let environs = EnvironMaker::new(py, server.host, core, server_name.to_owned())?;
-        Ok::<_, PyErr>(Caller {
-            server: Arc::clone(server),
-            apps,
-            environs,
-            waiter,
-            files: files.clone(),
-            core,
-        })
-    };
+    let callers = Callers { server: Arc::clone(server), apps, files, server_name: server_name.to_owned() };
     let mut own = Vec::new();
     for (protocol, door) in doors {
-        if protocol == Protocol::Uwsgi && server.threads() == 1 {
+        if protocol == Protocol::Uwsgi && server.is_inline {
             own.push(door);
         } else {
             server.handle.spawn(door);
         }
     }
-    if server.threads() == 1 {
+    if server.host.spec.workers.gevent.greenlets > 0 {
+        return greenlets::run(py, runtime, callers);
+    }
+    if server.is_inline {
         let waiter = Waiter::inside(runtime, Arc::clone(&server.connections));
         let deputy = Deputy::new(Arc::clone(&server.room_for_bodies), &waiter);
-        run_inline(py, &caller(0, apps, waiter)?, deputy, own);
+        run_inline(py, &callers.caller(py, 0, waiter)?, deputy, own);
         return Ok(());
     }
     let mut threads = Vec::new();
     for core in 0..server.threads() {
-        threads.push(spawn(caller(core, apps.clone_ref(py), Waiter::Sleep)?)?);
+        threads.push(spawn(callers.caller(py, core, Waiter::Sleep)?)?);
     }
     py.detach(|| {
         runtime.block_on(server.emptied());

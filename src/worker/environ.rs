@@ -87,7 +87,7 @@ impl EnvironMaker {
         constant.set_item("wsgi.version", (1, 0))?;
         constant.set_item("wsgi.url_scheme", Scheme::Http.as_str())?;
         constant.set_item("wsgi.errors", Py::new(py, Errors)?)?;
-        constant.set_item("wsgi.multithread", workers.threads > 1)?;
+        constant.set_item("wsgi.multithread", workers.gevent.greenlets == 0 && workers.threads > 1)?;
         constant.set_item("wsgi.multiprocess", workers.processes > 1)?;
         constant.set_item("wsgi.run_once", false)?;
         if !host.spec.app.no_file_wrapper {
@@ -97,7 +97,7 @@ impl EnvironMaker {
         constant.set_item("wsgi.input_terminated", true)?;
         constant.set_item("uwsgi.version", PyBytes::new(py, super::uwsgi_module::VERSION.as_bytes()))?;
         constant.set_item("uwsgi.node", PyBytes::new(py, server_name.as_bytes()))?;
-        if workers.threads > 1 {
+        if workers.cores() > 1 {
             constant.set_item("uwsgi.core", core)?;
         }
         // Each environ gets values for these; what stands here makes room, or is the last value.

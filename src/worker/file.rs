@@ -82,9 +82,9 @@ fn open(object: &Bound<'_, PyAny>, position: u64) -> Option<Plain> {
 
 impl Plain {
     /// Sends it all, detached.
-    pub(super) fn send(self, py: Python<'_>, exchange: &Exchange) -> Result<(), ItemError> {
-        let sent = exchange.with_output(py, |output| self::send(output, self.0));
-        sent.unwrap_or_else(|| Err(ItemError::Gone(io::ErrorKind::BrokenPipe.into())))
+    pub(super) fn send(self, py: Python<'_>, exchange: &Exchange) -> PyResult<Result<(), ItemError>> {
+        let sent = exchange.with_output(py, |output| self::send(output, self.0))?;
+        Ok(sent.unwrap_or_else(|| Err(ItemError::Gone(io::ErrorKind::BrokenPipe.into()))))
     }
 }
 

@@ -82,7 +82,7 @@ impl Body {
                 let before = self.held.len();
                 let room = usize::try_from(*left).unwrap_or(usize::MAX).min(PIECE_BYTES);
                 self.held.resize(before + room, 0);
-                let read = socket.read(self.held.get_mut(before..).unwrap_or_default());
+                let read = socket.read(self.held.get_mut(before..).unwrap_or_default(), &self.waiter);
                 let length = read.as_ref().map_or(0, |length| *length);
                 self.held.truncate(before + length);
                 *left = left.saturating_sub(u64::try_from(length).unwrap_or(0));
@@ -124,7 +124,7 @@ impl Input {
     ) -> PyResult<Bound<'py, PyBytes>> {
         // Negative means all, as with a file.
         let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-        match self.0.with_input(py, |body| read(body, limit)) {
+        match self.0.with_input(py, |body| read(body, limit))? {
             Some(Ok(bytes)) => Ok(PyBytes::new(py, &bytes)),
             Some(Err(error)) => Err(PyOSError::new_err(format!("cannot read the request's body: {error}"))),
             None => Err(PyValueError::new_err("wsgi.input of a request that is over")),

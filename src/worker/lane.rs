@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::io::unix::AsyncFd;
 
 use super::server::{Held, Server};
+use super::waiter::Waiter;
 use crate::sys::{reactor, seqpacket, stream};
 use crate::wire::lane::{self, Frames, HEADER_BYTES, Kind, Pull};
 use crate::wire::queue::{Claim, LaneState, Lease, Place, SharedQueue};
@@ -179,14 +180,15 @@ impl Lane {
     }
 
     /// Sends a part of an answer that does not fit, waiting where the router takes nothing.
-    pub(super) fn send(&self, kind: Kind, bytes: &[u8]) -> io::Result<()> {
-        lane::write(self.socket.get_ref(), kind, bytes)
+    pub(super) fn send(&self, kind: Kind, bytes: &[u8], waiter: &Waiter) -> io::Result<()> {
+        lane::write(self.socket.get_ref(), kind, bytes, |fd, limit| waiter.writable(fd, limit))
     }
 
     /// Asks for a part of a request.
     pub(super) async fn pull(&self, pull: Pull) -> io::Result<Bytes> {
         *lock(&self.piece) = Wanted::Asked(None);
-        self.send(Kind::Pull, &pull.to_bytes())?;
+        // So little has room where nothing else is on its way.
+        self.send(Kind::Pull, &pull.to_bytes(), &Waiter::Sleep)?;
         let piece = poll_fn(|cx| match &mut *lock(&self.piece) {
             Wanted::Here(bytes) => Poll::Ready(std::mem::take(bytes)),
             Wanted::Nothing => Poll::Ready(Bytes::new()),

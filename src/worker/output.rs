@@ -123,7 +123,10 @@ impl Output {
     pub(super) fn new(reply: Reply, is_head: bool, waiter: Waiter, room: Arc<Room>) -> Self {
         let (way, watch) = match reply {
             Reply::Http(sender, watch) => (Way::Http(Response::new(is_head), Some(sender), None), watch),
-            Reply::Routed(answer) => (Way::Routed(Response::new(is_head), answer), Watch::default()),
+            Reply::Routed(mut answer) => {
+                answer.waiter = waiter.clone();
+                (Way::Routed(Response::new(is_head), answer), Watch::default())
+            }
             Reply::Socket(socket) => (Way::Socket(Response::new(is_head), socket), Watch::default()),
         };
         Self { way, watch, waiter, room, is_bodiless: false, sent: Sent::default() }
@@ -223,7 +226,7 @@ impl Output {
                     None => Vec::new(),
                 };
                 self.sent.body_bytes += as_u64(item.len());
-                socket.write(&head, item)?;
+                socket.write(&head, item, &self.waiter)?;
             }
         }
         Ok(())
@@ -280,7 +283,7 @@ impl Output {
             Way::Socket(response, socket) => {
                 let end = response.end()?;
                 if let Some((head, _)) = end.head {
-                    socket.write(&head.into_bytes(), &[])?;
+                    socket.write(&head.into_bytes(), &[], &self.waiter)?;
                 }
                 Arc::clone(socket).end();
             }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::fmt::Display;
 use std::io::{self, IoSlice};
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,11 +16,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::job::{Head, Job, Reply, RequestBody};
 use super::server::{Held, Server};
+use super::waiter::Waiter;
 use crate::gateway::environ::UwsgiRequest;
 use crate::gateway::peer::Connection;
 use crate::proto::refusal::Refusal;
 use crate::proto::uwsgi::{self, Fault, Packet};
-use crate::sys::{clock, reactor, stream, wait};
+use crate::sys::{clock, reactor, stream};
 
 /// A body up to this length is read before a thread is taken for its request.
 const PREFETCH_BYTES: usize = 64 * 1024;
@@ -66,7 +67,7 @@ impl PacketSocket {
     ///
     /// # Errors
     /// The front end is gone or silent for too long.
-    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read(&self, buffer: &mut [u8], waiter: &Waiter) -> io::Result<usize> {
         loop {
             match stream::receive(&self.fd, buffer) {
                 Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the client is gone")),
@@ -75,7 +76,7 @@ impl PacketSocket {
                     return Ok(length);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !wait::readable(&self.fd, Some(self.read_timeout))? {
+                    if !waiter.readable(self.fd.as_fd(), self.read_timeout)? {
                         return Err(io::Error::new(io::ErrorKind::TimedOut, "the client sends nothing"));
                     }
                 }
@@ -88,7 +89,7 @@ impl PacketSocket {
     ///
     /// # Errors
     /// The front end is gone or does not read for too long.
-    pub(super) fn write(&self, head: &[u8], body: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&self, head: &[u8], body: &[u8], waiter: &Waiter) -> io::Result<()> {
         let mut slices = [IoSlice::new(head), IoSlice::new(body)];
         let mut left = &mut slices[..];
         // Empty slices in front would look like a write that made no progress.
@@ -97,7 +98,7 @@ impl PacketSocket {
             match stream::send(&self.fd, left) {
                 Ok(length) => IoSlice::advance_slices(&mut left, length),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !wait::writable(&self.fd, Some(self.write_timeout))? {
+                    if !waiter.writable(self.fd.as_fd(), self.write_timeout)? {
                         return Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read"));
                     }
                 }

@@ -1,9 +1,8 @@
 //! What is recorded of each request: the scoreboard, and the line in the log.
 
-use std::cell::Cell;
-
 use pyo3::prelude::*;
 
+use super::current;
 use super::environ::{Weight, packet};
 use super::host::Host;
 use super::job::Head;
@@ -13,16 +12,6 @@ use super::output::Sent;
 use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
 use crate::sys::clock;
 use crate::wire::message::FromWorker;
-
-thread_local! {
-    /// The core whose request this thread runs.
-    static CORE: Cell<Option<usize>> = const { Cell::new(None) };
-}
-
-/// The core whose request this thread runs, for functions that the application calls.
-pub(super) fn current_core(host: &'static Host) -> Option<Core<'static>> {
-    CORE.get().and_then(|core| host.slot()?.core(core))
-}
 
 /// One request being served.
 #[derive(Debug)]
@@ -45,7 +34,13 @@ pub(super) struct Course {
 
 impl Record {
     /// A request begins in the thread of this core; `None` when the scoreboard has no such place.
-    pub(super) fn start(host: &'static Host, number: usize, head: &Head, since_us: u64) -> Option<Self> {
+    pub(super) fn start(
+        py: Python<'_>,
+        host: &'static Host,
+        number: usize,
+        head: &Head,
+        since_us: u64,
+    ) -> Option<Self> {
         let slot = host.slot()?;
         let core = slot.core(number)?;
         let started_us = clock::monotonic_us();
@@ -65,7 +60,7 @@ impl Record {
         core.set(CoreField::DeadlineMs, if harakiri_ms == 0 { 0 } else { started_us / 1000 + harakiri_ms });
         // Last: whoever sees it reads the rest.
         core.set(CoreField::InRequest, 1);
-        CORE.set(Some(number));
+        current::enter(py, host, number, started_us);
         if host.spec.workers.cheaper.is_on() && host.board.is_to_tell() {
             host.tell(&FromWorker::Stirred);
         }
@@ -74,7 +69,7 @@ impl Record {
 
     /// It is over; gives the time.
     pub(super) fn end(self, py: Python<'_>, head: &Head, course: &Course) -> u64 {
-        CORE.set(None);
+        current::leave(py, self.host);
         let ended_us = clock::monotonic_us();
         let taken_us = ended_us.saturating_sub(self.started_us);
         self.core.set(CoreField::InRequest, 0);

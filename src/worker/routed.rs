@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::http::Origin;
 use super::job::{Head, Job, Reply, RequestBody};
 use super::lane::Lane;
+use super::waiter::Waiter;
 use crate::wire::lane::{FRAME_BYTES, Kind, Pull};
 use crate::wire::packed;
 use crate::wire::queue::{Claim, Place};
@@ -20,7 +21,7 @@ const FIELD_BYTES: usize = 4;
 /// The request that a lane has claimed; `None` when the router gave it up.
 pub(super) async fn job(lane: Arc<Lane>, claim: Claim) -> Option<Job> {
     let since_us = lane.place(claim).since_us();
-    let answer = Answer { lane, claim, stage: Stage::Open };
+    let answer = Answer { lane, claim, stage: Stage::Open, waiter: Waiter::Sleep };
     let Some(mut contents) = answer.lane.place(claim).get() else {
         tracing::error!("a request came damaged out of the central queue");
         return None;
@@ -87,6 +88,8 @@ pub(super) struct Answer {
     lane: Arc<Lane>,
     claim: Claim,
     stage: Stage,
+    /// How whoever answers waits for the router.
+    pub(super) waiter: Waiter,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,8 +130,8 @@ impl Answer {
         }
         self.stage = Stage::Begun;
         let cell = as_u64(self.claim.cell).to_le_bytes();
-        self.lane.send(Kind::Begin, &cell)?;
-        self.lane.send(Kind::Head, head)
+        self.send(Kind::Begin, &cell)?;
+        self.send(Kind::Head, head)
     }
 
     /// A part of the body. Waits while the router has no room for it.
@@ -139,14 +142,14 @@ impl Answer {
         if self.stage != Stage::Begun || !self.lane.place(self.claim).is_wanted() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        self.lane.send(Kind::Data, bytes)
+        self.send(Kind::Data, bytes)
     }
 
     /// Nothing follows; whether that is as it should be.
     pub(super) fn end(&mut self, is_complete: bool) -> io::Result<()> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Over => Ok(()),
-            Stage::Begun => self.lane.send(if is_complete { Kind::End } else { Kind::Abort }, &[]),
+            Stage::Begun => self.send(if is_complete { Kind::End } else { Kind::Abort }, &[]),
             Stage::Open => {
                 // No answer at all.
                 self.lane.place(self.claim).put(&[], Some(&[]), 0);
@@ -154,6 +157,10 @@ impl Answer {
                 Ok(())
             }
         }
+    }
+
+    fn send(&self, kind: Kind, bytes: &[u8]) -> io::Result<()> {
+        self.lane.send(kind, bytes, &self.waiter)
     }
 }
 

@@ -14,7 +14,7 @@ use super::apps::Apps;
 use super::host::{Host, Worker};
 use super::server::{Held, Server};
 use super::zygote::Loaded;
-use super::{autoreload, driver, lane, listen, passage, stacks, traceback, uwsgi_module};
+use super::{autoreload, driver, greenlets, lane, listen, passage, stacks, traceback, uwsgi_module};
 use crate::proto::limits::Limits;
 use crate::stats::scoreboard::Field;
 use crate::sys::{clock, fd, orphan, reactor, title};
@@ -76,6 +76,7 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failur
     if let Err(error) = orphan::die_after_parent(host.master, host.spec.workers.reload_mercy_s) {
         tracing::warn!("this worker may outlive its master: {error}");
     }
+    greenlets::after_fork(py);
     uwsgi_module::after_fork(py);
     stacks::answer_signal(py);
     let runtime = Arc::new(Builder::new_current_thread().enable_all().build()?);

@@ -50,6 +50,8 @@ pub(super) struct Server {
     /// What is served before the next request, where there is one thread.
     pub(super) connections: Arc<Connections>,
     threads: usize,
+    /// The thread that calls the application runs the loop, too.
+    pub(super) is_inline: bool,
     lifetime: Lifetime,
     queue: Mutex<Queue>,
     /// The central queue of the router, once it said which.
@@ -76,7 +78,7 @@ pub(super) struct Server {
 impl Server {
     /// Nothing accepted yet.
     pub(super) fn new(host: &'static Host, limits: Limits, handle: Handle) -> Self {
-        let threads = usize::try_from(host.spec.workers.threads).unwrap_or(1).max(1);
+        let threads = usize::try_from(host.spec.workers.cores()).unwrap_or(1);
         Self {
             host,
             limits,
@@ -84,6 +86,7 @@ impl Server {
             handle,
             connections: Arc::default(),
             threads,
+            is_inline: threads == 1 && host.spec.workers.gevent.greenlets == 0,
             lifetime: Lifetime::new(host),
             queue: Mutex::default(),
             central: OnceLock::new(),
@@ -117,7 +120,7 @@ impl Server {
 
     /// Runs what belongs to an HTTP connection, or comes before the next request of one.
     pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
-        if self.threads == 1 {
+        if self.is_inline {
             self.connections.add(future);
         } else {
             self.handle.spawn(future);

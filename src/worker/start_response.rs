@@ -64,7 +64,7 @@ impl StartResponse {
             bytes += name.len() + value.len() + 4;
         }
         let with_exc_info = exc_info.is_some();
-        let started = self.0.look(py, |output| output.start(head, with_exc_info, fields, bytes));
+        let started = self.0.look(py, |output| output.start(head, with_exc_info, fields, bytes))?;
         match (started, exc_info) {
             (Some(Ok(())), _) => Ok(Write(Arc::clone(&self.0))),
             (Some(Err(StartFault::HeadSent)), Some(info)) => Err(PyErr::from_value(info.get_item(1)?)),
@@ -81,7 +81,7 @@ impl Write {
     #[pyo3(signature = (data, /))]
     fn __call__(&self, py: Python<'_>, data: &Bound<'_, PyBytes>) -> PyResult<()> {
         let data = data.as_bytes();
-        match self.0.with_output(py, |output| output.item(data, false)) {
+        match self.0.with_output(py, |output| output.item(data, false))? {
             Some(Ok(())) => Ok(()),
             Some(Err(ItemError::Gone(_)))
                 if Host::get().is_some_and(|host| host.spec.app.no_write_exception) =>

@@ -26,7 +26,7 @@ pub(super) fn install(py: Python<'_>, host: &'static Host) -> PyResult<()> {
     module.add("liege_version", env!("CARGO_PKG_VERSION"))?;
     module.add("opt", options(py, &spec.said)?)?;
     module.add("numproc", spec.workers.processes)?;
-    module.add("cores", spec.workers.threads)?;
+    module.add("cores", spec.workers.cores())?;
     module.add("has_threads", 1)?;
     module.add("buffer_size", spec.workers.buffer_size_bytes)?;
     module.add("hostname", bytes(&host_name(py)?))?;

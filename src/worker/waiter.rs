@@ -1,25 +1,43 @@
 //! How an application thread waits for the network.
 
+use std::fmt::Debug;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::mem;
+use std::os::fd::BorrowedFd;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use pyo3::{PyResult, Python};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use super::connections::{Connections, Runner};
+use crate::sys::{reactor, wait};
 
-/// How an application thread waits for the network. Wait detached from the interpreter only.
+/// How an application thread waits for the network: detached from the interpreter, unless greenlets do.
 #[derive(Clone, Debug)]
 pub(super) enum Waiter {
     /// The application runs in the I/O thread: the loop runs on while it waits.
     Loop(Arc<Inside>, Runner),
     /// Another thread runs the loop: this one sleeps.
     Sleep,
+    /// Another thread runs the loop: other greenlets of this one run. They switch only while attached.
+    Greenlet(Arc<dyn Greenlet>),
+}
+
+/// How the greenlet of one request waits. What is thrown into it meanwhile is raised when the wait is over: what is under
+/// way (a frame to the router, a piece of a body) is finished, and each wait has its limit.
+pub(super) trait Greenlet: Debug + Send + Sync {
+    /// Waits until it is ready, while other greenlets run.
+    fn wait(&self, is_ready: &mut dyn FnMut(&mut Context<'_>) -> bool);
+    /// For the next request.
+    fn for_request(&self) -> Arc<dyn Greenlet>;
+    /// What was thrown, once.
+    fn thrown(&self) -> PyResult<()>;
 }
 
 /// The loop, entered now and then by the thread that calls the application.
@@ -43,6 +61,33 @@ impl Waiter {
         match self {
             Self::Loop(inside, _) => Self::Loop(Arc::clone(inside), Runner::Deputy),
             Self::Sleep => Self::Sleep,
+            Self::Greenlet(greenlet) => Self::Greenlet(Arc::clone(greenlet)),
+        }
+    }
+
+    /// For the next request of this core.
+    pub(super) fn for_request(&self) -> Self {
+        match self {
+            Self::Greenlet(greenlet) => Self::Greenlet(greenlet.for_request()),
+            other => other.clone(),
+        }
+    }
+
+    /// Whether it may only be waited while attached to the interpreter.
+    pub(super) const fn is_greenlet(&self) -> bool {
+        matches!(self, Self::Greenlet(..))
+    }
+
+    /// Does what may wait.
+    pub(super) fn detached<T: Send>(&self, py: Python<'_>, work: impl FnOnce() -> T + Send) -> T {
+        if self.is_greenlet() { work() } else { py.detach(work) }
+    }
+
+    /// What was thrown into the greenlet while it waited.
+    pub(super) fn thrown(&self) -> PyResult<()> {
+        match self {
+            Self::Greenlet(greenlet) => greenlet.thrown(),
+            _ => Ok(()),
         }
     }
 
@@ -65,13 +110,29 @@ impl Waiter {
                     }
                 }
             }
+            Self::Greenlet(greenlet) => {
+                // Others may point into it, and the stack of a greenlet that does not run is elsewhere.
+                let mut future = Box::pin(future);
+                loop {
+                    let mut output = None;
+                    greenlet.wait(&mut |cx| {
+                        if let Poll::Ready(ready) = future.as_mut().poll(cx) {
+                            output = Some(ready);
+                        }
+                        output.is_some()
+                    });
+                    if let Some(output) = output {
+                        return output;
+                    }
+                }
+            }
         }
     }
 
     /// The same for so long at most.
     pub(super) fn wait_for<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
         match self {
-            Self::Loop(..) => self.wait(async { timeout(limit, future).await.ok() }),
+            Self::Loop(..) | Self::Greenlet(..) => self.wait(async { timeout(limit, future).await.ok() }),
             Self::Sleep => sleep_for(limit, future),
         }
     }
@@ -79,22 +140,52 @@ impl Waiter {
     /// Wakes a task of the loop, at the latest when this thread waits.
     pub(super) fn wake(&self, waker: Option<Waker>) {
         match (self, waker) {
-            (Self::Loop(inside, _), Some(waker)) => inside.lock().push(waker),
-            (Self::Sleep, Some(waker)) => waker.wake(),
+            (Self::Loop(inside, _), Some(waker)) => lock(&inside.woken).push(waker),
+            (Self::Sleep | Self::Greenlet(..), Some(waker)) => waker.wake(),
             (_, None) => {}
         }
+    }
+
+    /// Waits until `fd` can be read; `false` when the time is over.
+    ///
+    /// # Errors
+    /// `poll`, or registering it.
+    pub(super) fn readable(&self, fd: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
+        if !self.is_greenlet() {
+            return wait::readable(fd, Some(limit));
+        }
+        let ready = async {
+            let fd = reactor::register(fd.try_clone_to_owned()?)?;
+            fd.readable().await.map(drop)
+        };
+        self.wait_for(limit, ready).transpose().map(|ready| ready.is_some())
+    }
+
+    /// The same for writing.
+    ///
+    /// # Errors
+    /// As [`Waiter::readable`].
+    pub(super) fn writable(&self, fd: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
+        if !self.is_greenlet() {
+            return wait::writable(fd, Some(limit));
+        }
+        let ready = async {
+            let fd = reactor::register(fd.try_clone_to_owned()?)?;
+            fd.writable().await.map(drop)
+        };
+        self.wait_for(limit, ready).transpose().map(|ready| ready.is_some())
     }
 }
 
 impl Inside {
     fn wake_all(&self) {
-        let woken = mem::take(&mut *self.lock());
+        let woken = mem::take(&mut *lock(&self.woken));
         woken.into_iter().for_each(Waker::wake);
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Waker>> {
-        self.woken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct WakeThread(Thread);

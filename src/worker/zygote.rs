@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use super::apps::Apps;
 use super::host::Host;
-use super::{fork, log, prepare, serve, traceback};
+use super::{fork, greenlets, log, prepare, serve, traceback};
 use crate::config::address::Listen;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::Scoreboard;
@@ -151,6 +151,7 @@ fn load(
         Failure::new(format!("cannot prepare the interpreter: {}", traceback::summary(py, &error)))
             .with_traceback(&traceback::text(py, &error))
     })?;
+    greenlets::prepare(py, &host.spec.workers.gevent)?;
     let (loaded, failure) = if host.spec.workers.lazy_apps {
         (Loaded::Later, None)
     } else {

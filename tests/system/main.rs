@@ -22,6 +22,7 @@ mod engines;
 mod examples;
 mod files;
 mod foreign;
+mod greenlets;
 mod https;
 mod inherit;
 mod lifecycle;

@@ -53,6 +53,23 @@ pub(crate) fn interpreter() -> PathBuf {
     interpreters().remove(0)
 }
 
+/// The interpreter that has gevent; without it the test says that it is skipped.
+pub(crate) fn with_gevent() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.venv/gevent");
+    let is_there = folder.join("complete").exists();
+    if !is_there {
+        println!("skipped: {} is not there (tests/make-environments makes it)", folder.display());
+    }
+    is_there.then(|| folder.join("bin/python"))
+}
+
+/// Has a worker run so many requests as greenlets.
+pub(crate) fn greenlets(spec: &mut Value, number: u32) {
+    spec["workers"]["gevent"] = json!({
+        "greenlets": number, "early_monkey_patch": false, "monkey_patch": false, "wait_for_hub": false,
+    });
+}
+
 /// The master of one application.
 pub(crate) struct Master {
     zygote: Child,
@@ -97,7 +114,7 @@ impl Master {
             .unwrap();
         let hello: FromZygote = receive(&channel).expect("hello");
         assert!(matches!(hello, FromZygote::Hello { protocol: PROTOCOL, .. }), "{hello:?}");
-        let cores = usize::try_from(spec.workers.threads).unwrap();
+        let cores = usize::try_from(spec.workers.cores()).unwrap();
         let board = Scoreboard::create(4, cores).unwrap();
         let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
         let http = tcp.local_addr().unwrap();

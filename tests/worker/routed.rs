@@ -9,7 +9,7 @@ use liege::wire::lane::{Frames, HELLO_BYTES, Kind, Pull, hello, to_header};
 use liege::wire::packed::{Packed, to_response};
 use liege::wire::queue::{LaneState, Lease, SharedQueue, State};
 
-use crate::master::{LIMIT, Master, interpreter, read_response, until};
+use crate::master::{LIMIT, Master, greenlets, interpreter, read_response, until, with_gevent};
 
 const APP: &str = r#"
 def application(environ, start_response):
@@ -194,8 +194,8 @@ fn the_router_is_believed_and_clients_are_not() {
 
 #[test]
 fn requests_and_answers_of_every_size_arrive_whole() {
-    for threads in [1, 2] {
-        let (_master, _worker, mut router) = start(threads);
+    let threads = [1, 2].map(|threads| Some(start(threads)));
+    for (_master, _worker, mut router) in threads.into_iter().chain([start_greenlets()]).flatten() {
         for length in [0, 1, 7, 8, 9, 15_000, 16_300, 16_400, 70_000, 3_000_000] {
             let body: Vec<u8> = (0..length).map(|n: u32| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
             for long in [10, 40_000] {
@@ -214,7 +214,12 @@ fn requests_and_answers_of_every_size_arrive_whole() {
 
 #[test]
 fn an_answer_that_breaks_off_or_is_unwanted_costs_no_worker() {
-    let (master, _worker, mut router) = start(1);
+    for (master, _worker, router) in [Some(start(1)), start_greenlets()].into_iter().flatten() {
+        breaks_off(&master, router);
+    }
+}
+
+fn breaks_off(master: &Master, mut router: Router) {
     for _ in 0..3 {
         let answer = router.ask("/stream", &[("host", "x")], b"");
         assert!(answer.is_complete && answer.body == b"first last");
@@ -259,7 +264,14 @@ fn a_busy_thread_closes_its_lane_after_its_request() {
 }
 
 fn start(threads: u32) -> (Master, crate::master::Worker, Router) {
-    let master = Master::start(&interpreter(), APP, |spec| spec["workers"]["threads"] = threads.into());
+    connect(Master::start(&interpreter(), APP, |spec| spec["workers"]["threads"] = threads.into()))
+}
+
+fn start_greenlets() -> Option<(Master, crate::master::Worker, Router)> {
+    Some(connect(Master::start(&with_gevent()?, APP, |spec| greenlets(spec, 2))))
+}
+
+fn connect(master: Master) -> (Master, crate::master::Worker, Router) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let worker = master.fork(1, 0, &[OwnedFd::from(theirs)]);
     master.wait_ready(&worker);

@@ -1,6 +1,6 @@
 //! The rules of PEP 3333 as rows of requests and what must come back, over HTTP and over the uwsgi protocol.
 
-use super::master::{Master, Worker, interpreters};
+use super::master::{Master, Worker, greenlets, interpreters, with_gevent};
 
 const APP: &str = include_str!("rules.py");
 
@@ -69,8 +69,9 @@ const ROWS: &[(&str, Answer)] = &[
 
 #[test]
 fn applications_keep_the_rules_or_get_a_500() {
-    for python in interpreters() {
-        let (master, worker) = Master::with_worker(&python, APP, |_| {});
+    let threads = interpreters().into_iter().map(|python| (python, 0));
+    for (python, number) in threads.chain(with_gevent().map(|python| (python, 2))) {
+        let (master, worker) = Master::with_worker(&python, APP, |spec| greenlets(spec, number));
         for (target, answer) in ROWS {
             check(&master, target, answer, &Seen::of_http(&master.get(target)));
         }

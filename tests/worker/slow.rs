@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use liege::sys::process::Exit;
 
-use super::master::{LIMIT, Master, interpreter, read_all, read_response, until};
+use super::master::{LIMIT, Master, greenlets, interpreter, read_all, read_response, until, with_gevent};
 
 const STALLED: usize = 20;
 const BIG: usize = 13_000_000;
@@ -71,6 +71,12 @@ fn with_threads(threads: u32, test: impl FnOnce(&Master)) {
     test(&master);
 }
 
+fn with_greenlets(test: impl FnOnce(&Master)) {
+    let Some(python) = with_gevent() else { return };
+    let (master, _worker) = Master::with_worker(&python, APP, |spec| greenlets(spec, 2));
+    test(&master);
+}
+
 #[test]
 fn stalled_uploads_of_every_kind_hold_no_worker_and_arrive_whole() {
     const HEADS: [&str; 3] = [
@@ -106,12 +112,15 @@ fn stalled_uploads_of_every_kind_hold_no_worker_and_arrive_whole() {
     };
     with_threads(1, test);
     with_threads(2, test);
+    with_greenlets(test);
 }
 
 #[test]
 fn clients_that_do_not_read_hold_no_worker_and_get_everything_later() {
-    for (path, threads) in [("/big", 1), ("/item", 1), ("/made", 1), ("/made", 2), ("/file", 1)] {
-        with_threads(threads, |master| {
+    for (path, threads) in
+        [("/big", 1), ("/item", 1), ("/made", 1), ("/made", 2), ("/file", 1), ("/big", 0), ("/made", 0)]
+    {
+        let test = |master: &Master| {
             let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
             let mut stalled: Vec<TcpStream> =
                 (0..STALLED).map(|_| send(master, request.as_bytes())).collect();
@@ -129,7 +138,11 @@ fn clients_that_do_not_read_hold_no_worker_and_get_everything_later() {
                 let body = if head.contains("chunked") { unframed(body) } else { body.to_owned() };
                 assert!(body == "x".repeat(BIG), "{path}: {} bytes", body.len());
             }
-        });
+        };
+        match threads {
+            0 => with_greenlets(test),
+            threads => with_threads(threads, test),
+        }
     }
 }
 

@@ -17,6 +17,11 @@ fn instances() -> Vec<(&'static str, &'static str, Value)> {
     vec![
         ("processes = 7", "/workers/processes", json!(7)),
         ("threads = 7", "/workers/threads", json!(7)),
+        ("gevent = 7", "/workers/gevent/greenlets", json!(7)),
+        ("gevent = 7", "/workers/socket_timeout_s", json!(30)),
+        ("gevent-early-monkey-patch = true", "/workers/gevent/early_monkey_patch", json!(true)),
+        ("gevent-monkey-patch = true\ngevent = 7", "/workers/gevent/monkey_patch", json!(true)),
+        ("gevent-wait-for-hub = true\ngevent = 7", "/workers/gevent/wait_for_hub", json!(true)),
         ("lazy-apps = true", "/workers/lazy_apps", json!(true)),
         ("lazy = true", "/workers/lazy_apps", json!(true)),
         ("harakiri = 7", "/workers/harakiri_s", json!(7)),

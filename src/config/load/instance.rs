@@ -6,7 +6,7 @@ use super::sift::{Said, Sift};
 use super::{application, cheaper, guard, lines, log_file, logging, sockets, static_files, statistics};
 use crate::config::address::{Listen, Protocol};
 use crate::config::diagnostic::Severity;
-use crate::config::instance::{AppSource, InstanceSpec};
+use crate::config::instance::{AppSource, InstanceSpec, WorkerSpec};
 use crate::config::table::{self, By};
 use crate::config::value;
 
@@ -21,11 +21,12 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
         protocol: sockets::protocol(sift, last("protocol")),
         is_abstract: last("abstract-socket").is_some_and(|said| said.flag()),
         has_emperor: last("emperor").is_some(),
+        has_gevent: last("gevent").is_some(),
+        cores: last("gevent").or_else(|| last("threads")).map_or(1, count),
         has_log: ["logto", "logto2", "daemonize", "logger", "req-logger"]
             .iter()
             .any(|name| last(name).is_some()),
-        least_lifetime_s: last("min-worker-lifetime")
-            .map_or(10, |said| u32::try_from(value::integer(said.text()).0).unwrap_or_default()),
+        least_lifetime_s: last("min-worker-lifetime").map_or(10, count),
         listen_refused: false,
         start,
         spec: InstanceSpec { said: sift.raw.said(), ..InstanceSpec::default() },
@@ -53,6 +54,9 @@ pub(super) struct Reading {
     pub(super) protocol: Protocol,
     pub(super) is_abstract: bool,
     pub(super) has_emperor: bool,
+    pub(super) has_gevent: bool,
+    /// What `gevent`, or else `threads`, says.
+    pub(super) cores: u32,
     /// The log goes to a file.
     pub(super) has_log: bool,
     /// `min-worker-lifetime`, wherever it stands.
@@ -97,7 +101,19 @@ impl Reading {
         let workers = &mut self.spec.workers;
         match said.name() {
             "processes" => workers.processes = some(sift, said),
-            "threads" => workers.threads = some(sift, said).max(1),
+            "threads" => {
+                workers.threads = some(sift, said).max(1);
+                if self.has_gevent && workers.threads > 1 {
+                    sift.warn(said, "has no effect with `gevent`: greenlets run in one thread", None);
+                }
+            }
+            "gevent" => greenlets(sift, said, workers),
+            "gevent-early-monkey-patch" => workers.gevent.early_monkey_patch = said.flag(),
+            "gevent-monkey-patch" | "gevent-wait-for-hub" if !self.has_gevent => {
+                sift.warn(said, "has no effect without `gevent`", None);
+            }
+            "gevent-monkey-patch" => workers.gevent.monkey_patch = said.flag(),
+            "gevent-wait-for-hub" => workers.gevent.wait_for_hub = said.flag(),
             "lazy-apps" | "lazy" => workers.lazy_apps = said.flag(),
             "harakiri" => workers.harakiri_s = sift.count(said),
             "max-requests" => workers.max_requests = large(sift, said),
@@ -232,6 +248,11 @@ fn plugins(sift: &mut Sift<'_>, said: Said<'_>) {
     }
 }
 
+/// A number, wherever its option stands; what is wrong with it is said there.
+fn count(said: Said<'_>) -> u32 {
+    u32::try_from(value::integer(said.text()).0).unwrap_or_default()
+}
+
 /// A number of processes or threads: each has its place in shared memory.
 fn some(sift: &mut Sift<'_>, said: Said<'_>) -> u32 {
     const MOST: u32 = 4096;
@@ -240,6 +261,16 @@ fn some(sift: &mut Sift<'_>, said: Said<'_>) -> u32 {
         sift.error(said, format!("{count}: more than {MOST} are not supported"), None);
     }
     count.min(MOST)
+}
+
+/// uWSGI gives greenlets more time for a request to come in, unless another time is set after it.
+fn greenlets(sift: &mut Sift<'_>, said: Said<'_>, workers: &mut WorkerSpec) {
+    workers.gevent.greenlets = some(sift, said);
+    if workers.gevent.greenlets == 0 {
+        let suggestion = "say how many at the same time: gevent = 100".to_owned();
+        sift.error(said, format!("{}: no request would run", said.text()), Some(suggestion));
+    }
+    workers.socket_timeout_s = workers.socket_timeout_s.max(30);
 }
 
 /// Numbers that may be negative in uWSGI, and then are so large that they mean never.

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::instance::Reading;
 use super::sift::{Said, Sift};
 use crate::config::address::{Address, Listen, Protocol};
+use crate::config::cores::ROUTED_LIMIT;
 use crate::config::router::{ClientCa, RedirectSpec, RouterSpec, TlsSpec};
 use crate::config::value;
 
@@ -54,6 +55,10 @@ impl Reading {
         text: &str,
         protocol: Protocol,
     ) -> Option<Address> {
+        if protocol.is_of_router() && self.cores > ROUTED_LIMIT {
+            let message = format!("a worker runs at most {ROUTED_LIMIT} of its requests at a time");
+            sift.warn(said, message, Some("for more use `http-socket`, or several workers".to_owned()));
+        }
         let directory = if protocol.is_of_router() { &self.start } else { &self.chdir };
         let address = match sift.address_of(said, text, directory) {
             Some(Address::Unix(_)) if self.is_abstract && !text.starts_with('/') => {

@@ -184,6 +184,7 @@ pub fn is_built_in(plugin: &str) -> bool {
         || [
             "http",
             "corerouter",
+            "gevent",
             "cheaper_busyness",
             "logfile",
             "logsocket",

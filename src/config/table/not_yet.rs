@@ -29,8 +29,6 @@ pub(super) static ROWS: &[Row] = &[
     row(&["freebind"], Flag, "start after the address is there"),
     row(&["add-header-req"], FreeText, "add it in the web server in front or in the application"),
     // Applications.
-    row(&["gevent"], Number, "use `threads`: requests would run one after the other"),
-    row(&["gevent-early-monkey-patch", "gevent-monkey-patch", "gevent-wait-for-hub"], Flag, "use `threads`"),
     row(&["paste", "ini-paste"], Text, "load it with `module`: a file that calls paste.deploy.loadapp"),
     row(&["paste-logger"], Flag, "set the loggers up in the file that calls paste.deploy.loadapp"),
     row(
