@@ -4,6 +4,7 @@ use super::attributes::Attributes;
 use super::life::LifeId;
 use crate::config::limits::{Limits, Rule};
 use crate::sys::cgroup::{Group, Tree};
+use crate::sys::peer;
 use crate::wire::failure::Failure;
 
 /// CPU time is counted in portions of this length.
@@ -15,7 +16,7 @@ pub struct Cgroups {
     rules: Vec<Rule>,
     /// Whether systemd starts the next emperor beside the instances of one that died.
     survives: bool,
-    /// Taken when it is needed first.
+    /// Taken when it is needed first; an earlier emperor may have.
     tree: Option<Tree>,
 }
 
@@ -25,7 +26,7 @@ impl Cgroups {
     /// # Errors
     /// There are some, and this host, or its service manager, does not let us.
     pub fn new(rules: Vec<Rule>, survives: bool) -> Result<Self, Failure> {
-        let mut all = Self { rules, survives, tree: None };
+        let mut all = Self { rules, survives, tree: Tree::taken() };
         let wanted = all.rules.iter().fold(Limits::default(), |limits, rule| rule.limits.or_those_of(limits));
         if !wanted.is_empty() {
             all.tree(wanted).map_err(|reason| {
@@ -67,12 +68,33 @@ impl Cgroups {
             .map_err(|error| failed(error.to_string()))
     }
 
-    /// The vassal's file, or the rules, may say something else by now.
-    pub fn adjust(&self, vassal: &str, attributes: &Attributes, life: LifeId) {
-        if let Some(group) = self.group(vassal, life)
-            && let Err(error) = set(&group, self.limits(vassal, attributes))
-        {
-            tracing::warn!(vassal, "its limits cannot be changed: {error}");
+    /// The vassal's file, or the rules, may say something else by now. A life that had no limits goes into a group as
+    /// it gets some: its master, of this pid, and all of its process group.
+    pub fn adjust(&mut self, vassal: &str, attributes: &Attributes, life: LifeId, pid: u32) {
+        let limits = self.limits(vassal, attributes);
+        let done = match self.group(vassal, life) {
+            // What is limited now may need a controller that nothing needed before.
+            Some(group) => self
+                .tree(limits)
+                .map(|_| ())
+                .and_then(|()| set(&group, limits).map_err(|error| error.to_string()))
+                .map_err(|reason| Failure::new(format!("its limits cannot be changed: {reason}"))),
+            None => self.confine(vassal, attributes, life, pid).map(|()| self.gather(vassal, life, pid)),
+        };
+        if let Err(failure) = done {
+            tracing::warn!(vassal, "{failure}");
+        }
+    }
+
+    /// What a master has started goes where it went. One may fork while it is looked for; what it makes then is found
+    /// by the second look.
+    fn gather(&self, vassal: &str, life: LifeId, master: u32) {
+        let Some(group) = self.group(vassal, life) else { return };
+        for _ in 0..2 {
+            for pid in peer::of_group(master).unwrap_or_default() {
+                // It may have ended.
+                let _ = group.take_in(pid);
+            }
         }
     }
 

@@ -85,8 +85,9 @@ impl Emperor {
         let Some(vassal) = vassal else { return };
         if matches!(message, ToInstance::Reload { .. })
             && let Some(known) = self.handle.fleet().vassals.get(&vassal)
+            && let Some(pid) = self.masters.by_life.get(&life).map(|master| master.child.pid())
         {
-            self.masters.cgroups.adjust(&vassal, &known.attributes, life);
+            self.masters.cgroups.adjust(&vassal, &known.attributes, life, pid);
         }
         if matches!(message, ToInstance::Stop { .. }) {
             self.masters.write_down(life, |record| record.leaving = true);

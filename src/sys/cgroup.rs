@@ -33,9 +33,20 @@ impl Tree {
         Self::take_at(&own, controllers)
     }
 
+    /// The tree that an earlier image of this process took, or an earlier emperor, or the service manager made for it.
+    #[must_use]
+    pub fn taken() -> Option<Self> {
+        Self::taken_at(&own_group().ok()?)
+    }
+
+    fn taken_at(own: &Path) -> Option<Self> {
+        own.parent().filter(|_| own.ends_with(OWN)).map(|root| Self { root: root.to_owned() })
+    }
+
     fn take_at(own: &Path, controllers: &[&str]) -> Result<Self, String> {
         // An earlier image, or the service manager, has made it (`DelegateSubgroup=emperor`).
-        let root = if own.ends_with(OWN) { own.parent().unwrap_or(own) } else { own };
+        let tree = Self::taken_at(own).unwrap_or_else(|| Self { root: own.to_owned() });
+        let root = &tree.root;
         let shown = root.display();
         let have = fs::read_to_string(root.join("cgroup.controllers"))
             .map_err(|error| format!("{shown} is no control group of version 2: {error}"))?;
@@ -56,7 +67,7 @@ impl Tree {
         moved.and_then(|()| fs::write(root.join("cgroup.subtree_control"), wanted.join(" "))).map_err(
             |error| format!("{shown} is not ours: {error} (Delegate=yes of the unit gives it to us)"),
         )?;
-        Ok(Self { root: root.to_owned() })
+        Ok(tree)
     }
 
     /// The group of one life below that of its vassal, there or not.
@@ -219,6 +230,9 @@ mod tests {
             ("0".into(), "+memory +cpu".into())
         );
         assert_eq!(Tree::take_at(&dir.path().join("emperor"), &["memory"]).unwrap(), tree);
+        // The next emperor is born where this one went.
+        assert_eq!(Tree::taken_at(&dir.path().join("emperor")), Some(tree.clone()));
+        assert_eq!(Tree::taken_at(dir.path()), None);
         let group = tree.group("a.ini", 7);
         group.make().unwrap();
         group.limit("memory.max", "1024").unwrap();
