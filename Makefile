@@ -4,13 +4,16 @@
 # make docs     the parts of docs that are made from the code
 # make bench    liege beside uWSGI, Granian and gunicorn (minutes); also bench-fleet, bench-host, bench-reload and bench-api
 # make install  PREFIX=/usr/local DESTDIR= : binary, extension, unit
+# make under-systemd  the checks in a virtual machine with systemd (minutes)
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
+# What is installed; with another than this, `CARGO=:` says that it is built.
+BUILT ?= target/release
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 
-.PHONY: run build test lint environments docs bench bench-fleet bench-host bench-reload bench-api install
+.PHONY: run build test lint environments docs bench bench-fleet bench-host bench-reload bench-api install under-systemd
 
 run:
 	$(CARGO) build --release
@@ -38,6 +41,9 @@ environments:
 docs:
 	LIEGE_MAKE_DOCS=1 $(CARGO) test --test pages
 
+under-systemd: build
+	tests/under-systemd/run
+
 bench:
 	$(CARGO) build --release
 	bench/run
@@ -60,8 +66,8 @@ bench-api:
 
 install:
 	$(CARGO) build --release
-	install -D -m 755 target/release/liege $(DESTDIR)$(PREFIX)/bin/liege
-	install -D -m 755 target/release/libliege.so $(DESTDIR)$(PREFIX)/lib/liege/libliege.so
+	install -D -m 755 $(BUILT)/liege $(DESTDIR)$(PREFIX)/bin/liege
+	install -D -m 755 $(BUILT)/libliege.so $(DESTDIR)$(PREFIX)/lib/liege/libliege.so
 	install -D -m 755 systemd/end-leftovers $(DESTDIR)$(PREFIX)/lib/liege/end-leftovers
 	install -D -m 644 docs/liege.1 $(DESTDIR)$(PREFIX)/share/man/man1/liege.1
 	install -D -m 644 completions/liege.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/liege

@@ -1,0 +1,248 @@
+"""Limits by control groups: they are the kernel's, hold against a tenant who tries, and outlive the emperor."""
+
+import os
+import pathlib
+import signal
+
+from host import *
+
+# Does what the path says, and says how it went.
+TRIES = """
+import os, subprocess, threading, time
+def spin():
+    while True: pass
+def application(environ, start_response):
+    start_response('200 OK', [('Content-Type', 'text/plain')])
+    what = environ['PATH_INFO']
+    if what == '/forks':
+        made = 0
+        try:
+            for _ in range(1000):
+                subprocess.Popen(['sleep', '1000'])
+                made += 1
+        except OSError as error:
+            return [f'{made} {type(error).__name__}'.encode()]
+    if what == '/memory':
+        hog = []
+        while True: hog.append(os.urandom(1 << 20) * 4)
+    if what == '/spin':
+        for _ in range(4): subprocess.Popen(['sh', '-c', 'while :; do :; done'])
+    if what.startswith('/run/'):
+        done = subprocess.run(what[5:], shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        return [done.stdout]
+    return [b'%d' % os.getpid()]
+"""
+
+
+def group(vassal):
+    return GROUP / f"vassal-{vassal}"
+
+
+def limit(vassal, file):
+    return (group(vassal) / file).read_text().strip()
+
+
+def where(pid):
+    return pathlib.Path(f"/proc/{pid}/cgroup").read_text().strip().removeprefix(f"0::/system.slice/{UNIT}")
+
+
+class Limited(Case):
+    def limits(self, *words, lines=()):
+        """The operator's options, under the unit as it is shipped."""
+        if systemd() < 254:
+            self.skipTest("DelegateSubgroup= is there from systemd 254 on")
+        self.options(*words, lines=lines)
+
+    def file_says(self, name, *lines):
+        file = VASSALS / f"{name}.ini"
+        text = file.read_text().split("[emperor]")[0]
+        new = VASSALS / ".new"
+        new.write_text("\n".join([text, "[emperor]", *lines, ""]))
+        new.rename(file)
+
+
+class Kernel(Limited):
+    def test_the_limits_are_in_the_control_groups_and_the_emperor_has_none(self):
+        self.limits("--vassals-limit memory-max=200M", "--vassals-limit cpu-max=150%", "--vassals-limit 'b* pids-max=50'")
+        self.vassal("a", 8001, TRIES)
+        self.vassal("b", 8002, TRIES)
+        self.start()
+        for name, expected in (("a.ini", ["209715200", "150000 100000", "max"]), ("b.ini", ["209715200", "150000 100000", "50"])):
+            self.assertEqual([limit(name, file) for file in ("memory.max", "cpu.max", "pids.max")], expected)
+        for name, port in (("a.ini", 8001), ("b.ini", 8002)):
+            for pid in (*masters(name), get(port)):
+                self.assertRegex(where(pid), f"^/vassal-{name}/[0-9]+$")
+        self.assertEqual(where(emperor()), "/emperor")
+        for file in ("memory.max", "pids.max", "cpu.max"):
+            self.assertRegex((GROUP / "emperor" / file).read_text(), "^max")
+
+    def test_hogs_do_not_reach_their_neighbour(self):
+        self.limits("--vassals-limit 'hog* memory-max=120M'", "--vassals-limit 'hog* cpu-max=20%'",
+                    "--vassals-limit 'hog* pids-max=40'")
+        self.vassal("hog", 8001, TRIES, "threads = 2")
+        self.vassal("other", 8002)
+        self.start()
+        with Clients(8002) as quiet:
+            quiet.more(50)
+        apps, master = masters("other.ini"), masters("hog.ini")
+        with Clients(8002) as clients:
+            made = get(8001, "/forks")
+            self.assertRegex(made, "^[0-9]+ BlockingIOError$")
+            self.assertLess(int(made.split()[0]), 40)
+            worker = get(8001)
+            self.assertIsNone(answers(8001, "/memory"))
+            until("another worker", lambda: answers(8001) not in (None, worker))
+            for pid in processes(group("hog.ini")):
+                if b"sleep" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGKILL)
+            get(8001, "/spin")
+            clients.more(100)
+        self.assertEqual(clients.failed, [])
+        self.assertEqual((masters("other.ini"), masters("hog.ini")), (apps, master))
+        self.assertLess(clients.slowest, 5 + quiet.slowest)
+        events = dict(line.split() for line in limit("hog.ini", "cpu.stat").splitlines())
+        self.assertGreater(int(events["nr_throttled"]), 0)
+        events = dict(line.split() for line in limit("hog.ini", "memory.events").splitlines())
+        self.assertGreater(int(events["oom_kill"]), 0)
+        print(f"         the neighbour's slowest answer: {clients.slowest:.2f} s; without hogs {quiet.slowest:.2f} s")
+        self.assertEqual(shown("ActiveState", "NRestarts"), ["active", "0"])
+
+    def test_a_stop_ends_all_that_is_in_a_group(self):
+        self.limits("--vassals-limit pids-max=100")
+        self.vassal("a", 8001, TRIES)
+        self.start()
+        get(8001, "/run/setsid sleep 100000 >/dev/null 2>&1 & setsid sh -c 'trap \"\" TERM; sleep 99999' >/dev/null 2>&1 &")
+        self.assertGreater(len(processes(group("a.ini"))), 3)
+        (VASSALS / "a.ini").unlink()
+        until("the end of its group", lambda: not group("a.ini").exists())
+        self.vassal("a", 8001, TRIES)
+        until("the next one", lambda: answers(8001))
+        get(8001, "/run/setsid sleep 100000 >/dev/null 2>&1 &")
+        systemctl("stop", UNIT)
+        self.assertEqual((processes(), GROUP.exists()), ([], False))
+
+
+class Lives(Limited):
+    def test_limits_of_the_operator_outlive_the_emperor_and_the_next_one_changes_them(self):
+        self.outlive("--vassals-limit pids-max=100")
+
+    def test_limits_of_a_file_outlive_the_emperor_and_the_next_one_changes_them(self):
+        self.outlive()
+
+    def outlive(self, *words):
+        self.limits(*words)
+        self.vassal("a", 8001, TRIES)
+        self.file_says("a", "memory-max = 100M")
+        self.start()
+        apps, place = masters("a.ini"), where(masters("a.ini")[0])
+        self.assertEqual(limit("a.ini", "memory.max"), "104857600")
+        with Clients(8001) as clients:
+            kill_emperor()
+            self.assertEqual(where(emperor()), "/emperor")
+            self.assertEqual((masters("a.ini"), where(apps[0])), (apps, place))
+            self.assertEqual(limit("a.ini", "memory.max"), "104857600")
+            self.file_says("a", "memory-max = 150M")
+            until("the new limit", lambda: limit("a.ini", "memory.max") == "157286400")
+            liege("upgrade", "--wait")
+            self.file_says("a", "memory-max = 160M")
+            until("the new limit", lambda: limit("a.ini", "memory.max") == "167772160")
+            clients.more()
+        self.assertEqual(clients.failed, [])
+        (VASSALS / "a.ini").unlink()
+        until("the end of its group", lambda: not group("a.ini").exists())
+
+    def test_a_running_vassal_gets_its_first_limit_with_a_reload(self):
+        self.limits()
+        self.vassal("a", 8001, TRIES)
+        self.start()
+        self.assertEqual(where(masters("a.ini")[0]), "/emperor")
+        with Clients(8001) as clients:
+            self.file_says("a", "pids-max = 60")
+            until("its group", group("a.ini").exists)
+            until("the reload", lambda: "60" == limit("a.ini", "pids.max"))
+            liege("reload", "a", "--wait")
+            clients.more()
+        self.assertEqual(clients.failed, [])
+        for pid in (*masters("a.ini"), get(8001)):
+            self.assertRegex(where(pid), "^/vassal-a.ini/[0-9]+$")
+
+    def test_a_restart_of_the_unit_and_of_a_vassal_keep_them(self):
+        self.limits("--vassals-limit pids-max=77")
+        self.vassal("a", 8001, TRIES)
+        self.start()
+        systemctl("restart", UNIT)
+        with Clients(8001) as clients:
+            liege("restart", "a", "--wait")
+            systemctl("reload", UNIT)
+            clients.more()
+        self.assertEqual(clients.failed, [])
+        self.assertEqual(limit("a.ini", "pids.max"), "77")
+        for pid in (*masters("a.ini"), get(8001)):
+            self.assertRegex(where(pid), "^/vassal-a.ini/[0-9]+$")
+        self.assertEqual(len(list(group("a.ini").glob("[0-9]*"))), 1)
+
+    def test_without_the_subgroup_the_emperor_says_what_to_do(self):
+        self.options("--vassals-limit pids-max=77", lines=["DelegateSubgroup="])
+        self.assertNotEqual(systemctl("start", UNIT, check=False).returncode, 0)
+        self.assertIn("add DelegateSubgroup=emperor to the unit (systemd 254), or say adopt = no", self.said())
+
+    def test_without_the_subgroup_and_without_adoption_they_hold(self):
+        self.options("--vassals-limit pids-max=77", "--adopt=no", lines=["DelegateSubgroup="])
+        self.vassal("a", 8001, TRIES)
+        self.start()
+        self.assertEqual(limit("a.ini", "pids.max"), "77")
+        kill_emperor()
+        self.assertEqual((limit("a.ini", "pids.max"), len(masters("a.ini"))), ("77", 1))
+
+
+class Tenants(Limited):
+    def tenant(self, name, port, uid):
+        self.vassal(name, port, TRIES, f"chdir = /", owner="root")
+        os.chown(VASSALS / f"{name}.ini", uid, uid)
+
+    def check_apart(self, alice):
+        """Alice, at this port, reaches nothing of Bob; numbers of processes are not hers."""
+        seen = get(alice, "/run/ls /proc | grep -c '^[0-9]'")
+        self.assertLess(int(seen), 10)
+        self.assertEqual(get(alice, "/run/id -u").strip(), "20001")
+        self.assertIn("CapEff:\t0000000000000000", get(alice, "/run/grep CapEff /proc/self/status"))
+        for pid in (*processes(group("bob.ini")), emperor()):
+            self.assertRegex(get(alice, f"/run/kill -0 {pid}"), "(?i)no such process|not permitted")
+        writes = [f"echo 1 > {group('bob.ini')}/cgroup.kill", f"echo max > {group('alice.ini')}/pids.max", "cat /run/liege/api.sock"]
+        for command in writes:
+            self.assertRegex(get(alice, f"/run/{command}"), "(?i)permission denied|read-only|nonexistent|no such")
+
+    def test_tenants_namespaces_and_limits_together(self):
+        self.limits("--emperor-tyrant", "--emperor-use-clone pid,ipc,uts", "--vassals-limit pids-max=60")
+        self.tenant("alice", 8001, 20001)
+        self.tenant("bob", 8002, 20002)
+        self.start()
+        until("answers", lambda: answers(8001) and answers(8002))
+        self.check_apart(8001)
+        self.assertRegex(get(8001, "/forks"), "BlockingIOError")
+        apps = masters("alice.ini") + masters("bob.ini")
+        with Clients(8002) as clients:
+            kill_emperor()
+            clients.more()
+        self.assertEqual(clients.failed, [])
+        self.assertEqual(masters("alice.ini") + masters("bob.ini"), apps)
+        self.assertEqual(limit("alice.ini", "pids.max"), "60")
+        # She may have less, and not more.
+        for said, expected in (("pids-max = 500", "60"), ("pids-max = 40", "40")):
+            self.file_says("alice", said)
+            os.chown(VASSALS / "alice.ini", 20001, 20001)
+            until("the limit", lambda: limit("alice.ini", "pids.max") == expected)
+        systemctl("stop", UNIT)
+        self.assertEqual((processes(), GROUP.exists()), ([], False))
+
+    def test_an_emperor_with_a_few_capabilities_has_groups_and_tenants(self):
+        self.limits("--emperor-tyrant", "--vassals-limit pids-max=60",
+                    lines=["User=games", "AmbientCapabilities=CAP_SETUID CAP_SETGID CAP_KILL CAP_DAC_READ_SEARCH"])
+        self.tenant("alice", 8001, 20001)
+        self.start()
+        until("an answer", lambda: answers(8001))
+        self.assertEqual(limit("alice.ini", "pids.max"), "60")
+        self.assertEqual(get(8001, "/run/id -u").strip(), "20001")
+        kill_emperor()
+        liege("reload", "alice", "--wait")
+        self.assertEqual(limit("alice.ini", "pids.max"), "60")
