@@ -48,6 +48,7 @@ fn a_tenant_is_its_owner_and_has_nothing_of_root() {
         assert_eq!(said[line], expected, "{line}: {said:?}");
     }
     let (_, shown) = host.ask(&["status", "a.ini"]);
+    assert!(shown.contains("  user      uid 20001\n"), "{shown}");
     for option in ["uid", "gid", "add-gid", "cap"] {
         assert!(shown.contains(&format!("{option}: has no effect: the emperor runs it as")), "{shown}");
     }
@@ -270,6 +271,8 @@ fn the_next_emperor_takes_tenants_over_and_owners_that_changed_meanwhile_count()
     host.wait("an adoption", || host.log().contains("[a.ini] adopted"));
     assert_eq!(clients.end(), Vec::<String>::new());
     assert!(stage::lives(masters[0]));
+    let (_, shown) = host.ask(&["status", "a.ini"]);
+    assert!(shown.contains("  user      uid 20001\n"), "{shown}");
     // Without the option they run as who their files say.
     host.end();
 }

@@ -191,6 +191,7 @@ pub fn page(detail: &VassalDetail, paper: Paper, now: SystemTime) -> String {
     fact("file", Some(vassal.path.clone()));
     fact("serves", Some(sockets(vassal)));
     fact("run by", vassal.program.clone());
+    fact("user", vassal.uid.map(|uid| format!("uid {uid}")));
     fact("root", vassal.root.then(|| "the application runs as root: set uid and gid".to_owned()));
     let version = detail.version.as_ref().map(|version| format!(", liege {version}")).unwrap_or_default();
     fact(

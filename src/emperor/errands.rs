@@ -123,7 +123,7 @@ impl Emperor {
                 Some(message) => {
                     if matches!(message, FromInstance::Hello { .. }) {
                         // It has taken its identity on before it says this.
-                        self.masters.write_down(life, |record| record.uid = peer::user_of(record.pid));
+                        self.note_user(&vassal, life);
                     }
                     News::Said(message)
                 }
@@ -131,6 +131,17 @@ impl Emperor {
             },
         };
         self.decide(Event::News { vassal, life, news });
+    }
+
+    fn note_user(&mut self, vassal: &str, life: LifeId) {
+        let Some(uid) = self.masters.by_life.get(&life).map(|master| peer::user_of(master.child.pid()))
+        else {
+            return;
+        };
+        self.masters.write_down(life, |record| record.uid = uid);
+        let mut fleet = self.handle.fleet();
+        let lives = fleet.vassals.get_mut(vassal).into_iter().flat_map(|vassal| vassal.lives_mut());
+        lives.filter(|known| known.id == life).for_each(|known| known.uid = uid);
     }
 
     /// Reaps, and notices masters that were stopped by a signal; answers children that belong to no life.

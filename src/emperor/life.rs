@@ -19,6 +19,9 @@ pub struct Life {
     pub id: LifeId,
     /// The master's pid, which is also its process group's; `None` until it is launched.
     pub pid: Option<u32>,
+    /// Whom it runs as, once it has said its name.
+    #[serde(default)]
+    pub uid: Option<u32>,
     /// When it was launched (monotonic).
     pub started: Tick,
     /// When it was launched, milliseconds since the epoch.
@@ -114,6 +117,7 @@ impl Life {
         Self {
             id,
             pid: None,
+            uid: None,
             started: now,
             started_epoch_ms: epoch_ms,
             ready: None,

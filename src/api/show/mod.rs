@@ -198,6 +198,7 @@ fn vassal(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> views::
         reason: reason(vassal, fleet, moment),
         serving: vassal.serves(),
         pid: vassal.pid(),
+        uid: vassal.current.as_ref().and_then(|life| life.uid),
         since: vassal.current.as_ref().map(|life| rfc3339(life.started_epoch_ms)),
         sockets: vassal.spec.iter().flat_map(|spec| &spec.listen).map(socket).collect(),
         totals: vassal

@@ -112,6 +112,9 @@ pub struct Vassal {
     pub serving: bool,
     /// The master's pid.
     pub pid: Option<u32>,
+    /// Whom the master runs as, where it has said so.
+    #[serde(default)]
+    pub uid: Option<u32>,
     /// When the master was launched, RFC 3339.
     pub since: Option<String>,
     /// Where it listens.

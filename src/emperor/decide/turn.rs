@@ -165,7 +165,7 @@ impl Vassal {
     }
 
     /// All its lives.
-    pub(super) fn lives_mut(&mut self) -> impl Iterator<Item = &mut Life> {
+    pub(in super::super) fn lives_mut(&mut self) -> impl Iterator<Item = &mut Life> {
         self.current.iter_mut().chain(&mut self.next).chain(&mut self.leaving)
     }
 
