@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod emperor;
 pub mod gateway;
+pub mod hook;
 pub mod instance;
 pub mod proto;
 pub mod router;

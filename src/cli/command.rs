@@ -41,6 +41,8 @@ pub enum Role {
     Instance,
     /// The HTTP front of an instance.
     Router,
+    /// What hooks of a vassal say.
+    Hooks,
     /// The trial run of a configuration or a new binary.
     Rehearse,
     /// The trial load of an application.
@@ -71,6 +73,7 @@ pub fn parse(program: &OsStr, arguments: Vec<OsString>, supervised: bool) -> Res
         match first {
             "instance" => return Ok(Command::Role(Role::Instance)),
             "router" => return Ok(Command::Role(Role::Router)),
+            "hooks" => return Ok(Command::Role(Role::Hooks)),
             "rehearse" => return Ok(Command::Role(Role::Rehearse)),
             "trial" => return Ok(Command::Role(Role::Trial)),
             "validate" => return Ok(Command::Role(Role::Validate)),
@@ -274,6 +277,7 @@ mod tests {
         for (word, role) in [
             ("instance", Role::Instance),
             ("router", Role::Router),
+            ("hooks", Role::Hooks),
             ("rehearse", Role::Rehearse),
             ("trial", Role::Trial),
         ] {

@@ -99,6 +99,7 @@ fn play(role: Role) -> ExitCode {
     match role {
         Role::Router => router::run::main(),
         Role::Instance => instance::run::vassal(),
+        Role::Hooks => instance::hooks::main(),
         Role::Rehearse => instance::rehearse::main(),
         Role::Trial => instance::trial::main(),
         Role::Validate => instance::validate::main(),

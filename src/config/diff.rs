@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::address::{Address, Listen};
+use super::hook::{Hook, Point};
 use super::instance::{
     AppSpec, FilesSpec, IdentitySpec, InstanceSpec, InterpreterSpec, RouterSpec, WorkerSpec,
 };
@@ -74,6 +75,8 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
         procname_prefix,
         emperor,
         router,
+        hooks,
+        honour_stdin,
         said,
     } = new;
     let mut change = Change::default();
@@ -120,11 +123,26 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.procname_prefix != *procname_prefix, "procname-prefix", Need::Generation);
     change.note(old.emperor != *emperor, "emperor", Need::Replace);
     diff_router(&mut change, &old.router, router);
+    diff_hooks(&mut change, &old.hooks, hooks);
+    change.note(old.honour_stdin != *honour_stdin, "honour-stdin", Need::Generation);
     // A placeholder that nothing refers to is still seen by the application, in `uwsgi.opt`.
     if change.options.is_empty() {
         change.note(old.said != *said, "opt", Need::Generation);
     }
     change
+}
+
+/// What is done at a first start only, another instance does at its own.
+fn diff_hooks(change: &mut Change, old: &[Hook], new: &[Hook]) {
+    for (option, need, is_of) in [
+        ("hook-as-root", Need::Replace, Point::is_of_a_first_start as fn(&Point) -> bool),
+        ("hook-asap", Need::Generation, Point::is_of_a_generation),
+        ("hook-touch", Need::Nothing, Point::is_of_the_master),
+    ] {
+        let old = old.iter().filter(|hook| is_of(&hook.point));
+        let new = new.iter().filter(|hook| is_of(&hook.point));
+        change.note(!old.eq(new), option, need);
+    }
 }
 
 /// Sockets are the same if their address is: kept, added, removed.
@@ -295,6 +313,10 @@ mod tests {
             ("uid = app, socket = :80", "uid = app, uwsgi-socket = :80", Need::Generation, &["opt"]),
             ("uid = app, socket = :80", "uid = app, http-socket = :80", Need::Generation, &["socket"]),
             ("", "uid = app", Need::Replace, &["uid"]),
+            ("", "exec-asap = true, hook-pre-app = print:a", Need::Generation, &["hook-asap"]),
+            ("", "exec-as-root = true", Need::Replace, &["hook-as-root"]),
+            ("", "hook-touch = /f exec:true, wait-for-file = /f", Need::Nothing, &["hook-touch"]),
+            ("", "honour-stdin = true", Need::Generation, &["honour-stdin"]),
             ("", "logto = x.log", Need::Reexec, &["logto"]),
             ("uid = app", "uid = app, logto = x.log", Need::Replace, &["logto"]),
         ] {

@@ -52,16 +52,18 @@ fn expands(entry: &Entry) -> bool {
 /// `$(NAME)`: the environment's value, or what follows `:-` (unset or empty) or `-` (unset); an unset name without
 /// such a default stays as it is.
 pub(super) fn environment(value: &str, around: &dyn Surroundings) -> String {
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     replace(value, "$(", |name| {
         if let Some(value) = around.variable(name) {
             return Some(value);
         }
-        if let Some((name, default)) = name.split_once(":-") {
+        // Anything else is a command for a shell: `$(id -u)`.
+        if let Some((name, default)) = name.split_once(":-").filter(|(name, _)| is_name(name)) {
             return Some(
                 around.variable(name).filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned()),
             );
         }
-        let (name, default) = name.split_once('-')?;
+        let (name, default) = name.split_once('-').filter(|(name, _)| is_name(name))?;
         Some(around.variable(name).unwrap_or_else(|| default.to_owned()))
     })
 }

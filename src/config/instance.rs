@@ -8,6 +8,7 @@ use super::address::Listen;
 use super::cheaper::CheaperSpec;
 use super::cores::GeventSpec;
 use super::guard::GuardSpec;
+use super::hook::Hook;
 use super::logging::LogSpec;
 pub use super::router::RouterSpec;
 use super::static_files::StaticSpec;
@@ -72,6 +73,12 @@ pub struct InstanceSpec {
     /// The router of `http`.
     #[serde(default)]
     pub router: RouterSpec,
+    /// What is done around its start, its workers and its end, in the order said.
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
+    /// `honour-stdin`: workers keep the standard input of whoever started the instance.
+    #[serde(default)]
+    pub honour_stdin: bool,
     /// Every option as said, for `uwsgi.opt`: name and text, in order.
     pub said: Vec<(String, String)>,
 }
@@ -284,6 +291,8 @@ impl Default for InstanceSpec {
             procname_prefix: String::new(),
             emperor: Vec::new(),
             router: RouterSpec::default(),
+            hooks: Vec::new(),
+            honour_stdin: false,
             said: Vec::new(),
         }
     }

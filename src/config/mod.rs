@@ -22,6 +22,7 @@ mod expand;
 pub mod fingerprint;
 pub mod format;
 pub mod guard;
+pub mod hook;
 pub mod instance;
 pub mod limits;
 pub mod load;

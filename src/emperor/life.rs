@@ -52,6 +52,9 @@ pub struct Life {
     /// Until when it is to say so again.
     #[serde(default)]
     pub(super) beat_until: Option<Tick>,
+    /// What it does before it goes on: a hook, or a wait.
+    #[serde(default)]
+    pub doing: Option<String>,
     /// How far its end has come; `None`: it is to stay.
     pub(super) leaving: Option<Leaving>,
     /// Whether the master was reaped; what remains is its children.
@@ -129,6 +132,7 @@ impl Life {
             foreign: None,
             heartbeat_epoch_ms: None,
             beat_until: None,
+            doing: None,
             leaving_epoch_ms: None,
             leaving: None,
             reaped: false,

@@ -38,6 +38,7 @@ impl Master {
                     router.link.end();
                 }
             }
+            Owner::Chore(id) => self.chores.reaped(id, exit),
             Owner::Rehearsal(operation) => {
                 if let Some(rehearsal) = self.rehearsal.as_mut().filter(|r| r.operation == operation) {
                     rehearsal.process.exit = Some(exit);
@@ -62,6 +63,7 @@ impl Master {
             self.children.zygotes.iter().filter_map(|(id, z)| Some((*id, z.over()?))).collect();
         for (zygote, exit) in zygotes {
             self.children.zygotes.remove(&zygote);
+            self.children.end_commands_of(Owner::Zygote(zygote));
             self.handle(Event::ZygoteGone { zygote, how: exit.to_string() });
         }
         let over = self.children.workers.iter().filter(|(_, w)| !w.buried);
@@ -77,6 +79,7 @@ impl Master {
             }
             self.handle(Event::RouterGone);
         }
+        self.bury_chores();
         if let Some(exit) = self.rehearsal.as_ref().and_then(|r| r.process.over()) {
             self.rehearsal_over(exit);
         }
@@ -85,6 +88,8 @@ impl Master {
     fn worker_over(&mut self, slot: usize, exit: Exit) {
         let Some(worker) = self.children.workers.get_mut(&slot) else { return };
         worker.buried = true;
+        self.children.end_commands_of(Owner::Worker(slot));
+        let Some(worker) = self.children.workers.get_mut(&slot) else { return };
         let pid = worker.process.pid().unwrap_or(0);
         let state = self.roster.slots.get(slot).map_or(SlotState::Empty, |s| s.state);
         let number = worker.number;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::bind::{Listener, Sockets};
 use super::certificates::Certificates;
 use super::children::{Children, Owner, Process, WorkerProcess};
+use super::chores::Chores;
 use super::event::Event;
 use super::launch::{Interpreter, RESUME_VARIABLE};
 use super::link::Link;
@@ -276,12 +277,15 @@ pub(super) fn unpack(
         lookout: 0,
         weigh_at: None,
         bell: None,
+        chores: Chores::default(),
+        terminal: None,
     };
     master.touched = super::touch::Touched::watch(&master.current.said.spec);
     master.output.obey(&master.current.said.spec);
     master.serve_statistics();
     master.show_title();
     master.open_passages();
+    master.remember_terminal();
     if master.supervised && master.emperor.is_none() {
         master.orphaned();
     }

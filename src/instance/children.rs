@@ -28,6 +28,7 @@ pub(super) enum Owner {
     Worker(usize),
     Router,
     Rehearsal(OperationId),
+    Chore(u64),
 }
 
 /// A process with a channel. It is over when it was reaped and everything that it said was heard.
@@ -107,7 +108,9 @@ pub(super) struct Children {
     /// The router's queue.
     pub(super) queue: Option<SharedQueue>,
     pub(super) passage: Option<Passage>,
-    /// The newest life of a worker, router or rehearsal.
+    /// What hooks in zygotes and workers started, each the leader of a process group, and for whom.
+    pub(super) commands: Vec<(Owner, Child)>,
+    /// The newest life of a worker, router, rehearsal or chore.
     pub(super) lives: u64,
     pub(super) router_life: u64,
     pids: HashMap<u32, Owner>,
@@ -150,11 +153,21 @@ impl Children {
         Ok(Ok(child))
     }
 
+    /// Kills what a hook started in a process that is gone.
+    pub(super) fn end_commands_of(&mut self, owner: Owner) {
+        for (_, child) in self.commands.extract_if(.., |(whose, _)| *whose == owner) {
+            let _ = child.kill_group();
+        }
+    }
+
     /// Kills every process.
     pub(super) fn kill_all(&self) {
         self.zygotes.values().for_each(Process::kill);
         self.workers.values().for_each(|w| w.process.kill());
         self.router.iter().for_each(Process::kill);
+        for (_, child) in &self.commands {
+            let _ = child.kill_group();
+        }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::event::{Effect, Event, Plan};
-use super::roster::{Generation, Pending, Phase, Roster, Router, Settings, Slot, SlotState, Stage};
+use super::event::{Effect, Event};
+use super::roster::{Generation, Pending, Phase, Roster, Router, Slot, SlotState, Stage};
 use super::zygotes::{self, Loaded};
-use super::{routing, scale, settle};
+use super::{operations, routing, scale, settle};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId, Outcome};
@@ -30,22 +30,27 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
             settle::announce(roster, InstanceState::Starting, out);
             settle::add_generation(roster, settings, None, now, out);
         }
-        Event::Reload(operation) => request(roster, Pending { operation, reexec: None }, out),
+        Event::Reload(operation) => operations::request(roster, Pending { operation, reexec: None }, out),
         Event::Reexec { operation, reload } => {
-            request(roster, Pending { operation, reexec: Some(reload) }, out);
+            operations::request(roster, Pending { operation, reexec: Some(reload) }, out);
         }
-        Event::Rehearsed { operation, plan } => rehearsed(roster, operation, plan, now, out),
+        Event::Rehearsed { operation, plan } => {
+            operations::rehearsed(roster, operation, plan, now, out);
+        }
         Event::ReexecFailed(failure) => {
             if let Some(pending) = roster.pending.take() {
                 out.push(ended(pending.operation, Outcome::RolledBack(failure)));
             }
         }
-        Event::Reexecuted(settings) => reexecuted(roster, settings, now, out),
+        Event::Reexecuted(settings) => operations::reexecuted(roster, settings, now, out),
         Event::ZygoteLoaded { zygote, app, threads, failure } => {
             zygotes::loaded(roster, zygote, Loaded { app, threads, failure }, now, out);
         }
         Event::ZygoteLoadFailed { zygote, failure } => {
-            zygotes::failed(roster, zygote, failure, true, now, out)
+            zygotes::failed(roster, zygote, failure, true, now, out);
+        }
+        Event::ZygoteHookFailed { zygote, failure } => {
+            zygotes::failed(roster, zygote, failure, false, now, out);
         }
         Event::ZygoteGone { zygote, how } => zygotes::gone(roster, zygote, &how, now, out),
         Event::Forked { slot } => forked(roster, slot, out),
@@ -58,7 +63,10 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
             }
         }
         Event::WorkerReady { slot, app } => worker_ready(roster, slot, app, now, out),
-        Event::WorkerLoadFailed { slot, failure } => worker_load_failed(roster, slot, failure, now, out),
+        Event::WorkerLoadFailed { slot, failure } => {
+            worker_failed(roster, slot, (failure, EXIT_NO_APP), now, out);
+        }
+        Event::WorkerHookFailed { slot, failure } => worker_failed(roster, slot, (failure, 1), now, out),
         Event::Recycle { slot } => {
             if let Some(slot) = roster.slots.get_mut(slot).filter(|s| s.state == SlotState::Serving) {
                 slot.recycle = true;
@@ -113,57 +121,6 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
         Event::Timer => {}
     }
     settle::settle(roster, now, out);
-}
-
-/// A burst of requests collapses into the last.
-fn request(roster: &mut Roster, pending: Pending, out: &mut Vec<Effect>) {
-    if roster.phase != Phase::Running {
-        let failure = Failure::new("the instance is stopping");
-        out.push(ended(pending.operation, Outcome::RolledBack(failure)));
-        return;
-    }
-    if let Some(earlier) = roster.pending.replace(pending) {
-        out.push(ended(earlier.operation, Outcome::Superseded));
-        // Whoever asked for the binary to be executed again still gets that.
-        if let (Some(reexec), Some(now)) = (earlier.reexec, roster.pending.as_mut()) {
-            now.reexec = Some(reexec || now.reexec.unwrap_or(true));
-        }
-    }
-    out.extend(roster.pending.map(Effect::Rehearse));
-}
-
-fn rehearsed(
-    roster: &mut Roster,
-    operation: OperationId,
-    plan: Result<Plan, Failure>,
-    now: Tick,
-    out: &mut Vec<Effect>,
-) {
-    let Some(pending) = roster.pending.filter(|p| p.operation == operation) else { return };
-    if let Some(reload) = pending.reexec.filter(|_| matches!(plan, Ok(Plan::Generation(_)))) {
-        // Stays pending: the new image ends it.
-        settle::abandon_candidate(roster, Outcome::Superseded, now, out);
-        out.push(Effect::Reexec { operation, reload });
-        return;
-    }
-    roster.pending = None;
-    match plan {
-        Ok(Plan::Generation(settings)) => {
-            settle::abandon_candidate(roster, Outcome::Superseded, now, out);
-            settle::add_generation(roster, settings, Some(operation), now, out);
-        }
-        Ok(Plan::Replace { reason }) => out.push(ended(operation, Outcome::NeedsReplace { reason })),
-        Err(failure) => out.push(ended(operation, Outcome::RolledBack(failure))),
-    }
-}
-
-fn reexecuted(roster: &mut Roster, settings: Settings, now: Tick, out: &mut Vec<Effect>) {
-    let Some(pending) = roster.pending.take() else { return };
-    if pending.reexec == Some(true) || roster.serving().is_none() {
-        settle::add_generation(roster, settings, Some(pending.operation), now, out);
-    } else {
-        out.push(ended(pending.operation, Outcome::Swapped));
-    }
 }
 
 fn forked(roster: &mut Roster, slot: usize, out: &mut Vec<Effect>) {
@@ -232,7 +189,14 @@ fn worker_ready(roster: &mut Roster, slot: usize, app: bool, now: Tick, out: &mu
     }
 }
 
-fn worker_load_failed(roster: &mut Roster, slot: usize, failure: Failure, now: Tick, out: &mut Vec<Effect>) {
+/// A worker cannot serve and ends; an instance without others ends with it, and with this status.
+fn worker_failed(
+    roster: &mut Roster,
+    slot: usize,
+    (failure, status): (Failure, u8),
+    now: Tick,
+    out: &mut Vec<Effect>,
+) {
     let Some(place) = roster.slots.get(slot).copied() else { return };
     if !matches!(place.state, SlotState::Forking | SlotState::Loading)
         || give_up_candidate(roster, place.generation, failure.clone(), now, out)
@@ -240,9 +204,9 @@ fn worker_load_failed(roster: &mut Roster, slot: usize, failure: Failure, now: T
         return;
     }
     if roster.serving().is_none() {
-        settle::fail(roster, EXIT_NO_APP, failure, out);
+        settle::fail(roster, status, failure, out);
     } else {
-        out.push(Effect::Tell(format!("worker {} could not load the application: {failure}", place.worker)));
+        out.push(Effect::Tell(format!("worker {} cannot serve: {failure}", place.worker)));
     }
 }
 
@@ -301,7 +265,7 @@ pub(super) fn clear(roster: &mut Roster, slot: usize, out: &mut Vec<Effect>) {
     }
 }
 
-const fn ended(operation: OperationId, outcome: Outcome) -> Effect {
+pub(super) const fn ended(operation: OperationId, outcome: Outcome) -> Effect {
     Effect::Ended { operation, outcome }
 }
 

@@ -50,6 +50,13 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
+    /// A hook of a zygote's generation failed; it ends.
+    ZygoteHookFailed {
+        /// Which.
+        zygote: u64,
+        /// Why.
+        failure: Failure,
+    },
     /// A zygote is gone and everything that it said was heard; or it could not be started.
     ZygoteGone {
         /// Which.
@@ -85,6 +92,13 @@ pub enum Event {
     },
     /// A worker could not load the application and ends.
     WorkerLoadFailed {
+        /// Its slot.
+        slot: usize,
+        /// Why.
+        failure: Failure,
+    },
+    /// A hook of a worker failed; it ends.
+    WorkerHookFailed {
         /// Its slot.
         slot: usize,
         /// Why.

@@ -7,6 +7,7 @@ use super::roster::Router;
 use super::run::log_failure;
 use super::source::Source;
 use super::stats_document::{self, Facts};
+use crate::config::hook::Point;
 use crate::stats::scoreboard::{CoreField, Field};
 use crate::sys::clock;
 use crate::tick::Tick;
@@ -31,6 +32,7 @@ impl Master {
                 tracing::warn!("a second start is ignored");
             }
             ToInstance::Reload { operation, vassals } => {
+                self.act(&Point::EmperorReload);
                 if let (Some(said), Source::Vassal { options, .. }) = (vassals, &mut self.source) {
                     *options = said;
                 }
@@ -44,7 +46,8 @@ impl Master {
             ToInstance::LogLevel(level) => trace::set_level(level),
             ToInstance::Stop { mercy_ms, keep_files } => {
                 self.replaced |= keep_files;
-                self.handle(Event::Stop { mercy: mercy_ms.map(std::time::Duration::from_millis) });
+                let mercy = mercy_ms.map(std::time::Duration::from_millis);
+                self.act_and_stop(&Point::EmperorStop, mercy);
             }
         }
     }
@@ -85,6 +88,10 @@ impl Master {
             Some(FromZygote::LoadFailed(failure)) => {
                 self.handle(Event::ZygoteLoadFailed { zygote: id, failure });
             }
+            Some(FromZygote::HookFailed(failure)) => {
+                self.handle(Event::ZygoteHookFailed { zygote: id, failure });
+            }
+            Some(FromZygote::Doing(doing)) => self.doing(Owner::Zygote(id), doing),
             Some(FromZygote::Forked { slot, pid }) => self.worker_born(as_usize(slot), pid),
             Some(FromZygote::ForkFailed { slot, failure }) => {
                 self.handle(Event::ForkFailed { slot: as_usize(slot), failure });
@@ -140,6 +147,11 @@ impl Master {
                 log_failure(&failure);
                 self.handle(Event::WorkerLoadFailed { slot, failure });
             }
+            Some(FromWorker::HookFailed(failure)) => {
+                log_failure(&failure);
+                self.handle(Event::WorkerHookFailed { slot, failure });
+            }
+            Some(FromWorker::Doing(doing)) => self.doing(Owner::Worker(slot), doing),
             Some(FromWorker::AppFailed(failure)) => {
                 self.tell_emperor(&FromInstance::AppFailed(failure.clone()), &[]);
                 self.handle(Event::WorkerWithoutApp { slot, failure });

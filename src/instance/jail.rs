@@ -6,22 +6,30 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::beginning::{Beginning, Unbegun};
 use super::bind::{self, Sockets};
 use super::log_file;
+use crate::config::hook::Point;
 use crate::config::instance::{IdentitySpec, InstanceSpec, LimitSpec};
 use crate::config::namespaces::Namespaces;
 use crate::config::tenant::Tenant;
+use crate::hook;
 use crate::sys::capabilities::{self, Capabilities};
 use crate::sys::user::{self, Identity};
 use crate::sys::{limits, namespace, output, own, socket};
 use crate::wire::failure::Failure;
 use crate::wire::message::Privileges;
 
-/// Takes on the identity of `spec` and binds its sockets. Nothing of the vassal's choosing has run before.
+/// Takes on the identity of `spec` and binds its sockets. Of the vassal's choosing only the hooks that ask for it run
+/// before that.
 ///
 /// # Errors
-/// A step that failed; the process must not go on.
-pub(super) fn enter(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Failure> {
+/// A step that failed, or the wish to stop; the process must not go on.
+pub(super) fn enter(
+    spec: &InstanceSpec,
+    have: &Sockets,
+    beginning: &mut Beginning<'_>,
+) -> Result<Sockets, Unbegun> {
     if let Some(log) = &spec.log.logto {
         log_file::log_to(log, &spec.log.file)?;
     }
@@ -35,14 +43,24 @@ pub(super) fn enter(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Fail
     if let Some(path) = &spec.files.pidfile {
         write_pid(path)?;
     }
+    beginning.perform(spec, &[Point::PreJail, Point::InJail])?;
+    if user::current_uid() == 0 {
+        beginning.perform(spec, &[Point::PostJail, Point::Waits, Point::AsRoot])?;
+    } else {
+        for hook in spec.hooks.iter().filter(|hook| hook.point.is_of_root()) {
+            tracing::warn!("{} is not done: not started as root", hook::name(hook));
+        }
+        beginning.perform(spec, &[Point::Waits])?;
+    }
     // A socket that is given to another owner is made before the right to do so is given up.
     let mut have = have.clone();
     if spec.chown_socket.is_some() {
-        let early = bind::bind_unix(spec, &have)?;
+        let early = bind::bind_unix(spec, &have).map_err(Failure::from)?;
         have.listeners.extend(early.listeners);
         have.stats.extend(early.stats);
     }
     drop_privileges(&identity, &spec.identity)?;
+    beginning.perform(spec, &[Point::AsUser, Point::WaitsForSocket])?;
     if let Some(log) = &spec.log.logto2 {
         log_file::log_to(log, &spec.log.file)?;
         log_file::prepare(log, &spec.log.file, &identity)?;
@@ -55,7 +73,7 @@ pub(super) fn enter(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Fail
         write_pid(path)?;
     }
     // Names of hosts are looked up here, and never as root.
-    Ok(bind::bind_all(spec, &have, &socket::resolve)?)
+    Ok(bind::bind_all(spec, &have, &socket::resolve).map_err(Failure::from)?)
 }
 
 /// Becomes whom the application of `spec` runs as, if this process may.

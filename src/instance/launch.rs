@@ -38,6 +38,22 @@ pub(super) struct Interpreter {
     pub(super) extension: PathBuf,
 }
 
+/// What commands and interpreters of a vassal have in their environment, in place of what this process has.
+pub(super) fn environment(spec: &InstanceSpec, supervised: bool) -> Vec<(String, Option<String>)> {
+    let mut changes: Vec<(String, Option<String>)> =
+        OURS.iter().map(|name| ((*name).to_owned(), None)).collect();
+    if supervised {
+        // What the administrator's shell loads into every program is not for vassals.
+        let names = env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+        changes.extend(names.filter(|name| name.starts_with("LD_")).map(|name| (name, None)));
+    }
+    if spec.interpreter.virtualenv.is_some() {
+        changes.push(("PYTHONHOME".to_owned(), None));
+    }
+    changes.extend(spec.env.iter().cloned());
+    changes
+}
+
 /// Starts a zygote, which writes to what `output` gives; answers our end of its channel.
 ///
 /// # Errors
@@ -56,22 +72,10 @@ pub(super) fn zygote(
         _ => launch = launch.arg("-OO"),
     }
     launch = launch.arg("-c").arg(boot::BOOT).stdin(theirs).stdout(output()?).stderr(output()?);
-    for name in OURS {
-        launch = launch.unset_env(name);
-    }
     if let Some(directory) = &spec.app.chdir {
         launch = launch.directory(directory);
     }
-    if supervised {
-        // What the administrator's shell loads into every program is not for vassals.
-        for (name, _) in env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"LD_")) {
-            launch = launch.unset_env(name);
-        }
-    }
-    if spec.interpreter.virtualenv.is_some() {
-        launch = launch.unset_env("PYTHONHOME");
-    }
-    for (name, value) in &spec.env {
+    for (name, value) in environment(spec, supervised) {
         launch = match value {
             Some(value) => launch.env(name, value),
             None => launch.unset_env(name),
@@ -92,21 +96,40 @@ pub(super) fn role(
     directory: Option<&Path>,
     output: Option<&Output>,
 ) -> io::Result<(Child, OwnedFd)> {
+    let (mut launch, ours) = ourselves(role, name, binary.unwrap_or(Path::new(THIS_BINARY)), output)?;
+    if let Some(directory) = directory {
+        launch = launch.directory(directory);
+    }
+    Ok((launch.spawn()?, ours))
+}
+
+/// Starts our binary to do hooks, as the leader of a process group; answers our end of its channel.
+///
+/// # Errors
+/// It cannot be started, or no descriptor is left.
+pub(super) fn hooks(name: &str, output: Option<&Output>) -> io::Result<(Child, OwnedFd)> {
+    let (launch, ours) = ourselves("hooks", name, Path::new(THIS_BINARY), output)?;
+    Ok((launch.own_group().spawn()?, ours))
+}
+
+fn ourselves(
+    role: &str,
+    name: &str,
+    binary: &Path,
+    output: Option<&Output>,
+) -> io::Result<(Launch, OwnedFd)> {
     let (ours, theirs) = channel::pair()?;
-    let mut launch = Launch::new(binary.unwrap_or(Path::new(THIS_BINARY)))
+    let mut launch = Launch::new(binary)
         .arg0("liege")
         .arg(role)
         .arg(name)
         .stdin(theirs)
         .env(inherited::VARIABLE, "0")
         .unset_env(RESUME_VARIABLE);
-    if let Some(directory) = directory {
-        launch = launch.directory(directory);
-    }
     if let Some(output) = output {
         launch = launch.stdout(output.for_child()?).stderr(output.for_child()?);
     }
-    Ok((launch.spawn()?, ours))
+    Ok((launch, ours))
 }
 
 /// The path by which this process's binary was started: after an upgrade it leads to the new one.

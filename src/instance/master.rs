@@ -13,8 +13,10 @@ use tokio::sync::mpsc;
 use super::bind::Sockets;
 use super::certificates::Certificates;
 use super::children::{Children, Rehearsal};
+use super::chores::Chores;
 use super::decide;
 use super::event::Event;
+use super::hooks::Word;
 use super::inbox::{Inbox, take_all};
 use super::launch::Interpreter;
 use super::link::Link;
@@ -31,9 +33,10 @@ use super::stats_socket::{Ask, StatsServer};
 use super::touch::{self, Purpose, Touched};
 use super::uwsgi_emperor::UwsgiEmperor;
 use super::watch::Bell;
+use crate::config::hook::{self, Meaning, Number, Point};
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::signals::{Received as Signal, Signals};
-use crate::sys::{clock, title};
+use crate::sys::{clock, terminal, title};
 use crate::tick::Tick;
 use crate::wire::bytes::ToVassal;
 use crate::wire::channel::Received;
@@ -83,6 +86,7 @@ pub(super) enum Report {
     Worker(usize, u64, Option<Received<FromWorker>>),
     Router(u64, Option<Received<FromRouter>>),
     Rehearsal(OperationId, Option<Box<Received<Answer>>>),
+    Chore(u64, Option<Received<Word>>),
     /// An emperor answered a call at the rendezvous, or none did in time.
     Call(Option<Adopted>),
     /// Somebody connects while no worker runs.
@@ -144,6 +148,9 @@ pub(super) struct Master {
     pub(super) weigh_at: Option<Tick>,
     /// What waits for connections while no worker runs.
     pub(super) bell: Option<Bell>,
+    pub(super) chores: Chores,
+    /// How the terminal was before workers had it (`honour-stdin`).
+    pub(super) terminal: Option<terminal::Modes>,
 }
 
 impl Master {
@@ -203,10 +210,9 @@ impl Master {
         let config = self.uwsgi_emperor.as_ref().and_then(UwsgiEmperor::reload_until);
         let (idle, beat) = (self.next_idle(), self.next_beat());
         let weighing = self.next_weighing();
-        [self.roster.next_deadline(), self.next_harakiri(), idle, beat, config, rehearsal, weighing]
-            .into_iter()
-            .flatten()
-            .min()
+        let (decisions, harakiri) = (self.roster.next_deadline(), self.next_harakiri());
+        let chores = self.chores.next_deadline();
+        [decisions, harakiri, idle, beat, config, rehearsal, weighing, chores].into_iter().flatten().min()
     }
 
     /// Looks at what time has brought.
@@ -214,6 +220,7 @@ impl Master {
         let now = clock::now();
         self.harakiri(now);
         self.weigh(now);
+        self.chores_overdue(now);
         self.look_for_rest(now);
         self.beat(now);
         self.look_for_uwsgi_config(now);
@@ -226,21 +233,40 @@ impl Master {
     }
 
     fn signal(&mut self, signal: Signal) {
-        match signal {
-            Signal::Child => self.reap(),
-            Signal::Hup => {
-                tracing::info!("...gracefully killing workers...");
-                let operation = self.begin_own("SIGHUP".to_owned());
-                self.handle(Event::Reexec { operation, reload: true });
-            }
-            Signal::Term => self.handle(Event::Stop { mercy: None }),
-            Signal::Int | Signal::Quit => {
+        let number = match signal {
+            Signal::Child => return self.reap(),
+            Signal::Hup => Number::Hup,
+            Signal::Int => Number::Int,
+            Signal::Quit => Number::Quit,
+            Signal::Term => Number::Term,
+            Signal::Usr1 => Number::Usr1,
+        };
+        match hook::meaning(&self.current.said.spec.hooks, number) {
+            Some(Meaning::Stop) => self.handle(Event::Stop { mercy: None }),
+            Some(Meaning::Reload) => self.hang_up(),
+            Some(Meaning::Statistics) => self.log_statistics(),
+            None => self.usual(number),
+        }
+    }
+
+    /// What a signal means where nobody says another meaning.
+    fn usual(&mut self, number: Number) {
+        match number {
+            Number::Hup => self.hang_up(),
+            Number::Term => self.handle(Event::Stop { mercy: None }),
+            Number::Int | Number::Quit => {
                 tracing::info!("SIGINT/SIGTERM received...killing workers...");
                 let again = std::mem::replace(&mut self.interrupted, true);
                 self.handle(if again { Event::StopNow } else { Event::Stop { mercy: None } });
             }
-            Signal::Usr1 => self.log_statistics(),
+            Number::Usr1 => self.log_statistics(),
         }
+    }
+
+    fn hang_up(&mut self) {
+        tracing::info!("...gracefully killing workers...");
+        let operation = self.begin_own("SIGHUP".to_owned());
+        self.handle(Event::Reexec { operation, reload: true });
     }
 
     /// An operation that nobody asked the master for.
@@ -259,7 +285,11 @@ impl Master {
                 Purpose::Reload => {}
                 Purpose::RotateLog => self.output.with_file(LogFile::rotate),
                 Purpose::ReopenLog => self.output.with_file(LogFile::reopen),
+                Purpose::Hook => {}
             }
+        }
+        for (path, _) in changed.iter().filter(|(_, purpose)| *purpose == Purpose::Hook) {
+            self.act(&Point::Touch(path.clone()));
         }
         if let Some((path, _)) = changed.into_iter().find(|(_, purpose)| *purpose == Purpose::Reload) {
             tracing::info!("*** {} has been touched... grace them all !!! ***", path.display());
@@ -290,6 +320,7 @@ impl Master {
                     self.hear_router(message);
                 }
             }
+            Report::Chore(id, word) => self.hear_chore(id, word),
             Report::Rehearsal(operation, message) => {
                 if self.rehearsal.as_ref().is_some_and(|r| r.operation == operation) {
                     self.hear_rehearsal(message);
@@ -303,6 +334,13 @@ impl Master {
     pub(super) fn tell(&self, message: String) {
         tracing::warn!("{message}");
         self.tell_emperor(&FromInstance::Event { message }, &[]);
+    }
+
+    /// A debugger that is killed leaves a terminal without an echo.
+    pub(super) fn remember_terminal(&mut self) {
+        if self.current.said.spec.honour_stdin {
+            self.terminal = terminal::Modes::of_stdin();
+        }
     }
 
     /// Calls the process as uWSGI would, if that is wanted.

@@ -1,5 +1,6 @@
 //! One instance: the master of a vassal, which owns its sockets, its scoreboard and all its processes.
 
+mod beginning;
 mod bind;
 mod black_box;
 mod board;
@@ -9,12 +10,14 @@ mod carry;
 pub mod certificates;
 pub mod cheaper;
 mod children;
+mod chores;
 pub mod decide;
 pub mod event;
 mod foreign;
 mod hear;
 #[cfg(test)]
 mod histories;
+pub mod hooks;
 mod inbox;
 pub mod interpreter;
 mod jail;
@@ -30,6 +33,7 @@ mod loggers;
 mod logs;
 mod master;
 mod memory;
+mod operations;
 mod orphan;
 mod passage;
 mod perform;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::event::Event;
 use super::link::Link;
 use super::master::{Master, Report};
+use crate::config::hook::Point;
 use crate::sys::{peer, seqpacket};
 use crate::wire::PROTOCOL;
 use crate::wire::channel::Channel;
@@ -37,8 +38,9 @@ impl Master {
         self.emperor = None;
         let Some(adoption) = self.policy.adoption.clone().filter(|adoption| adoption.grace_ms > 0) else {
             tracing::warn!("the emperor is gone: finishing");
-            return self.handle(Event::Stop { mercy: None });
+            return self.act_and_stop(&Point::EmperorLost, None);
         };
+        self.act(&Point::EmperorLost);
         let seconds = adoption.grace_ms / 1000;
         tracing::warn!("the emperor is gone: serving on for {seconds} s, until another one comes");
         tokio::task::spawn_local(call_until_answered(adoption, self.emperor_uid, self.reports.clone()));

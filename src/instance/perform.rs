@@ -140,7 +140,9 @@ impl Master {
         let own: Vec<&Rc<Listener>> = served_by_workers(&config.sockets.listeners).collect();
         let board = self.scoreboard();
         let requests = self.output.for_requests(spec)?;
+        let stdin = io::stdin();
         let fds: Vec<BorrowedFd<'_>> = std::iter::once(board.share())
+            .chain(spec.honour_stdin.then(|| stdin.as_fd()))
             .chain(own.iter().map(|l| l.as_fd()))
             .chain(requests.iter().map(AsFd::as_fd))
             .collect();
@@ -179,7 +181,8 @@ impl Master {
                 board.look_out(self.lookout.into());
             }
         }
-        let message = ToZygote::Fork { worker: place.worker, slot: as_u32(slot), routed };
+        let (worker, first) = (place.worker, place.first);
+        let message = ToZygote::Fork { worker, slot: as_u32(slot), routed, first };
         let Some(zygote) = self.children.zygotes.get(&zygote) else {
             return Err(io::Error::other("the interpreter is gone"));
         };

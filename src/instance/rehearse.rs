@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -55,6 +55,13 @@ pub(super) struct Rehearsed {
     /// Why none does: a right is missing.
     #[serde(default)]
     pub(super) denied: Option<Failure>,
+}
+
+/// The same, and what came along.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) rehearsed: Rehearsed,
+    pub(super) certificates: Vec<OwnedFd>,
 }
 
 impl Rehearsed {

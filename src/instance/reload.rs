@@ -13,9 +13,10 @@ use super::event::{Event, Plan};
 use super::launch;
 use super::link::Link;
 use super::master::{Config, Master, OWN_OPERATION, Report};
-use super::rehearse::{Answer, Rehearsed, Request};
+use super::rehearse::{Answer, Found, Rehearsed, Request};
 use super::roster::Pending;
 use crate::config::diff::{self, Need};
+use crate::config::instance::InstanceSpec;
 use crate::sys::clock;
 use crate::sys::file;
 use crate::sys::process::Exit;
@@ -91,8 +92,10 @@ impl Master {
             }
             Some((answer, fds)) if !rehearsal.answered => {
                 rehearsal.answered = true;
-                let plan = answer.and_then(|rehearsed| self.plan(rehearsed, fds));
-                self.handle(Event::Rehearsed { operation, plan });
+                match answer {
+                    Ok(rehearsed) => self.act_before(operation, Found { rehearsed, certificates: fds }),
+                    Err(failure) => self.handle(Event::Rehearsed { operation, plan: Err(failure) }),
+                }
             }
             Some(_) => {}
         }
@@ -121,7 +124,8 @@ impl Master {
     }
 
     /// What the configuration that was found needs; binds the sockets that are new in it.
-    fn plan(&mut self, rehearsed: Rehearsed, fds: Vec<OwnedFd>) -> Result<Plan, Failure> {
+    pub(super) fn plan(&mut self, found: Found) -> Result<Plan, Failure> {
+        let Found { rehearsed, certificates } = found;
         for warning in &rehearsed.said.warnings {
             tracing::warn!("{warning}");
         }
@@ -130,7 +134,7 @@ impl Master {
         if change.needs == Need::Replace {
             return Ok(Plan::Replace { reason: change.options.join(", ") });
         }
-        let Some(certificates) = self.certificates(&rehearsed, fds)? else {
+        let Some(certificates) = self.certificates(&rehearsed, certificates)? else {
             return Ok(Plan::Replace { reason: "https".to_owned() });
         };
         let resolve = |host: &str, port: u16| match rehearsed.hosts.get(host) {
@@ -172,6 +176,11 @@ impl Master {
             tracing::warn!("{}: the certificates read at the start serve on", denied.message);
         }
         kept.map(Some).ok_or_else(|| denied.clone())
+    }
+
+    /// Whether a configuration is another instance's.
+    pub(super) fn is_replaced_by(&self, spec: &InstanceSpec) -> bool {
+        diff::diff(&self.current.said.spec, spec).needs == Need::Replace
     }
 
     /// The sockets of all generations, those in force first.

@@ -94,6 +94,9 @@ pub struct Generation {
     pub quick_deaths: u32,
     /// How many slots its zygote knows.
     pub reach: usize,
+    /// The highest number of a worker that was forked.
+    #[serde(default)]
+    pub begun: u32,
     /// How many zygotes ended in failure, one after the other.
     pub failed_zygotes: u32,
     /// When it should be ready, while it is not and nothing was said about it.
@@ -185,6 +188,9 @@ pub struct Slot {
     pub born: Tick,
     /// It shall be replaced, and drained once its replacement is ready.
     pub recycle: bool,
+    /// It is the first of its number in its generation.
+    #[serde(default)]
+    pub first: bool,
     /// The slot that it replaces.
     pub replaces: Option<usize>,
     /// Whether the router sends it requests.

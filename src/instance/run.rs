@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::beginning::{Beginning, Unbegun};
 use super::bind::Sockets;
 use super::certificates::Certificates;
 use super::children::{Children, end_children};
+use super::chores::Chores;
 use super::event::Event;
 use super::foreign;
 use super::link::Link;
@@ -25,6 +28,7 @@ use super::start::{Begin, Start, receive_start, run_start_hook};
 use super::uwsgi_emperor::{Inheritance, UwsgiEmperor};
 use super::{carry, certificates, inbox, interpreter, jail, launch, reexec, settle};
 use crate::config::diagnostic::Severity;
+use crate::config::hook::Point;
 use crate::config::instance::WorkerSpec;
 use crate::stats::scoreboard::{Scoreboard, Total};
 use crate::sys::background::{self, SingleThreaded};
@@ -79,6 +83,9 @@ pub fn is_carried() -> bool {
     carried().is_some()
 }
 
+/// How long each hook of the end may take.
+const HOOKS_AT_EXIT: Duration = Duration::from_secs(30);
+
 /// What is known once the sockets are bound.
 struct Bound {
     config: Config,
@@ -102,8 +109,16 @@ fn begin(mut start: Start) -> ExitCode {
     let own = Arc::default();
     match bind(&mut start, &own) {
         Ok(bound) => run(|reports, asks| master(start, bound, reports, asks)),
-        Err(failure) => {
+        Err(Unbegun::Stopped) => {
             own.give_up(start.channel.is_some());
+            tracing::info!("stopped before it began");
+            end_children();
+            ExitCode::SUCCESS
+        }
+        Err(Unbegun::Failed(failure)) => {
+            own.give_up(start.channel.is_some());
+            // What hooks left running.
+            end_children();
             log_failure(&failure);
             if let Some(channel) = &start.channel {
                 let _ = channel::send(channel, &FromInstance::Failed(failure), &[]);
@@ -114,7 +129,7 @@ fn begin(mut start: Start) -> ExitCode {
 }
 
 /// Reads the configuration, takes on the identity, binds the sockets.
-fn bind(start: &mut Start, own: &Arc<Own>) -> Result<Bound, Failure> {
+fn bind(start: &mut Start, own: &Arc<Own>) -> Result<Bound, Unbegun> {
     if start.channel.is_some() {
         jail::separate(start.policy.privileges.namespaces)?;
     }
@@ -140,8 +155,10 @@ fn bind(start: &mut Start, own: &Arc<Own>) -> Result<Bound, Failure> {
     let said = start.source.load(&bytes, directory.clone())?;
     if !said.spec.emperor.is_empty() {
         return Err(Failure::new("an emperor inside of a vassal is not supported")
-            .with_hint("start it on its own: liege --emperor DIR"));
+            .with_hint("start it on its own: liege --emperor DIR")
+            .into());
     }
+    start.may_act(&said.spec)?;
     let unchecked = certificates::read(&said.spec).map_err(|unread| unread.failure)?;
     let supervised = start.channel.is_some();
     let alone = !supervised && start.uwsgi_emperor.is_none();
@@ -157,12 +174,20 @@ fn bind(start: &mut Start, own: &Arc<Own>) -> Result<Bound, Failure> {
         }
         tracing::info!(";end of configuration");
     }
+    let mut beginning = Beginning::new(start.channel.as_ref()).map_err(Failure::from)?;
+    beginning.patience = match said.spec.workers.startup_timeout_s {
+        0 => None,
+        seconds => Some(Duration::from_secs(seconds.into())),
+    };
+    beginning.perform(&said.spec, &[Point::Asap])?;
     if said.spec.log.daemonize && alone {
         SingleThreaded::prove()
             .and_then(background::go_to_background)
             .map_err(|error| Failure::new(format!("cannot go to the background: {error}")))?;
     }
-    let sockets = jail::enter(&said.spec, &start.have)?;
+    let sockets = jail::enter(&said.spec, &start.have, &mut beginning)?;
+    beginning.perform(&said.spec, &[Point::MasterStart])?;
+    start.heard = beginning.heard;
     start.have = Sockets::default();
     let certificates = Certificates::keep(&unchecked)?;
     // A tenant's interpreter is looked for with the tenant's rights.
@@ -205,6 +230,7 @@ fn master(
     let (own, board_too) = (bound.own, Rc::clone(&board));
     let output = Output::new(Surroundings { own, board: board_too, supervised, reports: reports.clone() })?;
     output.obey(&config.said.spec);
+    let heard = start.heard;
     let mut master = Master {
         source: start.source,
         policy: start.policy,
@@ -243,13 +269,19 @@ fn master(
         lookout: 0,
         weigh_at: None,
         bell: None,
+        chores: Chores::default(),
+        terminal: None,
     };
+    master.remember_terminal();
     master.introduce();
     master.say_to_uwsgi(FromVassal::Spawned);
     master.serve_statistics();
     master.show_title();
     master.touched = super::touch::Touched::watch(&master.current.said.spec);
     master.handle(Event::Begin(settings));
+    for message in heard {
+        master.hear_emperor(Some(message));
+    }
     Ok(master)
 }
 
@@ -305,16 +337,34 @@ impl Master {
             self.tell_emperor(&FromInstance::Failed(failure), &[]);
         }
         self.children.kill_all();
+        self.chores.kill();
         end_children();
+        self.act_at_exit();
         self.stats.clear();
         // After a failure somebody starts the instance again, on the same sockets.
         if status == 0 && !self.replaced {
             self.vacuum();
         }
+        if let Some(terminal) = &self.terminal {
+            terminal.restore();
+        }
         self.output.finish();
         tracing::info!("goodbye to uWSGI.");
         self.output.flush();
         status
+    }
+
+    /// The hooks of the end. What they fail at changes nothing of it.
+    fn act_at_exit(&self) {
+        let done = Beginning::new(None).map_err(|error| Unbegun::Failed(error.into()));
+        let done = done.and_then(|mut end| {
+            (end.patience, end.supervised) = (Some(HOOKS_AT_EXIT), self.supervised);
+            end.perform(&self.current.said.spec, &[Point::Atexit])
+        });
+        if let Err(Unbegun::Failed(failure)) = done {
+            log_failure(&failure);
+        }
+        end_children();
     }
 
     fn vacuum(&self) {

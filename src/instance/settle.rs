@@ -68,6 +68,7 @@ pub(super) fn add_generation(
         fork_after: None,
         quick_deaths: 0,
         reach: 0,
+        begun: 0,
         failed_zygotes: 0,
         late_at: settings.patience.map(|patience| now + patience),
         wanted,
@@ -305,6 +306,11 @@ fn fork_missing(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
     }
     for (zygote, generation, reach, worker, replaces) in wanted {
         let Some(slot) = roster.free_slot(reach) else { continue };
+        let first = roster.generation_mut(generation).is_some_and(|g| {
+            let first = worker > g.begun;
+            g.begun = g.begun.max(worker);
+            first
+        });
         if let Some(place) = roster.slots.get_mut(slot) {
             *place = Slot {
                 state: SlotState::Forking,
@@ -312,6 +318,7 @@ fn fork_missing(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
                 generation,
                 zygote,
                 born: now,
+                first,
                 replaces,
                 ..Slot::default()
             };

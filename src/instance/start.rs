@@ -1,7 +1,9 @@
 //! What an instance begins with, as its emperor or its command line says.
 
+use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -10,8 +12,12 @@ use super::foreign::Birth;
 use super::source::Source;
 use super::uwsgi_emperor::Inheritance;
 use crate::config::address::{Listen, Protocol};
+use crate::config::hook::Point;
+use crate::config::instance::InstanceSpec;
+use crate::hook;
 use crate::sys::process::{self, Launch};
-use crate::sys::{fd, memfd, wait};
+use crate::sys::{fd, memfd, user, wait};
+use crate::wire::channel::Received;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, Policy, ToInstance};
 use crate::wire::{PROTOCOL, channel, inherited};
@@ -25,6 +31,8 @@ pub(super) struct Start {
     pub(super) channel: Option<OwnedFd>,
     /// An emperor of uWSGI above it.
     pub(super) uwsgi_emperor: Option<Inheritance>,
+    /// What the emperor said while it began.
+    pub(super) heard: Vec<Received<ToInstance>>,
 }
 
 impl Start {
@@ -47,7 +55,39 @@ impl Start {
             on_demand = Some(address.clone());
         }
         let source = Source::CommandLine { arguments: arguments.to_vec(), on_demand };
-        Ok(Self { source, policy: Policy::default(), have, file, channel: None, uwsgi_emperor })
+        let policy = Policy::default();
+        Ok(Self { source, policy, have, file, channel: None, uwsgi_emperor, heard: Vec::new() })
+    }
+
+    /// Whether its hooks may be done with the rights that this process has.
+    ///
+    /// # Errors
+    /// They may not.
+    pub(super) fn may_act(&self, spec: &InstanceSpec) -> Result<(), Failure> {
+        let find = |wanted: fn(&Point) -> bool| spec.hooks.iter().find(|hook| wanted(&hook.point));
+        if let (Some(tenant), Some(hook)) = (self.source.tenant(), find(Point::is_of_root)) {
+            return Err(Failure::new(format!(
+                "{}: nothing of a tenant's file is done as root",
+                hook::name(hook)
+            ))
+            .with_hint(format!("it runs as the owner of its file ({tenant}): say exec-as-user")));
+        }
+        // Who may not have an application run as root is not to have it done so by a hook.
+        let owner =
+            self.file.as_ref().and_then(|file| fs::File::from(file.try_clone().ok()?).metadata().ok());
+        let owner = owner.map_or(0, |stat| stat.uid());
+        if user::current_uid() == 0
+            && spec.identity.deny_root_apps
+            && owner != 0
+            && let Some(hook) = find(Point::is_privileged)
+        {
+            return Err(Failure::new(format!(
+                "{}: it would be done as root, which root-apps = deny refuses for a file that is not root's",
+                hook::name(hook)
+            ))
+            .with_hint("say exec-as-user, or give the file to root"));
+        }
+        Ok(())
     }
 }
 
@@ -97,6 +137,7 @@ pub(super) fn receive_start() -> io::Result<Option<Begin>> {
         file: Some(file),
         channel: Some(channel),
         uwsgi_emperor: None,
+        heard: Vec::new(),
     }))))
 }
 

@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::config::hook;
 use crate::config::instance::InstanceSpec;
 
 /// How often they are looked at, as uWSGI does.
@@ -25,6 +26,8 @@ pub(super) enum Purpose {
     RotateLog,
     /// `touch-logreopen`.
     ReopenLog,
+    /// `hook-touch`.
+    Hook,
 }
 
 /// What of a file is compared: also a file that disappears or appears has changed.
@@ -40,7 +43,9 @@ impl Touched {
             (Purpose::ReopenLog, &log.reopen_on),
         ]
         .into_iter()
-        .flat_map(|(purpose, paths)| paths.iter().map(move |path| (path.clone(), purpose, look(path))))
+        .flat_map(|(purpose, paths)| paths.iter().map(move |path| (path, purpose)))
+        .chain(hook::touched(&spec.hooks).map(|path| (path, Purpose::Hook)))
+        .map(|(path, purpose)| (path.clone(), purpose, look(path)))
         .collect();
         (!files.is_empty()).then_some(Self { files })
     }

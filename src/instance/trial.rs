@@ -73,6 +73,9 @@ fn load(spec: &InstanceSpec) -> Result<Loads, Failure> {
     let mut spec = Box::new(spec.clone());
     spec.workers.lazy_apps = false;
     spec.app.need_app = true;
+    spec.honour_stdin = false;
+    // Looking changes nothing.
+    spec.hooks.clear();
     let order = ToZygote::Load { protocol: PROTOCOL, generation: 1, spec, listeners: Vec::new() };
     channel::send(&socket, &order, &[board.share()]).map_err(failed)?;
     let heard = loop {

@@ -17,6 +17,7 @@ use super::master::{Master, Report};
 use super::reexec::Luggage;
 use super::roster::Phase;
 use crate::config::address::Address;
+use crate::config::hook::Point;
 use crate::sys::socket::{self, Name};
 use crate::sys::{clock, fd, memfd, reactor, stream, wait};
 use crate::tick::Tick;
@@ -217,12 +218,12 @@ impl Master {
             None => {
                 self.uwsgi_emperor = None;
                 tracing::warn!("the emperor is gone: finishing");
-                self.handle(Event::Stop { mercy: None });
+                self.act_and_stop(&Point::EmperorLost, None);
             }
             Some(ToVassal::Stop | ToVassal::GracefulStop) => {
                 tracing::info!("the emperor says to stop");
                 let mercy = self.current.settings().mercy.min(LONGEST_MERCY);
-                self.handle(Event::Stop { mercy: Some(mercy) });
+                self.act_and_stop(&Point::EmperorStop, Some(mercy));
             }
             Some(ToVassal::Reload) => match &mut self.uwsgi_emperor {
                 Some(emperor) if emperor.config.is_some() => {
@@ -266,6 +267,7 @@ impl Master {
     }
 
     fn reload_for_uwsgi(&mut self) {
+        self.act(&Point::EmperorReload);
         let operation = self.begin_own("the emperor says so".to_owned());
         self.handle(Event::Reload(operation));
     }

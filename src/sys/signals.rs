@@ -1,8 +1,10 @@
 //! Signals: what is ignored, what is blocked, and what a loop waits for.
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::signal::unix::{self, SignalKind};
 
 /// `SIGURG`, which tokio has no name for.
@@ -148,6 +150,26 @@ impl Signals {
             _ = self.usr1.recv() => Received::Usr1,
             _ = self.child.recv() => Received::Child,
         }
+    }
+}
+
+/// Whether a signal that asks this process to stop waits, while all are blocked. It goes on waiting.
+#[derive(Debug)]
+pub struct Stops(SignalFd);
+
+impl Stops {
+    /// # Errors
+    /// `signalfd`.
+    pub fn new() -> io::Result<Self> {
+        let stops: SigSet = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT].into_iter().collect();
+        Ok(Self(SignalFd::with_flags(&stops, SfdFlags::SFD_CLOEXEC)?))
+    }
+}
+
+impl AsFd for Stops {
+    /// Readable while one waits.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 

@@ -23,7 +23,23 @@ pub fn writable(fd: impl AsFd, timeout: Option<Duration>) -> io::Result<bool> {
     wait(fd.as_fd(), PollFlags::POLLOUT, timeout)
 }
 
+/// Waits until one of these can be read or its peer is gone, and answers the first; `None` when the time is over.
+///
+/// # Errors
+/// `poll`.
+pub fn any_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Result<Option<usize>> {
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    if !wait_for(&mut polled, timeout)? {
+        return Ok(None);
+    }
+    Ok(polled.iter().position(|fd| fd.any().unwrap_or(true)))
+}
+
 fn wait(fd: BorrowedFd<'_>, flags: PollFlags, timeout: Option<Duration>) -> io::Result<bool> {
+    wait_for(&mut [PollFd::new(fd, flags)], timeout)
+}
+
+fn wait_for(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<bool> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
         // Rounded up: a wait that ends a fraction early would spin until its deadline.
@@ -32,7 +48,7 @@ fn wait(fd: BorrowedFd<'_>, flags: PollFlags, timeout: Option<Duration>) -> io::
         let left = left.map_or(PollTimeout::NONE, |left| {
             PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX)
         });
-        match poll(&mut [PollFd::new(fd, flags)], left) {
+        match poll(fds, left) {
             Err(Errno::EINTR) => {}
             Ok(0) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => return Ok(false),
             Ok(0) => {}

@@ -118,6 +118,8 @@ pub enum FromInstance {
         /// Seconds.
         idle_s: u32,
     },
+    /// It does this before it goes on: a hook, or a wait; `None`: no more.
+    Doing(Option<String>),
     /// It lives: said every so often as `heartbeat` says.
     Heartbeat,
     /// Where the output goes since the last emperor died. Descriptor: the read end of a pipe.
@@ -198,9 +200,9 @@ pub enum Outcome {
 /// Master → zygote.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToZygote {
-    /// Load the application (unless `lazy-apps`). Descriptors: the scoreboard, then one listener for each entry of
-    /// `listeners` (only those that workers serve themselves, never those of the router), then, where lines of
-    /// requests go another way than others, the end of the pipe for them.
+    /// Load the application (unless `lazy-apps`). Descriptors: the scoreboard, with `honour-stdin` the standard input,
+    /// then one listener for each entry of `listeners` (only those that workers serve themselves, never those of the
+    /// router), then, where lines of requests go another way than others, the end of the pipe for them.
     Load {
         /// [`super::PROTOCOL`] of the master.
         protocol: u32,
@@ -220,6 +222,9 @@ pub enum ToZygote {
         slot: u32,
         /// How many router connections are attached.
         routed: u32,
+        /// It is the first worker of its number in its generation.
+        #[serde(default)]
+        first: bool,
     },
 }
 
@@ -250,6 +255,10 @@ pub enum FromZygote {
     },
     /// The application could not be loaded; the zygote ends.
     LoadFailed(Failure),
+    /// A hook failed that the application is not loaded without; the zygote ends.
+    HookFailed(Failure),
+    /// It does what a hook says, by the process group of this pid; `None`: no more.
+    Doing(Option<(String, u32)>),
     /// A worker was forked.
     Forked {
         /// Its slot.
@@ -303,6 +312,10 @@ pub enum FromWorker {
     },
     /// It loads the application itself and could not; it ends.
     LoadFailed(Failure),
+    /// A hook failed that it does not serve without; it ends.
+    HookFailed(Failure),
+    /// It does what a hook says, by the process group of this pid; `None`: no more.
+    Doing(Option<(String, u32)>),
     /// The same without `need-app`: it goes on without an application, and answers 500.
     AppFailed(Failure),
     /// It wants to be replaced: `max-requests` and the like. It serves on until it is told to drain.

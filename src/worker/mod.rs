@@ -15,6 +15,7 @@ mod feed;
 mod file;
 mod fork;
 mod greenlets;
+mod hooks;
 mod host;
 mod http;
 mod input;

@@ -14,7 +14,8 @@ use super::apps::Apps;
 use super::host::{Host, Worker};
 use super::server::{Held, Server};
 use super::zygote::Loaded;
-use super::{autoreload, driver, greenlets, lane, listen, passage, stacks, traceback, uwsgi_module};
+use super::{autoreload, driver, greenlets, hooks, lane, listen, passage, stacks, traceback, uwsgi_module};
+use crate::config::hook::Point;
 use crate::proto::limits::Limits;
 use crate::stats::scoreboard::Field;
 use crate::sys::{clock, fd, orphan, reactor, title};
@@ -32,6 +33,8 @@ const STOP_SILENCE: Duration = Duration::from_millis(500);
 pub(super) struct Start {
     pub(super) worker: u32,
     pub(super) slot: u32,
+    /// The first worker of its number in its generation.
+    pub(super) first: bool,
     pub(super) channel: OwnedFd,
     pub(super) routed: Vec<OwnedFd>,
     pub(super) loaded: Loaded,
@@ -43,16 +46,32 @@ pub(super) struct Start {
 pub(super) fn run(py: Python<'_>, host: &'static Host, start: Start) -> u8 {
     match serve(py, host, start) {
         Ok(()) => 0,
-        Err(failure) => {
+        Err(Unready::Load(failure)) => {
             tracing::error!("worker {}: {failure}", host.worker_number());
             host.tell(&FromWorker::LoadFailed(failure));
+            1
+        }
+        Err(Unready::Hook(failure)) => {
+            host.tell(&FromWorker::HookFailed(failure));
             1
         }
     }
 }
 
-fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failure> {
-    let Start { worker: number, slot, channel, routed, loaded, mut startup_ms } = start;
+/// Why a worker cannot serve.
+enum Unready {
+    Load(Failure),
+    Hook(Failure),
+}
+
+impl<E: Into<Failure>> From<E> for Unready {
+    fn from(error: E) -> Self {
+        Self::Load(error.into())
+    }
+}
+
+fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Unready> {
+    let Start { worker: number, slot, first, channel, routed, loaded, mut startup_ms } = start;
     let near = channel;
     let channel = fd::duplicate_high(&near)?;
     drop(near);
@@ -61,11 +80,18 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failur
     let _ = host.worker.set(Worker { number, slot, channel: for_threads });
     let slot = host.slot().ok_or_else(|| Failure::new(format!("the scoreboard has no slot {slot}")))?;
     title::set(&host.title(&format!("worker {number}")));
+    let act = |points: &[Point]| {
+        let tell = |doing| host.tell(&FromWorker::Doing(doing));
+        hooks::perform(py, host, points, &tell).map_err(Unready::Hook)
+    };
+    act(&[Point::PostFork])?;
     let apps = match loaded {
         Loaded::Now(apps) => apps,
         Loaded::Later => {
             let started = clock::now();
+            act(&[Point::PreApp])?;
             let apps = load(py, host)?;
+            act(&[Point::PostApp])?;
             startup_ms = milliseconds(clock::now().since(started));
             apps
         }
@@ -79,6 +105,7 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failur
     greenlets::after_fork(py);
     uwsgi_module::after_fork(py);
     stacks::answer_signal(py);
+    act(&about_to_accept(number, first))?;
     let runtime = Arc::new(Builder::new_current_thread().enable_all().build()?);
     let mut doors = Vec::new();
     let server = {
@@ -108,6 +135,17 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Failur
     finish(py, runtime);
     uwsgi_module::at_exit(py);
     Ok(())
+}
+
+/// What is done before a worker accepts.
+fn about_to_accept(number: u32, first: bool) -> Vec<Point> {
+    let points = [
+        (Point::Accepting, true),
+        (Point::AcceptingOnce, first),
+        (Point::Accepting1, number == 1),
+        (Point::Accepting1Once, number == 1 && first),
+    ];
+    points.into_iter().filter_map(|(point, wanted)| wanted.then_some(point)).collect()
 }
 
 /// Whole milliseconds.

@@ -7,8 +7,9 @@ use pyo3::prelude::*;
 
 use super::apps::Apps;
 use super::host::Host;
-use super::{fork, greenlets, log, prepare, serve, traceback};
+use super::{fork, greenlets, hooks, log, prepare, serve, traceback};
 use crate::config::address::Listen;
+use crate::config::hook::Point;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::fork::Side;
@@ -65,23 +66,23 @@ fn run(py: Python<'_>, channel: OwnedFd) -> io::Result<Ended> {
         match message {
             ToZygote::Load { protocol, generation, spec, listeners } => {
                 let loaded = if protocol == PROTOCOL {
-                    load(py, generation, *spec, listeners, fds)
+                    load(py, &channel, generation, *spec, listeners, fds)
                 } else {
                     let reason = format!("the master speaks protocol {protocol}, its extension {PROTOCOL}");
-                    Err(Failure::new(reason))
+                    Err(FromZygote::LoadFailed(Failure::new(reason)))
                 };
                 match loaded {
                     Ok((loaded, answer)) => {
                         ready = Some(loaded);
                         channel::send(&channel, &answer, &[])?;
                     }
-                    Err(failure) => {
-                        channel::send(&channel, &FromZygote::LoadFailed(failure), &[])?;
+                    Err(answer) => {
+                        channel::send(&channel, &answer, &[])?;
                         return Ok(Ended::Zygote(1));
                     }
                 }
             }
-            ToZygote::Fork { worker, slot, .. } => {
+            ToZygote::Fork { worker, slot, first, .. } => {
                 let refuse = |reason: String| {
                     let failure = Failure::new(reason);
                     channel::send(&channel, &FromZygote::ForkFailed { slot, failure }, &[])
@@ -103,6 +104,7 @@ fn run(py: Python<'_>, channel: OwnedFd) -> io::Result<Ended> {
                         let start = serve::Start {
                             worker,
                             slot,
+                            first,
                             channel,
                             routed: fds,
                             loaded,
@@ -116,18 +118,64 @@ fn run(py: Python<'_>, channel: OwnedFd) -> io::Result<Ended> {
     }
 }
 
+/// Loads the application; answers what the master is to hear, as an error when there is nothing to fork from.
 fn load(
     py: Python<'_>,
+    channel: &OwnedFd,
     generation: u64,
     spec: InstanceSpec,
     listeners: Vec<Listen>,
     fds: Vec<OwnedFd>,
-) -> Result<(Ready, FromZygote), Failure> {
-    let started = clock::now();
+) -> Result<(Ready, FromZygote), FromZygote> {
+    let (host, started) =
+        (host(generation, spec, listeners, fds).map_err(FromZygote::LoadFailed)?, clock::now());
+    title::set(&host.title("zygote"));
+    prepare::interpreter(py, host).map_err(|error| {
+        let reason = format!("cannot prepare the interpreter: {}", traceback::summary(py, &error));
+        FromZygote::LoadFailed(Failure::new(reason).with_traceback(&traceback::text(py, &error)))
+    })?;
+    greenlets::prepare(py, &host.spec.workers.gevent).map_err(FromZygote::LoadFailed)?;
+    let tell = |doing| drop(channel::send(channel, &FromZygote::Doing(doing), &[]));
+    let act = |point| hooks::perform(py, host, &[point], &tell).map_err(FromZygote::HookFailed);
+    let (loaded, failure) = if host.spec.workers.lazy_apps {
+        (Loaded::Later, None)
+    } else {
+        act(Point::PreApp)?;
+        let loaded = match Apps::load(py, &host.spec.app) {
+            (_, Some(failure)) if host.spec.app.need_app => return Err(FromZygote::LoadFailed(failure)),
+            (apps, failure) => (Loaded::Now(apps), failure),
+        };
+        act(Point::PostApp)?;
+        loaded
+    };
+    let threads = prepare::has_python_threads(py);
+    if !threads && own::thread_count().is_ok_and(|threads| threads > 1) {
+        tracing::warn!(
+            "the application started native threads while it was loaded; workers are forked without them"
+        );
+    }
+    prepare::settle(py);
+    let startup_ms = serve::milliseconds(clock::now().since(started));
+    let answer = FromZygote::Loaded { startup_ms, app: failure.is_none(), threads, failure };
+    Ok((Ready { host, loaded, startup_ms }, answer))
+}
+
+/// What every part of the extension knows, from the order and its descriptors.
+fn host(
+    generation: u64,
+    spec: InstanceSpec,
+    listeners: Vec<Listen>,
+    fds: Vec<OwnedFd>,
+) -> Result<&'static Host, Failure> {
     let mut fds = fds.into_iter();
     let board = fds.next().ok_or_else(|| Failure::new("the scoreboard is missing"))?;
     let board = Scoreboard::open(board, true)
         .map_err(|error| Failure::new(format!("cannot open the scoreboard: {error}")))?;
+    let stdin = if spec.honour_stdin { fds.next() } else { None };
+    if let Some(stdin) = stdin {
+        fd::replace(stdin, 0)
+            .map_err(|error| Failure::new(format!("cannot keep the standard input: {error}")))?;
+    }
     let wanted = listeners.len();
     let listeners: Vec<(Listen, OwnedFd)> = listeners.into_iter().zip(fds.by_ref()).collect();
     if listeners.len() != wanted {
@@ -144,32 +192,8 @@ fn load(
         generation,
         master: std::os::unix::process::parent_id(),
         worker: std::sync::OnceLock::new(),
-    }
-    .install();
-    title::set(&host.title("zygote"));
-    prepare::interpreter(py, host).map_err(|error| {
-        Failure::new(format!("cannot prepare the interpreter: {}", traceback::summary(py, &error)))
-            .with_traceback(&traceback::text(py, &error))
-    })?;
-    greenlets::prepare(py, &host.spec.workers.gevent)?;
-    let (loaded, failure) = if host.spec.workers.lazy_apps {
-        (Loaded::Later, None)
-    } else {
-        match Apps::load(py, &host.spec.app) {
-            (_, Some(failure)) if host.spec.app.need_app => return Err(failure),
-            (apps, failure) => (Loaded::Now(apps), failure),
-        }
     };
-    let threads = prepare::has_python_threads(py);
-    if !threads && own::thread_count().is_ok_and(|threads| threads > 1) {
-        tracing::warn!(
-            "the application started native threads while it was loaded; workers are forked without them"
-        );
-    }
-    prepare::settle(py);
-    let startup_ms = serve::milliseconds(clock::now().since(started));
-    let answer = FromZygote::Loaded { startup_ms, app: failure.is_none(), threads, failure };
-    Ok((Ready { host, loaded, startup_ms }, answer))
+    Ok(host.install())
 }
 
 fn hello(py: Python<'_>) -> PyResult<FromZygote> {

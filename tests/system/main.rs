@@ -23,6 +23,7 @@ mod examples;
 mod files;
 mod foreign;
 mod greenlets;
+mod hooks;
 mod https;
 mod inherit;
 mod lifecycle;

@@ -147,7 +147,8 @@ impl Master {
         let (channel, theirs) = channel::pair().unwrap();
         let mut fds = vec![theirs.as_fd()];
         fds.extend(routed.iter().map(AsFd::as_fd));
-        let message = ToZygote::Fork { worker, slot, routed: u32::try_from(routed.len()).unwrap() };
+        let routed = u32::try_from(routed.len()).unwrap();
+        let message = ToZygote::Fork { worker, slot, routed, first: true };
         channel::send(&self.channel, &message, &fds).unwrap();
         match receive(&self.channel) {
             Some(FromZygote::Forked { pid, .. }) => {

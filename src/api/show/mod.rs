@@ -253,7 +253,13 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<
         fleet::State::Waiting => Some("waits for a place among those that load".to_owned()),
         // For long, when an import never returns.
         fleet::State::Starting => Some(match vassal.current.as_ref() {
-            Some(life) => format!("loading for {} s", moment.now.since(life.started).as_secs()),
+            Some(life) => {
+                let seconds = moment.now.since(life.started).as_secs();
+                match &life.doing {
+                    Some(doing) => format!("not loading yet after {seconds} s, but at {doing}"),
+                    None => format!("loading for {seconds} s"),
+                }
+            }
             None => "loading".to_owned(),
         }),
         fleet::State::Adopting => Some(match vassal.current.as_ref().map(|life| life.origin) {
@@ -275,7 +281,11 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<
         }
         fleet::State::Asleep => Some("nothing runs for it; a connection wakes it".to_owned()),
         fleet::State::Stopped => Some("stopped by an operator".to_owned()),
-        fleet::State::Reloading { operation } => fleet.operation(operation).map(|o| o.why.clone()),
+        fleet::State::Reloading { operation } => fleet.operation(operation).map(|o| {
+            let lives = [&vassal.next, &vassal.current];
+            let doing = lives.into_iter().flatten().find_map(|life| life.doing.as_ref());
+            doing.map_or_else(|| o.why.clone(), |doing| format!("{}; at {doing}", o.why))
+        }),
         fleet::State::Broken => failure,
         fleet::State::Up { .. } | fleet::State::Stopping => None,
     };

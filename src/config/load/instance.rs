@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::hooks::Hooks;
 use super::sift::{Said, Sift};
 use super::{application, cheaper, guard, lines, log_file, logging, sockets, static_files, statistics};
 use crate::config::address::{Listen, Protocol};
@@ -28,6 +29,7 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
             .any(|name| last(name).is_some()),
         least_lifetime_s: last("min-worker-lifetime").map_or(10, count),
         listen_refused: false,
+        hooks: Hooks::default(),
         start,
         spec: InstanceSpec { said: sift.raw.said(), ..InstanceSpec::default() },
     };
@@ -63,6 +65,7 @@ pub(super) struct Reading {
     pub(super) least_lifetime_s: u32,
     /// A line with an address was refused: what is wrong is said there.
     pub(super) listen_refused: bool,
+    hooks: Hooks,
 }
 
 impl Reading {
@@ -78,6 +81,7 @@ impl Reading {
         }
         if application::obey(sift, said, (&self.start, &self.chdir), &mut self.spec)
             || self.files(sift, said)
+            || self.hooks.obey(sift, said)
             || log_file::obey(sift, said, self.has_log, &mut self.spec.log.file)
             || static_files::obey(sift, said, &self.chdir, &mut self.spec.static_files)
         {
@@ -176,6 +180,7 @@ impl Reading {
             }
             "disable-logging" => log.requests = !said.flag(),
             "touch-reload" => self.spec.touch_reload.extend(sift.path(said, &self.start)),
+            "honour-stdin" => self.spec.honour_stdin = said.flag(),
             "vacuum" => self.spec.vacuum = said.flag(),
             "die-on-term" => self.spec.die_on_term = said.flag(),
             "auto-procname" => self.spec.auto_procname = said.flag(),
@@ -187,7 +192,10 @@ impl Reading {
     }
 
     fn finish(mut self, sift: &mut Sift<'_>) -> InstanceSpec {
+        let (hooks, env) = self.hooks.finish();
         let spec = &mut self.spec;
+        spec.hooks = hooks;
+        spec.env.extend(env);
         if !spec.procname_prefix.is_empty() {
             spec.auto_procname = true;
         }

@@ -64,6 +64,7 @@ fn logic_includes_and_expansion_meet() {
         ("inherit = a.ini\nx = 1", "x=1 in=a z=%(in)"),
         ("x = $(A)$(NONE)", "x=1$(NONE)"),
         ("x = $(NONE:-d)$(A:-d)$(NONE-e)", "x=d1e"),
+        ("x = $(id -u) $(cat x-y:-z)", "x=$(id -u) $(cat x-y:-z)"),
         ("x = @(lines)", "x=one\ntwo"),
         ("x = /log/@(exec://echo %%n %n).log", "x=/log/%n app.log"),
         ("x = @(exec://later)", "x=@(exec://later)"),

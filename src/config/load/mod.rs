@@ -6,6 +6,7 @@ mod emperor;
 #[cfg(test)]
 pub(super) mod fake;
 mod guard;
+mod hooks;
 mod instance;
 mod lines;
 mod log_file;

@@ -366,8 +366,6 @@ impl<'a> Sift<'a> {
 fn is_harmless(said: Said<'_>) -> bool {
     let words: Vec<_> = said.text().split_whitespace().collect();
     match (said.row.name(), words.as_slice()) {
-        // A stop is always graceful.
-        ("hook-master-start", ["unix_signal:15", "gracefully_kill_them_all"]) => true,
         // Only silences the log of some requests.
         ("route", [_, action]) => action.starts_with("donotlog:"),
         _ => false,

@@ -151,7 +151,7 @@ fn mistakes_are_told_with_their_line() {
         ("static-expires-type = x=-1", "`-1` is no number of seconds"),
         ("php-docroot = /x", "error: php-docroot: liege does not do this (PHP is another language"),
         ("asyncio = 100", "error: asyncio: "),
-        ("hook-master-start = exec:rm -rf /", "error: hook-master-start: "),
+        ("hook-master-start = call:uwsgi_log", "error: hook-master-start: liege does not do call:"),
         ("route = ^/ basicauth:x,y:z", "error: route: "),
         ("socket = host:abc", "error: socket: `abc` is not a port"),
         ("socket = :8080", "app.ini:4: error: socket: :8080 is there twice"),

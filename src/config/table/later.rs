@@ -44,7 +44,7 @@ pub(super) static ROWS: &[Row] = &[
     later(&["prio"], Number, "the limits of the service manager hold"),
     later(&["cpu-affinity"], Number, "the kernel chooses the CPU"),
     later(
-        &["skip-atexit", "skip-atexit-teardown", "honour-stdin", "wsgi-accept-buffer", "wsgi-accept-buffers"],
+        &["skip-atexit", "skip-atexit-teardown", "wsgi-accept-buffer", "wsgi-accept-buffers"],
         Flag,
         "the usual behaviour holds",
     ),

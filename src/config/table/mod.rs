@@ -6,6 +6,7 @@ mod engines;
 mod families;
 mod guard;
 mod harmless;
+mod hooks;
 mod later;
 mod logging;
 mod not_yet;
@@ -125,6 +126,7 @@ static PARTS: &[Part] = &[
     part("… on the lines of requests, on the size of workers and on their interpreter", engines::ROWS),
     part("… on what the master holds workers to", guard::ROWS),
     part("… on where log lines go", logging::ROWS),
+    part("… on hooks: what is done around a start, workers and the end", hooks::ROWS),
     part("… on static files", static_files::ROWS),
     part("Options of an emperor", emperor::ROWS),
     Part {

@@ -90,6 +90,12 @@ impl Turn<'_> {
             FromInstance::Output => {}
             FromInstance::Idle { idle_s } => self.idle(id, life, idle_s),
             FromInstance::Heartbeat => self.lives(id, life),
+            FromInstance::Doing(doing) => {
+                let known = self.vassal(id).and_then(|v| v.lives_mut().find(|known| known.id == life));
+                if let Some(known) = known {
+                    known.doing = doing.map(clipped);
+                }
+            }
             FromInstance::Listeners { .. } | FromInstance::Scoreboard => self.adopt(id, life),
             FromInstance::State(state) => self.state(id, life, state),
             FromInstance::Ended { operation, outcome } => self.operation_ended(id, life, operation, outcome),
@@ -178,6 +184,7 @@ impl Turn<'_> {
         }
         let first = known.ready.is_none();
         known.ready.get_or_insert(now);
+        known.doing = None;
         let without = if known.app { "" } else { " without an application: it answers 500" };
         if is_next {
             self.promote(id);
