@@ -17,7 +17,7 @@ mod port;
 mod stage;
 
 use std::fs;
-use std::os::unix::fs::{chown, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, chown, lchown, symlink};
 
 use host::{Host, get};
 use stage::{ALICE, BOB, CAROL, is_root, link, not_started, tenant, tyrant, until_up, write};
@@ -134,6 +134,37 @@ fn what_a_file_names_is_opened_with_its_owners_rights() {
     let port = tenant(&host, "x.ini", ALICE, &format!("x = @(exec://id -u > {})", who.display()));
     until_up(&host, port);
     assert_eq!(fs::read_to_string(&who).unwrap(), "20001\n");
+    host.end();
+}
+
+#[test]
+fn hooks_of_a_tenant_are_done_by_its_owner_and_none_by_root() {
+    if !is_root() {
+        return;
+    }
+    let host = tyrant(&[]);
+    let home = host.path("home").display().to_string();
+    let points = ["asap", "pre-jail", "in-jail", "as-user", "pre-app", "post-app"];
+    let made = |name: &str| format!("{home}/{name}");
+    let hooks: String = points.iter().map(|point| format!("exec-{point} = touch {home}/{point}\n")).collect();
+    let port = tenant(&host, "a.ini", ALICE, &format!("{hooks}hook-asap = write:{home}/written x"));
+    until_up(&host, port);
+    for name in points.iter().chain(&["written"]) {
+        assert_eq!(fs::metadata(made(name)).unwrap().uid(), ALICE, "{name}");
+    }
+    let line = format!("exec-as-root = touch {}", made("rooted"));
+    tenant(&host, "b.ini", BOB, &line);
+    host.wait("a refusal", || {
+        host.ask(&["why", "b.ini"]).1.contains("nothing of a tenant's file is done as root")
+    });
+    host.end();
+    // Without a tyrant the administrator says whether files of others do something as root.
+    let host = Host::with(&["--root-apps", "deny"]);
+    stage::furnish(&host);
+    let line = format!("uid = 20001\ngid = 20001\nexec-asap = touch {}", made("rooted"));
+    tenant(&host, "c.ini", CAROL, &line);
+    host.wait("a refusal", || host.ask(&["why", "c.ini"]).1.contains("for a file that is not root's"));
+    assert!(!fs::exists(made("rooted")).unwrap());
     host.end();
 }
 

@@ -10,6 +10,7 @@ use super::cores::GeventSpec;
 use super::guard::GuardSpec;
 use super::hook::Hook;
 use super::logging::LogSpec;
+pub use super::process::{FilesSpec, IdentitySpec, InterpreterSpec, LimitSpec, Ownership};
 pub use super::router::RouterSpec;
 use super::static_files::StaticSpec;
 use super::stats_push::{StatsForm, StatsPushSpec};
@@ -125,17 +126,6 @@ pub struct AppSpec {
     pub autoreload_ignore: Vec<String>,
 }
 
-/// What the processes of an instance may use.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LimitSpec {
-    /// `max-fd`: descriptors of each process.
-    pub files: Option<u64>,
-    /// `limit-as`, in bytes: address space of each process.
-    pub memory_bytes: Option<u64>,
-    /// `limit-nproc`: processes of the user.
-    pub processes: Option<u64>,
-}
-
 /// What to load.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AppSource {
@@ -203,63 +193,6 @@ pub struct WorkerSpec {
     /// What the master holds them to.
     #[serde(default)]
     pub guard: GuardSpec,
-}
-
-/// Who the instance runs as.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IdentitySpec {
-    /// `uid`: name or number, as written.
-    pub uid: Option<String>,
-    /// `gid`: name or number, as written.
-    pub gid: Option<String>,
-    /// `add-gid`: further groups, as written.
-    pub add_gid: Vec<String>,
-    /// `no-initgroups`: no supplementary groups of the user.
-    pub no_initgroups: bool,
-    /// `umask`, in octal.
-    pub umask: Option<u32>,
-    /// `root-apps = deny`: refuse to run the app as root.
-    pub deny_root_apps: bool,
-    /// `no-new-privileges` is off: set-user-id programs that it starts work.
-    #[serde(default)]
-    pub new_privileges: bool,
-    /// `cap`: capabilities that are kept, lists of names as written.
-    #[serde(default)]
-    pub capabilities: Vec<String>,
-}
-
-/// Owner and group of a file, as written; names are looked up when they are used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ownership {
-    /// Name or number.
-    pub user: String,
-    /// Name or number.
-    pub group: Option<String>,
-}
-
-/// The interpreter.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InterpreterSpec {
-    /// `python`: the interpreter to run.
-    pub python: Option<PathBuf>,
-    /// `virtualenv` / `home`.
-    pub virtualenv: Option<PathBuf>,
-    /// `extension`: the liege extension to load, when not beside the binary.
-    pub extension: Option<PathBuf>,
-    /// `optimize`: how often Python's `-O` is said, at most twice.
-    #[serde(default)]
-    pub optimize: u32,
-}
-
-/// Files that an instance writes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FilesSpec {
-    /// `pidfile`: written before the privileges drop.
-    pub pidfile: Option<PathBuf>,
-    /// `pidfile2`: written after it.
-    pub pidfile2: Option<PathBuf>,
-    /// `safe-pidfile`: written when the instance is ready.
-    pub safe_pidfile: Option<PathBuf>,
 }
 
 impl Default for InstanceSpec {

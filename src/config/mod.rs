@@ -34,6 +34,7 @@ mod logic;
 mod magic;
 pub mod namespaces;
 mod pipeline;
+pub mod process;
 pub mod raw;
 pub mod role;
 pub mod router;
