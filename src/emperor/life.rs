@@ -116,7 +116,8 @@ impl Life {
     }
 
     /// A life that is about to be launched.
-    pub(super) const fn new(id: LifeId, now: Tick, epoch_ms: u64) -> Self {
+    #[must_use]
+    pub const fn new(id: LifeId, now: Tick, epoch_ms: u64) -> Self {
         Self {
             id,
             pid: None,

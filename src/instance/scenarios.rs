@@ -6,6 +6,7 @@ use super::event::Event;
 use super::roster::{Settings, SlotState};
 use super::world::{Load, Nature, World, gone, settings};
 use crate::config::cheaper::CheaperSpec;
+use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, Outcome};
 
 #[test]
@@ -351,4 +352,50 @@ fn without_a_call_a_cheap_instance_has_no_worker() {
         world.pass(100);
         assert_eq!(world.exit, Some(0));
     }
+}
+
+#[test]
+fn a_hook_that_fails_ends_a_first_start_and_rolls_a_reload_back() {
+    let failure = || Failure::new("exec-pre-app = false (app.ini:3): the command ended with exit status 1");
+    let slow = Nature { load_ms: 1000, ready_ms: 1000, ..Nature::default() };
+    let of_zygote = |zygote| Event::ZygoteHookFailed { zygote, failure: failure() };
+    let of_worker = |slot| Event::WorkerHookFailed { slot, failure: failure() };
+    // Before the application is loaded, and in a worker after it.
+    for at_ms in [500, 1500] {
+        let mut world = World::new(settings(1), slow);
+        world.pass(at_ms);
+        let slot = world.workers.keys().next().copied();
+        world.event(slot.map_or_else(|| of_zygote(1), of_worker));
+        assert_eq!(world.exit, Some(1), "after {at_ms} ms");
+        let mut world = World::new(settings(1), Nature::default());
+        world.pass(100);
+        let old: Vec<usize> = world.workers.keys().copied().collect();
+        world.reload(7, slow);
+        world.pass(at_ms);
+        let slot = world.workers.keys().find(|slot| !old.contains(slot)).copied();
+        world.event(slot.map_or_else(|| of_zygote(2), of_worker));
+        world.pass(5000);
+        assert!(matches!(world.ended.as_slice(), [(7, Outcome::RolledBack(_))]), "{:?}", world.ended);
+        assert_eq!((world.serving(), world.accepting(), world.exit), (Some(1), 1, None));
+    }
+}
+
+#[test]
+fn only_the_first_worker_of_each_number_is_the_first() {
+    let mut world = World::new(settings(2), Nature::default());
+    let firsts = |world: &World| {
+        let slots = world.roster.slots.iter().filter(|slot| slot.state == SlotState::Serving);
+        let mut all: Vec<(u64, u32, bool)> = slots.map(|s| (s.generation, s.worker, s.first)).collect();
+        all.sort_unstable();
+        all
+    };
+    world.pass(100);
+    assert_eq!(firsts(&world), [(1, 1, true), (1, 2, true)]);
+    let slot = world.roster.slots.iter().position(|slot| slot.worker == 1).unwrap();
+    world.kill(slot);
+    world.pass(100);
+    assert_eq!(firsts(&world), [(1, 1, false), (1, 2, true)]);
+    world.reload(7, Nature::default());
+    world.pass(5000);
+    assert_eq!(firsts(&world), [(2, 1, true), (2, 2, true)]);
 }

@@ -410,13 +410,29 @@ mod tests {
         }
     }
 
+    fn waiting_life() -> crate::emperor::life::Life {
+        let mut life = crate::emperor::life::Life::new(1, Tick::from_ms(0), 0);
+        life.doing = Some("exec-asap = sleep 9 (a.ini:3)".to_owned());
+        life
+    }
+
     #[test]
     fn the_reason_is_what_an_operator_needs_first() {
         const UP: State = State::Up { app: true, loyal: false };
         type Change = fn(&mut Vassal);
-        let rows: [(State, Change, Option<&str>); 10] = [
+        let rows: [(State, Change, Option<&str>); 12] = [
             (UP, |_| {}, None),
             (State::Starting, |_| {}, Some("loading")),
+            (
+                State::Starting,
+                |v| v.current = Some(waiting_life()),
+                Some("not loading yet after 10 s, but at exec-asap = sleep 9 (a.ini:3)"),
+            ),
+            (
+                State::Reloading { operation: 3 },
+                |v| v.current = Some(waiting_life()),
+                Some("touched; at exec-asap = sleep 9 (a.ini:3)"),
+            ),
             (State::Stopped, |_| {}, Some("stopped by an operator")),
             (
                 State::Resting { until: Tick::from_ms(12_500), attempts: 4 },
