@@ -43,6 +43,8 @@ pub enum Role {
     Router,
     /// What hooks of a vassal say.
     Hooks,
+    /// Between a master and a program beside its workers.
+    Keeper,
     /// The trial run of a configuration or a new binary.
     Rehearse,
     /// The trial load of an application.
@@ -74,6 +76,7 @@ pub fn parse(program: &OsStr, arguments: Vec<OsString>, supervised: bool) -> Res
             "instance" => return Ok(Command::Role(Role::Instance)),
             "router" => return Ok(Command::Role(Role::Router)),
             "hooks" => return Ok(Command::Role(Role::Hooks)),
+            "keeper" => return Ok(Command::Role(Role::Keeper)),
             "rehearse" => return Ok(Command::Role(Role::Rehearse)),
             "trial" => return Ok(Command::Role(Role::Trial)),
             "validate" => return Ok(Command::Role(Role::Validate)),
@@ -278,6 +281,7 @@ mod tests {
             ("instance", Role::Instance),
             ("router", Role::Router),
             ("hooks", Role::Hooks),
+            ("keeper", Role::Keeper),
             ("rehearse", Role::Rehearse),
             ("trial", Role::Trial),
         ] {

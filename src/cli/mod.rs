@@ -1,6 +1,7 @@
 //! The command line: which role this process plays, and the only printer for people.
 
 pub mod act;
+mod beside;
 pub mod check;
 pub mod client;
 pub mod command;
@@ -100,6 +101,7 @@ fn play(role: Role) -> ExitCode {
         Role::Router => router::run::main(),
         Role::Instance => instance::run::vassal(),
         Role::Hooks => instance::hooks::main(),
+        Role::Keeper => instance::keeper::main(),
         Role::Rehearse => instance::rehearse::main(),
         Role::Trial => instance::trial::main(),
         Role::Validate => instance::validate::main(),

@@ -227,6 +227,7 @@ pub fn page(detail: &VassalDetail, paper: Paper, now: SystemTime) -> String {
             .map(|exit| format!("{} {} ago (pid {})", exit.how, age(Some(&exit.at), now), exit.pid)),
     );
     out.push_str(&workers(&detail.workers, paper, now));
+    out.push_str(&super::beside::table(&detail.attached, paper, now));
     out.push_str(&failures(detail, paper));
     if let Some(log) = detail.log.as_ref().filter(|log| !log.is_empty()) {
         out.push_str(&format!("\n{}\n", paper.tone(Tone::Heading, "last output")));

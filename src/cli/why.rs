@@ -12,6 +12,7 @@ use super::paper::{Paper, Tone, age, print, second, until};
 use crate::api::views::{BlackBox, BlackBoxList, Event, EventList, Outcome, State, VassalDetail, VassalList};
 use crate::config::diagnostic::Diagnostic;
 use crate::trace::escaped;
+use crate::wire::companion;
 use crate::wire::death::Cause;
 use crate::wire::failure::Failure;
 
@@ -86,7 +87,7 @@ fn explain(detail: VassalDetail, boxes: &[BlackBox], events: Vec<Event>, now: Sy
     if let Some(failure) = last.filter(|last| !failures.iter().any(|(_, known)| known == *last)) {
         failures.push(("the last failure", failure.clone()));
     }
-    let good = failures.is_empty() && !fails && reload.is_none();
+    let good = failures.is_empty() && !fails && reload.is_none() && vassal.companions.resting == 0;
     let skip = events.len().saturating_sub(LATELY);
     Answer {
         good,
@@ -127,6 +128,15 @@ fn signs(detail: &VassalDetail, boxes: &[BlackBox], now: SystemTime) -> Vec<Stri
     if let Some(exit) = detail.last_exit.as_ref().filter(|_| detail.vassal.restarts > 0) {
         let ago = age(Some(&exit.at), now);
         signs.push(format!("its master (pid {}) ended {ago} ago: {}", exit.pid, exit.how));
+    }
+    for one in detail.attached.iter().filter(|one| one.state == companion::State::Resting) {
+        let how = one.last_exit.as_ref().map_or("", |exit| exit.how.as_str());
+        let next = one.next.as_ref().map(|next| format!(", started again in {}", until(next, now)));
+        let next = next.unwrap_or_default();
+        signs.push(format!(
+            "its companion {} ended too soon: {how} ({} times so far{next})",
+            one.name, one.failures
+        ));
     }
     for died in boxes.iter().rev().take(LATELY) {
         let cause = match died.cause {
@@ -185,6 +195,9 @@ fn advice(detail: &VassalDetail, reload_failed: bool) -> Vec<String> {
                 add(format!("the old code serves on: mend it, then `liege reload {name} --wait`"));
             }
         }
+    }
+    if vassal.companions.resting > 0 {
+        add(format!("`liege logs {name}` shows what its companions said, each line marked with whose it is"));
     }
     if detail.workers.iter().any(|worker| worker.running.iter().any(|running| running.for_ms >= LONG_MS)) {
         add(format!("`liege stacks {name}` shows where long requests are in the code"));

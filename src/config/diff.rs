@@ -68,6 +68,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
         files,
         log,
         touch_reload,
+        companions,
         limits,
         vacuum,
         die_on_term,
@@ -116,6 +117,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.log.daemonize != *daemonize, "daemonize", Need::Reexec);
     change.note(old.log.requests != *requests, "disable-logging", Need::Generation);
     change.note(old.touch_reload != *touch_reload, "touch-reload", Need::Nothing);
+    change.note(old.companions != *companions, "attach-daemon", Need::Nothing);
     change.note(old.limits != *limits, "max-fd", before_drop);
     change.note(old.vacuum != *vacuum, "vacuum", Need::Nothing);
     change.note(old.die_on_term != *die_on_term, "die-on-term", Need::Nothing);

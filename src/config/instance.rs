@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::address::Listen;
 use super::cheaper::CheaperSpec;
+use super::companions::CompanionSpec;
 use super::cores::GeventSpec;
 use super::guard::GuardSpec;
 use super::hook::Hook;
@@ -58,6 +59,9 @@ pub struct InstanceSpec {
     pub log: LogSpec,
     /// `touch-reload`: files whose change reloads the instance.
     pub touch_reload: Vec<PathBuf>,
+    /// What lives beside the workers.
+    #[serde(default)]
+    pub companions: CompanionSpec,
     /// What the processes may use.
     #[serde(default)]
     pub limits: LimitSpec,
@@ -217,6 +221,7 @@ impl Default for InstanceSpec {
             files: FilesSpec::default(),
             log: LogSpec { requests: true, ..LogSpec::default() },
             touch_reload: Vec::new(),
+            companions: CompanionSpec::default(),
             limits: LimitSpec::default(),
             vacuum: false,
             die_on_term: true,

@@ -14,6 +14,7 @@ pub mod address;
 mod assembly;
 pub mod cheaper;
 pub mod command_line;
+pub mod companions;
 pub mod cores;
 pub mod diagnostic;
 pub mod diff;

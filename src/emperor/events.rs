@@ -82,6 +82,8 @@ pub enum EventKind {
     Halted,
     /// A master died unasked.
     Died,
+    /// Something happened to what lives beside the workers.
+    Companion,
     /// The vassal is on its way out.
     Stopping,
     /// Patience with something that does not end is over.

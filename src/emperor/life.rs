@@ -7,6 +7,7 @@ use super::foreign::Foreign;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::tick::Tick;
+use crate::wire::companion::Companion;
 use crate::wire::failure::Failure;
 
 /// Names a life; never used twice by one emperor.
@@ -64,6 +65,9 @@ pub struct Life {
     pub(super) file: Option<FileIdentity>,
     /// What it failed with.
     pub(super) failure: Option<Failure>,
+    /// What lives beside its workers.
+    #[serde(default)]
+    pub companions: Vec<Companion>,
     /// The configuration of a replacement that has not taken over yet.
     pub(super) configured: Option<(Box<InstanceSpec>, Vec<Diagnostic>)>,
 }
@@ -139,6 +143,7 @@ impl Life {
             reaped: false,
             file: None,
             failure: None,
+            companions: Vec::new(),
             configured: None,
         }
     }

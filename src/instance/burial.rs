@@ -45,6 +45,12 @@ impl Master {
                     rehearsal.process.link.end();
                 }
             }
+            Owner::Keeper(life) => {
+                if let Some(keeper) = self.attendance.keepers.get_mut(&life) {
+                    keeper.exit = Some(exit);
+                    keeper.link.end();
+                }
+            }
         }
         self.bury();
     }
@@ -83,6 +89,7 @@ impl Master {
         if let Some(exit) = self.rehearsal.as_ref().and_then(|r| r.process.over()) {
             self.rehearsal_over(exit);
         }
+        self.bury_keepers();
     }
 
     fn worker_over(&mut self, slot: usize, exit: Exit) {

@@ -142,6 +142,8 @@ impl Master {
             zygotes,
             workers,
             router,
+            companions: self.attendance.companions.clone(),
+            keepers: self.pack_keepers(luggage)?,
         };
         let file = reexec::write(&record)?;
         luggage.take(&file)
@@ -279,7 +281,9 @@ pub(super) fn unpack(
         bell: None,
         chores: Chores::default(),
         terminal: None,
+        attendance: super::attend::Attendance::default(),
     };
+    master.unpack_companions(record.companions, record.keepers)?;
     master.touched = super::touch::Touched::watch(&master.current.said.spec);
     master.output.obey(&master.current.said.spec);
     master.serve_statistics();

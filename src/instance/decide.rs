@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::event::{Effect, Event};
 use super::roster::{Generation, Pending, Phase, Roster, Router, Slot, SlotState, Stage};
 use super::zygotes::{self, Loaded};
-use super::{operations, routing, scale, settle};
+use super::{farewell, operations, routing, scale, settle};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId, Outcome};
@@ -118,6 +118,7 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
         Event::Called => scale::called(roster, now, out),
         Event::Stop { mercy } => settle::stop(roster, mercy, now, out),
         Event::StopNow => settle::stop_now(roster, now, out),
+        Event::Alone => farewell::alone(roster),
         Event::Timer => {}
     }
     settle::settle(roster, now, out);

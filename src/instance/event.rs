@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::cheaper::Sample;
 use super::roster::{Pending, Settings};
+use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId, Outcome};
 
@@ -168,6 +169,8 @@ pub enum Event {
     },
     /// Stop now.
     StopNow,
+    /// Nothing lives beside the workers any more.
+    Alone,
     /// A deadline has come, or nothing happened at all.
     Timer,
 }
@@ -312,6 +315,11 @@ pub enum Effect {
     },
     /// Something that people want to know.
     Tell(String),
+    /// The workers are gone: end what lives beside them, at the latest by then; answer with [`Event::Alone`].
+    Part {
+        /// Until when whoever asked for the stop waits.
+        by: Option<Tick>,
+    },
     /// Everything is over.
     Exit {
         /// The exit status.

@@ -264,6 +264,7 @@ impl Master {
             tallies: &self.tallies,
             listeners: &self.current.sockets.listeners,
             threads: self.current.settings().threads,
+            companions: &self.attendance.companions.all,
         };
         let spec = &self.current.said.spec;
         let document = stats_document::document(&facts, spec.stats_form).unwrap_or_default();

@@ -132,6 +132,15 @@ fn ourselves(
     Ok((launch, ours))
 }
 
+/// Starts a keeper; answers our end of its channel. With `own_pids` it is the first process of a namespace.
+///
+/// # Errors
+/// It cannot be started, or no descriptor is left.
+pub(super) fn keeper(name: &str, own_pids: bool, output: &Output) -> io::Result<(Child, OwnedFd)> {
+    let (launch, ours) = ourselves("keeper", name, Path::new(THIS_BINARY), Some(output))?;
+    Ok((launch.own_pids(own_pids).spawn()?, ours))
+}
+
 /// The path by which this process's binary was started: after an upgrade it leads to the new one.
 pub(super) fn own_path() -> PathBuf {
     let said = env::args_os().next().unwrap_or_else(|| OsString::from("liege"));

@@ -10,14 +10,17 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::attend::Attendance;
 use super::bind::Sockets;
 use super::certificates::Certificates;
 use super::children::{Children, Rehearsal};
 use super::chores::Chores;
+use super::companions;
 use super::decide;
 use super::event::Event;
 use super::hooks::Word;
 use super::inbox::{Inbox, take_all};
+use super::keeper::FromKeeper;
 use super::launch::Interpreter;
 use super::link::Link;
 use super::log_file::LogFile;
@@ -35,6 +38,7 @@ use super::uwsgi_emperor::UwsgiEmperor;
 use super::watch::Bell;
 use crate::config::hook::{self, Meaning, Number, Point};
 use crate::stats::scoreboard::Scoreboard;
+use crate::sys::alarm::Alarm;
 use crate::sys::signals::{Received as Signal, Signals};
 use crate::sys::{clock, terminal, title};
 use crate::tick::Tick;
@@ -60,10 +64,12 @@ impl Config {
     /// What decisions need of it.
     pub(super) fn settings(&self) -> Settings {
         let spec = &self.said.spec;
+        // Without workers there is nothing to load, by nobody.
+        let serves = spec.serves();
         Settings {
-            processes: spec.workers.processes.max(1),
+            processes: if serves { spec.workers.processes.max(1) } else { 0 },
             threads: spec.workers.cores(),
-            lazy: spec.workers.lazy_apps,
+            lazy: spec.workers.lazy_apps || !serves,
             names_app: spec.app.load.is_some() || !spec.app.mounts.is_empty(),
             router: spec.listen.iter().any(|l| l.protocol.is_of_router()),
             mercy: Duration::from_secs(u64::from(spec.workers.reload_mercy_s)),
@@ -87,6 +93,9 @@ pub(super) enum Report {
     Router(u64, Option<Received<FromRouter>>),
     Rehearsal(OperationId, Option<Box<Received<Answer>>>),
     Chore(u64, Option<Received<Word>>),
+    Keeper(u64, Option<Received<FromKeeper>>),
+    /// A process that a pid file of this companion names has ended.
+    StrangerGone(u64, u32),
     /// An emperor answered a call at the rendezvous, or none did in time.
     Call(Option<Adopted>),
     /// Somebody connects while no worker runs.
@@ -151,6 +160,7 @@ pub(super) struct Master {
     pub(super) chores: Chores,
     /// How the terminal was before workers had it (`honour-stdin`).
     pub(super) terminal: Option<terminal::Modes>,
+    pub(super) attendance: Attendance,
 }
 
 impl Master {
@@ -158,6 +168,7 @@ impl Master {
     pub(super) async fn serve(mut self, mut signals: Signals, mut inbox: Inbox) -> u8 {
         let mut touch_timer = tokio::time::interval(touch::INTERVAL);
         touch_timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut alarm = Alarm::default();
         self.reap();
         loop {
             self.work_off();
@@ -175,6 +186,9 @@ impl Master {
             }
             self.keep_bell();
             let deadline = self.next_deadline();
+            if let Err(error) = alarm.set(self.next_alarm()) {
+                tracing::error!("no timed command can run: {error}");
+            }
             tokio::select! {
                 signal = signals.next() => self.signal(signal),
                 Some(report) = inbox.reports.recv() => self.report(report),
@@ -182,6 +196,7 @@ impl Master {
                     let _ = ask.to.send(self.stats_document(ask.plain));
                 }
                 () = sleep_until(deadline) => {}
+                () = alarm.rings() => self.attend(companions::Event::Timer),
                 _ = touch_timer.tick(), if self.touched.is_some() => self.look_at_touched(),
             }
             self.overdue();
@@ -208,11 +223,14 @@ impl Master {
     fn next_deadline(&self) -> Option<Tick> {
         let rehearsal = self.rehearsal.as_ref().map(|r| r.deadline);
         let config = self.uwsgi_emperor.as_ref().and_then(UwsgiEmperor::reload_until);
-        let (idle, beat) = (self.next_idle(), self.next_beat());
+        let (idle, beat, companions) = (self.next_idle(), self.next_beat(), self.next_attention());
         let weighing = self.next_weighing();
         let (decisions, harakiri) = (self.roster.next_deadline(), self.next_harakiri());
         let chores = self.chores.next_deadline();
-        [decisions, harakiri, idle, beat, config, rehearsal, weighing, chores].into_iter().flatten().min()
+        [decisions, harakiri, idle, beat, config, rehearsal, weighing, chores, companions]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Looks at what time has brought.
@@ -223,6 +241,7 @@ impl Master {
         self.chores_overdue(now);
         self.look_for_rest(now);
         self.beat(now);
+        self.look_after_companions(now);
         self.look_for_uwsgi_config(now);
         if self.rehearsal.as_ref().is_some_and(|r| r.deadline <= now) {
             self.rehearsal_timed_out();
@@ -280,9 +299,12 @@ impl Master {
 
     fn look_at_touched(&mut self) {
         let changed = self.touched.as_mut().map(Touched::changed).unwrap_or_default();
+        for (path, _) in changed.iter().filter(|(_, purpose)| *purpose == Purpose::Companion) {
+            self.attend(companions::Event::Touched(path.clone()));
+        }
         for (_, purpose) in &changed {
             match purpose {
-                Purpose::Reload => {}
+                Purpose::Reload | Purpose::Companion => {}
                 Purpose::RotateLog => self.output.with_file(LogFile::rotate),
                 Purpose::ReopenLog => self.output.with_file(LogFile::reopen),
                 Purpose::Hook => {}
@@ -326,6 +348,8 @@ impl Master {
                     self.hear_rehearsal(message);
                 }
             }
+            Report::Keeper(life, message) => self.hear_keeper(life, message),
+            Report::StrangerGone(number, pid) => self.attend(companions::Event::StrangerGone { number, pid }),
         }
         self.bury();
     }

@@ -1,5 +1,6 @@
 //! One instance: the master of a vassal, which owns its sockets, its scoreboard and all its processes.
 
+mod attend;
 mod beginning;
 mod bind;
 mod black_box;
@@ -11,8 +12,10 @@ pub mod certificates;
 pub mod cheaper;
 mod children;
 mod chores;
+pub mod companions;
 pub mod decide;
 pub mod event;
+mod farewell;
 mod foreign;
 mod hear;
 #[cfg(test)]
@@ -21,6 +24,7 @@ pub mod hooks;
 mod inbox;
 pub mod interpreter;
 mod jail;
+pub mod keeper;
 mod launch;
 mod link;
 mod log_datagrams;
@@ -53,6 +57,7 @@ mod start;
 mod stats_document;
 mod stats_push;
 mod stats_socket;
+mod tagged;
 mod touch;
 pub mod trial;
 pub mod uwsgi_emperor;

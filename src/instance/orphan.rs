@@ -84,6 +84,7 @@ impl Master {
         if let Some(state) = self.roster.announced {
             self.tell_emperor(&FromInstance::State(state), &[]);
         }
+        self.introduce_companions();
     }
 
     /// Sends the emperor a message, or keeps what the next one has to know.
@@ -101,6 +102,7 @@ impl Master {
             FromInstance::Ended { .. }
                 | FromInstance::Began { .. }
                 | FromInstance::Event { .. }
+                | FromInstance::Companion { .. }
                 | FromInstance::AppFailed(_)
                 | FromInstance::Failed(_)
         );

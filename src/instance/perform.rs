@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::bind::Listener;
 use super::children::{Owner, Process, WorkerProcess};
+use super::companions;
 use super::event::{Effect, Event};
 use super::launch;
 use super::link::Link;
@@ -106,6 +107,7 @@ impl Master {
                 );
                 self.tell_emperor(&FromInstance::Late { after_s }, &[]);
             }
+            Effect::Part { by } => self.attend(companions::Event::Part(by)),
             Effect::Exit { code, failure } => self.exit = Some((code, failure)),
         }
     }
@@ -253,6 +255,7 @@ impl Master {
         self.serve_statistics();
         self.touched = Touched::renew(self.touched.take(), spec);
         self.output.obey(spec);
+        self.renew_companions();
         let kept = |listener: &Rc<Listener>, all: &[Rc<Listener>]| {
             all.iter().any(|l| l.listen.address == listener.listen.address)
         };

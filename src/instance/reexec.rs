@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::companions::Companions;
 use super::logs::OutputRecord;
 use super::roster::Roster;
 use super::source::{Said, Source};
@@ -61,6 +62,11 @@ pub(super) struct Record {
     pub(super) zygotes: Vec<ProcessRecord>,
     pub(super) workers: Vec<WorkerRecord>,
     pub(super) router: Option<ProcessRecord>,
+    #[serde(default)]
+    pub(super) companions: Companions,
+    /// By run.
+    #[serde(default)]
+    pub(super) keepers: Vec<ProcessRecord>,
 }
 
 /// A configuration.

@@ -90,15 +90,23 @@ impl Master {
     /// After which time the emperor is to be told.
     fn idle(&self) -> Option<Duration> {
         let idle_s = self.current.said.spec.workers.idle_s;
-        // Without one who wakes it, it goes cheap.
-        let rests = self.is_woken() || (!self.supervised && !self.roster.is_cheap());
-        let wanted = idle_s > 0 && rests && self.roster.phase == Phase::Running;
+        // Without one who wakes it, or with what is not to sleep, it goes cheap.
+        let stays = !self.supervised || self.keeps_awake();
+        let rests = self.is_woken() || (stays && !self.roster.is_cheap());
+        let has_workers = self.current.said.spec.serves();
+        let wanted = idle_s > 0 && has_workers && rests && self.roster.phase == Phase::Running;
         wanted.then(|| Duration::from_secs(idle_s.into()))
     }
 
-    /// Whether an emperor starts the instance again when somebody connects.
+    /// Whether an emperor may end the instance, and starts it again when somebody connects.
     fn is_woken(&self) -> bool {
-        self.emperor.is_some() || self.uwsgi_emperor.as_ref().is_some_and(UwsgiEmperor::wakes)
+        let wakes = self.emperor.is_some() || self.uwsgi_emperor.as_ref().is_some_and(UwsgiEmperor::wakes);
+        wakes && !self.keeps_awake()
+    }
+
+    /// Whether something lives beside the workers that must not sleep.
+    fn keeps_awake(&self) -> bool {
+        self.current.said.spec.companions.keeps_awake()
     }
 }
 

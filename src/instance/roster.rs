@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::cheaper::Memory;
+use super::farewell::Farewell;
 use crate::config::cheaper::CheaperSpec;
 use crate::tick::Tick;
 use crate::wire::message::{InstanceState, OperationId};
@@ -31,6 +32,12 @@ pub struct Roster {
     pub newest_zygote: u64,
     /// The state that was announced last.
     pub announced: Option<InstanceState>,
+    /// Until when whoever asked for a stop waits for it.
+    #[serde(default)]
+    pub limit: Option<Tick>,
+    /// How far those who live beside the workers are on their way out.
+    #[serde(default)]
+    pub farewell: Farewell,
 }
 
 /// Where the instance is in its life.

@@ -196,7 +196,8 @@ fn bind(start: &mut Start, own: &Arc<Own>) -> Result<Bound, Unbegun> {
     let spec = &config.said.spec;
     // Of a fleet nobody wants to read this for each vassal.
     if !supervised {
-        tracing::info!("*** Operational MODE: {} ***", mode(&spec.workers));
+        let mode = if spec.serves() { mode(&spec.workers) } else { "no-workers" };
+        tracing::info!("*** Operational MODE: {mode} ***");
         tracing::info!(
             "your mercy for graceful operations on workers is {} seconds",
             spec.workers.reload_mercy_s
@@ -271,6 +272,7 @@ fn master(
         bell: None,
         chores: Chores::default(),
         terminal: None,
+        attendance: super::attend::Attendance::default(),
     };
     master.remember_terminal();
     master.introduce();

@@ -6,13 +6,16 @@ use std::time::Duration;
 use super::cheaper::Memory;
 use super::event::Effect;
 use super::roster::{Closing, Generation, Phase, Roster, Router, Settings, Slot, SlotState, Stage, Zygote};
-use super::{routing, scale};
+use super::{farewell, routing, scale};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId, Outcome};
 
 /// A zygote has no requests; one that does not end by itself is stuck.
 const ZYGOTE_MERCY: Duration = Duration::from_secs(2);
+/// What those who live beside the workers get at least to end, within what an emperor gives a master beyond the mercy of
+/// its workers.
+const PARTING: Duration = Duration::from_millis(500);
 /// The fewest slots: draining workers of earlier generations need places too.
 const SPARE_SLOTS: u32 = 4;
 
@@ -33,8 +36,7 @@ pub(super) fn settle(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
         Phase::Stopping { .. } => {
             let empty = roster.slots.iter().all(|s| s.state == SlotState::Empty);
             if empty && roster.closing.is_empty() && matches!(roster.router, Router::Absent { .. }) {
-                roster.phase = Phase::Ended;
-                out.push(Effect::Exit { code: 0, failure: None });
+                farewell::leave(roster, out);
             }
         }
         Phase::Ended => {}
@@ -151,6 +153,7 @@ pub(super) fn stop(roster: &mut Roster, mercy: Option<Duration>, now: Tick, out:
     let configured = roster.generations.iter().map(|g| g.settings.mercy).max().unwrap_or_default();
     let deadline = now + mercy.unwrap_or(configured);
     roster.phase = Phase::Stopping { deadline };
+    roster.limit = mercy.map(|mercy| now + mercy + PARTING);
     announce(roster, InstanceState::Stopping, out);
     let stopped = || Outcome::RolledBack(Failure::new("the instance was stopped"));
     if let Some(pending) = roster.pending.take() {
@@ -194,6 +197,10 @@ pub(super) fn stop(roster: &mut Roster, mercy: Option<Duration>, now: Tick, out:
 /// Stops at once: everything is killed.
 pub(super) fn stop_now(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
     stop(roster, Some(Duration::ZERO), now, out);
+    roster.limit = Some(now);
+    if roster.farewell == farewell::Farewell::Said {
+        out.push(Effect::Part { by: roster.limit });
+    }
     for (slot, place) in roster.slots.iter_mut().enumerate().filter(|(_, s)| s.forked) {
         place.deadline = None;
         out.push(Effect::Kill { slot });

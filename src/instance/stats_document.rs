@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::bind::Listener;
+use super::companions::{Companion, Standing, Task};
 use crate::config::stats_push::StatsForm;
 use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
 use crate::sys::own;
@@ -54,6 +55,8 @@ pub(super) struct Facts<'a> {
     pub(super) listeners: &'a [Rc<Listener>],
     /// Requests that each worker runs at the same time.
     pub(super) threads: u32,
+    /// What lives beside the workers.
+    pub(super) companions: &'a [Companion],
 }
 
 /// The document, as uWSGI writes it.
@@ -85,9 +88,13 @@ struct Document {
     uid: u32,
     gid: u32,
     cwd: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    daemons: Vec<Daemon>,
     locks: Vec<BTreeMap<&'static str, u32>>,
     sockets: Vec<Socket>,
     workers: Vec<Worker>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    crons: Vec<Cron>,
 }
 
 impl Document {
@@ -104,10 +111,65 @@ impl Document {
             uid: user::current_uid(),
             gid: user::current_gid(),
             cwd: std::env::current_dir().map_or_else(|_| String::new(), |d| d.to_string_lossy().into_owned()),
+            daemons: facts.companions.iter().filter_map(Daemon::of).collect(),
             locks: LOCKS.iter().map(|name| BTreeMap::from([(*name, 0)])).collect(),
             sockets,
             workers: facts.workers.iter().map(|(id, slot)| Worker::of(facts, *id, *slot)).collect(),
+            crons: facts.companions.iter().filter_map(Cron::of).collect(),
         }
+    }
+}
+
+#[derive(Serialize)]
+struct Daemon {
+    cmd: String,
+    pid: u32,
+    /// uWSGI means this, and always prints 0.
+    respawns: u64,
+}
+
+impl Daemon {
+    fn of(companion: &Companion) -> Option<Self> {
+        let Task::Daemon(daemon) = &companion.task else { return None };
+        let stranger = match companion.standing {
+            Standing::Stranger(pid) => Some(pid),
+            _ => None,
+        };
+        let pid = companion.runs.last().map_or(stranger, |run| run.pid).unwrap_or(0);
+        Some(Self { cmd: daemon.command.clone(), pid, respawns: companion.starts.saturating_sub(1) })
+    }
+}
+
+#[derive(Serialize)]
+struct Cron {
+    minute: i32,
+    hour: i32,
+    day: i32,
+    month: i32,
+    week: i32,
+    command: String,
+    unique: u8,
+    legion: &'static str,
+    pid: i64,
+    started_at: u64,
+}
+
+impl Cron {
+    fn of(companion: &Companion) -> Option<Self> {
+        let Task::Cron(cron) = &companion.task else { return None };
+        let run = companion.runs.last();
+        Some(Self {
+            minute: cron.minute,
+            hour: cron.hour,
+            day: cron.day,
+            month: cron.month,
+            week: cron.week,
+            command: cron.command.clone(),
+            unique: u8::from(cron.unique),
+            legion: "",
+            pid: run.and_then(|run| run.pid).map_or(-1, i64::from),
+            started_at: run.map_or(0, |run| run.since_epoch_s),
+        })
     }
 }
 
@@ -301,7 +363,7 @@ mod tests {
         slot.core(1).unwrap().set(CoreField::StartedEpochS, 1_795_184_390);
         let tallies = BTreeMap::from([(1, Tally { requests: 4, spawns: 2, ..Tally::default() })]);
         let workers = vec![(1, Some(slot)), (2, None)];
-        let facts = Facts { workers, tallies: &tallies, listeners: &[], threads: 2 };
+        let facts = Facts { workers, tallies: &tallies, listeners: &[], threads: 2, companions: &[] };
         let text = String::from_utf8(document(&facts, StatsForm::default()).unwrap()).unwrap();
         assert!(text.starts_with("{\n\t\"version\":\""), "{text}");
         assert!(text.contains("\n\t\"locks\":[\n\t\t{\n\t\t\t\"user 0\":0\n\t\t},"), "{text}");

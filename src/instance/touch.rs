@@ -1,5 +1,6 @@
-//! Files whose change reloads the instance (`touch-reload`), or does something with its log.
+//! Files whose change reloads the instance (`touch-reload`), or does something with its log or its companions.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -28,6 +29,8 @@ pub(super) enum Purpose {
     ReopenLog,
     /// `hook-touch`.
     Hook,
+    /// `touch-exec`, `touch` of a daemon.
+    Companion,
 }
 
 /// What of a file is compared: also a file that disappears or appears has changed.
@@ -37,15 +40,17 @@ impl Touched {
     /// Begins to watch; `None` when there is nothing to watch.
     pub(super) fn watch(spec: &InstanceSpec) -> Option<Self> {
         let log = &spec.log.file;
+        let companions: BTreeSet<&PathBuf> = spec.companions.touches().collect();
         let files: Vec<_> = [
             (Purpose::Reload, &spec.touch_reload),
             (Purpose::RotateLog, &log.rotate_on),
             (Purpose::ReopenLog, &log.reopen_on),
         ]
         .into_iter()
-        .flat_map(|(purpose, paths)| paths.iter().map(move |path| (path, purpose)))
-        .chain(hook::touched(&spec.hooks).map(|path| (path, Purpose::Hook)))
-        .map(|(path, purpose)| (path.clone(), purpose, look(path)))
+        .flat_map(|(purpose, paths)| paths.iter().map(move |path| (purpose, path)))
+        .chain(hook::touched(&spec.hooks).map(|path| (Purpose::Hook, path)))
+        .chain(companions.into_iter().map(|path| (Purpose::Companion, path)))
+        .map(|(purpose, path)| (path.clone(), purpose, look(path)))
         .collect();
         (!files.is_empty()).then_some(Self { files })
     }

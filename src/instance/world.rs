@@ -244,6 +244,7 @@ impl World {
                 assert_ne!(from, to);
                 self.resized.push((to, reason));
             }
+            Effect::Part { .. } => self.at(5, Coming::Event(Event::Alone)),
             Effect::Clear { .. }
             | Effect::Discard { .. }
             | Effect::Swap { .. }

@@ -83,6 +83,13 @@ pub fn thread_count() -> io::Result<usize> {
     Ok(fs::read_dir("/proc/self/task")?.count())
 }
 
+/// Whether `/proc` names processes as this one does: not in a namespace without a `/proc` of its own.
+#[must_use]
+pub fn knows_its_pids() -> bool {
+    let told = fs::read_link("/proc/self").ok().and_then(|name| name.to_str()?.parse().ok());
+    told == Some(std::process::id())
+}
+
 /// The pids of this process's children, those that ended and were not reaped included.
 ///
 /// # Errors
@@ -130,6 +137,15 @@ pub fn catches(pid: u32, signal: Signal) -> bool {
     u32::try_from(signal.number() - 1).is_ok_and(|bit| mask.checked_shr(bit).unwrap_or_default() & 1 == 1)
 }
 
+/// When a process was started, seconds since the epoch. `None`: it is gone.
+#[must_use]
+pub fn started_epoch_s(pid: u32) -> Option<u64> {
+    let hertz = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??;
+    let since_boot_s = super::peer::started(pid)? / u64::try_from(hertz).ok().filter(|hertz| *hertz > 0)?;
+    let boot_epoch_s = super::clock::epoch_seconds().saturating_sub(super::host::uptime_s());
+    Some(boot_epoch_s + since_boot_s)
+}
+
 /// The process group of a process.
 #[must_use]
 pub fn group_of(pid: u32) -> Option<u32> {
@@ -171,6 +187,7 @@ mod tests {
         assert_eq!(group_of(child.pid()), Some(child.pid()));
         assert!(children_of(std::process::id()).contains(&child.pid()) || thread_count().unwrap() > 1);
         assert!(name_of(child.pid()).is_some());
+        assert!(started_epoch_s(child.pid()).unwrap().abs_diff(crate::sys::clock::epoch_seconds()) < 5);
         assert!(!catches(child.pid(), Signal::Usr2));
         // The kernel's count of few resident pages is not exact.
         assert!(size_of(child.pid()).unwrap().0 > 0);

@@ -276,6 +276,8 @@ pub enum Signal {
     Cont,
     /// `SIGKILL`.
     Kill,
+    /// Any, by its number: 1 to 64.
+    Other(i32),
 }
 
 impl Signal {
@@ -291,8 +293,18 @@ impl Signal {
             Self::Usr2 => libc::SIGUSR2,
             Self::Cont => libc::SIGCONT,
             Self::Kill => libc::SIGKILL,
+            Self::Other(number) => number,
         }
     }
+}
+
+/// Makes this process the leader of a session and group of its own: no terminal signals it.
+///
+/// # Errors
+/// `setsid`: it leads a group already.
+pub fn lead_session() -> io::Result<()> {
+    nix::unistd::setsid()?;
+    Ok(())
 }
 
 /// Makes this process the parent of descendants whose own parent died. The attribute stays over an `execve`.

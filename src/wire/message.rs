@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::companion::Companion;
 use super::death::Death;
 use super::failure::Failure;
 use super::foreign::Foreign;
@@ -143,6 +144,16 @@ pub enum FromInstance {
     },
     /// Something worth telling happened: a worker died, harakiri struck, recycling.
     Event {
+        /// One line.
+        message: String,
+    },
+    /// What lives beside the workers, whenever that has changed.
+    Companions {
+        /// How each stands.
+        companions: Vec<Companion>,
+    },
+    /// Something happened to one of these.
+    Companion {
         /// One line.
         message: String,
     },

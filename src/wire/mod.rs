@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod bytes;
 pub mod channel;
+pub mod companion;
 pub mod death;
 pub mod failure;
 pub mod foreign;

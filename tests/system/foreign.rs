@@ -276,7 +276,7 @@ fn a_uwsgi_vassal_ends_with_an_emperor_that_is_killed_and_the_next_one_starts_it
     host.emperor.signal(Signal::SIGKILL);
     host.emperor.wait();
     until("the end of its master", || is_gone(master));
-    host.start_another();
+    drop(host.start_another());
     Door::Port(port).wait_for("/", "one");
     assert_ne!(pid(&host, "u.ini"), master);
 }

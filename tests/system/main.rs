@@ -17,6 +17,7 @@ mod api_tls;
 mod below_uwsgi;
 mod check;
 mod commands;
+mod companions;
 mod crash;
 mod engines;
 mod examples;

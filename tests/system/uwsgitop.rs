@@ -16,7 +16,8 @@ fn serve(folder: &Folder) -> (Family, Door, u16) {
     folder.write(
         "app.ini",
         format!(
-            "[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nstats = 127.0.0.1:{stats}\nprocesses = 2\nthreads = 2\nwsgi-file = app.py\n"
+            "[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nstats = 127.0.0.1:{stats}\nprocesses = 2\nthreads = 2\nwsgi-file = app.py\n\
+             attach-daemon = sleep 600\ncron = 0 3 1 1 -1 true\n"
         ),
     );
     let family = liege(folder, &["app.ini"]);

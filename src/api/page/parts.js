@@ -140,6 +140,28 @@ function drawSockets(part, vassal, companions) {
   });
 }
 
+const ATTACHED_TONES = { running: "good", resting: "bad", starting: "busy", stopping: "busy", waiting: "off" };
+
+/** The daemons and timed commands that the file attaches. */
+function drawAttached(part, attached) {
+  showPanel(part, attached.length);
+  const items = part.items ??= part.body.appendChild(el("ul", { class: "sockets" }));
+  list(items, attached.map((one, at) => ({ ...one, at })), (one) => `${one.at} ${one.name}`, (one) => {
+    const state = el("b", { class: "outcome" });
+    const what = el("span", { class: "faint" });
+    const node = el("li", {}, el("code", { text: plain(one.name), title: one.command ?? one.kind }), " ", state, " ", what);
+    return { node, update: (now) => {
+      mark(node, "data-tone", ATTACHED_TONES[now.state]);
+      put(state, now.state);
+      put(what, [
+        now.kind, now.pid && `pid ${now.pid}`, now.since && `since ${clock(now.since)}`, now.next && `next ${until(now.next)}`,
+        plural(now.starts, "start"), now.failures > 0 && plural(now.failures, "failure"),
+        now.last_exit && `last exit: ${plain(now.last_exit.how)}, ${ago(now.last_exit.at)}`,
+      ].filter(Boolean).join(" · "));
+    } };
+  });
+}
+
 const GOOD_EVENTS = ["up", "adopted", "awake"];
 const BAD_EVENTS = ["failed", "died", "refused", "forced", "late", "halted"];
 

@@ -6,7 +6,7 @@ const place = { name: null, stop: null, parts: null };
 function openVassal(name) {
   if (place.name === name) return;
   place.stop?.abort();
-  Object.assign(place, { name, stop: null, parts: null, facts: { workers: [], detail: null, boxes: [], companions: [] } });
+  Object.assign(place, { name, stop: null, parts: null, facts: { workers: [], detail: null, boxes: [], companions: [], attached: [] } });
   $("vassal").replaceChildren();
   if (name === null) return;
   place.stop = new AbortController();
@@ -36,6 +36,7 @@ function makeVassal(name) {
     log: makeLog(),
     events: panel("Events"),
     boxes: panel("Black boxes"),
+    attached: panel("Daemons and timed commands"),
     sockets: panel("Sockets and processes"),
   };
   const gone = el("p", { class: "notice", "data-tone": "bad", hidden: true, text: "There is no vassal of this name (any more)." });
@@ -68,7 +69,7 @@ async function keepLooking(name, signal) {
       ]);
       if (signal.aborted) return;
       facts.workers = workers.workers;
-      if (all) Object.assign(facts, { detail, boxes: boxes.black_boxes, companions: companions.companions });
+      if (all) Object.assign(facts, { detail, boxes: boxes.black_boxes, companions: companions.companions, attached: companions.attached });
       known = key;
       drawVassal();
     } catch (error) {
@@ -120,6 +121,7 @@ function drawVassal() {
   drawRequests(parts.panels.requests, vassal, place.facts.workers);
   drawWorkers(parts.panels.workers, vassal, place.facts.workers);
   drawBoxes(parts.panels.boxes, place.facts.boxes);
+  drawAttached(parts.panels.attached, place.facts.attached);
   drawSockets(parts.panels.sockets, vassal, place.facts.companions);
   // Logs are for those who may operate; whoever becomes one sees them.
   const key = `${name} ${api.access?.role}`;

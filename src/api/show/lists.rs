@@ -1,8 +1,8 @@
-//! Lists of what belongs to vassals: workers, requests, sockets, companions; and single events and lines.
+//! Lists of what belongs to vassals: workers, requests, sockets; and single events and lines.
 
 use super::{Moment, rfc3339, socket};
 use crate::api::guard::Grant;
-use crate::api::{counters, host, views};
+use crate::api::{counters, views};
 use crate::emperor::events::FleetEvent;
 use crate::emperor::fleet::{Fleet, LogLine, Vassal};
 
@@ -50,12 +50,6 @@ pub fn sockets(fleet: &Fleet, _moment: &Moment<'_>) -> views::SocketList {
 fn listening(vassal: &Vassal) -> impl Iterator<Item = views::VassalSocket> {
     let sockets = vassal.spec.iter().flat_map(|spec| &spec.listen).map(socket);
     sockets.map(|socket| views::VassalSocket { vassal: vassal.id.clone(), socket })
-}
-
-/// The processes of a vassal besides its master and workers.
-#[must_use]
-pub fn companions(vassal: &Vassal, _fleet: &Fleet, _moment: &Moment<'_>) -> views::CompanionList {
-    views::CompanionList { companions: host::companions(vassal) }
 }
 
 /// Operations, oldest first.

@@ -1,5 +1,6 @@
 //! The fleet as views: conversion, without asking anybody but the kernel.
 
+mod attached;
 mod lists;
 
 use std::path::Path;
@@ -7,9 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
+pub use attached::companions;
 pub use lists::{
-    black_boxes, black_boxes_of, companions, era, event, log_line, operations, requests, requests_of,
-    sockets, sockets_of, workers,
+    black_boxes, black_boxes_of, era, event, log_line, operations, requests, requests_of, sockets,
+    sockets_of, workers,
 };
 
 use super::guard::Grant;
@@ -96,6 +98,7 @@ pub fn detail(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> vie
             how: exit.how.to_string(),
         }),
         workers: board.map(|board| counters::workers(board, vassal.pid(), moment)).unwrap_or_default(),
+        attached: attached::attached(vassal, moment),
         log: (moment.grant >= Grant::Operate).then(|| vassal.log.iter().map(log_line).collect()),
     }
 }
@@ -217,6 +220,7 @@ fn vassal(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> views::
         next_try: vassal.next_try().map(|tick| {
             rfc3339(moment.epoch_ms.saturating_add(tick.as_ms()).saturating_sub(moment.now.as_ms()))
         }),
+        companions: attached::count(vassal),
     }
 }
 
@@ -307,7 +311,8 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<
     let halted = vassal.current.as_ref().filter(|life| life.halted).and_then(|life| life.pid);
     let halted =
         halted.map(|pid| format!("its master was stopped by a signal; `kill -CONT {pid}` lets it go on"));
-    halted.or(broken_file).or(state).or(rolled_back).map(|text| escaped(&text))
+    let companion = if vassal.serves() { attached::trouble(vassal) } else { None };
+    halted.or(broken_file).or(state).or(rolled_back).or(companion).map(|text| escaped(&text))
 }
 
 /// The first error with its line, else the sentence.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Socket;
+use super::{Attached, Socket};
 
 /// `GET /v1/host`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,9 +43,12 @@ pub struct VassalSocket {
 pub struct CompanionList {
     /// By pid, the first hundred.
     pub companions: Vec<Companion>,
+    /// What its file attaches, in its order, the first hundred.
+    #[serde(default)]
+    pub attached: Vec<Attached>,
 }
 
-/// A process of an instance that is neither its master nor a worker: a router, a zygote, a daemon.
+/// A process of an instance that is neither its master nor a worker: a router, a zygote, a keeper of a daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Companion {
     /// Its pid.

@@ -1,5 +1,6 @@
 //! What the API tells, as plain data: written by the emperor, read by `liege status` and others.
 
+mod attached;
 mod black_box;
 mod config_file;
 mod happening;
@@ -8,6 +9,7 @@ mod operation;
 mod snapshot;
 mod worker;
 
+pub use attached::{Attached, AttachedCount, AttachedExit};
 pub use black_box::{BlackBox, BlackBoxList, LastRequest};
 pub use config_file::{ConfigFile, ConfigVerdict};
 pub use happening::{Event, EventList, Gap, LogLine, LogPage};
@@ -140,6 +142,9 @@ pub struct Vassal {
     pub attempts: u32,
     /// When a resting vassal is tried again, RFC 3339.
     pub next_try: Option<String>,
+    /// How many daemons and timed commands its file attaches.
+    #[serde(default)]
+    pub companions: AttachedCount,
 }
 
 /// `GET /v1/vassals/{name}`.
@@ -156,6 +161,9 @@ pub struct VassalDetail {
     pub last_exit: Option<Exit>,
     /// Its workers.
     pub workers: Vec<Worker>,
+    /// The daemons and timed commands that its file attaches.
+    #[serde(default)]
+    pub attached: Vec<Attached>,
     /// Its last output, oldest line first; `None` for readers who may not operate: logs can hold request data.
     pub log: Option<Vec<LogLine>>,
 }

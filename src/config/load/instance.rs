@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use super::hooks::Hooks;
 use super::sift::{Said, Sift};
-use super::{application, cheaper, guard, lines, log_file, logging, sockets, static_files, statistics};
+use super::{
+    application, cheaper, companions, guard, lines, log_file, logging, sockets, static_files, statistics,
+};
 use crate::config::address::{Listen, Protocol};
 use crate::config::diagnostic::Severity;
 use crate::config::instance::{AppSource, InstanceSpec, WorkerSpec};
@@ -38,6 +40,7 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
     }
     let workers = &mut reading.spec.workers;
     cheaper::check(sift, &obeyed, &mut workers.cheaper, workers.processes);
+    companions::finish(&mut reading.spec.companions, sift, &obeyed);
     let would_idle = reading.spec.emperor.is_empty() && reading.spec.workers.processes == 0;
     // A negative number was refused where it stands.
     if let Some(said) = processes.filter(|said| would_idle && value::integer(said.text()).0 >= 0) {
@@ -84,6 +87,7 @@ impl Reading {
             || self.hooks.obey(sift, said)
             || log_file::obey(sift, said, self.has_log, &mut self.spec.log.file)
             || static_files::obey(sift, said, &self.chdir, &mut self.spec.static_files)
+            || companions::obey(&mut self.spec.companions, sift, said, &self.chdir)
         {
             return;
         }
@@ -209,7 +213,8 @@ impl Reading {
             }
             // What could not be read may hold what is missing.
             let all_read = !sift.raw.has_errors();
-            if all_read && spec.listen.is_empty() && !self.listen_refused {
+            let lonely = !spec.serves();
+            if all_read && spec.listen.is_empty() && !lonely && !self.listen_refused {
                 let message = "the -s/--socket option is missing: there is nothing to listen on";
                 sift.report_whole(
                     Severity::Error,
@@ -218,7 +223,11 @@ impl Reading {
                 );
             }
             let names_app = spec.app.load.is_some() || !spec.app.mounts.is_empty();
-            if all_read && !names_app && !sift.refuses_virtual_hosts() {
+            if all_read && names_app && lonely {
+                let message = "nothing is listened on: only daemons and timed commands run";
+                sift.report_whole(Severity::Warning, message, Some("say http-socket = :8080 to serve"));
+            }
+            if all_read && !names_app && !lonely && !sift.refuses_virtual_hosts() {
                 let message = "no application is named: every request will be answered with 500";
                 sift.report_whole(
                     Severity::Warning,

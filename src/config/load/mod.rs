@@ -2,6 +2,7 @@
 
 mod application;
 mod cheaper;
+mod companions;
 mod emperor;
 #[cfg(test)]
 pub(super) mod fake;

@@ -1,6 +1,7 @@
 //! Every option once: its names, its kind, its default, what it means, who obeys it — or why nobody does.
 
 mod cheaper;
+mod companions;
 mod emperor;
 mod engines;
 mod families;
@@ -128,6 +129,7 @@ static PARTS: &[Part] = &[
     part("… on where log lines go", logging::ROWS),
     part("… on hooks: what is done around a start, workers and the end", hooks::ROWS),
     part("… on static files", static_files::ROWS),
+    part("… on what lives beside the workers", companions::ROWS),
     part("Options of an emperor", emperor::ROWS),
     Part {
         title: "Options that are accepted",

@@ -9,7 +9,7 @@ const fn row(names: &'static [&'static str], kind: Kind, doc: &'static str) -> R
 }
 
 const HOOKS: &str = "run it from the service unit (`ExecStartPre=`, `ExecStartPost=`)";
-const DAEMONS: &str = "run it as a service of its own";
+const MULES: &str = "run it with `attach-daemon`, or as a service of its own";
 const DROP: &str = "privileges drop before the application is loaded: give the instance `uid` and `gid`";
 const ROUTES: &str = "do it in the web server in front or in the application";
 
@@ -50,26 +50,14 @@ pub(super) static ROWS: &[Row] = &[
     row(&["early-envdir"], Path, "use `envdir` or `env`, or EnvironmentFile= of the service unit"),
     row(&["locks"], Number, "lock through the database or a file"),
     // Companions.
-    row(
-        &[
-            "attach-daemon",
-            "attach-daemon2",
-            "smart-attach-daemon",
-            "smart-attach-daemon2",
-            "attach-control-daemon",
-            "legion-attach-daemon",
-        ],
-        FreeText,
-        DAEMONS,
-    ),
-    row(&["daemons-honour-stdin"], Flag, DAEMONS),
-    row(&["cron", "cron2", "unique-cron", "legion-cron"], FreeText, "use cron or a systemd timer"),
-    row(&["mule"], Text, DAEMONS).optional(),
-    row(&["mules", "mule-reload-mercy", "mule-harakiri", "mule-msg-size"], Number, DAEMONS),
+    row(&["legion-attach-daemon"], FreeText, "there are no legions: use `attach-daemon` on one host"),
+    row(&["legion-cron"], FreeText, "there are no legions: use `cron` on one host"),
+    row(&["mule"], Text, MULES).optional(),
+    row(&["mules", "mule-reload-mercy", "mule-harakiri", "mule-msg-size"], Number, MULES),
     // Hooks and commands.
     row(&["hook-as-vassal", "hook-as-emperor", "hook-emperor-start"], FreeText, HOOKS),
-    row(&["exec-as-vassal", "exec-as-emperor", "touch-exec"], FreeText, HOOKS),
-    row(&["touch-mules-reload"], Path, DAEMONS),
+    row(&["exec-as-vassal", "exec-as-emperor"], FreeText, HOOKS),
+    row(&["touch-mules-reload"], Path, MULES),
     // Privileges.
     row(&["drop-after-init", "drop-after-apps", "master-as-root"], Flag, DROP),
     row(&["immediate-uid", "immediate-gid"], Text, DROP),

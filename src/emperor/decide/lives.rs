@@ -9,6 +9,7 @@ use crate::emperor::foreign::Foreign;
 use crate::emperor::life::{LifeId, Origin};
 use crate::trace::escaped;
 use crate::wire::PROTOCOL;
+use crate::wire::companion::{self, Companion};
 use crate::wire::death::Death;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, InstanceState, OperationId, Outcome};
@@ -101,6 +102,10 @@ impl Turn<'_> {
             FromInstance::Ended { operation, outcome } => self.operation_ended(id, life, operation, outcome),
             FromInstance::Began { operation, reason } => self.began(id, life, operation, reason),
             FromInstance::Event { message } => self.note(Some(id), EventKind::Said, clipped(message)),
+            FromInstance::Companion { message } => {
+                self.note(Some(id), EventKind::Companion, clipped(message))
+            }
+            FromInstance::Companions { companions } => self.companions(id, life, companions),
             FromInstance::Late { after_s } => self.late(id, life, after_s),
             FromInstance::Died(death) => self.worker_died(id, death),
             FromInstance::AppFailed(failure) => {
@@ -109,6 +114,22 @@ impl Turn<'_> {
                 }
             }
             FromInstance::Failed(failure) => self.failed(id, life, bounded(failure)),
+        }
+    }
+
+    /// What lives beside its workers: a vassal's word, and bounded here.
+    fn companions(&mut self, id: &str, life: LifeId, mut companions: Vec<Companion>) {
+        companions.truncate(companion::MOST);
+        for companion in &mut companions {
+            companion.name = clipped(escaped(&companion.name));
+            companion.command = clipped(escaped(&companion.command));
+            if let Some(exit) = &mut companion.last_exit {
+                exit.how = clipped(escaped(&exit.how));
+            }
+        }
+        let Some(vassal) = self.vassal(id) else { return };
+        if let Some(life) = vassal.lives_mut().find(|known| known.id == life) {
+            life.companions = companions;
         }
     }
 

@@ -39,10 +39,14 @@ impl Host {
         host
     }
 
-    /// Starts an emperor over the same directory, as the service manager does when the one before died.
-    pub(crate) fn start_another(&mut self) {
-        self.emperor = liege(&self.folder, &["--emperor", "vassals", "--api", "api.sock"]);
+    /// Starts an emperor over the same directory, as the service manager does when the one before died. What that one
+    /// has started ends with what is returned.
+    #[must_use]
+    pub(crate) fn start_another(&mut self) -> Family {
+        let another = liege(&self.folder, &["--emperor", "vassals", "--api", "api.sock"]);
+        let before = std::mem::replace(&mut self.emperor, another);
         until("the API", || self.api().get("/v1/vassals").is_ok());
+        before
     }
 
     /// The folder that everything of this host is in.

@@ -1,0 +1,68 @@
+//! The options about what lives beside the workers.
+
+use super::By::Master;
+use super::Kind::{Flag, FreeText, Number};
+use super::{Kind, Row, Standing};
+
+const fn row(names: &'static [&'static str], kind: Kind, default: &'static str, doc: &'static str) -> Row {
+    Row::new(names, kind, Standing::Obeyed(Master), default, doc)
+}
+
+pub(super) static ROWS: &[Row] = &[
+    row(
+        &["attach-daemon"],
+        FreeText,
+        "none",
+        "A command that `sh` runs beside the workers, once the instance serves: it is started again when it ends, anew at a reload, and stopped with the instance; repeatable",
+    ),
+    row(
+        &["attach-control-daemon"],
+        FreeText,
+        "none",
+        "The same, but when it ends the instance stops; repeatable",
+    ),
+    row(
+        &["attach-daemon2"],
+        FreeText,
+        "none",
+        "`key=value,…`: `cmd` with `pidfile`, `daemonize`, `freq`, `control`, `touch` (files separated by `;`), `stopsignal`, `reloadsignal`, `notifypid`, `stdin`, `uid`, `gid`, `ns_pid`, `chdir`, `max_throttle`; a comma in the command is written `\\,`; repeatable",
+    ),
+    row(
+        &["smart-attach-daemon"],
+        FreeText,
+        "none",
+        "`PIDFILE[,SECONDS] COMMAND`: one that goes to the background and writes its pid there within so many seconds, 10; it outlives reloads, and is not started where the pid file names one that runs; repeatable",
+    ),
+    row(
+        &["smart-attach-daemon2"],
+        FreeText,
+        "none",
+        "The same for a command that stays in the foreground: the pid file is written for it; repeatable",
+    ),
+    row(
+        &["daemons-honour-stdin"],
+        Flag,
+        "off",
+        "Daemons get the master's standard input instead of `/dev/null`",
+    ),
+    row(
+        &["cron"],
+        FreeText,
+        "none",
+        "`minute hour day month weekday command`, in local time: -1 is any, -5 every fifth; `sh` runs it; repeatable",
+    ),
+    row(&["unique-cron"], FreeText, "none", "The same, but not while it still runs; repeatable"),
+    row(
+        &["cron2"],
+        FreeText,
+        "none",
+        "`minute=…,hour=…,day=…,month=…,week=…,unique=1,harakiri=SECONDS command`: what is not said is any; repeatable",
+    ),
+    row(&["cron-harakiri"], Number, "never", "Seconds after which a cron command is killed"),
+    row(
+        &["touch-exec"],
+        FreeText,
+        "none",
+        "`FILE COMMAND`: `sh` runs the command when the file changes; repeatable",
+    ),
+];
