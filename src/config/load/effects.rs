@@ -7,6 +7,7 @@
 use serde_json::{Value, json};
 
 use super::fake::Imagined;
+use super::rows::{beside_workers, emperors, hooks};
 use super::{emperor, vassal};
 use crate::config::command_line;
 use crate::config::diagnostic::{Cause, Severity};
@@ -14,7 +15,7 @@ use crate::config::table::{self, By, Kind, Row, Standing};
 
 /// A line of an instance, the place in the spec that it changes, and the value there.
 fn instances() -> Vec<(&'static str, &'static str, Value)> {
-    vec![
+    let mut rows = vec![
         ("processes = 7", "/workers/processes", json!(7)),
         ("threads = 7", "/workers/threads", json!(7)),
         ("gevent = 7", "/workers/gevent/greenlets", json!(7)),
@@ -209,21 +210,6 @@ fn instances() -> Vec<(&'static str, &'static str, Value)> {
         ("stats-push = statsd:h:1,p", "/stats_push/to/0/Statsd/prefix", json!("p")),
         ("optimize = 1", "/interpreter/optimize", json!(1)),
         ("wsgi-disable-file-wrapper = true", "/app/no_file_wrapper", json!(true)),
-        ("attach-daemon = a b", "/companions/daemons/0/command", json!("a b")),
-        ("attach-control-daemon = a b", "/companions/daemons/0/control", json!(true)),
-        ("attach-daemon2 = cmd=a b,stopsignal=2", "/companions/daemons/0/stop_signal", json!(2)),
-        (
-            "smart-attach-daemon = x a",
-            "/companions/daemons/0/tracking",
-            json!({"Background": {"pidfile": "/srv/x", "patience_s": 10}}),
-        ),
-        ("smart-attach-daemon2 = x a", "/companions/daemons/0/tracking", json!({"Held": "/srv/x"})),
-        ("daemons-honour-stdin = true\nattach-daemon = a", "/companions/daemons/0/stdin", json!(true)),
-        ("cron = 1 2 3 4 5 a", "/companions/crons/0/week", json!(5)),
-        ("unique-cron = 1 2 3 4 5 a", "/companions/crons/0/unique", json!(true)),
-        ("cron2 = minute=7 a", "/companions/crons/0/minute", json!(7)),
-        ("cron-harakiri = 7\ncron = 1 2 3 4 5 a", "/companions/crons/0/harakiri_s", json!(7)),
-        ("touch-exec = x a", "/companions/touch_exec/0", json!({"file": "/srv/x", "command": "a"})),
         ("touch-reload = x", "/touch_reload", json!(["/srv/x"])),
         ("stats = @a", "/stats", json!([{"Abstract": "a"}])),
         ("auto-procname = true", "/auto_procname", json!(true)),
@@ -263,104 +249,14 @@ fn instances() -> Vec<(&'static str, &'static str, Value)> {
         ("honour-range = true", "/static_files/ranges", json!(true)),
         ("file-serve-mode = nginx", "/static_files/mode", json!("AccelRedirect")),
         ("emperor = x", "/emperor", json!(["/srv/x"])),
-        ("hook-asap = print:x", "/hooks/0/point", json!("Asap")),
-        ("exec-asap = x", "/hooks/0/point", json!("Asap")),
-        ("hook-pre-jail = print:x", "/hooks/0/point", json!("PreJail")),
-        ("exec-pre-jail = x", "/hooks/0/point", json!("PreJail")),
-        ("hook-in-jail = print:x", "/hooks/0/point", json!("InJail")),
-        ("exec-in-jail = x", "/hooks/0/point", json!("InJail")),
-        ("hook-as-root = print:x", "/hooks/0/point", json!("AsRoot")),
-        ("exec-as-root = x", "/hooks/0/point", json!("AsRoot")),
-        ("hook-as-user = print:x", "/hooks/0/point", json!("AsUser")),
-        ("exec-as-user = x", "/hooks/0/point", json!("AsUser")),
-        ("hook-as-user-atexit = print:x", "/hooks/0/point", json!("Atexit")),
-        ("exec-as-user-atexit = x", "/hooks/0/point", json!("Atexit")),
-        ("hook-pre-app = print:x", "/hooks/0/point", json!("PreApp")),
-        ("exec-pre-app = x", "/hooks/0/point", json!("PreApp")),
-        ("hook-post-app = print:x", "/hooks/0/point", json!("PostApp")),
-        ("exec-post-app = x", "/hooks/0/point", json!("PostApp")),
-        ("hook-post-fork = print:x", "/hooks/0/point", json!("PostFork")),
-        ("hook-accepting = print:x", "/hooks/0/point", json!("Accepting")),
-        ("hook-accepting-once = print:x", "/hooks/0/point", json!("AcceptingOnce")),
-        ("hook-accepting1 = print:x", "/hooks/0/point", json!("Accepting1")),
-        ("hook-accepting1-once = print:x", "/hooks/0/point", json!("Accepting1Once")),
-        ("hook-master-start = print:x", "/hooks/0/point", json!("MasterStart")),
-        ("hook-emperor-stop = print:x", "/hooks/0/point", json!("EmperorStop")),
-        ("hook-emperor-reload = print:x", "/hooks/0/point", json!("EmperorReload")),
-        ("hook-emperor-lost = print:x", "/hooks/0/point", json!("EmperorLost")),
-        ("hook-post-jail = print:x\njailed = true", "/hooks/0/point", json!("PostJail")),
-        ("exec-post-jail = x\njailed = true", "/hooks/0/point", json!("PostJail")),
-        ("jailed = true\nhook-post-jail = print:x", "/hooks/0/point", json!("PostJail")),
-        ("hook-touch = x print:y", "/hooks/0/point", json!({"Touch": "/srv/x"})),
-        ("honour-stdin = true", "/honour_stdin", json!(true)),
-        ("wait-for-fs = x", "/hooks/0/action/Wait/what", json!({"Any": "x"})),
-        ("wait-for-file = x", "/hooks/0/action/Wait/what", json!({"File": "x"})),
-        ("wait-for-dir = x", "/hooks/0/action/Wait/what", json!({"Directory": "x"})),
-        ("wait-for-mountpoint = x", "/hooks/0/action/Wait/what", json!({"Mountpoint": "x"})),
-        ("wait-for-interface = x", "/hooks/0/action/Wait/what", json!({"Interface": "x"})),
-        ("wait-for-socket = @x", "/hooks/0/action/Wait/what", json!({"Socket": {"Abstract": "x"}})),
-        ("wait-for-fs-timeout = 7\nwait-for-fs = x", "/hooks/0/action/Wait/patience_s", json!(7)),
-        ("wait-for-interface-timeout = 7\nwait-for-iface = x", "/hooks/0/action/Wait/patience_s", json!(7)),
-        ("wait-for-socket-timeout = 7\nwait-for-socket = @x", "/hooks/0/action/Wait/patience_s", json!(7)),
-    ]
+    ];
+    rows.extend(hooks());
+    rows.extend(beside_workers());
+    rows
 }
 
 fn rule(of: &str, from_change: bool) -> Value {
     json!({"of": of, "pattern": "x", "seconds": 7, "from_change": from_change})
-}
-
-/// The same for an emperor.
-fn emperors() -> Vec<(&'static str, &'static str, Value)> {
-    vec![
-        ("emperor = x", "/sources/1", json!({"Directory": "/srv/x"})),
-        ("emperor-freq = 7", "/rescan_ms", json!(7000)),
-        ("emperor-throttle = 7", "/throttle_ms", json!(7)),
-        ("emperor-max-throttle = 7", "/max_throttle_ms", json!(7)),
-        ("emperor-curse-tolerance = 7", "/mercy_ms", json!(7000)),
-        ("emperor-required-heartbeat = 7", "/heartbeat_ms", json!(7000)),
-        ("emperor-wrapper = x", "/programs/wrapper", json!("x")),
-        ("emperor-wrapper-override = x", "/programs/first", json!(["x"])),
-        ("emperor-wrapper-fallback = x", "/programs/last", json!(["x"])),
-        ("emperor-concurrency = 7", "/concurrency", json!(7)),
-        ("emperor-pidfile = x", "/pidfile", json!("/srv/x")),
-        ("emperor-extra-extension = .x", "/extra_extensions", json!([".x"])),
-        ("emperor-nofollow = true", "/nofollow", json!(true)),
-        ("vassal-set = a=b", "/vassals/before", json!([["set", "a=b"]])),
-        ("vassals-default = threads=7", "/vassals/defaults", json!([["threads", "7"]])),
-        ("vassals-inherit-before = x.ini", "/vassals/before", json!([["inherit", "x.ini"]])),
-        ("vassals-include-before = x.ini", "/vassals/before", json!([["include", "x.ini"]])),
-        ("vassals-inherit = x.ini", "/vassals/after", json!([["inherit", "x.ini"]])),
-        ("vassals-include = x.ini", "/vassals/after", json!([["include", "x.ini"]])),
-        ("emperor-attr = x", "/attributes", json!(["x"])),
-        ("emperor-no-blacklist = true", "/constant_throttle", json!(true)),
-        ("emperor-served-file = x", "/served_file", json!("/srv/x")),
-        ("emperor-stats = @x", "/stats", json!({"Abstract": "x"})),
-        ("vassals-start-hook = /bin/x y", "/start_hook", json!("/bin/x y")),
-        ("vassals-stop-hook = /bin/x y", "/stop_hook", json!("/bin/x y")),
-        ("emperor-procname = x", "/procname", json!("x")),
-        ("emperor-on-demand-extension = .x", "/on_demand_extension", json!(".x")),
-        ("emperor-on-demand-directory = x", "/on_demand_directory", json!("/srv/x")),
-        ("emperor-on-demand-exec = x", "/on_demand_exec", json!("x")),
-        ("emperor-tyrant = true", "/tyrant", json!({"nofollow": false, "initgroups": false})),
-        ("emperor-tyrant-nofollow = true\nemperor-tyrant = true", "/tyrant/nofollow", json!(true)),
-        ("emperor-tyrant-initgroups = true\nemperor-tyrant = true", "/tyrant/initgroups", json!(true)),
-        ("vassals-env = A\nemperor-tyrant = true", "/environment", json!(["A"])),
-        ("vassals-limit = a.ini pids-max=7", "/limits/0/limits/processes", json!(7)),
-        ("emperor-use-clone = ipc", "/namespaces/ipc", json!(true)),
-        ("emperor-cap = kill", "/capabilities", json!(["kill"])),
-        ("adopt = false", "/adopt", json!(false)),
-        ("orphan-grace = 7", "/orphan_grace_ms", json!(7000)),
-        ("runtime-dir = x", "/runtime_directory", json!("/srv/x")),
-        ("api = x", "/api_socket", json!("/srv/x")),
-        ("api-http = 127.0.0.1:7", "/api_http", json!(["127.0.0.1", 7])),
-        ("api-token-file = x", "/api_token_file", json!("/srv/x")),
-        ("api-chown = a:b", "/api_owner", json!({"user": "a", "group": "b"})),
-        ("api-chmod = 660", "/api_mode", json!(0o660)),
-        ("api-role = read:x", "/api_roles", json!([["read", {"User": "x"}]])),
-        ("api-write = true", "/api_write", json!(true)),
-        ("api-redact-queries = true", "/api_redact_queries", json!(true)),
-        ("api-host = x", "/api_hosts", json!(["x"])),
-    ]
 }
 
 const BASE: &str = "[uwsgi]\nhttp-socket = :8080\n";

@@ -123,6 +123,8 @@ mod hostile;
 #[cfg(test)]
 mod language;
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod under;
