@@ -55,7 +55,7 @@ pub(super) struct Birth {
 /// Becomes the program; comes back only when that fails.
 pub(super) fn main(birth: &Birth, policy: &Policy) -> ExitCode {
     let Err(failure) = become_it(birth, policy);
-    super::run::log_failure(&failure);
+    super::announce::failure(&failure);
     let _ = channel::send(&birth.channel, &FromInstance::Failed(failure), &[]);
     EXIT_EXILE.into()
 }

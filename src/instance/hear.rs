@@ -1,10 +1,10 @@
 //! What the other processes say, as events.
 
+use super::announce;
 use super::children::Owner;
 use super::event::Event;
 use super::master::Master;
 use super::roster::Router;
-use super::run::log_failure;
 use super::source::Source;
 use super::stats_document::{self, Facts};
 use crate::config::hook::Point;
@@ -80,7 +80,7 @@ impl Master {
                     );
                 }
                 if let Some(failure) = &failure {
-                    log_failure(failure);
+                    announce::failure(failure);
                     self.tell_emperor(&FromInstance::AppFailed(failure.clone()), &[]);
                 }
                 self.handle(Event::ZygoteLoaded { zygote: id, app, threads, failure });
@@ -144,11 +144,11 @@ impl Master {
                 self.handle(Event::WorkerReady { slot, app });
             }
             Some(FromWorker::LoadFailed(failure)) => {
-                log_failure(&failure);
+                announce::failure(&failure);
                 self.handle(Event::WorkerLoadFailed { slot, failure });
             }
             Some(FromWorker::HookFailed(failure)) => {
-                log_failure(&failure);
+                announce::failure(&failure);
                 self.handle(Event::WorkerHookFailed { slot, failure });
             }
             Some(FromWorker::Doing(doing)) => self.doing(Owner::Worker(slot), doing),

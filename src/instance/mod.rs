@@ -1,5 +1,6 @@
 //! One instance: the master of a vassal, which owns its sockets, its scoreboard and all its processes.
 
+mod announce;
 mod attend;
 mod beginning;
 mod bind;
@@ -27,6 +28,8 @@ mod jail;
 pub mod keeper;
 mod launch;
 mod link;
+#[cfg(test)]
+mod load_scenarios;
 mod log_datagrams;
 mod log_file;
 mod log_hub;
@@ -51,6 +54,7 @@ pub mod run;
 mod scale;
 #[cfg(test)]
 mod scenarios;
+mod settings;
 mod settle;
 mod source;
 mod start;

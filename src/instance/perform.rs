@@ -354,7 +354,7 @@ impl Master {
             Outcome::Swapped => tracing::info!("reload done: generation {} serves", self.current_generation),
             Outcome::RolledBack(failure) => {
                 tracing::error!("reload failed, the old generation serves on:");
-                super::run::log_failure(failure);
+                super::announce::failure(failure);
             }
             Outcome::TimedOut => tracing::error!("reload not ready within startup-timeout"),
             Outcome::NeedsReplace { reason } => {

@@ -1,13 +1,12 @@
 //! What an instance consists of at this moment, as data: generations, zygotes, worker slots, the router, operations.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::cheaper::Memory;
 use super::farewell::Farewell;
-use crate::config::cheaper::CheaperSpec;
+pub use super::settings::Settings;
 use crate::tick::Tick;
 use crate::wire::message::{InstanceState, OperationId};
 
@@ -53,29 +52,6 @@ pub enum Phase {
     },
     /// Everything is over.
     Ended,
-}
-
-/// What decisions need of a configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
-    /// How many workers.
-    pub processes: u32,
-    /// Requests each runs at the same time.
-    pub threads: u32,
-    /// Every worker loads the application itself.
-    pub lazy: bool,
-    /// An application is named, so being without one is a failure.
-    pub names_app: bool,
-    /// A router stands before the workers.
-    pub router: bool,
-    /// What running requests get before the worker is killed.
-    pub mercy: Duration,
-    /// What a generation gets to be ready; `None`: any time.
-    #[serde(default)]
-    pub patience: Option<Duration>,
-    /// How many workers there are when their number follows the load.
-    #[serde(default)]
-    pub cheaper: CheaperSpec,
 }
 
 /// The zygote and the workers made from one reading of the configuration and one load of the application.

@@ -26,10 +26,8 @@ use super::roster::Roster;
 use super::source::{FILE_LIMIT_BYTES, Source};
 use super::start::{Begin, Start, receive_start, run_start_hook};
 use super::uwsgi_emperor::{Inheritance, UwsgiEmperor};
-use super::{carry, certificates, inbox, interpreter, jail, launch, reexec, settle};
-use crate::config::diagnostic::Severity;
+use super::{announce, carry, certificates, inbox, interpreter, jail, launch, reexec, settle};
 use crate::config::hook::Point;
-use crate::config::instance::WorkerSpec;
 use crate::stats::scoreboard::{Scoreboard, Total};
 use crate::sys::background::{self, SingleThreaded};
 use crate::sys::process;
@@ -119,7 +117,7 @@ fn begin(mut start: Start) -> ExitCode {
             own.give_up(start.channel.is_some());
             // What hooks left running.
             end_children();
-            log_failure(&failure);
+            announce::failure(&failure);
             if let Some(channel) = &start.channel {
                 let _ = channel::send(channel, &FromInstance::Failed(failure), &[]);
             }
@@ -166,14 +164,7 @@ fn bind(start: &mut Start, own: &Arc<Own>) -> Result<Bound, Unbegun> {
     for warning in &said.warnings {
         tracing::warn!("{warning}");
     }
-    if said.spec.log.show_config {
-        tracing::info!(";uWSGI instance configuration");
-        tracing::info!("[uwsgi]");
-        for (key, value) in &said.spec.said {
-            tracing::info!("{key} = {value}");
-        }
-        tracing::info!(";end of configuration");
-    }
+    announce::configuration(&said.spec);
     let mut beginning = Beginning::new(start.channel.as_ref()).map_err(Failure::from)?;
     beginning.patience = match said.spec.workers.startup_timeout_s {
         0 => None,
@@ -196,12 +187,7 @@ fn bind(start: &mut Start, own: &Arc<Own>) -> Result<Bound, Unbegun> {
     let spec = &config.said.spec;
     // Of a fleet nobody wants to read this for each vassal.
     if !supervised {
-        let mode = if spec.serves() { mode(&spec.workers) } else { "no-workers" };
-        tracing::info!("*** Operational MODE: {mode} ***");
-        tracing::info!(
-            "your mercy for graceful operations on workers is {} seconds",
-            spec.workers.reload_mercy_s
-        );
+        announce::mode(spec);
     }
     tracing::info!("spawned uWSGI master process (pid: {})", std::process::id());
     Ok(Bound { config, directory, binary, own: Arc::clone(own) })
@@ -335,7 +321,7 @@ impl Master {
     pub(super) fn finish(&mut self) -> u8 {
         let (status, failure) = self.exit.take().unwrap_or_default();
         if let Some(failure) = failure {
-            log_failure(&failure);
+            announce::failure(&failure);
             self.tell_emperor(&FromInstance::Failed(failure), &[]);
         }
         self.children.kill_all();
@@ -364,7 +350,7 @@ impl Master {
             end.perform(&self.current.said.spec, &[Point::Atexit])
         });
         if let Err(Unbegun::Failed(failure)) = done {
-            log_failure(&failure);
+            announce::failure(&failure);
         }
         end_children();
     }
@@ -380,29 +366,5 @@ impl Master {
         [&files.pidfile, &files.pidfile2, &files.safe_pidfile].into_iter().flatten().for_each(|p| {
             jail::remove_pid(p);
         });
-    }
-}
-
-/// A line for each thing that is known; a traceback was written by the interpreter itself.
-pub(super) fn log_failure(failure: &Failure) {
-    let hint = failure.hint.iter().map(|hint| format!(" ({hint})")).collect::<String>();
-    tracing::error!("{}{hint}", failure.message);
-    for diagnostic in &failure.diagnostics {
-        match diagnostic.severity {
-            Severity::Warning => tracing::warn!("{diagnostic}"),
-            Severity::Error => tracing::error!("{diagnostic}"),
-        }
-    }
-}
-
-fn mode(workers: &WorkerSpec) -> &'static str {
-    let is_async = workers.gevent.greenlets > 0;
-    match (workers.processes, workers.threads) {
-        (0..=1, _) if is_async => "async",
-        _ if is_async => "preforking+async",
-        (0..=1, 0..=1) => "single process",
-        (_, 0..=1) => "preforking",
-        (0..=1, _) => "threaded",
-        _ => "preforking+threaded",
     }
 }

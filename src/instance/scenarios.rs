@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::event::Event;
 use super::roster::{Settings, SlotState};
 use super::world::{Load, Nature, World, gone, settings};
-use crate::config::cheaper::CheaperSpec;
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, Outcome};
 
@@ -263,94 +262,6 @@ fn workers_come_and_go_as_an_operator_wants_until_the_next_reload() {
         world.reload(6, Nature::default());
         world.pass(5000);
         assert_eq!((world.accepting(), world.roster.next_deadline()), (2, None));
-    }
-}
-
-fn adaptive(least: u32, most: u32) -> Settings {
-    Settings { cheaper: CheaperSpec { least, ..CheaperSpec::default() }, ..settings(most) }
-}
-
-#[test]
-fn workers_follow_the_load_and_rest_costs_nothing() {
-    for router in [false, true] {
-        let mut world = World::new(Settings { router, ..adaptive(1, 4) }, Nature::default());
-        world.pass(5000);
-        assert_eq!((world.accepting(), world.roster.next_deadline()), (1, None));
-        let looks = world.looks;
-        world.pass(100_000);
-        assert_eq!(world.looks, looks, "nobody looks while nothing happens");
-        world.be_busy(9);
-        world.pass(20_000);
-        assert_eq!(world.accepting(), 4);
-        world.be_busy(0);
-        world.pass(30_000);
-        assert_eq!((world.accepting(), world.roster.next_deadline()), (1, None));
-        let wanted: Vec<u32> = world.resized.iter().map(|(to, _)| *to).collect();
-        assert_eq!(wanted, [2, 3, 4, 3, 2, 1]);
-        assert_eq!(world.resized[1].1, "all 2 workers are busy for 3 s");
-    }
-}
-
-#[test]
-fn a_new_generation_has_as_many_workers_as_the_load_needs() {
-    let mut world = World::new(adaptive(1, 4), Nature { ready_ms: 50, ..Nature::default() });
-    world.pass(1000);
-    world.be_busy(9);
-    world.pass(7_000);
-    assert_eq!(world.accepting(), 3);
-    world.reload(1, Nature { load_ms: 5_000, ready_ms: 50, ..Nature::default() });
-    for _ in 0..200 {
-        world.pass(100);
-        assert!(world.accepting() >= 3, "fewer workers than before");
-    }
-    assert_eq!((world.serving(), world.accepting()), (Some(2), 4));
-    world.be_busy(0);
-    world.pass(60_000);
-    assert_eq!(world.accepting(), 1);
-}
-
-#[test]
-fn an_operators_number_holds_until_the_load_wants_another() {
-    let mut world = World::new(adaptive(1, 4), Nature::default());
-    world.pass(1000);
-    world.event(Event::Scale { operation: 1, workers: 6, idle: vec![] });
-    world.pass(1000);
-    assert_eq!(world.accepting(), 6);
-    world.pass(60_000);
-    assert_eq!(world.accepting(), 1);
-    let mut world = World::new(settings(3), Nature::default());
-    world.pass(1000);
-    let slots: Vec<usize> = world.workers.keys().copied().collect();
-    world.event(Event::Scale { operation: 1, workers: 2, idle: vec![slots[1]] });
-    world.pass(1000);
-    assert_eq!(world.workers.keys().copied().collect::<Vec<_>>(), [slots[0], slots[2]]);
-}
-
-#[test]
-fn without_a_call_a_cheap_instance_has_no_worker() {
-    for (router, lazy) in [(false, false), (true, false), (false, true), (true, true)] {
-        let cheaper = CheaperSpec { cheap: true, ..CheaperSpec::default() };
-        let settings = Settings { router, lazy, cheaper, ..settings(2) };
-        let mut world = World::new(settings, Nature::default());
-        world.pass(1000);
-        assert_eq!((world.accepting(), world.router, world.roster.next_deadline()), (0, false, None));
-        assert_eq!(world.states.last(), Some(&InstanceState::Ready));
-        assert!(world.roster.is_cheap());
-        world.reload(1, Nature::default());
-        world.pass(1000);
-        assert_eq!((world.serving(), world.accepting()), (Some(2), 0));
-        world.event(Event::Called);
-        world.pass(1000);
-        assert_eq!((world.accepting(), world.router), (2, router));
-        world.event(Event::GoCheap { reason: "nothing happens".into() });
-        world.pass(1000);
-        assert_eq!((world.accepting(), world.router, world.roster.is_cheap()), (0, false, true));
-        world.event(Event::Called);
-        world.pass(1000);
-        assert_eq!(world.accepting(), 2);
-        world.event(Event::Stop { mercy: None });
-        world.pass(100);
-        assert_eq!(world.exit, Some(0));
     }
 }
 
