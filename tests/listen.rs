@@ -87,6 +87,23 @@ fn events_are_heard_resumed_and_listed() {
     assert_eq!(next(&mut late)["message"], "one");
     let list = api.ask(&format!("GET /v1/events?after={id}")).json();
     assert_eq!(list["events"].as_array().unwrap().len(), 1);
+    let newest = |limit: &str| {
+        let list = api.ask(&format!("GET /v1/events?limit={limit}")).json();
+        list["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["message"].to_string())
+            .collect::<String>()
+    };
+    assert_eq!(
+        (newest("0"), newest("1"), newest("9")),
+        (String::new(), "\"two\"".into(), "\"one\"\"two\"".into())
+    );
+    assert_eq!(api.ask("GET /v1/events?limit=-1").code(), "bad-query");
+    let mut from_now = listen(&api, "/v1/events?limit=0", "accept: application/x-ndjson\r\n");
+    happen(&api, "three");
+    assert_eq!(next(&mut from_now)["message"], "three");
     let list = api.ask("GET /v1/events?vassal=none").json();
     assert!(list["events"].as_array().unwrap().is_empty());
 }

@@ -40,6 +40,8 @@ pub struct Which {
     after: Option<String>,
     /// Only those of this vassal.
     vassal: Option<String>,
+    /// Who does not go on after one gets at most so many of those that are kept, the newest.
+    limit: Option<usize>,
 }
 
 /// `GET /v1/events`: what is kept as one JSON document; where a stream is accepted, what follows too.
@@ -54,8 +56,12 @@ pub async fn get(
 ) -> Answer {
     let which = query_of(query)?;
     let given = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-    let mut place = Place::after(given.or(which.after).as_deref(), &desk.handle.fleet());
     let vassal = which.vassal;
+    let mut place = {
+        let fleet = desk.handle.fleet();
+        let beginning = beginning(which.limit, vassal.as_deref(), &fleet);
+        Place::after(given.or(which.after).as_deref(), beginning, &fleet)
+    };
     let Some(format) = Format::accepted(&headers) else {
         let fleet = desk.handle.fleet();
         let wanted = fleet.events_after(place.after).filter(|event| is_of(event, vassal.as_deref()));
@@ -71,6 +77,16 @@ pub async fn get(
 
 fn is_of(event: &FleetEvent, vassal: Option<&str>) -> bool {
     vassal.is_none_or(|vassal| event.vassal.as_deref() == Some(vassal))
+}
+
+/// The number before that of the first event that somebody gets who begins: all that is kept, or the newest so many.
+fn beginning(limit: Option<usize>, vassal: Option<&str>, fleet: &Fleet) -> u64 {
+    let first = match limit {
+        Some(0) => return fleet.last_event(),
+        Some(limit) => fleet.events.iter().rev().filter(|event| is_of(event, vassal)).nth(limit - 1),
+        None => None,
+    };
+    first.or(fleet.events.front()).map_or(0, |event| event.id.saturating_sub(1))
 }
 
 impl Desk {
@@ -102,15 +118,14 @@ struct Place {
 }
 
 impl Place {
-    /// After the event of this id; without one, before the oldest that is kept.
-    fn after(id: Option<&str>, fleet: &Fleet) -> Self {
-        let oldest = fleet.events.front().map_or(0, |event| event.id.saturating_sub(1));
-        let Some(id) = id.filter(|id| !id.is_empty()) else { return Self { after: oldest, lost: false } };
+    /// After the event of this id, whatever was missed; without one that is known, at this beginning.
+    fn after(id: Option<&str>, beginning: u64, fleet: &Fleet) -> Self {
+        let Some(id) = id.filter(|id| !id.is_empty()) else { return Self { after: beginning, lost: false } };
         let ours = show::era(fleet);
         let (era, number) = id.split_once('-').unwrap_or((&ours, id));
         match number.parse() {
             Ok(after) if era == ours && after <= fleet.last_event() => Self { after, lost: false },
-            _ => Self { after: oldest, lost: true },
+            _ => Self { after: beginning, lost: true },
         }
     }
 
@@ -158,19 +173,32 @@ mod tests {
     #[test]
     fn a_listener_goes_on_where_it_was_and_is_told_of_gaps() {
         let fleet = fleet(11..=14);
-        for (given, expected) in [
-            (None, "11 12 13 14"),
-            (Some("ff-12"), "13 14"),
-            (Some("12"), "13 14"),
-            (Some("ff-14"), ""),
-            (Some("ff-5"), "gap 5 11 12 13 14"),
-            (Some("fe-12"), "gap ? 11 12 13 14"),
-            (Some("ff-99"), "gap ? 11 12 13 14"),
-            (Some("nonsense"), "gap ? 11 12 13 14"),
-            (Some(""), "11 12 13 14"),
+        let even = Some("even.ini");
+        for (given, limit, vassal, expected) in [
+            (None, None, None, "11 12 13 14"),
+            (Some("ff-12"), None, None, "13 14"),
+            (Some("12"), None, None, "13 14"),
+            (Some("ff-14"), None, None, ""),
+            (Some("ff-5"), None, None, "gap 5 11 12 13 14"),
+            (Some("fe-12"), None, None, "gap ? 11 12 13 14"),
+            (Some("ff-99"), None, None, "gap ? 11 12 13 14"),
+            (Some("nonsense"), None, None, "gap ? 11 12 13 14"),
+            (Some(""), None, None, "11 12 13 14"),
+            (None, Some(2), None, "13 14"),
+            (None, Some(4), None, "11 12 13 14"),
+            (None, Some(usize::MAX), None, "11 12 13 14"),
+            (None, Some(0), None, ""),
+            (None, Some(1), even, "14"),
+            (None, Some(2), even, "12 14"),
+            (None, Some(3), even, "12 14"),
+            // Who goes on misses nothing by a limit; who begins anew begins with it.
+            (Some("ff-11"), Some(1), None, "12 13 14"),
+            (Some("ff-5"), Some(1), None, "gap 5 11 12 13 14"),
+            (Some("fe-12"), Some(1), None, "gap ? 14"),
+            (Some("fe-12"), Some(0), None, "gap ?"),
         ] {
-            let mut place = Place::after(given, &fleet);
-            let text = String::from_utf8(place.portion(&fleet, None, Format::Lines)).unwrap();
+            let mut place = Place::after(given, beginning(limit, vassal, &fleet), &fleet);
+            let text = String::from_utf8(place.portion(&fleet, vassal, Format::Lines)).unwrap();
             let brief: Vec<String> = text
                 .lines()
                 .map(|line| {
@@ -182,11 +210,11 @@ mod tests {
                     }
                 })
                 .collect();
-            assert_eq!(brief.join(" "), expected, "{given:?}");
-            assert!(place.portion(&fleet, None, Format::Lines).is_empty());
+            assert_eq!(brief.join(" "), expected, "{given:?} {limit:?} {vassal:?}");
+            assert!(place.portion(&fleet, vassal, Format::Lines).is_empty());
         }
-        let mut place = Place::after(None, &fleet);
-        let text = String::from_utf8(place.portion(&fleet, Some("even.ini"), Format::ServerSent)).unwrap();
+        let mut place = Place::after(None, beginning(None, even, &fleet), &fleet);
+        let text = String::from_utf8(place.portion(&fleet, even, Format::ServerSent)).unwrap();
         assert!(text.starts_with("id: ff-12\nevent: event\ndata: {"), "{text}");
         assert_eq!(text.matches("\n\n").count(), 2);
     }

@@ -90,7 +90,13 @@ pub(super) async fn tell(source: Host, wanted: Vec<String>, tail: Tail, sender: 
         let of = |vassal: &String| wanted.iter().any(|name| names::is_meant(name, vassal));
         wanted.is_empty() || event.vassal.as_ref().is_some_and(of)
     };
-    let kept = match client.get::<EventList>("/v1/events").await {
+    let most = tail.lines.unwrap_or(if tail.follow { FIRST_EVENTS } else { usize::MAX });
+    // The last one is wanted in any case: it is the mark to go on from.
+    let path = match wanted.is_empty() && most < usize::MAX {
+        true => format!("/v1/events?limit={}", most.max(1)),
+        false => "/v1/events".to_owned(),
+    };
+    let kept = match client.get::<EventList>(&path).await {
         Ok(list) => list.events,
         Err(error) => {
             let refused = matches!(error, ClientError::Refused(_));
@@ -106,7 +112,6 @@ pub(super) async fn tell(source: Host, wanted: Vec<String>, tail: Tail, sender: 
         follower.seen(last.id.clone());
     }
     let kept: Vec<Event> = kept.into_iter().filter(is_wanted).collect();
-    let most = tail.lines.unwrap_or(if tail.follow { FIRST_EVENTS } else { usize::MAX });
     let first = kept.len().saturating_sub(most);
     for event in kept.into_iter().skip(first) {
         if sender.send((host.clone(), Ok(News::Item(event)))).await.is_err() {
@@ -183,7 +188,9 @@ impl Look {
 const fn tone(event: &Event) -> Option<Tone> {
     match (event.outcome, event.kind) {
         (Some(EventOutcome::RolledBack | EventOutcome::TimedOut | EventOutcome::Failed), _)
-        | (None, EventKind::Failed | EventKind::Died | EventKind::Refused) => Some(Tone::Bad),
+        | (None, EventKind::Failed | EventKind::Died | EventKind::WorkerDied | EventKind::Refused) => {
+            Some(Tone::Bad)
+        }
         (Some(EventOutcome::Swapped), _) | (None, EventKind::Up) => Some(Tone::Good),
         (None, EventKind::Late | EventKind::Halted | EventKind::Forced | EventKind::NotStarted) => {
             Some(Tone::Passing)

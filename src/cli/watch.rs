@@ -34,7 +34,8 @@ pub async fn until_ended(
     };
     let ended = watch.take(operations);
     told(ended, &watch, &mut progress);
-    let mut after = String::new();
+    // What ended before is asked for below.
+    let mut after = "?limit=0".to_owned();
     let mut answered = Instant::now();
     while !watch.waiting.is_empty() {
         let mut lines = match client.follow(&format!("/v1/events{after}")).await {

@@ -56,7 +56,7 @@ pub async fn run(client: &Client, names: &[String], json: bool) -> Result<Exit, 
         let detail: VassalDetail = client.get(&vassal.link).await?;
         let boxes: BlackBoxList = client.get(&format!("{}/black-boxes", vassal.link)).await?;
         let query = vassal.link.trim_start_matches("/v1/vassals/");
-        let events: EventList = client.get(&format!("/v1/events?vassal={query}")).await?;
+        let events: EventList = client.get(&format!("/v1/events?limit={LATELY}&vassal={query}")).await?;
         let answer = explain(detail, &boxes.black_boxes, events.events, now);
         if !answer.good {
             exit = Exit::Trouble;

@@ -84,6 +84,8 @@ pub enum EventKind {
     Died,
     /// Something happened to what lives beside the workers.
     Companion,
+    /// A worker died unasked.
+    WorkerDied,
     /// The vassal is on its way out.
     Stopping,
     /// Patience with something that does not end is over.

@@ -111,7 +111,7 @@ impl Master {
                 Exit::Signal(signal) => format!("died, killed by signal {signal}"),
                 Exit::Status(_) => "died".to_owned(),
             };
-            self.tell(format!("DAMN ! worker {number} (pid: {pid}) {how} :( trying respawn ... ({exit})"));
+            tracing::warn!("DAMN ! worker {number} (pid: {pid}) {how} :( trying respawn ... ({exit})");
         }
         self.handle(Event::WorkerGone { slot, how: exit.to_string() });
     }

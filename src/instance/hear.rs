@@ -247,10 +247,9 @@ impl Master {
             let tally = self.tallies.entry(number).or_default();
             tally.harakiri += 1;
             entry.set(Field::HarakiriCount, tally.harakiri);
-            overdue.push((*slot, format!("harakiri on worker {number} (pid: {pid})")));
+            overdue.push(*slot);
         }
-        for (slot, message) in overdue {
-            self.tell(message);
+        for slot in overdue {
             self.handle(Event::Overran { slot });
         }
     }

@@ -103,6 +103,7 @@ impl Master {
                 | FromInstance::Began { .. }
                 | FromInstance::Event { .. }
                 | FromInstance::Companion { .. }
+                | FromInstance::Died(_)
                 | FromInstance::AppFailed(_)
                 | FromInstance::Failed(_)
         );

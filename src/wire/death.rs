@@ -1,5 +1,7 @@
 //! What a worker was doing when it died.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// How many requests of a dead worker are told.
@@ -26,6 +28,13 @@ pub struct Death {
     pub last: Vec<LastRequest>,
 }
 
+impl fmt::Display for Death {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { worker, pid, how, .. } = self;
+        write!(f, "worker {worker} (pid {pid}) died: {how}")
+    }
+}
+
 /// Why a worker died.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -38,6 +47,17 @@ pub enum Cause {
     Signal,
     /// It ended by itself.
     Exit,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Harakiri => "harakiri: a request ran too long",
+            Self::Memory => "it had more memory than it may",
+            Self::Signal => "a signal that liege did not send",
+            Self::Exit => "it ended by itself",
+        })
+    }
 }
 
 /// A request that a dead worker ran, or had run.

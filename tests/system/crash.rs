@@ -90,13 +90,32 @@ fn an_app_that_crashes_its_worker_serves_on_with_the_next() {
     }
     load.stop().nothing_failed();
     assert!(host.emperor.log().contains("signal 11"), "{}", host.emperor.log());
+    let deaths = deaths(&host);
+    let told: Vec<(&str, &str)> = deaths.iter().map(|(how, why)| (how.as_str(), why.as_str())).collect();
+    let signal = ("signal 11 (SIGSEGV)", "a signal that liege did not send");
+    assert_eq!(told, [signal, ("exit status 9", "it ended by itself"), signal]);
+}
+
+/// How and why workers died, as the events tell it.
+fn deaths(host: &Host) -> Vec<(String, String)> {
+    let list = host.ask("/v1/events");
+    let died = list["events"].as_array().unwrap().iter().filter(|event| event["kind"] == "worker-died");
+    let brief = |event: &serde_json::Value| {
+        let message = event["message"].as_str().unwrap();
+        assert!(message.starts_with("worker 1 (pid ") || message.starts_with("worker 2 (pid "), "{message}");
+        (message.split_once(" died: ").unwrap().1.to_owned(), event["reason"].as_str().unwrap().to_owned())
+    };
+    died.map(brief).collect()
 }
 
 #[test]
 fn a_request_that_takes_too_long_is_killed_alone() {
-    let (_host, door, _other) = two_vassals("harakiri = 1\nprocesses = 2\n");
+    let (host, door, _other) = two_vassals("harakiri = 1\nprocesses = 2\n");
     assert!(door.get("/sleep?60").is_err());
     door.wait_for("/", "hello");
+    until("the death to be told", || !deaths(&host).is_empty());
+    let why = "harakiri: a request ran too long";
+    assert_eq!(deaths(&host), [("signal 9 (SIGKILL)".to_owned(), why.to_owned())]);
 }
 
 #[test]

@@ -118,7 +118,7 @@ function openEvents(open) {
   if (eventsPage.stop) return;
   eventsPage.stop = new AbortController();
   eventsPage.all = [];
-  const path = (after) => `/v1/events${after ? `?after=${encodeURIComponent(after)}` : ""}`;
+  const path = (after) => `/v1/events?limit=500${after ? `&after=${encodeURIComponent(after)}` : ""}`;
   keepFollowing(path, (item) => item.id, eventsPage.stop.signal, (items) => {
     eventsPage.all = [...items.filter((item) => item.id).reverse(), ...eventsPage.all].slice(0, 500);
     showEvents();

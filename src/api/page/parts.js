@@ -163,7 +163,7 @@ function drawAttached(part, attached) {
 }
 
 const GOOD_EVENTS = ["up", "adopted", "awake"];
-const BAD_EVENTS = ["failed", "died", "refused", "forced", "late", "halted"];
+const BAD_EVENTS = ["failed", "died", "worker-died", "refused", "forced", "late", "halted"];
 
 /** Events, newest first; with their vassal where it is not said by the place. */
 function drawEvents(node, events, named) {

@@ -88,7 +88,7 @@ function keyOf(vassal) {
 }
 
 function followEvents(name, signal) {
-  const path = (after) => `/v1/events?vassal=${encodeURIComponent(name)}${after ? `&after=${encodeURIComponent(after)}` : ""}`;
+  const path = (after) => `/v1/events?limit=200&vassal=${encodeURIComponent(name)}${after ? `&after=${encodeURIComponent(after)}` : ""}`;
   const { parts } = place;
   keepFollowing(path, (item) => item.id, signal, (items) => {
     parts.events = [...items.filter((item) => item.id).reverse(), ...parts.events].slice(0, 200);

@@ -51,6 +51,7 @@ struct Ring {
 pub(super) struct Which {
     after: Option<String>,
     vassal: Option<String>,
+    limit: Option<usize>,
 }
 
 impl Happenings {
@@ -98,13 +99,14 @@ impl Ring {
     }
 
     /// Those after this one, of a vassal or all. At the start the hosts tell what they have kept one after the other:
-    /// who begins gets them by time.
-    fn after(&self, after: u64, vassal: Option<&str>) -> Vec<&Event> {
+    /// who begins gets them by time, and at most the newest `limit`.
+    fn after(&self, after: u64, vassal: Option<&str>, limit: Option<usize>) -> Vec<&Event> {
         let later = self.events.iter().filter(|(number, _)| *number > after).map(|(_, event)| event);
         let mut events: Vec<&Event> =
             later.filter(|event| vassal.is_none() || event.vassal.as_deref() == vassal).collect();
         if after == 0 {
             events.sort_by(|one, other| one.at.cmp(&other.at));
+            events.drain(..limit.map_or(0, |limit| events.len().saturating_sub(limit)));
         }
         events
     }
@@ -117,12 +119,12 @@ pub(super) async fn get(
     query: Result<Query<Which>, QueryRejection>,
     headers: HeaderMap,
 ) -> Answer {
-    let Which { after, vassal } = query_of(query)?;
+    let Which { after, vassal, mut limit } = query_of(query)?;
     let happenings = fleet.happenings;
     let given = after.and_then(|after| after.parse::<u64>().ok()).unwrap_or(0);
     let Some(format) = Format::accepted(&headers) else {
         let ring = happenings.ring.lock().unwrap_or_else(PoisonError::into_inner);
-        let events = ring.after(given, vassal.as_deref()).into_iter().cloned().collect();
+        let events = ring.after(given, vassal.as_deref(), limit).into_iter().cloned().collect();
         return Ok(Json(EventList { events }).into_response());
     };
     let news = happenings.last.subscribe();
@@ -136,7 +138,7 @@ pub(super) async fn get(
             place = 0;
             format.write_json(&mut out, "gap", None, &Gap { gap: None });
         }
-        for event in ring.after(place, vassal.as_deref()) {
+        for event in ring.after(place, vassal.as_deref(), limit.take()) {
             format.write_json(&mut out, "event", Some(&event.id), event);
         }
         place = ring.last;

@@ -140,7 +140,10 @@ impl Turn<'_> {
         for last in &mut death.last {
             last.request = clipped(escaped(&last.request));
         }
+        let facts = EventKind::WorkerDied.because(death.cause.to_string());
+        let message = death.to_string();
         vassal.past.worker_died(death, at_epoch_ms, &vassal.log);
+        self.note(Some(id), facts, message);
     }
 
     fn hello(&mut self, id: &str, life: LifeId, protocol: u32, version: String) {
