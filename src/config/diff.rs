@@ -64,6 +64,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
         stats_http,
         static_files,
         stats_form,
+        request_vars,
         stats_push,
         files,
         log,
@@ -99,6 +100,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.env != *env, "env", Need::Generation);
     change.note(old.stats_http != *stats_http, "stats-http", Need::Nothing);
     change.note(old.stats_form != *stats_form, "stats-minified", Need::Nothing);
+    change.note(old.request_vars != *request_vars, "stats-request-vars", Need::Generation);
     change.note(old.stats_push != *stats_push, "stats-push", Need::Nothing);
     change.note(old.stats != *stats, "stats", Need::Nothing);
     change.note(old.static_files != *static_files, "static-map", Need::Generation);

@@ -14,7 +14,7 @@ use super::logging::LogSpec;
 pub use super::process::{FilesSpec, IdentitySpec, InterpreterSpec, LimitSpec, Ownership};
 pub use super::router::RouterSpec;
 use super::static_files::StaticSpec;
-use super::stats_push::{StatsForm, StatsPushSpec};
+use super::stats_push::{RequestVars, StatsForm, StatsPushSpec};
 
 /// What one instance was told, as meant. Paths are absolute; times are in the unit of the field's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,9 @@ pub struct InstanceSpec {
     /// What the document has.
     #[serde(default)]
     pub stats_form: StatsForm,
+    /// The variables of running requests in it.
+    #[serde(default)]
+    pub request_vars: RequestVars,
     /// Where it is pushed to.
     #[serde(default)]
     pub stats_push: StatsPushSpec,
@@ -217,6 +220,7 @@ impl Default for InstanceSpec {
             stats_http: false,
             static_files: StaticSpec::default(),
             stats_form: StatsForm::default(),
+            request_vars: RequestVars::default(),
             stats_push: StatsPushSpec::default(),
             files: FilesSpec::default(),
             log: LogSpec { requests: true, ..LogSpec::default() },

@@ -22,6 +22,15 @@ pub struct StatsForm {
     pub no_cores: bool,
 }
 
+/// Which variables of running requests the statistics show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestVars {
+    /// `stats-request-vars`: all but credentials.
+    pub shown: bool,
+    /// `stats-request-query`: with query strings.
+    pub queries: bool,
+}
+
 impl Default for StatsPushSpec {
     fn default() -> Self {
         Self { to: Vec::new(), every_s: 3 }

@@ -5,5 +5,6 @@ pub mod head;
 pub mod mount;
 pub mod peer;
 pub mod response;
+pub mod shown;
 pub mod static_files;
 pub mod variable;

@@ -14,13 +14,15 @@ impl Master {
         Rc::clone(&self.board.borrow())
     }
 
-    /// A larger scoreboard takes the place of one that is too small.
+    /// A larger scoreboard takes the place of one that is too small, or has no place for what is to be shown.
     pub(super) fn grow(&mut self, slots: usize, cores: usize) {
         let old = self.scoreboard();
-        if old.slots() >= slots && old.cores() >= cores {
+        let wanted = self.configs.values().any(|config| config.said.spec.request_vars.shown);
+        let variables = wanted || old.has_variables();
+        if old.slots() >= slots && old.cores() >= cores && old.has_variables() == variables {
             return;
         }
-        let new = match Scoreboard::create(slots.max(old.slots()), cores.max(old.cores())) {
+        let new = match Scoreboard::create_with(slots.max(old.slots()), cores.max(old.cores()), variables) {
             Ok(new) => Rc::new(new),
             Err(error) => {
                 self.tell(format!("no scoreboard of {slots} slots and {cores} cores: {error}"));

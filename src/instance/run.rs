@@ -202,7 +202,11 @@ fn master(
     let supervised = start.channel.is_some();
     let settings = bound.config.settings();
     let cores = usize::try_from(settings.threads).unwrap_or(1);
-    let board = Scoreboard::create(settle::slots_for(settings.processes), cores)?;
+    let board = Scoreboard::create_with(
+        settle::slots_for(settings.processes),
+        cores,
+        bound.config.said.spec.request_vars.shown,
+    )?;
     board.set_total(Total::StartedEpochS, clock::epoch_seconds());
     let emperor_uid =
         start.channel.as_ref().map_or(Ok(0), |channel| peer::of(channel).map(|peer| peer.uid))?;

@@ -1,4 +1,5 @@
-//! uWSGI's stats document: its keys in its order, so that its tools work unchanged. Variables of requests stay empty.
+//! uWSGI's stats document: its keys in its order, so that its tools work unchanged. Variables of
+//! requests are in it where `stats-request-vars` says so.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,6 +15,7 @@ use crate::config::stats_push::StatsForm;
 use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
 use crate::sys::own;
 use crate::sys::{socket, user};
+use crate::trace::escaped;
 
 /// The locks that uWSGI lists; there are none here, and their keys stay for the tools.
 const LOCKS: [&str; 8] = ["user 0", "signal", "filemon", "timer", "rbtimer", "cron", "rpc", "snmp"];
@@ -280,7 +282,7 @@ struct CoreEntry {
     write_errors: u64,
     read_errors: u64,
     in_request: u64,
-    vars: [&'static str; 0],
+    vars: Vec<String>,
     req_info: RequestInfo,
 }
 
@@ -302,10 +304,15 @@ impl CoreEntry {
             write_errors: core.get(CoreField::WriteErrors),
             read_errors: core.get(CoreField::ReadErrors),
             in_request: u64::from(busy),
-            vars: [],
+            vars: if busy { core.variables().iter().map(|one| shown(one)).collect() } else { Vec::new() },
             req_info: RequestInfo { request_start: busy.then(|| core.get(CoreField::StartedEpochS)) },
         }
     }
+}
+
+/// A variable that a worker shows, for people.
+fn shown(variable: &[u8]) -> String {
+    escaped(&String::from_utf8_lossy(variable))
 }
 
 /// Tabs, a key to each line, and no space after the colon.
@@ -351,15 +358,21 @@ impl Formatter for Tabs {
 mod tests {
     use super::*;
     use crate::stats::scoreboard::Scoreboard;
+    use crate::stats::variables::Variables;
 
     #[test]
     fn the_document_has_uwsgis_keys_in_its_form() {
-        let board = Scoreboard::create(4, 2).unwrap();
+        let board = Scoreboard::create_with(4, 2, true).unwrap();
         let slot = board.slot(1).unwrap();
         slot.set(Field::WorkerId, 1);
         slot.set(Field::Pid, u64::from(std::process::id()));
         slot.set(Field::Requests, 3);
         slot.core(1).unwrap().set(CoreField::InRequest, 1);
+        for core in slot.iter_cores() {
+            let mut variables = Variables::default();
+            variables.push("HTTP_X", b"a\x1b");
+            core.show(&variables);
+        }
         slot.core(1).unwrap().set(CoreField::StartedEpochS, 1_795_184_390);
         let tallies = BTreeMap::from([(1, Tally { requests: 4, spawns: 2, ..Tally::default() })]);
         let workers = vec![(1, Some(slot)), (2, None)];
@@ -376,6 +389,8 @@ mod tests {
         assert!(worker["rss"].as_u64().unwrap() > 0);
         assert_eq!(worker["cores"][1]["req_info"]["request_start"], 1_795_184_390);
         assert_eq!(worker["cores"].as_array().unwrap().len(), 2);
+        assert_eq!(worker["cores"][1]["vars"], serde_json::json!(["HTTP_X=a\\x1b"]));
+        assert_eq!(worker["cores"][0]["vars"], serde_json::json!([]), "it rests");
         assert_eq!(value["workers"][1]["status"], "cheap");
         assert_eq!(value["workers"][1]["pid"], 0);
         let short = document(&facts, StatsForm { minified: true, no_cores: true }).unwrap();

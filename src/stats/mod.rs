@@ -3,3 +3,5 @@
 pub mod classes;
 pub mod lookout;
 pub mod scoreboard;
+mod text;
+pub mod variables;

@@ -7,9 +7,11 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::classes::HAS_ATTIC;
+use super::text::Place;
+use super::variables::{self, HAS_VARIABLES, PLACE_WORDS};
 use crate::sys::shared::SharedWords;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"liegeSB1");
@@ -114,22 +116,30 @@ pub struct Scoreboard {
     pub(super) memory: SharedWords,
     pub(super) slots: usize,
     pub(super) cores: usize,
+    /// There are places for the variables of requests.
+    pub(super) variables: bool,
 }
 
 impl Scoreboard {
-    /// Makes an empty scoreboard.
+    /// Makes an empty scoreboard without places for the variables of requests.
     ///
     /// # Errors
     /// Creating or mapping the memory, or a size beyond 16384 slots or 4096 cores.
     pub fn create(slots: usize, cores: usize) -> io::Result<Self> {
+        Self::create_with(slots, cores, false)
+    }
+
+    /// Makes an empty scoreboard, with places for the variables of requests or without.
+    ///
+    /// # Errors
+    /// Creating or mapping the memory, or a size beyond 16384 slots or 4096 cores.
+    pub fn create_with(slots: usize, cores: usize, variables: bool) -> io::Result<Self> {
         if slots == 0 || slots > MAX_SLOTS || cores == 0 || cores > MAX_CORES {
             return Err(invalid());
         }
-        let board = Self {
-            memory: SharedWords::create("liege-scoreboard", words_for(slots + 1, cores))?,
-            slots,
-            cores,
-        };
+        let words = words_for(slots + 1, cores) + if variables { slots * cores * PLACE_WORDS } else { 0 };
+        let memory = SharedWords::create("liege-scoreboard", words)?;
+        let board = Self { memory, slots, cores, variables };
         board.word(HAS_ATTIC).store(1, Ordering::Relaxed);
         board.share();
         Ok(board)
@@ -145,11 +155,14 @@ impl Scoreboard {
         let word = |at: usize| memory.words().get(at).map_or(0, |w| w.load(Ordering::Acquire));
         let slots = usize::try_from(word(1)).unwrap_or(usize::MAX);
         let cores = usize::try_from(word(2)).unwrap_or(usize::MAX);
+        let variables = word(HAS_VARIABLES) == 1;
+        let room = memory.words().len();
         let fits = word(0) == MAGIC
             && (1..=MAX_SLOTS).contains(&slots)
             && (1..=MAX_CORES).contains(&cores)
-            && memory.words().len() >= words_for(slots, cores);
-        if fits { Ok(Self { memory, slots, cores }) } else { Err(invalid()) }
+            && room >= words_for(slots, cores)
+            && (!variables || room >= words_for(slots + 1, cores) + slots * cores * PLACE_WORDS);
+        if fits { Ok(Self { memory, slots, cores, variables }) } else { Err(invalid()) }
     }
 
     /// The descriptor to pass to a process that opens it, with a header that is as it was made: whatever an
@@ -157,6 +170,7 @@ impl Scoreboard {
     pub fn share(&self) -> BorrowedFd<'_> {
         self.word(1).store(as_u64(self.slots), Ordering::Relaxed);
         self.word(2).store(as_u64(self.cores), Ordering::Relaxed);
+        variables::note(self);
         self.word(0).store(MAGIC, Ordering::Release);
         self.fd()
     }
@@ -236,6 +250,7 @@ impl Scoreboard {
 
     /// Empties a slot whose worker is gone, keeping its counters in the totals.
     pub fn retire(&self, slot: usize) {
+        self.hide_variables(slot);
         let Some(slot) = self.slot(slot) else { return };
         self.keep(slot);
         for word in slot.start..slot.start + slot_words(self.cores) {
@@ -283,8 +298,12 @@ impl<'a> Slot<'a> {
     /// A core, by its number from 0.
     #[must_use]
     pub fn core(self, core: usize) -> Option<Core<'a>> {
-        (core < self.board.cores)
-            .then_some(Core { board: self.board, start: self.start + SLOT_WORDS + core * CORE_WORDS })
+        let slot = (self.start - HEADER_WORDS) / slot_words(self.board.cores);
+        (core < self.board.cores).then_some(Core {
+            board: self.board,
+            start: self.start + SLOT_WORDS + core * CORE_WORDS,
+            number: slot * self.board.cores + core,
+        })
     }
 
     /// All cores.
@@ -312,8 +331,10 @@ impl<'a> Slot<'a> {
 /// One thread of a worker.
 #[derive(Clone, Copy, Debug)]
 pub struct Core<'a> {
-    board: &'a Scoreboard,
+    pub(super) board: &'a Scoreboard,
     start: usize,
+    /// Which of all the cores it is.
+    pub(super) number: usize,
 }
 
 impl Core<'_> {
@@ -335,40 +356,28 @@ impl Core<'_> {
 
     /// Shows what the core does: method and path without the query, clipped to [`TEXT_BYTES`].
     pub fn set_text(self, method: &[u8], path: &[u8]) {
-        let sequence = self.board.word(self.start + CoreField::TextSequence as usize);
-        let old = sequence.load(Ordering::Relaxed) & !1;
-        sequence.store(old.wrapping_add(1), Ordering::Relaxed);
-        fence(Ordering::Release);
         let mut bytes = [0_u8; TEXT_BYTES];
         let mut length = 0;
         for (place, byte) in bytes.iter_mut().zip(method.iter().chain(b" ").chain(path)) {
             *place = *byte;
             length += 1;
         }
-        for (n, chunk) in bytes.chunks_exact(8).take(length / 8 + 1).enumerate() {
-            let word = chunk.try_into().map_or(0, u64::from_le_bytes);
-            self.board.word(self.start + TEXT_START + n).store(word, Ordering::Relaxed);
-        }
-        self.set(CoreField::TextLength, as_u64(length));
-        sequence.store(old.wrapping_add(2), Ordering::Release);
+        self.board.write(self.text_place(), bytes.get(..length).unwrap_or(&bytes));
     }
 
     /// What the core does, or did last; `None` while it is being written.
     #[must_use]
     pub fn text(self) -> Option<Vec<u8>> {
-        let sequence = self.board.word(self.start + CoreField::TextSequence as usize);
-        let before = sequence.load(Ordering::Acquire);
-        if before % 2 == 1 {
-            return None;
+        self.board.read(self.text_place())
+    }
+
+    const fn text_place(self) -> Place {
+        Place {
+            sequence: self.start + CoreField::TextSequence as usize,
+            length: self.start + CoreField::TextLength as usize,
+            start: self.start + TEXT_START,
+            words: TEXT_WORDS,
         }
-        let length = usize::try_from(self.get(CoreField::TextLength)).unwrap_or(0).min(TEXT_BYTES);
-        let mut bytes = Vec::with_capacity(TEXT_BYTES);
-        for n in 0..length.div_ceil(8) {
-            bytes.extend(self.board.word(self.start + TEXT_START + n).load(Ordering::Relaxed).to_le_bytes());
-        }
-        fence(Ordering::Acquire);
-        bytes.truncate(length);
-        (sequence.load(Ordering::Relaxed) == before).then_some(bytes)
     }
 }
 
@@ -376,11 +385,11 @@ pub(super) const fn slot_words(cores: usize) -> usize {
     SLOT_WORDS + cores * CORE_WORDS
 }
 
-const fn words_for(slots: usize, cores: usize) -> usize {
+pub(super) const fn words_for(slots: usize, cores: usize) -> usize {
     HEADER_WORDS + slots * slot_words(cores)
 }
 
-fn as_u64(n: usize) -> u64 {
+pub(super) fn as_u64(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 

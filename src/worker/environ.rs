@@ -12,11 +12,15 @@ use super::file::FileWrapper;
 use super::host::Host;
 use super::input::Input;
 use super::job::Head;
+use crate::config::stats_push::RequestVars;
 use crate::gateway::environ::{self, UwsgiRequest};
 use crate::gateway::peer::{Connection, Scheme};
+use crate::gateway::shown;
 use crate::gateway::variable::{NAMES, Variable};
 use crate::proto::refusal::Refusal;
-use crate::proto::uwsgi::Variables;
+use crate::proto::uwsgi;
+use crate::stats::scoreboard::Core;
+use crate::stats::variables::Variables;
 
 /// Names that every environ has.
 const ALWAYS: [&str; 8] = [
@@ -70,6 +74,8 @@ pub(super) struct EnvironMaker {
     server_name: String,
     /// For requests of a front end that does not say where they arrived.
     nowhere: Connection,
+    /// Which variables are shown on the scoreboard, and where.
+    shows: Option<(RequestVars, Core<'static>)>,
 }
 
 /// What an environ was made of, for the log.
@@ -81,7 +87,12 @@ pub(super) struct Weight {
 
 impl EnvironMaker {
     /// For the thread with this number of a worker.
-    pub(super) fn new(py: Python<'_>, host: &Host, core: usize, server_name: String) -> PyResult<Self> {
+    pub(super) fn new(
+        py: Python<'_>,
+        host: &'static Host,
+        core: usize,
+        server_name: String,
+    ) -> PyResult<Self> {
         let workers = &host.spec.workers;
         let constant = PyDict::new(py);
         constant.set_item("wsgi.version", (1, 0))?;
@@ -116,6 +127,11 @@ impl EnvironMaker {
             https: PyString::intern(py, Scheme::Https.as_str()).unbind(),
             server_name,
             nowhere: Connection::default(),
+            shows: host
+                .slot()
+                .and_then(|slot| slot.core(core))
+                .map(|core| (host.spec.request_vars, core))
+                .filter(|(vars, _)| vars.shown),
         })
     }
 
@@ -129,7 +145,11 @@ impl EnvironMaker {
         let constant = self.constant.bind(py);
         let dict = constant.copy()?;
         let mut weight = Weight::default();
+        let mut shown = self.shows.map(|(vars, _)| (vars, Variables::default()));
         let set = |name: Variable<'_>, value: &[u8]| {
+            if let Some((vars, shown)) = &mut shown {
+                shown.push(name.name(), &shown::shown(name.name(), value, vars.queries));
+            }
             weight.variables += 1;
             weight.bytes += name.name().len() + value.len() + 4;
             match name {
@@ -154,6 +174,9 @@ impl EnvironMaker {
                 Err(refusal) => return Err(pyo3::exceptions::PyValueError::new_err(refusal.reason)),
             },
         };
+        if let (Some((_, core)), Some((_, shown))) = (self.shows, &shown) {
+            core.show(shown);
+        }
         if scheme == Scheme::Https {
             dict.set_item(&self.scheme, &self.https)?;
         }
@@ -211,7 +234,7 @@ impl Name {
 
 /// The request in a block of variables, which was looked at when it came in.
 pub(super) fn packet(block: &[u8]) -> Result<UwsgiRequest<'_>, Refusal> {
-    let variables = Variables::new(block).ok_or(Refusal::bad("malformed variables"))?;
+    let variables = uwsgi::Variables::new(block).ok_or(Refusal::bad("malformed variables"))?;
     UwsgiRequest::new(variables, false)
 }
 

@@ -10,6 +10,7 @@ use super::line::{self, Line};
 use super::log;
 use super::output::Sent;
 use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
+use crate::stats::variables::Variables;
 use crate::sys::clock;
 use crate::wire::message::FromWorker;
 
@@ -53,6 +54,10 @@ impl Record {
                 let (method, path) = packet(block).map_or((&b""[..], &b""[..]), |r| (r.method, r.path));
                 core.set_text(method, path);
             }
+        }
+        if host.spec.request_vars.shown {
+            // Until there are new ones: static files have none.
+            core.show(&Variables::default());
         }
         core.set(CoreField::StartedUs, started_us);
         core.set(CoreField::StartedEpochS, clock::epoch_seconds());

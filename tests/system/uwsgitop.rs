@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use nix::sys::signal::Signal;
+
 use crate::support::apps::TOOLS;
 use crate::support::http::Door;
 use crate::support::process::Family;
@@ -10,14 +12,22 @@ use crate::support::wait::eventually;
 use crate::support::{environment, free_port, program};
 
 /// An instance with statistics on the second door.
-fn serve(folder: &Folder) -> (Family, Door, u16) {
+fn serve(folder: &Folder, lines: &str) -> (Family, Door, u16) {
     let (port, stats) = (free_port(), free_port());
     folder.write("app.py", TOOLS);
     folder.write(
         "app.ini",
         format!(
-            "[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nstats = 127.0.0.1:{stats}\nprocesses = 2\nthreads = 2\nwsgi-file = app.py\n\
-             attach-daemon = sleep 600\ncron = 0 3 1 1 -1 true\n"
+            "[uwsgi]
+http-socket = 127.0.0.1:{port}
+stats = 127.0.0.1:{stats}
+processes = 2
+threads = 2
+wsgi-file = app.py
+\
+             attach-daemon = sleep 600
+cron = 0 3 1 1 -1 true
+{lines}"
         ),
     );
     let family = liege(folder, &["app.ini"]);
@@ -29,7 +39,7 @@ fn serve(folder: &Folder) -> (Family, Door, u16) {
 #[test]
 fn the_statistics_have_what_uwsgis_tools_read() {
     let folder = Folder::new();
-    let (_family, door, stats) = serve(&folder);
+    let (_family, door, stats) = serve(&folder, "");
     for _ in 0..9 {
         assert_eq!(door.get("/").unwrap().status, 200);
     }
@@ -78,12 +88,76 @@ fn the_statistics_have_what_uwsgis_tools_read() {
     }
 }
 
+/// The variables of the requests that run.
+fn variables(stats: u16) -> Option<Vec<String>> {
+    let bytes = Door::Port(stats).connect().ok()?.rest().ok()?;
+    let document: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    let workers = document["workers"].as_array()?.iter();
+    let cores = workers.filter_map(|worker| worker["cores"].as_array()).flatten();
+    let vars =
+        cores.filter(|core| core["in_request"] == 1).filter_map(|core| core["vars"].as_array()).flatten();
+    Some(vars.filter_map(|one| one.as_str().map(str::to_owned)).collect())
+}
+
+#[test]
+fn the_variables_of_running_requests_are_shown_where_that_is_wanted_and_without_credentials() {
+    let folder = Folder::new();
+    let (family, door, stats) = serve(&folder, "");
+    let request = b"GET /sleep?3 HTTP/1.1\r\nHost: a\r\nCookie: hush=1\r\nAuthorization: Basic hush\r\n\
+        X-Auth-Token: hush\r\nX-Colour: blue\r\nReferer: http://b/c?hush\r\nConnection: close\r\n\r\n";
+    let busy = || {
+        let bytes = Door::Port(stats).connect().ok()?.rest().ok()?;
+        String::from_utf8(bytes).ok()?.contains("\"status\":\"busy\"").then_some(())
+    };
+    let mut running = door.connect().unwrap();
+    running.send(request).unwrap();
+    eventually("a running request", busy);
+    assert_eq!(variables(stats), Some(Vec::new()), "nobody asked for them");
+    assert_eq!(running.answer(false).unwrap().text(), "slept");
+
+    let file = std::fs::read_to_string(folder.path().join("app.ini")).unwrap();
+    for (lines, query, uri) in [
+        ("stats-request-vars = true\n", "***", "/sleep?***"),
+        ("stats-request-vars = true\nstats-request-query = true\n", "3", "/sleep?3"),
+    ] {
+        folder.write("app.ini", format!("{file}{lines}"));
+        family.signal(Signal::SIGHUP);
+        // Until the new workers serve.
+        let seen = eventually("the variables", || {
+            let mut running = door.connect().ok()?;
+            running.send(request).ok()?;
+            eventually("a running request", busy);
+            let seen = variables(stats)?;
+            assert_eq!(running.answer(false).ok()?.text(), "slept");
+            seen.contains(&format!("QUERY_STRING={query}")).then_some(seen)
+        });
+        let expected = [
+            "REQUEST_METHOD=GET".to_owned(),
+            "PATH_INFO=/sleep".to_owned(),
+            format!("REQUEST_URI={uri}"),
+            "HTTP_COOKIE=***".to_owned(),
+            "HTTP_AUTHORIZATION=***".to_owned(),
+            "HTTP_X_AUTH_TOKEN=***".to_owned(),
+            "HTTP_X_COLOUR=blue".to_owned(),
+            "REMOTE_ADDR=127.0.0.1".to_owned(),
+        ];
+        for one in expected {
+            assert!(seen.contains(&one), "{one} is not in {seen:?}");
+        }
+        let hush = seen.iter().filter(|one| one.contains("hush")).count();
+        assert_eq!(hush, usize::from(query == "3"), "{seen:?}");
+    }
+    assert_eq!(variables(stats), Some(Vec::new()), "nothing runs");
+}
+
 #[test]
 fn uwsgitop_from_pypi_shows_the_workers() {
     let Some(tools) = environment("tools") else { return };
     let Some(tmux) = program("tmux") else { return };
     let folder = Folder::new();
-    let (_family, _door, stats) = serve(&folder);
+    let (_family, door, stats) = serve(&folder, "stats-request-vars = true\n");
+    let mut running = door.connect().unwrap();
+    running.send(b"GET /sleep?60 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     // A terminal of its own, on a server of its own.
     let socket = folder.path().join("tmux").display().to_string();
     let tmux = |arguments: &[&str]| {
@@ -96,7 +170,7 @@ fn uwsgitop_from_pypi_shows_the_workers() {
     let seen = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         eventually("the table of uwsgitop", || {
             screen = tmux(&["capture-pane", "-p"]);
-            (screen.contains("WID") && screen.contains("idle")).then_some(())
+            (screen.contains("WID") && screen.contains("idle") && screen.contains("busy")).then_some(())
         });
     }));
     tmux(&["kill-server"]);

@@ -206,6 +206,8 @@ fn instances() -> Vec<(&'static str, &'static str, Value)> {
         ("stats-http = true", "/stats_http", json!(true)),
         ("stats-minified = true", "/stats_form/minified", json!(true)),
         ("stats-no-cores = true", "/stats_form/no_cores", json!(true)),
+        ("stats-request-vars = true", "/request_vars/shown", json!(true)),
+        ("stats-request-query = true", "/request_vars/queries", json!(true)),
         ("stats-pusher-default-freq = 9", "/stats_push/every_s", json!(9)),
         ("stats-push = statsd:h:1,p", "/stats_push/to/0/Statsd/prefix", json!("p")),
         ("optimize = 1", "/interpreter/optimize", json!(1)),

@@ -13,6 +13,8 @@ pub(super) fn obey(spec: &mut InstanceSpec, sift: &mut Sift<'_>, said: Said<'_>,
         "stats" => spec.stats.extend(sift.address(said, chdir)),
         "stats-http" => spec.stats_http = said.flag(),
         "stats-minified" => spec.stats_form.minified = said.flag(),
+        "stats-request-vars" => spec.request_vars.shown = said.flag(),
+        "stats-request-query" => spec.request_vars.queries = said.flag(),
         "stats-no-cores" => spec.stats_form.no_cores = said.flag(),
         "stats-pusher-default-freq" => {
             match u32::try_from(value::integer(said.text()).0).ok().filter(|seconds| *seconds > 0) {

@@ -158,6 +158,14 @@ pub(super) static ROWS: &[Row] = &[
     row(&["stats-minified", "stats-min"], Flag, Master, "off", "The answers of `stats` have no white space"),
     row(&["stats-no-cores"], Flag, Master, "off", "The answers of `stats` leave the threads of workers out"),
     row(
+        &["stats-request-vars"],
+        Flag,
+        Worker,
+        "off",
+        "The answers of `stats` have the variables of running requests, credentials and query strings hidden",
+    ),
+    row(&["stats-request-query"], Flag, Worker, "off", "`stats-request-vars` shows query strings, too"),
+    row(
         &["stats-push"],
         FreeText,
         Master,
