@@ -10,12 +10,16 @@ mod api_request;
 mod config_file;
 #[path = "../fuzz/checks/control_message.rs"]
 mod control_message;
+#[path = "../fuzz/checks/fastcgi_stream.rs"]
+mod fastcgi_stream;
 #[path = "../fuzz/checks/http1_stream.rs"]
 mod http1_stream;
 #[path = "fuzz/mutation.rs"]
 mod mutation;
 #[path = "../fuzz/checks/proxy_header.rs"]
 mod proxy_header;
+#[path = "../fuzz/checks/scgi_request.rs"]
+mod scgi_request;
 #[path = "../fuzz/checks/scoreboard.rs"]
 mod scoreboard;
 #[path = "../fuzz/checks/uwsgi_packet.rs"]
@@ -33,6 +37,16 @@ fn http1_stream() {
 #[test]
 fn uwsgi_packet() {
     run("uwsgi_packet", 200_000, uwsgi_packet::check);
+}
+
+#[test]
+fn scgi_request() {
+    run("scgi_request", 200_000, scgi_request::check);
+}
+
+#[test]
+fn fastcgi_stream() {
+    run("fastcgi_stream", 50_000, fastcgi_stream::check);
 }
 
 #[test]

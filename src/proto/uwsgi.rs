@@ -84,6 +84,44 @@ impl<'a> Variables<'a> {
     }
 }
 
+/// The variables of another protocol on their way into a block: what a request is made of is the same for all.
+#[derive(Clone, Debug)]
+pub(super) struct Block {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl Block {
+    /// An empty one under these limits.
+    pub(super) const fn new(limits: &Limits) -> Self {
+        Self { bytes: Vec::new(), limit: limits.packet_bytes }
+    }
+
+    /// Adds a variable.
+    ///
+    /// # Errors
+    /// An empty name, or more than a packet may have.
+    pub(super) fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Fault> {
+        if name.is_empty() {
+            return Err(Fault::Malformed("variable without a name"));
+        }
+        for text in [name, value] {
+            let length = u16::try_from(text.len()).map_err(|_| TOO_LONG)?;
+            self.bytes.extend_from_slice(&length.to_le_bytes());
+            self.bytes.extend_from_slice(text);
+        }
+        if self.bytes.len() > self.limit { Err(TOO_LONG) } else { Ok(()) }
+    }
+
+    /// The block.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+/// The variables are longer than `buffer-size` allows.
+pub(super) const TOO_LONG: Fault = Fault::Refused(Refusal::new(431, "variables longer than buffer-size"));
+
 impl<'a> Iterator for Variables<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
