@@ -38,6 +38,10 @@ impl fmt::Display for Address {
 pub enum Protocol {
     /// The uwsgi packet protocol, served by the workers (`socket`, `uwsgi-socket`).
     Uwsgi,
+    /// FastCGI, served by the workers (`fastcgi-socket`).
+    Fastcgi,
+    /// SCGI, served by the workers (`scgi-socket`).
+    Scgi,
     /// HTTP/1.1, served by the workers (`http-socket`).
     Http,
     /// HTTP/1.1, served by the router process (`http`).
@@ -55,11 +59,19 @@ impl Protocol {
         matches!(self, Self::Router | Self::Https | Self::Redirect)
     }
 
+    /// Whether a front end sends the variables of each request ready-made.
+    #[must_use]
+    pub const fn has_variables(self) -> bool {
+        matches!(self, Self::Uwsgi | Self::Fastcgi | Self::Scgi)
+    }
+
     /// For people: the option that gives a socket this protocol, but for `socket`, which may speak several.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Uwsgi => "uwsgi",
+            Self::Fastcgi => "fastcgi-socket",
+            Self::Scgi => "scgi-socket",
             Self::Http => "http-socket",
             Self::Router => "http",
             Self::Https => "https",
@@ -72,6 +84,8 @@ impl Protocol {
     pub const fn spoken(self) -> &'static str {
         match self {
             Self::Uwsgi => "uwsgi",
+            Self::Fastcgi => "fastcgi",
+            Self::Scgi => "scgi",
             Self::Http | Self::Router | Self::Redirect => "http",
             Self::Https => "https",
         }

@@ -199,9 +199,10 @@ fn bind(
             } else {
                 tracing::info!("uwsgi socket {number} bound to {kind} address {name} fd {fd}");
             }
-            if open && protocol == Protocol::Uwsgi {
+            if open && protocol.has_variables() {
                 tracing::warn!(
-                    "the uwsgi socket {name} can be reached from other hosts: who reaches it sets request variables"
+                    "the {} socket {name} can be reached from other hosts: who reaches it sets request variables",
+                    protocol.spoken()
                 );
             }
         }

@@ -10,12 +10,16 @@ use crate::wire::message::ToWorker;
 impl Master {
     /// Gives a worker both ends of the passage. There is none as long as no generation had clients of its own.
     pub(super) fn open_passage(&mut self, slot: usize) {
-        let speaks_http = |slot| {
+        let may_keep = |slot| {
             let worker = self.children.workers.get(slot)?;
             let spec = &self.configs.get(&worker.generation)?.said.spec;
-            Some(spec.listen.iter().any(|listen| listen.protocol == Protocol::Http))
+            Some(
+                spec.listen
+                    .iter()
+                    .any(|listen| matches!(listen.protocol, Protocol::Http | Protocol::Fastcgi)),
+            )
         };
-        if self.children.passage.is_none() && speaks_http(&slot) == Some(true) {
+        if self.children.passage.is_none() && may_keep(&slot) == Some(true) {
             match channel::pair() {
                 Ok(ends) => self.children.passage = Some(ends),
                 Err(error) => tracing::warn!("kept-alive connections will end with their workers: {error}"),

@@ -7,7 +7,7 @@ use super::death::Death;
 use super::failure::Failure;
 use super::foreign::Foreign;
 pub use super::policy::{Adoption, Policy, Privileges};
-use crate::config::address::{Address, Listen};
+use crate::config::address::{Address, Listen, Protocol};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::config::log_level::LogLevel;
@@ -309,6 +309,8 @@ pub enum ToWorker {
 pub struct Passed {
     /// How many requests came on it.
     pub requests: u64,
+    /// What is spoken on it: HTTP or FastCGI.
+    pub protocol: Protocol,
 }
 
 /// Worker → master.

@@ -67,7 +67,7 @@ pub(super) fn run(
     let callers = Callers { server: Arc::clone(server), apps, files, server_name: server_name.to_owned() };
     let mut own = Vec::new();
     for (protocol, door) in doors {
-        if protocol == Protocol::Uwsgi && server.is_inline {
+        if protocol.has_variables() && server.is_inline {
             own.push(door);
         } else {
             server.handle.spawn(door);

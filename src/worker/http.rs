@@ -23,10 +23,12 @@ use super::job::{Head, Job, Reply, RequestBody};
 use super::reply;
 use super::server::{Held, Server};
 use super::upload;
+use crate::config::address::Protocol;
 use crate::gateway::peer::{Connection, Peer};
 use crate::proto::http1::{self, Guard, Watch};
 use crate::proto::refusal::phrase;
 use crate::sys::{clock, stream};
+use crate::wire::message::Passed;
 
 /// Where requests of a connection come from.
 #[derive(Debug)]
@@ -87,7 +89,7 @@ async fn pass(server: &Server, socket: Socket, requests: u64) -> io::Result<Opti
     let Some(entrance) = server.entrance() else { return Socket::new(socket).map(Some) };
     let given = tokio::select! {
         biased;
-        given = entrance.give(&socket, requests) => given,
+        given = entrance.give(&socket, Passed { requests, protocol: Protocol::Http }) => given,
         () = server.hurried() => Err(io::ErrorKind::TimedOut.into()),
     };
     if let Err(error) = given {

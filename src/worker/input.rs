@@ -32,7 +32,7 @@ enum Source {
     Ended,
     Received(Box<Received>),
     Routed(Pulled),
-    Socket(u64, Arc<PacketSocket>),
+    Socket(Arc<PacketSocket>),
     /// It broke off; every further read says so again.
     Broken(String),
 }
@@ -44,7 +44,7 @@ impl Body {
             RequestBody::Whole(bytes) => (bytes, Source::Ended),
             RequestBody::Received(received) => (Bytes::new(), Source::Received(received)),
             RequestBody::Routed(pulled) => (Bytes::new(), Source::Routed(pulled)),
-            RequestBody::Socket(bytes, left, socket) => (bytes, Source::Socket(left, socket)),
+            RequestBody::Socket(bytes, socket) => (bytes, Source::Socket(socket)),
         };
         Self { held: BytesMut::from(held), source, waiter }
     }
@@ -77,16 +77,13 @@ impl Body {
             Source::Broken(reason) => Err(io::Error::other(reason.clone())),
             Source::Received(received) => self.waiter.wait(received.next()),
             Source::Routed(pulled) => self.waiter.wait(pulled.next()),
-            Source::Socket(0, _) => Ok(None),
-            Source::Socket(left, socket) => {
+            Source::Socket(socket) => {
                 let before = self.held.len();
-                let room = usize::try_from(*left).unwrap_or(usize::MAX).min(PIECE_BYTES);
-                self.held.resize(before + room, 0);
+                self.held.resize(before + PIECE_BYTES, 0);
                 let read = socket.read(self.held.get_mut(before..).unwrap_or_default(), &self.waiter);
                 let length = read.as_ref().map_or(0, |length| *length);
                 self.held.truncate(before + length);
-                *left = left.saturating_sub(u64::try_from(length).unwrap_or(0));
-                read.map(|_| Some(Bytes::new()))
+                read.map(|length| (length > 0).then(Bytes::new))
             }
         };
         match piece {

@@ -30,7 +30,7 @@ pub(super) struct Job {
 pub(super) enum Head {
     /// An HTTP request.
     Http(Box<Parts>, Arc<Origin>),
-    /// The variables of a uwsgi packet.
+    /// The variables that a front end sent, as uwsgi packs them.
     Packet(Bytes),
 }
 
@@ -43,8 +43,8 @@ pub(super) enum RequestBody {
     Received(Box<Received>),
     /// The router has it.
     Routed(Pulled),
-    /// What came with the packet, and so many bytes that are still to be read.
-    Socket(Bytes, u64, Arc<PacketSocket>),
+    /// What came with the variables; the rest is still to be read.
+    Socket(Bytes, Arc<PacketSocket>),
 }
 
 /// A body that hyper reads as the application asks for it.

@@ -11,7 +11,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::server::{Held, Server};
 use super::{http, packet};
-use crate::config::address::{Listen, Protocol};
+use crate::config::address::Listen;
 use crate::sys::{clock, reactor, socket, stream};
 use crate::tick::Tick;
 
@@ -51,8 +51,8 @@ async fn accept(server: Arc<Server>, listener: AsyncFd<OwnedFd>, listen: Listen)
         match stream::accept(&listener) {
             Ok(socket) => {
                 let held = Held::new(&server);
-                if listen.protocol == Protocol::Uwsgi {
-                    packet::serve(held, socket);
+                if listen.protocol.has_variables() {
+                    packet::serve(held, socket, listen.protocol);
                 } else {
                     http::serve(held, socket, server_port, 0);
                     // Its request, which usually is there already, counts before the next connection is taken.

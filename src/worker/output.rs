@@ -285,7 +285,7 @@ impl Output {
                 if let Some((head, _)) = end.head {
                     socket.write(&head.into_bytes(), &[], &self.waiter)?;
                 }
-                Arc::clone(socket).end();
+                Arc::clone(socket).end(end.complete, &self.waiter);
             }
         }
         Ok(())
@@ -312,7 +312,7 @@ impl Output {
                 }
             }
             Way::Routed(_, answer) => self.sent.is_cut |= answer.end(false).is_err(),
-            Way::Socket(_, socket) => Arc::clone(socket).end(),
+            Way::Socket(_, socket) => Arc::clone(socket).end(false, &self.waiter),
         }
     }
 

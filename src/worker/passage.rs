@@ -9,8 +9,10 @@ use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Mutex;
 
-use super::http;
 use super::server::{Held, Server};
+use super::{http, packet};
+use crate::config::address::Protocol;
+use crate::proto::fastcgi::Receiver;
 use crate::stats::scoreboard::Field;
 use crate::sys::{reactor, socket};
 use crate::wire::channel;
@@ -34,8 +36,8 @@ impl Entrance {
     ///
     /// # Errors
     /// The kernel takes no descriptor; it was not given away.
-    pub(super) async fn give(&self, connection: &OwnedFd, requests: u64) -> io::Result<()> {
-        let give = || channel::send(&self.end, &Passed { requests }, &[connection.as_fd()]);
+    pub(super) async fn give(&self, connection: &OwnedFd, passed: Passed) -> io::Result<()> {
+        let give = || channel::send(&self.end, &passed, &[connection.as_fd()]);
         let _turn = self.turn.lock().await;
         match give() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -81,8 +83,13 @@ async fn take(server: Arc<Server>, exit: AsyncFd<OwnedFd>) {
         match channel::receive::<Passed>(exit.get_ref()) {
             Ok(Some((passed, connections))) => {
                 for connection in connections {
-                    let server_port = socket::local_port(connection.as_fd());
-                    http::serve(Held::new(&server), connection, server_port, passed.requests);
+                    let held = Held::new(&server);
+                    if passed.protocol == Protocol::Fastcgi {
+                        packet::keep(held, connection, Receiver::default(), passed.requests);
+                    } else {
+                        let server_port = socket::local_port(connection.as_fd());
+                        http::serve(held, connection, server_port, passed.requests);
+                    }
                 }
                 tokio::task::yield_now().await;
             }

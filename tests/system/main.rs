@@ -21,6 +21,7 @@ mod companions;
 mod crash;
 mod engines;
 mod examples;
+mod fastcgi;
 mod files;
 mod foreign;
 mod greenlets;

@@ -15,6 +15,8 @@ impl Reading {
         match said.name() {
             "socket" if said.entry.key == "uwsgi-socket" => self.listen(sift, said, Protocol::Uwsgi),
             "socket" => self.listen(sift, said, self.protocol),
+            "fastcgi-socket" => self.listen(sift, said, Protocol::Fastcgi),
+            "scgi-socket" => self.listen(sift, said, Protocol::Scgi),
             "http-socket" => self.listen(sift, said, Protocol::Http),
             "http" => self.listen(sift, said, Protocol::Router),
             "https" => self.https(sift, said, Files::of_tuple(said.text())),
@@ -202,8 +204,10 @@ pub(super) fn protocol(sift: &mut Sift<'_>, said: Option<Said<'_>>) -> Protocol 
     match said.text() {
         "uwsgi" => Protocol::Uwsgi,
         "http" | "http11" => Protocol::Http,
+        "fastcgi" => Protocol::Fastcgi,
+        "scgi" => Protocol::Scgi,
         other => {
-            let suggestion = "uwsgi or http".to_owned();
+            let suggestion = "uwsgi, http, fastcgi or scgi".to_owned();
             sift.error(said, format!("unable to find protocol {other}"), Some(suggestion));
             Protocol::Uwsgi
         }

@@ -19,7 +19,6 @@ pub(super) static ROWS: &[Row] = &[
     row(&["http-websockets"], Flag, "run the websocket part on an ASGI server"),
     row(&["http-server-name-as-http-host"], Flag, "the application finds the name in HTTP_HOST"),
     row(&["http-var"], Pair, "set it with `env`, or in the web server in front"),
-    row(&["fastcgi-socket", "scgi-socket"], Address, "use `socket` (uwsgi) or `http-socket`"),
     row(
         &["shared-socket", "undeferred-shared-socket"],
         Address,

@@ -142,7 +142,21 @@ pub(super) static ROWS: &[Row] = &[
         "none",
         "Listens for HTTP/1.1 in the workers themselves; repeatable",
     ),
-    row(&["protocol", "socket-protocol"], Text, Master, "uwsgi", "What is spoken on `socket`: uwsgi or http"),
+    row(
+        &["fastcgi-socket"],
+        Address,
+        Master,
+        "none",
+        "Listens for FastCGI, whose front end may keep its connections; repeatable",
+    ),
+    row(&["scgi-socket"], Address, Master, "none", "Listens for SCGI; repeatable"),
+    row(
+        &["protocol", "socket-protocol"],
+        Text,
+        Master,
+        "uwsgi",
+        "What is spoken on `socket`: uwsgi, http, fastcgi or scgi",
+    ),
     row(&["listen"], Number, Master, "100", "Connections that wait in the kernel to be accepted").short('l'),
     row(&["chmod-socket", "chmod"], Mode, Master, "0666 without the umask", "Mode of unix sockets")
         .short('C')
