@@ -165,7 +165,25 @@ fn listeners(change: &mut Change, old: &InstanceSpec, new: &[Listen]) {
 
 /// The router takes everything over while it serves.
 fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec) {
-    let RouterSpec { timeout_s, keepalive_s, tls, redirects, export_certificate, proxy_protocol } = new;
+    let RouterSpec {
+        timeout_s,
+        keepalive_s,
+        headers_timeout_s,
+        variables,
+        names_server_by_host,
+        tls,
+        redirects,
+        export_certificate,
+        proxy_protocol,
+    } = new;
+    change.note(old.headers_timeout_s != *headers_timeout_s, "http-headers-timeout", Need::Nothing);
+    // Workers make the environ.
+    change.note(old.variables != *variables, "http-var", Need::Generation);
+    change.note(
+        old.names_server_by_host != *names_server_by_host,
+        "http-server-name-as-http-host",
+        Need::Generation,
+    );
     change.note(old.timeout_s != *timeout_s, "http-timeout", Need::Nothing);
     change.note(old.keepalive_s != *keepalive_s, "http-keepalive", Need::Nothing);
     change.note(old.tls != *tls, "https", Need::Nothing);

@@ -13,6 +13,15 @@ pub struct RouterSpec {
     pub timeout_s: u32,
     /// `http-keepalive`, in seconds: how long an idle connection is kept; 0: closed after each answer.
     pub keepalive_s: u32,
+    /// `http-headers-timeout`, in seconds: from the first byte of a request to the end of its head; 0: as everywhere.
+    #[serde(default)]
+    pub headers_timeout_s: u32,
+    /// `http-var`: variables that the application gets with each request of the router's clients.
+    #[serde(default)]
+    pub variables: Vec<(String, String)>,
+    /// `http-server-name-as-http-host`: its `SERVER_NAME` is what the client asked for.
+    #[serde(default)]
+    pub names_server_by_host: bool,
     /// `https`, `https2`, `https-socket`: what each address of [`super::address::Protocol::Https`] needs.
     #[serde(default)]
     pub tls: Vec<TlsSpec>,
@@ -75,6 +84,9 @@ impl Default for RouterSpec {
         Self {
             timeout_s: 60,
             keepalive_s: 5,
+            headers_timeout_s: 0,
+            variables: Vec::new(),
+            names_server_by_host: false,
             tls: Vec::new(),
             redirects: Vec::new(),
             export_certificate: false,

@@ -99,7 +99,12 @@ impl Front {
     pub(super) fn obey(&self, spec: &InstanceSpec) {
         let limits = Limits::with_buffer_size(spec.workers.buffer_size_bytes);
         let timeout = Duration::from_secs(u64::from(spec.router.timeout_s.max(1)));
+        let head_time = match spec.router.headers_timeout_s {
+            0 => limits.head_time,
+            seconds => Duration::from_secs(u64::from(seconds)),
+        };
         self.limits.set(Limits {
+            head_time,
             // Workers have the same limit, and get our own fields besides.
             fields: limits.fields.saturating_sub(OWN_FIELDS),
             body_idle: timeout,

@@ -10,8 +10,10 @@ use super::errors::Errors;
 use super::exchange::Exchange;
 use super::file::FileWrapper;
 use super::host::Host;
+use super::http::Origin;
 use super::input::Input;
 use super::job::Head;
+use crate::config::router::RouterSpec;
 use crate::config::stats_push::RequestVars;
 use crate::gateway::environ::{self, UwsgiRequest};
 use crate::gateway::peer::{Connection, Scheme};
@@ -72,6 +74,8 @@ pub(super) struct EnvironMaker {
     scheme: Py<PyString>,
     https: Py<PyString>,
     server_name: String,
+    /// What requests of the router's clients get besides.
+    routed: RouterSpec,
     /// For requests of a front end that does not say where they arrived.
     nowhere: Connection,
     /// Which variables are shown on the scoreboard, and where.
@@ -126,6 +130,7 @@ impl EnvironMaker {
             scheme: PyString::intern(py, "wsgi.url_scheme").unbind(),
             https: PyString::intern(py, Scheme::Https.as_str()).unbind(),
             server_name,
+            routed: host.spec.router.clone(),
             nowhere: Connection::default(),
             shows: host
                 .slot()
@@ -146,7 +151,7 @@ impl EnvironMaker {
         let dict = constant.copy()?;
         let mut weight = Weight::default();
         let mut shown = self.shows.map(|(vars, _)| (vars, Variables::default()));
-        let set = |name: Variable<'_>, value: &[u8]| {
+        let mut set = |name: Variable<'_>, value: &[u8]| {
             if let Some((vars, shown)) = &mut shown {
                 shown.push(name.name(), &shown::shown(name.name(), value, vars.queries));
             }
@@ -162,8 +167,16 @@ impl EnvironMaker {
         };
         let scheme = match head {
             Head::Http(parts, origin) => {
-                let peer = origin.peer(parts, &self.server_name);
-                environ::of_http(parts, &peer, set)?;
+                let is_routed = matches!(**origin, Origin::Router);
+                let mut peer = origin.peer(parts, &self.server_name);
+                if is_routed && self.routed.names_server_by_host {
+                    let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+                    peer.server_name = host.unwrap_or(peer.server_name);
+                }
+                environ::of_http(parts, &peer, &mut set)?;
+                for (name, value) in self.routed.variables.iter().filter(|_| is_routed) {
+                    Variable::of_cgi(name.as_bytes()).map_or(Ok(()), |name| set(name, value.as_bytes()))?;
+                }
                 peer.scheme
             }
             Head::Packet(block) => match packet(block) {

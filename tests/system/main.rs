@@ -37,6 +37,7 @@ mod nginx;
 mod options;
 mod python;
 mod reload;
+mod router;
 mod serve;
 mod sockets;
 mod static_files;

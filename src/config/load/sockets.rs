@@ -26,6 +26,14 @@ impl Reading {
             "http-enable-proxy-protocol" => self.spec.router.proxy_protocol = said.flag(),
             "protocol" | "abstract-socket" => {}
             "http-timeout" => self.spec.router.timeout_s = sift.count(said),
+            "http-headers-timeout" => self.spec.router.headers_timeout_s = sift.count(said),
+            "http-server-name-as-http-host" => self.spec.router.names_server_by_host = said.flag(),
+            "http-var" => match said.text().split_once('=') {
+                Some((name, value)) if !name.is_empty() => {
+                    self.spec.router.variables.push((name.to_owned(), value.to_owned()));
+                }
+                _ => sift.error(said, "no variable", Some("http-var = NAME=VALUE".to_owned())),
+            },
             "http-keepalive" => self.spec.router.keepalive_s = keepalive(sift, said),
             "listen" => self.spec.backlog = backlog(sift, said),
             "chmod-socket" => match value::mode(said.text_or("1")) {

@@ -88,7 +88,7 @@ pub(super) static ROWS: &[Row] = &[
         "`socket-timeout` holds for writing too",
     ),
     later(
-        &["http-connect-timeout", "http-headers-timeout", "http-buffer-size", "http-harakiri"],
+        &["http-connect-timeout", "http-buffer-size", "http-harakiri"],
         Number,
         "`http-timeout` and fixed limits hold",
     ),

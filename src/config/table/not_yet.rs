@@ -17,8 +17,6 @@ pub(super) static ROWS: &[Row] = &[
     // Sockets and protocols.
     row(&["http-to"], Address, "the router serves this instance's workers only: leave it out, or use nginx"),
     row(&["http-websockets"], Flag, "run the websocket part on an ASGI server"),
-    row(&["http-server-name-as-http-host"], Flag, "the application finds the name in HTTP_HOST"),
-    row(&["http-var"], Pair, "set it with `env`, or in the web server in front"),
     row(
         &["shared-socket", "undeferred-shared-socket"],
         Address,

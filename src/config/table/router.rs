@@ -1,7 +1,7 @@
 //! The options of the router, its sockets included.
 
 use super::By::Router;
-use super::Kind::{Address, Flag, FreeText, Number, Text};
+use super::Kind::{Address, Flag, FreeText, Number, Pair, Text};
 use super::{Kind, Row, Standing};
 
 const fn row(names: &'static [&'static str], kind: Kind, default: &'static str, doc: &'static str) -> Row {
@@ -51,6 +51,24 @@ pub(super) static ROWS: &[Row] = &[
         Number,
         "60",
         "Seconds of inactivity between the router and a worker or client",
+    ),
+    row(
+        &["http-headers-timeout"],
+        Number,
+        "15",
+        "Seconds from the first byte of a request to the end of its head, at the router; 0 is the default",
+    ),
+    row(
+        &["http-var"],
+        Pair,
+        "none",
+        "A variable that the application gets with each request of the router's clients; repeatable",
+    ),
+    row(
+        &["http-server-name-as-http-host"],
+        Flag,
+        "off",
+        "`SERVER_NAME` of the requests of the router's clients is what they sent as `Host`",
     ),
     row(
         &["http-keepalive"],
