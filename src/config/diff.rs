@@ -53,6 +53,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
         name,
         listen,
         backlog,
+        sockets,
         chmod_socket,
         chown_socket,
         app,
@@ -86,6 +87,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     let before_drop = if old.identity.uid.is_some() { Need::Replace } else { Need::Reexec };
     change.note(old.name != *name, "name", Need::Nothing);
     listeners(&mut change, old, listen);
+    change.note(old.sockets != *sockets, "so-keepalive", Need::Generation);
     change.note(old.backlog != *backlog, "listen", Need::Generation);
     change.note(old.chmod_socket != *chmod_socket, "chmod-socket", Need::Generation);
     change.note(old.chown_socket != *chown_socket, "chown-socket", before_drop);

@@ -13,6 +13,7 @@ use super::hook::Hook;
 use super::logging::LogSpec;
 pub use super::process::{FilesSpec, IdentitySpec, InterpreterSpec, LimitSpec, Ownership};
 pub use super::router::RouterSpec;
+use super::socket::SocketSpec;
 use super::static_files::StaticSpec;
 use super::stats_push::{RequestVars, StatsForm, StatsPushSpec};
 
@@ -25,6 +26,9 @@ pub struct InstanceSpec {
     pub listen: Vec<Listen>,
     /// `listen`: the backlog.
     pub backlog: u32,
+    /// `freebind`, `reuse-port`, `so-keepalive` and the like.
+    #[serde(default)]
+    pub sockets: SocketSpec,
     /// `chmod-socket`: mode of unix sockets; `None`: 0666 & !umask, never world-writable by default.
     pub chmod_socket: Option<u32>,
     /// `chown-socket`: owner and group of unix sockets.
@@ -208,6 +212,7 @@ impl Default for InstanceSpec {
         Self {
             name: String::new(),
             listen: Vec::new(),
+            sockets: SocketSpec::default(),
             backlog: 100,
             chmod_socket: None,
             chown_socket: None,

@@ -40,6 +40,7 @@ pub mod raw;
 pub mod role;
 pub mod router;
 pub mod secret;
+pub mod socket;
 pub mod static_files;
 pub mod stats_push;
 pub mod suggest;

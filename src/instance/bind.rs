@@ -7,7 +7,8 @@ use std::rc::Rc;
 
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::instance::InstanceSpec;
-use crate::sys::socket::{self, FileIdentity, UnixOptions};
+use crate::config::socket::SocketSpec;
+use crate::sys::socket::{self, FileIdentity, Tuning, UnixOptions};
 use crate::sys::user;
 use crate::wire::failure::Failure;
 
@@ -147,7 +148,7 @@ fn bind_each(
 ) -> Result<Vec<Rc<Listener>>, Unbound> {
     let bind_one = |(number, listen): (usize, &Listen)| {
         if let Some(found) = have.iter().find(|l| l.listen.address == listen.address) {
-            return reuse(found, listen, spec.backlog).map_err(Unbound::from);
+            return reuse(found, listen, spec).map_err(Unbound::from);
         }
         let bound = bind(number, listen, spec, purpose, resolve);
         bound.map(Rc::new).map_err(|error| Unbound {
@@ -159,9 +160,12 @@ fn bind_each(
     wanted.iter().enumerate().map(bind_one).collect()
 }
 
-fn reuse(found: &Rc<Listener>, listen: &Listen, backlog: u32) -> Result<Rc<Listener>, Failure> {
+fn reuse(found: &Rc<Listener>, listen: &Listen, spec: &InstanceSpec) -> Result<Rc<Listener>, Failure> {
     let failed = |error| Failure::new(format!("cannot listen on {}: {error}", listen.address));
-    socket::set_backlog(found.as_fd(), backlog).map_err(failed)?;
+    socket::set_backlog(found.as_fd(), spec.backlog).map_err(failed)?;
+    if matches!(listen.address, Address::Tcp { .. }) {
+        socket::tune(found.as_fd(), tuning(spec)).map_err(failed)?;
+    }
     if found.listen == *listen {
         return Ok(Rc::clone(found));
     }
@@ -177,7 +181,9 @@ fn bind(
     resolve: Resolve<'_>,
 ) -> io::Result<Listener> {
     let socket = match &listen.address {
-        Address::Tcp { host, port } => socket::listen_tcp(resolve(host, *port)?, spec.backlog)?,
+        Address::Tcp { host, port } => {
+            socket::listen_tcp_with(resolve(host, *port)?, tuning(spec), spec.backlog)?
+        }
         Address::Abstract(name) => socket::listen_abstract(name, spec.backlog)?,
         Address::Unix(path) => socket::listen_unix(path, unix_options(spec)?, spec.backlog)?,
     };
@@ -208,6 +214,12 @@ fn bind(
         }
     }
     Ok(listener)
+}
+
+fn tuning(spec: &InstanceSpec) -> Tuning {
+    let SocketSpec { freebind, reuse_port, keepalive, send_buffer_bytes, receive_buffer_bytes } =
+        spec.sockets;
+    Tuning { freebind, reuse_port, keepalive, send_buffer_bytes, receive_buffer_bytes }
 }
 
 fn unix_options(spec: &InstanceSpec) -> io::Result<UnixOptions> {

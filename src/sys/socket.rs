@@ -25,6 +25,14 @@ const GROUPS_LIMIT: usize = 1024;
 /// # Errors
 /// `socket`, `bind` or `listen`.
 pub fn listen_tcp(address: SocketAddr, backlog: u32) -> io::Result<OwnedFd> {
+    listen_tcp_with(address, Tuning::default(), backlog)
+}
+
+/// The same, tuned.
+///
+/// # Errors
+/// As [`listen_tcp`], or an option is refused.
+pub fn listen_tcp_with(address: SocketAddr, tuning: Tuning, backlog: u32) -> io::Result<OwnedFd> {
     let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let socket = socket(
         family,
@@ -33,7 +41,45 @@ pub fn listen_tcp(address: SocketAddr, backlog: u32) -> io::Result<OwnedFd> {
         SockProtocol::Tcp,
     )?;
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    if tuning.freebind {
+        setsockopt(&socket, sockopt::IpFreebind, &true)?;
+    }
+    if tuning.reuse_port {
+        setsockopt(&socket, sockopt::ReusePort, &true)?;
+    }
+    tune(&socket, tuning)?;
     finish(socket, &SockaddrStorage::from(address), backlog)
+}
+
+/// What the kernel is told of a listener beyond its address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// Its address may be one that the host does not have yet.
+    pub freebind: bool,
+    /// Other processes of the user may listen on the same address, if they say so, too.
+    pub reuse_port: bool,
+    /// Connections whose other end is gone are found out.
+    pub keepalive: bool,
+    /// Bytes that wait to be sent on a connection; 0: as the kernel likes.
+    pub send_buffer_bytes: u32,
+    /// Bytes that wait to be read from a connection; 0: as the kernel likes.
+    pub receive_buffer_bytes: u32,
+}
+
+/// Tunes what can be changed of a listener later, too; its connections inherit it. Buffers that were set stay set.
+///
+/// # Errors
+/// `setsockopt`.
+pub fn tune(listener: impl AsFd, tuning: Tuning) -> io::Result<()> {
+    let bytes = |wanted: u32| usize::try_from(wanted).ok().filter(|bytes| *bytes > 0);
+    setsockopt(&listener, sockopt::KeepAlive, &tuning.keepalive)?;
+    if let Some(bytes) = bytes(tuning.send_buffer_bytes) {
+        setsockopt(&listener, sockopt::SndBuf, &bytes)?;
+    }
+    if let Some(bytes) = bytes(tuning.receive_buffer_bytes) {
+        setsockopt(&listener, sockopt::RcvBuf, &bytes)?;
+    }
+    Ok(())
 }
 
 /// Looks a host up, IPv4 first; nothing is every IPv4 address. May ask a name server and wait for it.
@@ -326,6 +372,32 @@ mod tests {
         set_backlog(&listener, 9).unwrap();
         assert_eq!(tcp_queue(listener.as_fd()), Some((1, 9)));
         assert_eq!(listen_tcp((address.ip(), port).into(), 7).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn connections_inherit_how_their_listener_is_tuned() {
+        let tuning =
+            Tuning { reuse_port: true, keepalive: true, receive_buffer_bytes: 70_000, ..Tuning::default() };
+        let any = (Ipv4Addr::LOCALHOST, 0).into();
+        let listener = listen_tcp_with(any, tuning, 7).unwrap();
+        let address = (Ipv4Addr::LOCALHOST, local_port(listener.as_fd()).unwrap()).into();
+        let connection = |listener: &OwnedFd| {
+            let client = TcpStream::connect(address).unwrap();
+            crate::sys::wait::readable(listener, None).unwrap();
+            (crate::sys::stream::accept(listener).unwrap(), client)
+        };
+        let (server, _client) = connection(&listener);
+        assert!(nix::sys::socket::getsockopt(&server, sockopt::KeepAlive).unwrap());
+        // The kernel doubles it.
+        assert_eq!(nix::sys::socket::getsockopt(&server, sockopt::RcvBuf).unwrap(), 140_000);
+        tune(&listener, Tuning::default()).unwrap();
+        let (server, _client) = connection(&listener);
+        assert!(!nix::sys::socket::getsockopt(&server, sockopt::KeepAlive).unwrap());
+        assert!(listen_tcp(address, 7).is_err());
+        assert!(listen_tcp_with(address, tuning, 7).is_ok());
+        let nowhere = ([192, 0, 2, 1], 0).into();
+        assert!(listen_tcp(nowhere, 7).is_err());
+        assert!(listen_tcp_with(nowhere, Tuning { freebind: true, ..Tuning::default() }, 7).is_ok());
     }
 
     #[test]

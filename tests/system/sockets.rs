@@ -59,3 +59,24 @@ fn a_socket_that_only_root_may_make_comes_with_a_replacement() {
     assert_ne!(before["pid"], after["pid"]);
     assert_eq!(door("a.sock").get("/").unwrap().text(), "v1");
 }
+
+#[test]
+fn a_port_is_shared_where_both_say_so_and_an_address_may_come_later() {
+    let port = free_port();
+    let lines = format!("http-socket = 127.0.0.1:{port}\nreuse-port = true\nso-keepalive = true\n");
+    let host = Host::start(&[]);
+    host.folder().write("app.py", says("v1"));
+    let vassal = |name: &str, lines: &str| {
+        host.write(name, format!("[uwsgi]\nwsgi-file = %d../app.py\nsocket-rcvbuf = 65536\n{lines}"));
+        host.wait_for_vassal(name, "is up", |vassal| vassal["state"] == "up");
+    };
+    vassal("a.ini", &lines);
+    vassal("b.ini", &lines);
+    assert_eq!(Door::Port(port).get("/").unwrap().text(), "v1");
+    // An address that is for documents: no host has it.
+    vassal("c.ini", "socket = 192.0.2.1:0\nfreebind = true\n");
+    host.remove("a.ini");
+    host.wait_for_vassal("b.ini", "is up", |vassal| vassal["state"] == "up");
+    host.reload("b.ini");
+    assert_eq!(Door::Port(port).get("/").unwrap().text(), "v1");
+}

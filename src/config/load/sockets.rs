@@ -35,6 +35,11 @@ impl Reading {
                 _ => sift.error(said, "no variable", Some("http-var = NAME=VALUE".to_owned())),
             },
             "http-keepalive" => self.spec.router.keepalive_s = keepalive(sift, said),
+            "freebind" => self.spec.sockets.freebind = said.flag(),
+            "reuse-port" => self.spec.sockets.reuse_port = said.flag(),
+            "so-keepalive" => self.spec.sockets.keepalive = said.flag(),
+            "socket-sndbuf" => self.spec.sockets.send_buffer_bytes = sift.count(said),
+            "socket-rcvbuf" => self.spec.sockets.receive_buffer_bytes = sift.count(said),
             "listen" => self.spec.backlog = backlog(sift, said),
             "chmod-socket" => match value::mode(said.text_or("1")) {
                 Some(mode) => self.spec.chmod_socket = Some(mode),

@@ -70,20 +70,9 @@ pub(super) static ROWS: &[Row] = &[
         "a configuration that cannot be used is reported, and the one before serves on",
     ),
     // Sockets and the router.
+    later(&["http-cheap", "http-auto-gzip"], Flag, "connections are handled as always"),
     later(
-        &["reuse-port", "so-keepalive", "http-cheap", "http-auto-gzip"],
-        Flag,
-        "connections are handled as always",
-    ),
-    later(
-        &[
-            "so-send-timeout",
-            "socket-send-timeout",
-            "so-write-timeout",
-            "socket-write-timeout",
-            "socket-sndbuf",
-            "socket-rcvbuf",
-        ],
+        &["so-send-timeout", "socket-send-timeout", "so-write-timeout", "socket-write-timeout"],
         Number,
         "`socket-timeout` holds for writing too",
     ),

@@ -157,6 +157,29 @@ pub(super) static ROWS: &[Row] = &[
         "uwsgi",
         "What is spoken on `socket`: uwsgi, http, fastcgi or scgi",
     ),
+    row(&["freebind"], Flag, Master, "off", "An address may be one that the host does not have yet"),
+    row(
+        &["reuse-port"],
+        Flag,
+        Master,
+        "off",
+        "Another instance of the user may listen on the same port, if it says so, too",
+    ),
+    row(&["so-keepalive"], Flag, Master, "off", "Connections whose other end is gone are found out by the kernel"),
+    row(
+        &["socket-sndbuf"],
+        Number,
+        Master,
+        "as the kernel likes",
+        "Bytes that the kernel holds of what is sent on a connection over TCP",
+    ),
+    row(
+        &["socket-rcvbuf"],
+        Number,
+        Master,
+        "as the kernel likes",
+        "Bytes that the kernel holds of what came on a connection over TCP",
+    ),
     row(&["listen"], Number, Master, "100", "Connections that wait in the kernel to be accepted").short('l'),
     row(&["chmod-socket", "chmod"], Mode, Master, "0666 without the umask", "Mode of unix sockets")
         .short('C')
