@@ -106,7 +106,8 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.stats_push != *stats_push, "stats-push", Need::Nothing);
     change.note(old.stats != *stats, "stats", Need::Nothing);
     change.note(old.static_files != *static_files, "static-map", Need::Generation);
-    let FilesSpec { pidfile, pidfile2, safe_pidfile } = files;
+    let FilesSpec { pidfile, pidfile2, safe_pidfile, master_fifo } = files;
+    change.note(old.files.master_fifo != *master_fifo, "master-fifo", Need::Nothing);
     change.note(old.files.pidfile != *pidfile, "pidfile", before_drop);
     change.note(old.files.pidfile2 != *pidfile2, "pidfile2", Need::Reexec);
     change.note(old.files.safe_pidfile != *safe_pidfile, "safe-pidfile", Need::Reexec);

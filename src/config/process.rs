@@ -70,4 +70,7 @@ pub struct FilesSpec {
     pub pidfile2: Option<PathBuf>,
     /// `safe-pidfile`: written when the instance is ready.
     pub safe_pidfile: Option<PathBuf>,
+    /// `master-fifo`: by which an operator gives commands; the first one is listened to.
+    #[serde(default)]
+    pub master_fifo: Vec<PathBuf>,
 }

@@ -13,6 +13,7 @@ use super::certificates::Certificates;
 use super::children::{Children, Owner, Process, WorkerProcess};
 use super::chores::Chores;
 use super::event::Event;
+use super::fifo::Fifo;
 use super::launch::{Interpreter, RESUME_VARIABLE};
 use super::link::Link;
 use super::log_hub::Surroundings;
@@ -131,6 +132,8 @@ impl Master {
             emperor,
             uwsgi_emperor: self.uwsgi_emperor.as_ref().map(|emperor| emperor.pack(luggage)).transpose()?,
             emperor_uid: self.emperor_uid,
+            fifo: self.fifo.as_ref().map(|fifo| fifo.pack(luggage)).transpose()?,
+            paused: self.paused,
             unsent: self.unsent.borrow().clone(),
             output,
             logs,
@@ -239,6 +242,7 @@ pub(super) fn unpack(
     };
     let uwsgi_emperor = record.uwsgi_emperor.as_ref();
     let uwsgi_emperor = uwsgi_emperor.map(|record| UwsgiEmperor::resume(record, &reports)).transpose()?;
+    let fifo = record.fifo.map(|fifo| Fifo::unpack(fifo, reports.clone())).transpose()?;
     let settings = prepared.settings();
     let arguments = env::args_os().collect();
     let mut master = Master {
@@ -282,11 +286,14 @@ pub(super) fn unpack(
         chores: Chores::default(),
         terminal: None,
         attendance: super::attend::Attendance::default(),
+        fifo,
+        paused: record.paused,
     };
     master.unpack_companions(record.companions, record.keepers)?;
     master.touched = super::touch::Touched::watch(&master.current.said.spec);
     master.output.obey(&master.current.said.spec);
     master.serve_statistics();
+    master.keep_fifo();
     master.show_title();
     master.open_passages();
     master.remember_terminal();

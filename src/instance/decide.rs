@@ -112,6 +112,7 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
             let outcome = scale::ask(roster, workers, &idle, now, out);
             out.push(ended(operation, outcome));
         }
+        Event::Step { more, idle } => scale::step(roster, more, &idle, now, out),
         Event::Looked(sample) => scale::looked(roster, &sample, now, out),
         Event::Stirred => scale::stirred(roster, now),
         Event::GoCheap { reason } => scale::go_cheap(roster, reason, now, out),

@@ -151,6 +151,13 @@ pub enum Event {
         /// The slots of those in which no request runs.
         idle: Vec<usize>,
     },
+    /// An operator wants one worker more, or one less, of those that follow the load.
+    Step {
+        /// One more.
+        more: bool,
+        /// The slots of those in which no request runs.
+        idle: Vec<usize>,
+    },
     /// The workers were looked at.
     Looked(Sample),
     /// A worker says that as many are busy as it was to look out for.

@@ -18,6 +18,7 @@ use super::chores::Chores;
 use super::companions;
 use super::decide;
 use super::event::Event;
+use super::fifo::Fifo;
 use super::hooks::Word;
 use super::inbox::{Inbox, take_all};
 use super::keeper::FromKeeper;
@@ -102,6 +103,8 @@ pub(super) enum Report {
     Called,
     /// What is to be told of a logger.
     Logger(String),
+    /// What was written to the FIFO.
+    Commands(Vec<u8>),
 }
 
 /// The master of an instance.
@@ -161,6 +164,10 @@ pub(super) struct Master {
     /// How the terminal was before workers had it (`honour-stdin`).
     pub(super) terminal: Option<terminal::Modes>,
     pub(super) attendance: Attendance,
+    /// What an operator writes commands to.
+    pub(super) fifo: Option<Fifo>,
+    /// An operator wants no worker to run.
+    pub(super) paused: bool,
 }
 
 impl Master {
@@ -251,7 +258,7 @@ impl Master {
         }
     }
 
-    fn signal(&mut self, signal: Signal) {
+    pub(super) fn signal(&mut self, signal: Signal) {
         let number = match signal {
             Signal::Child => return self.reap(),
             Signal::Hup => Number::Hup,
@@ -331,6 +338,7 @@ impl Master {
                 self.handle(Event::Called);
             }
             Report::Logger(message) => self.tell(message),
+            Report::Commands(commands) => self.hear_commands(commands),
             Report::Zygote(id, message) => self.hear_zygote(id, message),
             Report::Worker(slot, life, message) => {
                 if self.children.workers.get(&slot).is_some_and(|w| w.life == life) {

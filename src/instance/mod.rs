@@ -17,6 +17,7 @@ pub mod companions;
 pub mod decide;
 pub mod event;
 mod farewell;
+mod fifo;
 mod foreign;
 mod hear;
 #[cfg(test)]

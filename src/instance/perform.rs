@@ -253,6 +253,7 @@ impl Master {
             self.take_over_files(&old.said.spec, spec);
         }
         self.serve_statistics();
+        self.keep_fifo();
         self.touched = Touched::renew(self.touched.take(), spec);
         self.output.obey(spec);
         self.renew_companions();

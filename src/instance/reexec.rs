@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::companions::Companions;
+use super::fifo::FifoRecord;
 use super::logs::OutputRecord;
 use super::roster::Roster;
 use super::source::{Said, Source};
@@ -43,6 +44,10 @@ pub(super) struct Record {
     pub(super) uwsgi_emperor: Option<UwsgiRecord>,
     #[serde(default)]
     pub(super) emperor_uid: u32,
+    #[serde(default)]
+    pub(super) fifo: Option<FifoRecord>,
+    #[serde(default)]
+    pub(super) paused: bool,
     #[serde(default)]
     pub(super) unsent: VecDeque<FromInstance>,
     /// The router's queue.

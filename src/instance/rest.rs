@@ -92,7 +92,7 @@ impl Master {
         let idle_s = self.current.said.spec.workers.idle_s;
         // Without one who wakes it, or with what is not to sleep, it goes cheap.
         let stays = !self.supervised || self.keeps_awake();
-        let rests = self.is_woken() || (stays && !self.roster.is_cheap());
+        let rests = !self.paused && (self.is_woken() || (stays && !self.roster.is_cheap()));
         let has_workers = self.current.said.spec.serves();
         let wanted = idle_s > 0 && has_workers && rests && self.roster.phase == Phase::Running;
         wanted.then(|| Duration::from_secs(idle_s.into()))

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::env;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -15,6 +16,7 @@ use super::certificates::Certificates;
 use super::children::{Children, end_children};
 use super::chores::Chores;
 use super::event::Event;
+use super::fifo::{self, Fifo};
 use super::foreign;
 use super::link::Link;
 use super::log_hub::{Own, Surroundings};
@@ -90,6 +92,8 @@ struct Bound {
     directory: PathBuf,
     binary: PathBuf,
     own: Arc<Own>,
+    /// The first FIFO.
+    fifo: Option<OwnedFd>,
 }
 
 fn carried() -> Option<i32> {
@@ -180,6 +184,7 @@ fn bind(start: &mut Start, own: &Arc<Own>) -> Result<Bound, Unbegun> {
     beginning.perform(&said.spec, &[Point::MasterStart])?;
     start.heard = beginning.heard;
     start.have = Sockets::default();
+    let fifo = fifo::make_first(&said.spec)?;
     let certificates = Certificates::keep(&unchecked)?;
     // A tenant's interpreter is looked for with the tenant's rights.
     let interpreter = interpreter::find_all(&said.spec, start.policy.extension.as_deref().map(Path::new))?;
@@ -190,7 +195,7 @@ fn bind(start: &mut Start, own: &Arc<Own>) -> Result<Bound, Unbegun> {
         announce::mode(spec);
     }
     tracing::info!("spawned uWSGI master process (pid: {})", std::process::id());
-    Ok(Bound { config, directory, binary, own: Arc::clone(own) })
+    Ok(Bound { config, directory, binary, own: Arc::clone(own), fifo })
 }
 
 fn master(
@@ -216,6 +221,8 @@ fn master(
     };
     let uwsgi_emperor =
         start.uwsgi_emperor.map(|emperor| UwsgiEmperor::inherit(emperor, &reports)).transpose()?;
+    let fifo = bound.config.said.spec.files.master_fifo.first().cloned().zip(bound.fifo);
+    let fifo = fifo.map(|(path, file)| Fifo::listen((0, path, file), reports.clone())).transpose()?;
     let config = Rc::new(bound.config);
     let board = master::board(board);
     let (own, board_too) = (bound.own, Rc::clone(&board));
@@ -263,6 +270,8 @@ fn master(
         chores: Chores::default(),
         terminal: None,
         attendance: super::attend::Attendance::default(),
+        fifo,
+        paused: false,
     };
     master.remember_terminal();
     master.introduce();
@@ -366,6 +375,7 @@ impl Master {
         }
         let sockets = &self.current.sockets;
         sockets.listeners.iter().chain(&sockets.stats).for_each(|listener| listener.remove_file());
+        self.fifo.iter().for_each(Fifo::remove);
         let files = &spec.files;
         [&files.pidfile, &files.pidfile2, &files.safe_pidfile].into_iter().flatten().for_each(|p| {
             jail::remove_pid(p);

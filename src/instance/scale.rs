@@ -49,6 +49,22 @@ pub(super) fn ask(
     Outcome::Done
 }
 
+/// An operator wants one worker more, or one less, between `cheaper` and `processes`.
+pub(super) fn step(roster: &mut Roster, more: bool, idle: &[usize], now: Tick, out: &mut Vec<Effect>) {
+    let Some(serving) = followed(roster) else {
+        return out.push(Effect::Log("the number of workers does not change (cheaper is off)".to_owned()));
+    };
+    let (wanted, Settings { cheaper, processes, .. }) = (serving.wanted(), serving.settings);
+    let to = if more { wanted.saturating_add(1) } else { wanted.saturating_sub(1) };
+    if to > processes || to < cheaper.least {
+        let limits = format!("cheaper = {}, processes = {processes}", cheaper.least);
+        return out.push(Effect::Log(format!("the number of workers stays {wanted} ({limits})")));
+    }
+    if let Outcome::Refused(failure) = ask(roster, to, idle, now, out) {
+        out.push(Effect::Tell(failure.to_string()));
+    }
+}
+
 /// Asks for a look when it is time for one.
 pub(super) fn look(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
     if let Some(serving) = followed(roster)

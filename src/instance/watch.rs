@@ -63,9 +63,12 @@ impl Master {
         self.tell_emperor(&FromInstance::Event { message }, &[]);
     }
 
-    /// Waits for somebody to connect while, and only while, no worker is to run before that.
+    /// Waits for somebody to connect while, and only while, no worker is to run before that. A pause ends with any
+    /// worker that runs.
     pub(super) fn keep_bell(&mut self) {
-        match (self.roster.is_cheap(), &self.bell) {
+        let is_cheap = self.roster.is_cheap();
+        self.paused &= is_cheap;
+        match (is_cheap && !self.paused, &self.bell) {
             (true, None) => match self.hang_bell() {
                 Ok(bell) => self.bell = Some(bell),
                 Err(error) => {

@@ -13,6 +13,7 @@ pub mod directory;
 mod ends;
 pub mod exec;
 pub mod fd;
+pub mod fifo;
 pub mod file;
 pub mod filesystem;
 pub mod fork;

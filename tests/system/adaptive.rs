@@ -16,7 +16,7 @@ use crate::support::wait::until;
 use crate::support::{free_port, uwsgi};
 
 /// Answers after so many seconds; the path `/grow` keeps 64 MiB, `/who` tells the worker.
-const SLOW: &str = "
+pub(crate) const SLOW: &str = "
 import time, uwsgi
 kept = []
 def application(environ, start_response):
@@ -29,15 +29,15 @@ def application(environ, start_response):
 ";
 
 /// An instance of which the statistics are asked.
-struct Adaptive {
-    family: Family,
-    door: Door,
+pub(crate) struct Adaptive {
+    pub(crate) family: Family,
+    pub(crate) door: Door,
     stats: Door,
-    folder: Folder,
+    pub(crate) folder: Folder,
 }
 
 impl Adaptive {
-    fn start(app: &str, lines: &str) -> Self {
+    pub(crate) fn start(app: &str, lines: &str) -> Self {
         let folder = Folder::new();
         let (port, stats) = (free_port(), free_port());
         folder.write("app.py", app);
@@ -55,12 +55,12 @@ impl Adaptive {
     }
 
     /// How many workers there are, as uWSGI's tools count them.
-    fn workers(&self) -> usize {
+    pub(crate) fn workers(&self) -> usize {
         let document = self.document();
         document["workers"].as_array().unwrap().iter().filter(|worker| worker["status"] != "cheap").count()
     }
 
-    fn wait_for_workers(&self, count: usize) {
+    pub(crate) fn wait_for_workers(&self, count: usize) {
         until(&format!("{count} workers\n{}", self.family.log()), || self.workers() == count);
     }
 }

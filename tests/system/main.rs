@@ -22,6 +22,7 @@ mod crash;
 mod engines;
 mod examples;
 mod fastcgi;
+mod fifo;
 mod files;
 mod foreign;
 mod greenlets;

@@ -126,6 +126,7 @@ fn instances() -> Vec<(&'static str, &'static str, Value)> {
         ("pidfile = x", "/files/pidfile", json!("/srv/x")),
         ("pidfile2 = x", "/files/pidfile2", json!("/srv/x")),
         ("safe-pidfile = x", "/files/safe_pidfile", json!("/srv/x")),
+        ("master-fifo = x", "/files/master_fifo", json!(["/srv/x"])),
         ("logto = x", "/log/logto", json!("/srv/x")),
         ("logto2 = x", "/log/logto2", json!("/srv/x")),
         ("daemonize = x", "/log/daemonize", json!(true)),

@@ -176,6 +176,7 @@ impl Reading {
             "pidfile" => files.pidfile = sift.path(said, &self.start),
             "pidfile2" => files.pidfile2 = sift.path(said, &self.chdir),
             "safe-pidfile" => files.safe_pidfile = sift.path(said, &self.chdir),
+            "master-fifo" => files.master_fifo.extend(sift.path(said, &self.chdir)),
             "logto" => log.logto = sift.log(said),
             "logto2" => log.logto2 = sift.log(said),
             "daemonize" => {

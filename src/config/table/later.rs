@@ -34,7 +34,6 @@ pub(super) static ROWS: &[Row] = &[
     ),
     later(&["py-tracebacker"], Text, "monitoring only"),
     later(&["fs-reload", "fs-brutal-reload"], Path, "use `touch-reload`"),
-    later(&["master-fifo"], Path, "use the HTTP API, `liege reload` or signals"),
     later(&["exit-on-reload"], Flag, "a reload reloads"),
     later(
         &["post-buffering-bufsize"],

@@ -330,6 +330,13 @@ pub(super) static ROWS: &[Row] = &[
         "A file whose change reloads the instance; repeatable",
     ),
     row(
+        &["master-fifo"],
+        Path,
+        Master,
+        "none",
+        "A FIFO that is made, and listened to for commands of one letter; repeatable: 0 to 9 choose among several",
+    ),
+    row(
         &["stats", "stats-server"],
         Address,
         Master,
