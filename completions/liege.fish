@@ -212,6 +212,7 @@ complete -c liege -n __fish_use_subcommand -l disable-logging -s L -d 'No line f
 complete -c liege -n __fish_use_subcommand -l vacuum -d 'Removes sockets and pid files at the end'
 complete -c liege -n __fish_use_subcommand -l die-on-term -d '`SIGTERM` stops gracefully: it always does; kept for `uwsgi.opt`'
 complete -c liege -n __fish_use_subcommand -l touch-reload -r -d 'A file whose change reloads the instance; repeatable'
+complete -c liege -n __fish_use_subcommand -l master-fifo -r -d 'A FIFO that is made, and listened to for commands of one letter; repeatable: 0 to 9 choose among several'
 complete -c liege -n __fish_use_subcommand -l stats -r -d 'Serves uWSGI\'s JSON statistics at this address; repeatable'
 complete -c liege -n __fish_use_subcommand -l auto-procname -d 'Process titles that tell what each process is'
 complete -c liege -n __fish_use_subcommand -l procname-prefix -r -d 'In front of the process titles'
