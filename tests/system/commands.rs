@@ -115,7 +115,7 @@ fn patterns_and_exit_statuses_are_for_scripts() {
         (&["reload", "web"], 1),
         (&["why"], 2),
         (&["status", "--api", "/nowhere"], 3),
-        (&["status", "--api", "https://x:1"], 2),
+        (&["status", "--api", "ftp://x:1"], 2),
         (&["reload", "bad", "--wait"], 4),
     ] {
         said(&host, arguments, exit);
