@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use super::cheaper::{Crew, Sample, Verdict};
 use super::event::Effect;
-use super::roster::{Generation, Phase, Roster, Settings, SlotState, Stage};
+use super::roster::{Generation, Phase, Roster, Router, Settings, SlotState, Stage};
 use super::settle;
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
@@ -115,12 +115,23 @@ pub(super) fn go_cheap(roster: &mut Roster, reason: String, now: Tick, out: &mut
     }
     let Some(serving) = roster.serving().filter(|serving| serving.wanted() > 0) else { return };
     let number = serving.number;
-    let all: Vec<u32> = roster.active(number).into_keys().collect();
     resize(roster, number, 0, reason, out);
-    retire(roster, number, &all, now, out);
+    send_home(roster, now, out);
     if let Some(serving) = roster.generation_mut(number) {
         serving.memory.next = None;
     }
+}
+
+/// Without a wish for workers they end, but after the router: what it has taken in is answered.
+pub(super) fn send_home(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
+    let Some(number) = roster.serving().filter(|_| roster.is_cheap()).map(|serving| serving.number) else {
+        return;
+    };
+    if !matches!(roster.router, Router::Absent { .. }) {
+        return;
+    }
+    let all: Vec<u32> = roster.active(number).into_keys().collect();
+    retire(roster, number, &all, now, out);
 }
 
 /// Somebody connects: the first workers are needed.

@@ -31,6 +31,7 @@ pub(super) fn settle(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
             swap(roster, now, out);
             routing::keep_router(roster, now, out);
             routing::route_all(roster, out);
+            scale::send_home(roster, now, out);
             scale::look(roster, now, out);
         }
         Phase::Stopping { .. } => {

@@ -6,6 +6,7 @@ use super::companion::Companion;
 use super::death::Death;
 use super::failure::Failure;
 use super::foreign::Foreign;
+pub use super::outcome::Outcome;
 pub use super::policy::{Adoption, Policy, Privileges};
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::diagnostic::Diagnostic;
@@ -183,29 +184,6 @@ pub enum InstanceState {
     Loyal,
     /// Requests are being finished, nothing new is accepted.
     Stopping,
-}
-
-/// How an operation ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
-    /// What was asked for, other than a new generation, is done.
-    Done,
-    /// It cannot be done; all is as it was.
-    Refused(Failure),
-    /// The new generation serves.
-    Swapped,
-    /// The new generation could not be brought up; the old one serves on.
-    RolledBack(Failure),
-    /// The new generation was not ready in time; the old one serves on.
-    TimedOut,
-    /// The change needs what a running instance cannot do to itself (uid, limits, privileged sockets): the emperor
-    /// starts a replacement beside it.
-    NeedsReplace {
-        /// Which options changed.
-        reason: String,
-    },
-    /// A later request took its place.
-    Superseded,
 }
 
 /// Master → zygote.

@@ -19,7 +19,8 @@ fn command(folder: &Folder, name: &str, text: &str) {
     let path = folder.path().join(name);
     let mut fifo = OpenOptions::new().write(true).custom_flags(no_wait()).open(&path).unwrap();
     assert!(fifo.metadata().unwrap().file_type().is_fifo(), "{}", path.display());
-    writeln!(fifo, "{text}").unwrap();
+    // In one piece: a command may close the FIFO.
+    fifo.write_all(format!("{text}\n").as_bytes()).unwrap();
 }
 
 fn no_wait() -> i32 {

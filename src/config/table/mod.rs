@@ -15,6 +15,7 @@ mod obeyed;
 mod page;
 mod refused;
 mod router;
+mod sockets;
 mod static_files;
 
 pub use page::markdown;
@@ -122,6 +123,7 @@ const fn part(title: &'static str, rows: &'static [Row]) -> Part {
 /// The table, but for what nobody was seen to use.
 static PARTS: &[Part] = &[
     part("Options that take effect", obeyed::ROWS),
+    part("… on sockets", sockets::ROWS),
     part("… on the router", router::ROWS),
     part("… on the number of workers", cheaper::ROWS),
     part("… on the lines of requests, on the size of workers and on their interpreter", engines::ROWS),
