@@ -1,7 +1,7 @@
 //! The options about where an instance listens, and how its sockets are set.
 
-use super::By::{Config, Master};
-use super::Kind::{Address, Flag, Language, Mode, Number, Text};
+use super::By::Master;
+use super::Kind::{Address, Flag, Mode, Number, Text};
 use super::{By, Kind, Row, Standing};
 
 const fn row(
