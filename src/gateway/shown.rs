@@ -55,7 +55,7 @@ fn is_credential(name: &str) -> bool {
     let has = |word: &&str| {
         name.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
     };
-    CERTIFICATES.contains(&name) || CREDENTIALS.iter().any(|word| has(word))
+    CERTIFICATES.contains(&name) || CREDENTIALS.iter().any(has)
 }
 
 #[cfg(test)]

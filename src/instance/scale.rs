@@ -52,7 +52,8 @@ pub(super) fn ask(
 /// An operator wants one worker more, or one less, between `cheaper` and `processes`.
 pub(super) fn step(roster: &mut Roster, more: bool, idle: &[usize], now: Tick, out: &mut Vec<Effect>) {
     let Some(serving) = followed(roster) else {
-        return out.push(Effect::Log("the number of workers does not change (cheaper is off)".to_owned()));
+        let why = "the number of workers does not change (cheaper is off, or nothing serves)";
+        return out.push(Effect::Log(why.to_owned()));
     };
     let (wanted, Settings { cheaper, processes, .. }) = (serving.wanted(), serving.settings);
     let to = if more { wanted.saturating_add(1) } else { wanted.saturating_sub(1) };

@@ -92,6 +92,9 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Unread
             act(&[Point::PreApp])?;
             let apps = load(py, host)?;
             act(&[Point::PostApp])?;
+            if let Err(error) = autoreload::remember(py, host) {
+                traceback::log(py, &error);
+            }
             startup_ms = milliseconds(clock::now().since(started));
             apps
         }

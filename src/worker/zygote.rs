@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use super::apps::Apps;
 use super::host::Host;
-use super::{fork, greenlets, hooks, log, prepare, serve, traceback};
+use super::{autoreload, fork, greenlets, hooks, log, prepare, serve, traceback};
 use crate::config::address::Listen;
 use crate::config::hook::Point;
 use crate::config::instance::InstanceSpec;
@@ -148,6 +148,9 @@ fn load(
         act(Point::PostApp)?;
         loaded
     };
+    if let Err(error) = autoreload::remember(py, host) {
+        traceback::log(py, &error);
+    }
     let threads = prepare::has_python_threads(py);
     if !threads && own::thread_count().is_ok_and(|threads| threads > 1) {
         tracing::warn!(

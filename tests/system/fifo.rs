@@ -134,6 +134,7 @@ fn workers_come_and_go_one_by_one() {
         "http-socket = PORT, processes = 3, cheaper = 1, cheaper-algo = manual, master-fifo = %dm.fifo";
     let adaptive = Adaptive::start(&says("hello"), lines);
     adaptive.wait_for_workers(1);
+    adaptive.door.wait_for("/", "hello");
     for (order, count) in [("+", 2), ("++", 3), ("-", 2), ("---", 1)] {
         command(&adaptive.folder, "m.fifo", order);
         adaptive.wait_for_workers(count);
