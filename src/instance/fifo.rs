@@ -14,10 +14,11 @@ use super::event::Event;
 use super::log_file::LogFile;
 use super::master::{Master, Report};
 use super::reexec::Luggage;
+use crate::config::hook::Number;
 use crate::config::instance::InstanceSpec;
-use crate::sys::signals::Received as Signal;
 use crate::sys::{fd, fifo, reactor};
 use crate::wire::failure::Failure;
+use crate::wire::message::OperationId;
 
 /// How many commands are read at a time.
 const BURST: usize = 64;
@@ -184,10 +185,13 @@ impl Master {
             }
             // New code replaces all workers, one beside the other, in any case.
             b'c' | b'w' | b'W' => {
-                let operation = self.begin_own(format!("master-fifo: {}", char::from(command)));
+                let operation = self.begin_commanded(command);
                 self.handle(Event::Reload(operation));
             }
-            b'r' | b'R' | b'f' => self.signal(Signal::Hup),
+            b'r' | b'R' | b'f' => {
+                let operation = self.begin_commanded(command);
+                self.handle(Event::Reexec { operation, reload: true });
+            }
             b'C' => self.handle(Event::GoCheap { reason: "master-fifo: C".to_owned() }),
             b'l' => self.output.with_file(LogFile::reopen),
             b'L' => self.output.with_file(LogFile::rotate),
@@ -197,11 +201,15 @@ impl Master {
                 tracing::info!("graceful shutdown triggered...");
                 self.handle(Event::Stop { mercy: None });
             }
-            b'Q' => self.signal(Signal::Int),
+            b'Q' => self.usual(Number::Int),
             b's' => self.log_statistics(),
             b'E' => tracing::info!("master-fifo: E: this instance is no emperor"),
             _ => tracing::info!("master-fifo: there is no command {}", char::from(command)),
         }
+    }
+
+    fn begin_commanded(&mut self, command: u8) -> OperationId {
+        self.begin_own(format!("master-fifo: {}", char::from(command)))
     }
 
     /// No worker runs until that is said again: connections wait.

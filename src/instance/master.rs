@@ -258,7 +258,7 @@ impl Master {
         }
     }
 
-    pub(super) fn signal(&mut self, signal: Signal) {
+    fn signal(&mut self, signal: Signal) {
         let number = match signal {
             Signal::Child => return self.reap(),
             Signal::Hup => Number::Hup,
@@ -276,7 +276,7 @@ impl Master {
     }
 
     /// What a signal means where nobody says another meaning.
-    fn usual(&mut self, number: Number) {
+    pub(super) fn usual(&mut self, number: Number) {
         match number {
             Number::Hup => self.hang_up(),
             Number::Term => self.handle(Event::Stop { mercy: None }),

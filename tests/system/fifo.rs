@@ -19,7 +19,7 @@ fn command(folder: &Folder, name: &str, text: &str) {
     let path = folder.path().join(name);
     let mut fifo = OpenOptions::new().write(true).custom_flags(no_wait()).open(&path).unwrap();
     assert!(fifo.metadata().unwrap().file_type().is_fifo(), "{}", path.display());
-    // In one piece: a command may close the FIFO.
+    // In one piece, as a shell does: a command may end this very FIFO.
     fifo.write_all(format!("{text}\n").as_bytes()).unwrap();
 }
 
@@ -133,8 +133,9 @@ fn workers_come_and_go_one_by_one() {
     let lines =
         "http-socket = PORT, processes = 3, cheaper = 1, cheaper-algo = manual, master-fifo = %dm.fifo";
     let adaptive = Adaptive::start(&says("hello"), lines);
-    adaptive.wait_for_workers(1);
+    // One that loads does not serve yet.
     adaptive.door.wait_for("/", "hello");
+    adaptive.wait_for_workers(1);
     for (order, count) in [("+", 2), ("++", 3), ("-", 2), ("---", 1)] {
         command(&adaptive.folder, "m.fifo", order);
         adaptive.wait_for_workers(count);
@@ -148,6 +149,7 @@ fn a_pause_loses_no_request_and_survives_a_reload() {
         let adaptive =
             Adaptive::start(SLOW, &format!("{socket} = PORT, processes = 2, master-fifo = %dm.fifo"));
         adaptive.wait_for_workers(2);
+        adaptive.door.wait_for("/", "hello");
         let load = Load::start(&adaptive.door, manner);
         command(&adaptive.folder, "m.fifo", "p");
         adaptive.wait_for_workers(0);
