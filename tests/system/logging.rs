@@ -299,7 +299,9 @@ fn lines_begin_with_the_date_as_uwsgi_writes_it() {
     let talker = Talker::start("log-date = %%d/%%Y at\nprocesses = 2");
     talker.says("hello");
     talker.family.wait_for_log("said hello");
-    talker.family.wait_for_log("spawned uWSGI worker 2");
+    for text in ["spawned uWSGI worker 1", "spawned uWSGI worker 2", "GET /?hello"] {
+        talker.family.wait_for_log(text);
+    }
     let log = talker.family.log();
     let dated = |line: &str| {
         line.len() > 14
