@@ -1,12 +1,7 @@
 //! The options of a number of workers that follows the load.
 
-use super::By::Master;
 use super::Kind::{Flag, Number, Text};
-use super::{Kind, Row, Standing};
-
-const fn row(names: &'static [&'static str], kind: Kind, default: &'static str, doc: &'static str) -> Row {
-    Row::new(names, kind, Standing::Obeyed(Master), default, doc)
-}
+use super::{Row, obeyed_by_master as row};
 
 pub(super) static ROWS: &[Row] = &[
     row(

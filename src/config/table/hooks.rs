@@ -2,17 +2,7 @@
 
 use super::By::{Master, Worker};
 use super::Kind::{Flag, FreeText, Number, Text};
-use super::{By, Kind, Row, Standing};
-
-const fn row(
-    names: &'static [&'static str],
-    kind: Kind,
-    by: By,
-    default: &'static str,
-    doc: &'static str,
-) -> Row {
-    Row::new(names, kind, Standing::Obeyed(by), default, doc)
-}
+use super::{By, Row, obeyed_by as row};
 
 const fn hook(names: &'static [&'static str], by: By, doc: &'static str) -> Row {
     row(names, FreeText, by, "none", doc)

@@ -109,6 +109,27 @@ pub enum Standing {
     Refused,
 }
 
+/// An option that takes effect.
+const fn obeyed_by(
+    names: &'static [&'static str],
+    kind: Kind,
+    by: By,
+    default: &'static str,
+    doc: &'static str,
+) -> Row {
+    Row::new(names, kind, Standing::Obeyed(by), default, doc)
+}
+
+/// The same for one that the master of an instance obeys.
+const fn obeyed_by_master(
+    names: &'static [&'static str],
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+) -> Row {
+    obeyed_by(names, kind, By::Master, default, doc)
+}
+
 /// A part of the table, under a title of its own on the page that is made of it.
 struct Part {
     title: &'static str,

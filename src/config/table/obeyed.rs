@@ -2,17 +2,7 @@
 
 use super::By::{Both, Config, Master, Worker};
 use super::Kind::{Address, Flag, FreeText, Identity, Language, Mode, Number, Pair, Path, Text};
-use super::{By, Kind, Row, Standing};
-
-const fn row(
-    names: &'static [&'static str],
-    kind: Kind,
-    by: By,
-    default: &'static str,
-    doc: &'static str,
-) -> Row {
-    Row::new(names, kind, Standing::Obeyed(by), default, doc)
-}
+use super::{Row, obeyed_by as row};
 
 const fn word(names: &'static [&'static str], doc: &'static str) -> Row {
     row(names, Language, Config, "", doc)

@@ -2,17 +2,7 @@
 
 use super::By::Master;
 use super::Kind::{Address, Flag, Mode, Number, Text};
-use super::{By, Kind, Row, Standing};
-
-const fn row(
-    names: &'static [&'static str],
-    kind: Kind,
-    by: By,
-    default: &'static str,
-    doc: &'static str,
-) -> Row {
-    Row::new(names, kind, Standing::Obeyed(by), default, doc)
-}
+use super::{Row, obeyed_by as row};
 
 pub(super) static ROWS: &[Row] = &[
     row(
