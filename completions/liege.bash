@@ -14,12 +14,12 @@ _liege() {
     local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} options=
     COMPREPLY=()
     case $verb in
-        status) options='--names --json --api --hosts --token-file --ca-file --cert' ;;
-        top) options='--interval --once --json --api --hosts --token-file --ca-file --cert' ;;
-        page) options='--listen --api --hosts --token-file --ca-file --cert' ;;
+        status) options='--names --json --hosts --api --token-file --ca-file --cert' ;;
+        top) options='--interval --once --json --hosts --api --token-file --ca-file --cert' ;;
+        page) options='--listen --hosts --api --token-file --ca-file --cert' ;;
         why) options='--json --api --token-file --ca-file --cert' ;;
         logs) options='--follow --lines --json --api --token-file --ca-file --cert' ;;
-        events) options='--follow --lines --json --api --hosts --token-file --ca-file --cert' ;;
+        events) options='--follow --lines --json --hosts --api --token-file --ca-file --cert' ;;
         stacks) options='--json --api --token-file --ca-file --cert' ;;
         reload) options='--all --emperor --wait --json --api --token-file --ca-file --cert' ;;
         restart) options='--wait --json --api --token-file --ca-file --cert' ;;

@@ -79,7 +79,7 @@ fn bash() -> String {
         format!("# bash completion of liege; made by `liege completions bash`\n\n{BASH_NAMES}_liege() {{\n");
     text.push_str("    local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} options=\n");
     text.push_str("    COMPREPLY=()\n    case $verb in\n");
-    for verb in VERBS.iter().filter(|verb| !verb.options.is_empty()) {
+    for verb in VERBS.iter().filter(|verb| verb.options().next().is_some()) {
         let _ = writeln!(text, "        {}) options='{}' ;;", verb.name, flags(verb));
     }
     text.push_str("        help|completions) ;;\n        *) options='");
@@ -116,9 +116,9 @@ fn zsh() -> String {
         let _ = writeln!(text, "    '{}:{}'", verb.name, quoted(doc));
     }
     text.push_str(")\ncase ${words[2]} in\n");
-    for verb in VERBS.iter().filter(|verb| !verb.options.is_empty()) {
+    for verb in VERBS.iter().filter(|verb| verb.options().next().is_some()) {
         let _ = writeln!(text, "    {}) options=(", verb.name);
-        for (option, doc) in verb.options {
+        for (option, doc) in verb.options() {
             let name = option.split(' ').next().unwrap_or_default();
             let _ = writeln!(text, "        '{name}:{}'", quoted(doc));
         }
@@ -151,7 +151,7 @@ fn fish() -> String {
             verb.name,
             fish_quoted(doc)
         );
-        for ((name, has_argument), (_, doc)) in verb.flags().zip(verb.options) {
+        for ((name, has_argument), (_, doc)) in verb.flags().zip(verb.options()) {
             let takes = if has_argument { " -r" } else { "" };
             let _ = writeln!(
                 text,

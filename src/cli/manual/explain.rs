@@ -37,7 +37,7 @@ fn of_verb(verb: &Verb, width: Option<usize>) -> String {
     for usage in verb.usages {
         entry(&mut text, &format!("liege {}", usage.line), usage.doc, width);
     }
-    for (option, doc) in verb.options {
+    for (option, doc) in verb.options() {
         entry(&mut text, &format!("  {option}"), doc, width);
     }
     text

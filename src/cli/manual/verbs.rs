@@ -7,13 +7,16 @@ pub(in crate::cli) struct Usage {
     pub(super) doc: &'static str,
 }
 
+/// An option with its argument, and what it does.
+pub(super) type Flag = (&'static str, &'static str);
+
 /// A command.
 pub(in crate::cli) struct Verb {
     pub(super) name: &'static str,
     pub(super) group: Group,
     pub(super) usages: &'static [Usage],
-    /// Its options with their arguments, and what they do.
-    pub(super) options: &'static [(&'static str, &'static str)],
+    /// Its own options with their arguments, and what they do.
+    own: &'static [Flag],
 }
 
 /// The parts of the help.
@@ -41,9 +44,15 @@ impl Verb {
         matches!(self.group, Group::See | Group::Steer)
     }
 
+    /// Its options: its own, and those by which a running emperor is found.
+    pub(super) fn options(&self) -> impl Iterator<Item = Flag> {
+        let access = if self.asks() { ACCESS } else { &[] };
+        self.own.iter().chain(access).copied()
+    }
+
     /// Its options: their names without dashes, and whether they have an argument.
     pub(super) fn flags(&self) -> impl Iterator<Item = (&'static str, bool)> {
-        self.options.iter().map(|(option, _)| {
+        self.options().map(|(option, _)| {
             let (name, argument) = option.split_once(' ').unwrap_or((option, ""));
             (name.trim_start_matches('-'), !argument.is_empty())
         })
@@ -59,24 +68,25 @@ pub(super) const fn usage(line: &'static str, doc: &'static str) -> Usage {
     Usage { line, doc }
 }
 
-const JSON: (&str, &str) = ("--json", "print JSON");
-const API: (&str, &str) = ("--api PATH|URL", "where the API is, instead of $LIEGE_API and the usual places");
-const TOKEN: (&str, &str) = ("--token-file FILE", "the token for an API behind TCP");
-const CA: (&str, &str) = (
+const JSON: Flag = ("--json", "print JSON");
+const API: Flag = ("--api PATH|URL", "where the API is, instead of $LIEGE_API and the usual places");
+const TOKEN: Flag = ("--token-file FILE", "the token for an API behind TCP");
+const CA: Flag = (
     "--ca-file FILE",
     "who signed the certificate of an API behind https, instead of this host's authorities",
 );
-const CERT: (&str, &str) =
-    ("--cert FILE", "a certificate and its key, for an API behind https that asks for one");
-const HOSTS: (&str, &str) = ("--hosts FILE|LIST", "ask all of these hosts (docs/fleet.md)");
-const WAIT: (&str, &str) = ("--wait", "wait for the outcome, and print it (-w)");
-const ALL: (&str, &str) = ("--all", "every vassal");
-const FOLLOW: (&str, &str) = ("--follow", "go on with what is still to come (-f)");
-const LINES: (&str, &str) = ("--lines N", "at most the last N of those that are there (-n)");
+const CERT: Flag = ("--cert FILE", "a certificate and its key, for an API behind https that asks for one");
+/// How a running emperor is found.
+const ACCESS: &[Flag] = &[API, TOKEN, CA, CERT];
+const HOSTS: Flag = ("--hosts FILE|LIST", "ask all of these hosts (docs/fleet.md)");
+const WAIT: Flag = ("--wait", "wait for the outcome, and print it (-w)");
+const ALL: Flag = ("--all", "every vassal");
+const FOLLOW: Flag = ("--follow", "go on with what is still to come (-f)");
+const LINES: Flag = ("--lines N", "at most the last N of those that are there (-n)");
 
 /// An action on vassals by name.
 const fn steer(name: &'static str, usages: &'static [Usage]) -> Verb {
-    Verb { name, group: Group::Steer, usages, options: &[WAIT, JSON, API, TOKEN, CA, CERT] }
+    Verb { name, group: Group::Steer, usages, own: &[WAIT, JSON] }
 }
 
 /// Every command.
@@ -85,27 +95,23 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
         name: "emperor",
         group: Group::Serve,
         usages: &[usage("emperor DIR… [OPTION…]", "an app for each file in DIR, as `--emperor DIR`")],
-        options: &[],
+        own: &[],
     },
     Verb {
         name: "status",
         group: Group::See,
         usages: &[usage("status [NAME…]", "all vassals, or everything about these")],
-        options: &[("--names", "their names only, one a line"), JSON, API, HOSTS, TOKEN, CA, CERT],
+        own: &[("--names", "their names only, one a line"), JSON, HOSTS],
     },
     Verb {
         name: "top",
         group: Group::See,
         usages: &[usage("top [NAME…]", "what they do, over and over, on a full screen")],
-        options: &[
+        own: &[
             ("--interval SECONDS", "how often it looks (2)"),
             ("--once", "print one picture and end, as where the output is no terminal"),
             JSON,
-            API,
             HOSTS,
-            TOKEN,
-            CA,
-            CERT,
         ],
     },
     Verb {
@@ -115,38 +121,34 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
             "page --hosts FILE",
             "serve a page of all these hosts that only reads, to you alone",
         )],
-        options: &[
+        own: &[
             ("--listen ADDRESS", "where, on this host: 127.0.0.1 at any free port, unless it is told"),
-            API,
             HOSTS,
-            TOKEN,
-            CA,
-            CERT,
         ],
     },
     Verb {
         name: "why",
         group: Group::See,
         usages: &[usage("why NAME…", "why it is in its state, and what to do")],
-        options: &[JSON, API, TOKEN, CA, CERT],
+        own: &[JSON],
     },
     Verb {
         name: "logs",
         group: Group::See,
         usages: &[usage("logs [-f] NAME…", "what the apps and their masters said last")],
-        options: &[FOLLOW, LINES, JSON, API, TOKEN, CA, CERT],
+        own: &[FOLLOW, LINES, JSON],
     },
     Verb {
         name: "events",
         group: Group::See,
         usages: &[usage("events [-f] [NAME…]", "what happened, when and why")],
-        options: &[FOLLOW, LINES, JSON, API, HOSTS, TOKEN, CA, CERT],
+        own: &[FOLLOW, LINES, JSON, HOSTS],
     },
     Verb {
         name: "stacks",
         group: Group::See,
         usages: &[usage("stacks NAME…", "where the threads of its workers are in the code")],
-        options: &[JSON, API, TOKEN, CA, CERT],
+        own: &[JSON],
     },
     Verb {
         name: "reload",
@@ -156,16 +158,7 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
             usage("reload --all [--wait]", "the same for every vassal"),
             usage("reload --emperor [--wait]", "re-execute the emperor before that, as SIGHUP does"),
         ],
-        options: &[
-            ALL,
-            ("--emperor", "the emperor with its options, then every vassal"),
-            WAIT,
-            JSON,
-            API,
-            TOKEN,
-            CA,
-            CERT,
-        ],
+        own: &[ALL, ("--emperor", "the emperor with its options, then every vassal"), WAIT, JSON],
     },
     steer("restart", &[usage("restart NAME…", "start a new master beside the old one, which drains then")]),
     steer("stop", &[usage("stop NAME…", "stop, and keep stopped")]),
@@ -179,13 +172,13 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
             usage("clear-back-off NAME…", "try one that rests at once"),
             usage("clear-back-off --all", "the same for every vassal that rests"),
         ],
-        options: &[ALL, WAIT, JSON, API, TOKEN, CA, CERT],
+        own: &[ALL, WAIT, JSON],
     },
     Verb {
         name: "scale",
         group: Group::Steer,
         usages: &[usage("scale NAME… --workers N", "run N workers until the next reload")],
-        options: &[("--workers N", "how many"), WAIT, JSON, API, TOKEN, CA, CERT],
+        own: &[("--workers N", "how many"), WAIT, JSON],
     },
     Verb {
         name: "log-level",
@@ -194,15 +187,11 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
             usage("log-level NAME… --level LEVEL", "have masters log more or less"),
             usage("log-level --emperor --level LEVEL", "the same for the emperor"),
         ],
-        options: &[
+        own: &[
             ("--level LEVEL", "error, warn, info, debug or trace"),
             ("--emperor", "the emperor itself"),
             WAIT,
             JSON,
-            API,
-            TOKEN,
-            CA,
-            CERT,
         ],
     },
     steer("rescan", &[usage("rescan", "look at the directories now")]),
@@ -214,7 +203,7 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
             "check FILE…|DIR… [--import]",
             "what is wrong with files; `--import` loads the apps",
         )],
-        options: &[("--import", "load each application in its own interpreter"), JSON],
+        own: &[("--import", "load each application in its own interpreter"), JSON],
     },
     Verb {
         name: "config",
@@ -223,13 +212,13 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
             usage("config FILE [--json]", "what counts of a file, with the origin of each value"),
             usage("config FILE --diff OLD", "what differs from OLD, and what the reload will do"),
         ],
-        options: &[("--diff OLD", "compare with an earlier content of the file"), JSON],
+        own: &[("--diff OLD", "compare with an earlier content of the file"), JSON],
     },
     Verb {
         name: "help",
         group: Group::Files,
         usages: &[usage("help [OPTION|COMMAND]", "what an option or a command does")],
-        options: &[],
+        own: &[],
     },
     Verb {
         name: "completions",
@@ -238,7 +227,7 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
             "completions bash|zsh|fish",
             "completions for a shell, to be put where it finds them",
         )],
-        options: &[],
+        own: &[],
     },
 ];
 
