@@ -127,9 +127,19 @@ impl Raw {
     /// Whether an emperor is asked for (`--emperor DIR`, or `emperor = DIR` in a file).
     #[must_use]
     pub fn is_emperor(&self) -> bool {
-        self.entries
-            .iter()
-            .any(|entry| entry.key == "emperor" && !entry.value.as_deref().unwrap_or_default().is_empty())
+        let directories = self.entries.iter().filter(|entry| entry.key == "emperor");
+        directories
+            .filter_map(|entry| entry.value.as_deref())
+            .any(|value| !value.is_empty() && !self.takes_emperor_for_a_switch(value))
+    }
+
+    /// Whether `emperor = true` stands beside an application: nobody means a directory of that name, and uWSGI serves the
+    /// application.
+    #[must_use]
+    pub fn takes_emperor_for_a_switch(&self, value: &str) -> bool {
+        const APP: [&str; 6] = ["module", "wsgi", "wsgi-file", "file", "mount", "worker-mount"];
+        ["true", "on", "yes", "1"].iter().any(|word| value.eq_ignore_ascii_case(word))
+            && self.entries.iter().any(|entry| APP.contains(&entry.key.as_str()))
     }
 
     /// Name and text of every entry, in order; a flag of the command line is `true`.

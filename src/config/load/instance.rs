@@ -23,7 +23,7 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
         chdir: last("chdir").map_or_else(|| start.clone(), |said| start.join(said.text())),
         protocol: sockets::protocol(sift, last("protocol")),
         is_abstract: last("abstract-socket").is_some_and(|said| said.flag()),
-        has_emperor: last("emperor").is_some(),
+        has_emperor: last("emperor").is_some_and(|said| !sift.raw.takes_emperor_for_a_switch(said.text())),
         has_gevent: last("gevent").is_some(),
         cores: last("gevent").or_else(|| last("threads")).map_or(1, count),
         has_log: ["logto", "logto2", "daemonize", "logger", "req-logger"]
@@ -95,6 +95,14 @@ impl Reading {
             "strict" => {}
             "print" => tracing::info!("{}", said.text()),
             "plugins" | "need-plugins" => plugins(sift, said),
+            "emperor" if sift.raw.takes_emperor_for_a_switch(said.text()) => {
+                let suggestion = "leave it out: it names a directory of vassals, and is no switch";
+                sift.warn(
+                    said,
+                    "has no effect: the application of this file is served",
+                    Some(suggestion.to_owned()),
+                );
+            }
             "emperor" => self.spec.emperor.extend(sift.path(said, &self.start)),
             _ if said.by() == By::Emperor => {
                 if !self.has_emperor {

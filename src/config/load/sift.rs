@@ -106,9 +106,10 @@ impl<'a> Sift<'a> {
                 }
                 Standing::NoEffect => self.no_effect(said, "has no effect"),
                 Standing::Later => self.no_effect(said, "has no effect yet"),
-                Standing::NotYet if is_harmless(said) || self.is_own_router(said) => {
-                    self.no_effect(said, "has no effect")
+                Standing::NotYet if is_harmless(said) => {
+                    self.warn_once(entry, "has no effect: these requests are logged like all others");
                 }
+                Standing::NotYet if self.is_own_router(said) => self.no_effect(said, "has no effect"),
                 Standing::NotYet => self.refuse(said, Cause::NotYet, "liege cannot do this yet"),
                 Standing::Refused => self.refuse(said, Cause::Refused, "liege does not do this"),
             }

@@ -252,7 +252,8 @@ fn doubts_do_not_refuse() {
         ),
         ("procname-prefix = \"blog\"", "the quotes are part of the value"),
         ("emperor-freq = 3", "has no effect without an emperor"),
-        ("route = ^/healthz$ donotlog:", "warning: route: has no effect"),
+        ("route = ^/healthz$ donotlog:", "warning: route: has no effect: these requests are logged"),
+        ("emperor = True", "warning: emperor: has no effect: the application of this file is served"),
     ] {
         let world = Imagined::new(&[("/proc/sys/net/core/somaxconn", "4096\n")]);
         let loaded = load(lines, &world);
