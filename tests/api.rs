@@ -152,6 +152,25 @@ fn a_vassal_is_seen_reloaded_rolled_back_stopped_and_started() {
 }
 
 #[test]
+fn who_was_let_in_before_the_emperor_executes_itself_is_answered() {
+    let host = Host::start(&[]);
+    let connect = |_| UnixStream::connect(host.path("api.sock")).unwrap();
+    let clients: Vec<UnixStream> = (0..20).map(connect).collect();
+    // They are let in by the time that one who comes after them has an answer.
+    assert_eq!(host.api("GET /v1/emperor", "")["reexecutions"], 0);
+    host.said(&["upgrade"], 0);
+    for (number, mut client) in clients.into_iter().enumerate() {
+        // One after the other, so that some ask when all else is ready.
+        std::thread::sleep(Duration::from_millis(8));
+        let sent = client.write_all(b"GET /v1/emperor HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        let mut answer = String::new();
+        let read = client.read_to_string(&mut answer);
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{number}: {sent:?} {read:?} {answer:?}");
+    }
+    host.wait_for("the next image", |host| host.api("GET /v1/emperor", "")["reexecutions"] == 1);
+}
+
+#[test]
 fn what_is_broken_is_shown_with_its_place_and_reason() {
     let host = Host::start(&[
         ("typo.ini", "[uwsgi]\nhttp-socket = @ROOT/t\nprocesses = 0\nwsgi-file = ROOT/app.py\n"),

@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use super::door::Door;
 use super::guard::Peer;
 use super::tls::Secure;
+use crate::emperor::visitors::{Owed, Visitors};
 use crate::proto::tls;
 use crate::sys::{clock, socket};
 use crate::tick::Tick;
@@ -44,8 +45,8 @@ const HEAD_LIMIT_BYTES: usize = 32 * 1024;
 const HEADERS_LIMIT: usize = 100;
 
 /// Serves everybody who comes to a door; never ends.
-pub async fn serve(door: Door, router: Router) -> Infallible {
-    let guests = Guests::default();
+pub async fn serve(door: Door, router: Router, visitors: Arc<Visitors>) -> Infallible {
+    let guests = Guests { visitors, all: Mutex::default() };
     let mut told: Option<Tick> = None;
     loop {
         let served = match &door {
@@ -67,7 +68,7 @@ pub async fn serve(door: Door, router: Router) -> Infallible {
 }
 
 async fn unix_guest(listener: &UnixListener, guests: &Guests, router: &Router) -> io::Result<()> {
-    let (stream, _) = listener.accept().await?;
+    let (stream, _) = guests.visitors.next(|| listener.accept()).await?;
     let credentials = stream.peer_cred()?;
     let groups = socket::peer_groups(stream.as_fd(), credentials.gid());
     let peer = Peer::Local { uid: credentials.uid(), groups, pid: credentials.pid() };
@@ -81,7 +82,7 @@ async fn tcp_guest(
     guests: &Guests,
     router: &Router,
 ) -> io::Result<()> {
-    let (stream, address) = listener.accept().await?;
+    let (stream, address) = guests.visitors.next(|| listener.accept()).await?;
     let peer = Peer::Remote { address, local: stream.local_addr()?, certificate: None };
     stream.set_nodelay(true)?;
     match secure {
@@ -173,8 +174,9 @@ async fn one(
 }
 
 /// The connections of a door.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Guests {
+    visitors: Arc<Visitors>,
     all: Mutex<Vec<Weak<Activity>>>,
 }
 
@@ -205,7 +207,7 @@ impl Guests {
             idlest.leave.notify_one();
             all.retain(|guest| !std::ptr::eq(guest.as_ptr(), Arc::as_ptr(&idlest)));
         }
-        let guest = Arc::new(Activity::new());
+        let guest = Arc::new(Activity::new(&self.visitors));
         all.push(Arc::downgrade(&guest));
         Place::Free(guest)
     }
@@ -222,16 +224,27 @@ pub struct Activity {
     aside: AtomicBool,
     /// Tells it to go.
     leave: Notify,
+    visitors: Arc<Visitors>,
+    /// An answer is waited for: of one that has come just now, or of a request.
+    owed: Mutex<Option<Owed>>,
 }
 
 impl Activity {
-    fn new() -> Self {
+    fn new(visitors: &Arc<Visitors>) -> Self {
         Self {
+            owed: Mutex::new(Some(visitors.owe())),
+            visitors: Arc::clone(visitors),
             moved_ms: AtomicU64::new(clock::now().as_ms()),
             working: AtomicU64::new(0),
             aside: AtomicBool::new(false),
             leave: Notify::new(),
         }
+    }
+
+    /// Whether an answer is waited for, from now on.
+    fn set_owed(&self, is_owed: bool) {
+        let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        *owed = owed.take().or_else(|| Some(self.visitors.owe())).filter(|_| is_owed);
     }
 
     fn moved(&self) {
@@ -265,6 +278,7 @@ impl Working {
     #[must_use]
     pub fn on(activity: &Arc<Activity>) -> Self {
         activity.working.fetch_add(1, Ordering::Relaxed);
+        activity.set_owed(true);
         Self(Arc::clone(activity))
     }
 }
@@ -272,6 +286,7 @@ impl Working {
 impl Drop for Working {
     fn drop(&mut self) {
         self.0.working.fetch_sub(1, Ordering::Relaxed);
+        self.0.set_owed(false);
         self.0.moved();
     }
 }
@@ -300,6 +315,7 @@ impl Aside {
     pub fn stay(&self) {
         if let Some(activity) = &self.0 {
             activity.aside.store(true, Ordering::Relaxed);
+            activity.set_owed(false);
         }
     }
 }
@@ -312,6 +328,7 @@ impl Drop for SteppedAside {
     fn drop(&mut self) {
         if let Some(activity) = &self.0 {
             activity.aside.store(false, Ordering::Relaxed);
+            activity.set_owed(true);
         }
     }
 }

@@ -85,7 +85,7 @@ pub fn open(spec: &EmperorSpec, binary: &str, handle: &Handle) -> io::Result<Vec
     };
     let addresses = doors.iter().map(Door::to_string).collect();
     for door in doors {
-        tokio::spawn(connection::serve(door, router(desk.clone())));
+        tokio::spawn(connection::serve(door, router(desk.clone()), Arc::clone(handle.visitors())));
     }
     Ok(addresses)
 }

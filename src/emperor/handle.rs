@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::fleet::Fleet;
+use super::visitors::Visitors;
 use crate::config::log_level::LogLevel;
 use crate::wire::message::OperationId;
 
@@ -22,6 +23,7 @@ pub struct Handle {
     commands: mpsc::Sender<Command>,
     changes: Arc<Changes>,
     doors: Arc<Mutex<BTreeMap<String, Arc<OwnedFd>>>>,
+    visitors: Arc<Visitors>,
 }
 
 /// What tells that there is something new.
@@ -211,6 +213,7 @@ impl Handle {
                 commands,
                 changes: Arc::default(),
                 doors: Arc::default(),
+                visitors: Arc::default(),
             },
             receiver,
         )
@@ -220,6 +223,12 @@ impl Handle {
     #[must_use]
     pub fn detached(fleet: Fleet) -> (Self, mpsc::Receiver<Command>) {
         Self::new(fleet)
+    }
+
+    /// Those whom the API has let in.
+    #[must_use]
+    pub const fn visitors(&self) -> &Arc<Visitors> {
+        &self.visitors
     }
 
     /// The fleet, locked: read what is needed and let go; the emperor's loop waits meanwhile. Never hold it over an

@@ -44,6 +44,7 @@ mod survey;
 mod tenancy;
 mod turns;
 pub mod validation;
+pub mod visitors;
 pub mod watch;
 
 pub use handle::{Command, Handle, Refusal, Request};

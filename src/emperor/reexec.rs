@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::Event;
@@ -24,6 +25,11 @@ use crate::wire::message::OperationId;
 const REHEARSAL: &str = "LIEGE_EMPEROR_REHEARSAL";
 /// A rehearsal gets this long.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What those whom the API has let in get to be answered before it executes itself …
+const ANSWERS: Duration = Duration::from_millis(500);
+/// … and how often is looked whether they are.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// A run of the binary that shows whether it starts and understands its options.
 #[derive(Debug)]
@@ -81,7 +87,7 @@ impl Rehearsal {
 
 impl Emperor {
     pub(super) fn rehearse(&mut self, operation: OperationId) {
-        if self.rehearsal.is_some() {
+        if self.rehearsal.is_some() || self.handle.visitors().are_kept_out() {
             self.due.push_back(Event::ReexecFailed(operation, Failure::new("another one is under way")));
             return;
         }
@@ -109,6 +115,7 @@ impl Emperor {
         if self.handle.fleet().phase == Phase::Stopping {
             return self.decide(Event::ReexecFailed(operation, Failure::new("the emperor is stopping")));
         }
+        self.answer_visitors().await;
         // What the tasks have read from the channels is decided on by this image.
         for _ in 0..2 {
             self.hear_waiting();
@@ -119,7 +126,21 @@ impl Emperor {
         let binary = self.launcher.policy.binary.clone();
         let error = execute(&binary, &header, &self.handle.fleet(), &self.masters);
         record::hold_back(&self.masters);
+        self.handle.visitors().close(false);
         self.reexec_failed(operation, Failure::new(format!("cannot execute {binary}: {error}")));
+    }
+
+    /// Who was let in gets an answer, if there is one soon; who comes from now on waits for the next image.
+    async fn answer_visitors(&mut self) {
+        let visitors = Arc::clone(self.handle.visitors());
+        visitors.close(true);
+        let until = clock::now() + ANSWERS;
+        while visitors.are_owed() && clock::now() < until {
+            while let Ok(command) = self.commands.try_recv() {
+                self.command(command);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 }
 

@@ -70,9 +70,9 @@ impl Api {
                     kept: kept.clone(),
                 };
                 let tokens = TokenFile::new(token).unwrap();
-                tokio::spawn(serve(unix, router(desk(None))));
-                tokio::spawn(serve(open, router(desk(None))));
-                tokio::spawn(serve(guarded, router(desk(Some(tokens)))));
+                tokio::spawn(serve(unix, router(desk(None)), Arc::default()));
+                tokio::spawn(serve(open, router(desk(None)), Arc::default()));
+                tokio::spawn(serve(guarded, router(desk(Some(tokens))), Arc::default()));
                 while let Some(command) = commands.recv().await {
                     let answer = obey(&handle, &command.who, command.request);
                     let _ = command.answer.send(answer);

@@ -73,6 +73,7 @@ pub async fn run(hosts: Vec<Host>, listen: SocketAddr) -> Result<Exit, ClientErr
     let served = connection::serve(
         Door::Tcp(listener, address, None),
         router(Fleet { hosts, sight, happenings, token: token.into() }),
+        Arc::default(),
     );
     // Whoever has the token may see what this user may: it stands in the part that browsers do not send.
     print(&format!("http://{address}/#token={secret}\n"));

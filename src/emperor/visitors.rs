@@ -1,0 +1,89 @@
+//! Whom the API has let in, and who waits for an answer: before the emperor executes itself anew they get it, and who comes
+//! meanwhile waits at the door for the next image.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::watch;
+
+/// Who waits for an answer.
+#[derive(Debug, Default)]
+pub struct Visitors {
+    owed: AtomicUsize,
+    closed: watch::Sender<bool>,
+}
+
+/// An answer that somebody waits for.
+#[derive(Debug)]
+pub struct Owed(Arc<Visitors>);
+
+impl Visitors {
+    /// One more waits, until the value is dropped.
+    #[must_use]
+    pub fn owe(self: &Arc<Self>) -> Owed {
+        self.owed.fetch_add(1, Ordering::Relaxed);
+        Owed(Arc::clone(self))
+    }
+
+    /// Whether anybody waits.
+    #[must_use]
+    pub fn are_owed(&self) -> bool {
+        self.owed.load(Ordering::Relaxed) > 0
+    }
+
+    /// Nobody is let in from now on, or somebody is again.
+    pub fn close(&self, closed: bool) {
+        self.closed.send_replace(closed);
+    }
+
+    /// Whether nobody is let in.
+    #[must_use]
+    pub fn are_kept_out(&self) -> bool {
+        *self.closed.borrow()
+    }
+
+    /// Lets the next one in, when that is allowed. `accept` must lose nothing when it is dropped.
+    pub async fn next<T, F: Future<Output = T>>(&self, accept: impl Fn() -> F) -> T {
+        let mut closed = self.closed.subscribe();
+        loop {
+            // The sender is this very value.
+            let _ = closed.wait_for(|closed| !closed).await;
+            tokio::select! {
+                biased;
+                _ = closed.wait_for(|closed| *closed) => {}
+                accepted = accept() => return accepted,
+            }
+        }
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.0.owed.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::ready;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_let_in_is_owed_an_answer_and_others_wait() {
+        let visitors = Arc::new(Visitors::default());
+        let owed = visitors.owe();
+        assert!(visitors.are_owed());
+        drop(owed);
+        assert!(!visitors.are_owed());
+        assert_eq!(visitors.next(|| ready(7)).await, 7);
+        visitors.close(true);
+        let waiting = Arc::clone(&visitors);
+        let waiting = tokio::spawn(async move { waiting.next(|| ready(8)).await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        visitors.close(false);
+        assert_eq!(waiting.await.unwrap(), 8);
+    }
+}
