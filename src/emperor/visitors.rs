@@ -70,7 +70,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_is_let_in_is_owed_an_answer_and_others_wait() {
         let visitors = Arc::new(Visitors::default());
         let owed = visitors.owe();
