@@ -23,6 +23,7 @@ mod hear;
 #[cfg(test)]
 mod histories;
 pub mod hooks;
+mod in_force;
 mod inbox;
 pub mod interpreter;
 mod jail;
@@ -57,7 +58,9 @@ mod scale;
 mod scenarios;
 mod settings;
 mod settle;
+mod signals;
 mod source;
+mod spawn;
 mod start;
 mod stats_document;
 mod stats_push;
