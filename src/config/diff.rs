@@ -64,6 +64,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
         stats,
         stats_http,
         static_files,
+        routes,
         stats_form,
         request_vars,
         stats_push,
@@ -106,6 +107,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.stats_push != *stats_push, "stats-push", Need::Nothing);
     change.note(old.stats != *stats, "stats", Need::Nothing);
     change.note(old.static_files != *static_files, "static-map", Need::Generation);
+    change.note(old.routes != *routes, "route", Need::Generation);
     let FilesSpec { pidfile, pidfile2, safe_pidfile, master_fifo } = files;
     change.note(old.files.master_fifo != *master_fifo, "master-fifo", Need::Nothing);
     change.note(old.files.pidfile != *pidfile, "pidfile", before_drop);

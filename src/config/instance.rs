@@ -13,6 +13,7 @@ use super::hook::Hook;
 use super::logging::LogSpec;
 pub use super::process::{FilesSpec, IdentitySpec, InterpreterSpec, LimitSpec, Ownership};
 pub use super::router::RouterSpec;
+use super::routes::RouteSpec;
 use super::socket::SocketSpec;
 use super::static_files::StaticSpec;
 use super::stats_push::{RequestVars, StatsForm, StatsPushSpec};
@@ -51,6 +52,9 @@ pub struct InstanceSpec {
     /// Static files.
     #[serde(default)]
     pub static_files: StaticSpec,
+    /// Internal routing.
+    #[serde(default)]
+    pub routes: RouteSpec,
     /// What the document has.
     #[serde(default)]
     pub stats_form: StatsForm,
@@ -224,6 +228,7 @@ impl Default for InstanceSpec {
             stats: Vec::new(),
             stats_http: false,
             static_files: StaticSpec::default(),
+            routes: RouteSpec::default(),
             stats_form: StatsForm::default(),
             request_vars: RequestVars::default(),
             stats_push: StatsPushSpec::default(),

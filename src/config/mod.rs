@@ -39,6 +39,7 @@ pub mod process;
 pub mod raw;
 pub mod role;
 pub mod router;
+pub mod routes;
 pub mod secret;
 pub mod socket;
 pub mod static_files;

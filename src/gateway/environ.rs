@@ -210,8 +210,14 @@ pub fn path_info(path: &str) -> Cow<'_, [u8]> {
             Cow::Owned(path) => Cow::Owned(path.into_bytes()),
         };
     }
-    let mut decoded = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
+    Cow::Owned(decoded(path.as_bytes()))
+}
+
+/// Percent-decodes once; malformed escapes stay as they are.
+#[must_use]
+pub fn decoded(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
     while let [byte, after @ ..] = rest {
         rest = after;
         match (byte, after) {
@@ -222,7 +228,7 @@ pub fn path_info(path: &str) -> Cow<'_, [u8]> {
             _ => decoded.push(*byte),
         }
     }
-    Cow::Owned(decoded)
+    decoded
 }
 
 fn hex(digit: u8) -> u8 {

@@ -112,9 +112,12 @@ impl Rules {
     /// The rules; `media_types` are the texts of the files that `mime-file` names. `None`: no file is ever sent.
     #[must_use]
     pub fn new(spec: &StaticSpec, media_types: &[String]) -> Option<Self> {
-        if spec.places.is_empty() {
-            return None;
-        }
+        (!spec.places.is_empty()).then(|| Self::for_any(spec, media_types))
+    }
+
+    /// The same for files that others than these rules name.
+    #[must_use]
+    pub fn for_any(spec: &StaticSpec, media_types: &[String]) -> Self {
         // What is no pattern was refused when the configuration was read.
         let pattern = |text: &str| Regex::new(text).ok();
         let gzip = spec.gzip.iter().filter_map(|rule| match rule {
@@ -122,12 +125,12 @@ impl Rules {
             _ => None,
         });
         let expires = spec.expires.iter().map(|rule| (rule.clone(), pattern(&rule.pattern)));
-        Some(Self {
+        Self {
             gzip: gzip.collect(),
             expires: expires.collect(),
             media_types: media_types.iter().flat_map(|text| read_media_types(text)).collect(),
             spec: spec.clone(),
-        })
+        }
     }
 
     /// What was said.

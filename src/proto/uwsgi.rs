@@ -119,6 +119,16 @@ impl Block {
     }
 }
 
+/// Variables as a block, whatever its length; `None`: one of them is too long for it.
+#[must_use]
+pub fn to_block<'a>(variables: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Option<Vec<u8>> {
+    let mut block = Block { bytes: Vec::new(), limit: usize::MAX };
+    for (name, value) in variables {
+        block.add(name, value).ok()?;
+    }
+    Some(block.into_bytes())
+}
+
 /// The variables are longer than `buffer-size` allows.
 pub(super) const TOO_LONG: Fault = Fault::Refused(Refusal::new(431, "variables longer than buffer-size"));
 

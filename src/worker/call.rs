@@ -13,6 +13,7 @@ use super::input::Body;
 use super::job::{Head, Job};
 use super::output::{ItemError, Output};
 use super::record::{Course, Record};
+use super::routes::{Routes, Taken};
 use super::server::Server;
 use super::start_response::StartResponse;
 use super::static_file::StaticFiles;
@@ -30,6 +31,8 @@ pub(super) struct Caller {
     pub(super) waiter: Waiter,
     /// Sent before the application is asked; `None`: there are none.
     pub(super) files: Option<Arc<StaticFiles>>,
+    /// What requests go past before that; `None`: there are no rules.
+    pub(super) routes: Option<Arc<Routes>>,
     /// The thread's number.
     pub(super) core: usize,
 }
@@ -69,17 +72,30 @@ impl Caller {
         };
         let waiter = self.waiter.for_request();
         let body = Body::new(body, waiter.clone());
-        let mut output =
-            Output::new(reply, is_head, waiter.clone(), Arc::clone(&self.server.room_for_bodies));
-        let mut course = Course::default();
+        let routing = self.routes.as_ref().map(|routes| routes.begin(&head));
+        let room = Arc::clone(&self.server.room_for_bodies);
+        let mut output = Output::new(reply, is_head, waiter.clone(), room, routing.clone());
+        let mut course = Course { routing, ..Course::default() };
         if is_too_long(&head, self.server.host.spec.workers.limit_post_bytes) {
             waiter.detached(py, || output.refuse(413));
             course.sent = output.sent;
             return over(py, record, &head, &course);
         }
-        if let Some(files) = &self.files
-            && let Some(sent) = waiter.detached(py, || files.answer(&head, &mut output))
-        {
+        let mut changed = None;
+        let mut sent = None;
+        if let Some(routing) = &course.routing {
+            match waiter.detached(py, || routing.take(&head, &mut output)) {
+                Taken::On(head) => changed = head,
+                Taken::Answered(answered) => sent = Some(answered),
+            }
+            routing.settle(py);
+        }
+        // As in uWSGI, files are those that the client asked for, whatever rules made of the path.
+        if let (None, Some(files)) = (&sent, &self.files) {
+            sent = waiter.detached(py, || files.answer(&head, &mut output));
+        }
+        let head = changed.unwrap_or(head);
+        if let Some(sent) = sent {
             if let Err(trouble) = sent {
                 report(py, trouble.into());
                 waiter.detached(py, || output.fail());
@@ -133,6 +149,10 @@ impl Caller {
 
 /// A request is over; gives the time, in microseconds on the monotonic clock.
 fn over(py: Python<'_>, record: Option<Record>, head: &Head, course: &Course) -> u64 {
+    if let Some(routing) = &course.routing {
+        routing.last(&course.sent);
+        routing.settle(py);
+    }
     let ended_us = match record {
         Some(record) => record.end(py, head, course),
         None => clock::monotonic_us(),

@@ -17,6 +17,7 @@ use super::environ::EnvironMaker;
 use super::greenlets;
 use super::job::{Job, Reply};
 use super::listen::Door;
+use super::routes::Routes;
 use super::server::Server;
 use super::static_file::StaticFiles;
 use super::waiter::Waiter;
@@ -31,6 +32,7 @@ pub(super) struct Callers {
     pub(super) server: Arc<Server>,
     apps: Apps,
     files: Option<Arc<StaticFiles>>,
+    routes: Option<Arc<Routes>>,
     server_name: String,
 }
 
@@ -46,6 +48,7 @@ impl Callers {
             environs: EnvironMaker::new(py, self.server.host, core, self.server_name.clone())?,
             waiter,
             files: self.files.clone(),
+            routes: self.routes.clone(),
             core,
         })
     }
@@ -64,7 +67,9 @@ pub(super) fn run(
     doors: Vec<(Protocol, Door)>,
 ) -> PyResult<()> {
     let files = StaticFiles::new(&server.host.spec).map(Arc::new);
-    let callers = Callers { server: Arc::clone(server), apps, files, server_name: server_name.to_owned() };
+    let routes = Routes::new(server.host, server_name).map(Arc::new);
+    let server_name = server_name.to_owned();
+    let callers = Callers { server: Arc::clone(server), apps, files, routes, server_name };
     let mut own = Vec::new();
     for (protocol, door) in doors {
         if protocol.has_variables() && server.is_inline {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use http::request::Parts;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
@@ -151,7 +152,7 @@ impl EnvironMaker {
         let dict = constant.copy()?;
         let mut weight = Weight::default();
         let mut shown = self.shows.map(|(vars, _)| (vars, Variables::default()));
-        let mut set = |name: Variable<'_>, value: &[u8]| {
+        let set = |name: Variable<'_>, value: &[u8]| {
             if let Some((vars, shown)) = &mut shown {
                 shown.push(name.name(), &shown::shown(name.name(), value, vars.queries));
             }
@@ -166,19 +167,7 @@ impl EnvironMaker {
             }
         };
         let scheme = match head {
-            Head::Http(parts, origin) => {
-                let is_routed = matches!(**origin, Origin::Router);
-                let mut peer = origin.peer(parts, &self.server_name);
-                if is_routed && self.routed.names_server_by_host {
-                    let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-                    peer.server_name = host.unwrap_or(peer.server_name);
-                }
-                environ::of_http(parts, &peer, &mut set)?;
-                for (name, value) in self.routed.variables.iter().filter(|_| is_routed) {
-                    Variable::of_cgi(name.as_bytes()).map_or(Ok(()), |name| set(name, value.as_bytes()))?;
-                }
-                peer.scheme
-            }
+            Head::Http(parts, origin) => of_http_head(parts, origin, &self.server_name, &self.routed, set)?,
             Head::Packet(block) => match packet(block) {
                 Ok(request) => {
                     request.environ(&self.nowhere.peer(&self.server_name), set)?;
@@ -196,6 +185,27 @@ impl EnvironMaker {
         dict.set_item(&self.input, Py::new(py, Input::new(Arc::clone(exchange)))?)?;
         Ok((dict, weight))
     }
+}
+
+/// Gives `set` the entries of a request that came by HTTP; gives its scheme.
+pub(super) fn of_http_head<E>(
+    parts: &Parts,
+    origin: &Origin,
+    server_name: &str,
+    routed: &RouterSpec,
+    mut set: impl FnMut(Variable<'_>, &[u8]) -> Result<(), E>,
+) -> Result<Scheme, E> {
+    let is_routed = matches!(origin, Origin::Router);
+    let mut peer = origin.peer(parts, server_name);
+    if is_routed && routed.names_server_by_host {
+        let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+        peer.server_name = host.unwrap_or(peer.server_name);
+    }
+    environ::of_http(parts, &peer, &mut set)?;
+    for (name, value) in routed.variables.iter().filter(|_| is_routed) {
+        Variable::of_cgi(name.as_bytes()).map_or(Ok(()), |name| set(name, value.as_bytes()))?;
+    }
+    Ok(peer.scheme)
 }
 
 /// A known name.

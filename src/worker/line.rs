@@ -33,6 +33,9 @@ pub(super) struct Line<'a> {
 /// Whether a request leaves a line: every one, or what `log-4xx` and the like name in spite of `disable-logging`.
 pub(super) fn is_wanted(log: &LogSpec, course: &Course, taken_us: u64) -> bool {
     let (sent, lines) = (&course.sent, &log.lines);
+    if course.routing.as_ref().is_some_and(|routing| routing.is_quiet()) {
+        return false;
+    }
     log.requests
         || lines.client_errors && (400..500).contains(&sent.status)
         || lines.server_errors && (500..600).contains(&sent.status)
@@ -142,7 +145,10 @@ impl Line<'_> {
             "rss" => own::size_of(std::process::id())?.1.to_string(),
             "vszM" => (own::size_of(std::process::id())?.0 >> 20).to_string(),
             "rssM" => (own::size_of(std::process::id())?.1 >> 20).to_string(),
-            other => self.variable(other.strip_prefix("var.")?)?,
+            other => match self.course.routing.as_ref().and_then(|routing| routing.log_variable(other)) {
+                Some(value) => clipped(&value),
+                None => self.variable(other.strip_prefix("var.")?)?,
+            },
         })
     }
 

@@ -34,6 +34,7 @@ mod queue;
 mod record;
 mod reply;
 mod routed;
+mod routes;
 mod serve;
 mod server;
 mod spool;

@@ -7,15 +7,19 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::feed::{Feed, ReplyBody};
+use super::host::Host;
 use super::job::Reply;
 use super::packet::PacketSocket;
 use super::reply::ReplySender;
 use super::routed::Answer;
+use super::routes::{Routing, Ruled};
 use super::spool::{PIECE_BYTES, Part, Room};
 use super::start_response::STATUS_LINE_BYTES;
 use super::waiter::Waiter;
-use crate::gateway::head::{Fault, Head, Http, Wire};
+use crate::gateway::draft::{Draft, Text};
+use crate::gateway::head::{Fault, Form, Head, Http, Wire};
 use crate::gateway::response::{Body, NotStarted, Response, StartFault};
+use crate::gateway::routes;
 use crate::proto::http1::Watch;
 use crate::proto::refusal::phrase;
 use crate::wire::packed::Packed;
@@ -32,6 +36,9 @@ pub(super) struct Output {
     waiter: Waiter,
     room: Arc<Room>,
     is_bodiless: bool,
+    /// The rules that the answer goes past; `None`: there are none.
+    routing: Option<Arc<Routing>>,
+    instead: Instead,
     /// What went out, for the log and the scoreboard.
     pub(super) sent: Sent,
 }
@@ -47,6 +54,19 @@ pub(super) struct Sent {
     pub(super) is_cut: bool,
 }
 
+/// What rules send in place of what was to be sent.
+#[derive(Debug, Default)]
+enum Instead {
+    #[default]
+    Nothing,
+    /// The body of another answer, whose head was started.
+    Body(Vec<u8>),
+    /// No answer.
+    Silence,
+    /// It is out.
+    Over,
+}
+
 #[derive(Debug)]
 enum Way {
     Http(Response<Http>, Option<ReplySender>, Option<Feed>),
@@ -60,6 +80,8 @@ pub(super) enum AnyHead {
     Http(Head<Http>),
     Packed(Head<Packed>),
     Wire(Head<Wire>),
+    /// For the rules.
+    Draft(Head<Draft>),
 }
 
 /// What a response goes to.
@@ -71,6 +93,8 @@ pub(super) enum Medium {
     Routed,
     /// A socket.
     Socket,
+    /// Rules, before any of them.
+    Rules,
 }
 
 impl AnyHead {
@@ -80,6 +104,7 @@ impl AnyHead {
             Medium::Http => Self::Http(Head::new(status)?),
             Medium::Routed => Self::Packed(Head::new(status)?),
             Medium::Socket => Self::Wire(Head::new(status)?),
+            Medium::Rules => Self::Draft(Head::new(status)?),
         })
     }
 
@@ -89,6 +114,7 @@ impl AnyHead {
             Self::Http(head) => head.field(name, value),
             Self::Packed(head) => head.field(name, value),
             Self::Wire(head) => head.field(name, value),
+            Self::Draft(head) => head.field(name, value),
         }
     }
 
@@ -97,6 +123,7 @@ impl AnyHead {
             Self::Http(head) => head.status(),
             Self::Packed(head) => head.status(),
             Self::Wire(head) => head.status(),
+            Self::Draft(head) => head.status(),
         }
     }
 }
@@ -120,7 +147,13 @@ impl From<NotStarted> for ItemError {
 
 impl Output {
     /// Nothing sent yet.
-    pub(super) fn new(reply: Reply, is_head: bool, waiter: Waiter, room: Arc<Room>) -> Self {
+    pub(super) fn new(
+        reply: Reply,
+        is_head: bool,
+        waiter: Waiter,
+        room: Arc<Room>,
+        routing: Option<Arc<Routing>>,
+    ) -> Self {
         let (way, watch) = match reply {
             Reply::Http(sender, watch) => (Way::Http(Response::new(is_head), Some(sender), None), watch),
             Reply::Routed(mut answer) => {
@@ -129,7 +162,8 @@ impl Output {
             }
             Reply::Socket(socket) => (Way::Socket(Response::new(is_head), socket), Watch::default()),
         };
-        Self { way, watch, waiter, room, is_bodiless: false, sent: Sent::default() }
+        let (instead, sent) = (Instead::Nothing, Sent::default());
+        Self { way, watch, waiter, room, is_bodiless: false, routing, instead, sent }
     }
 
     /// `start_response` was called with this head, of so many fields and bytes.
@@ -140,6 +174,9 @@ impl Output {
         fields: usize,
         bytes: usize,
     ) -> Result<(), StartFault> {
+        if let AnyHead::Draft(head) = head {
+            return self.start_by_rules(head, with_exc_info);
+        }
         let status = head.status();
         match (&mut self.way, head) {
             (Way::Http(response, ..), AnyHead::Http(head)) => response.start(head, with_exc_info)?,
@@ -154,8 +191,76 @@ impl Output {
         Ok(())
     }
 
+    /// The same for a head that goes past the rules first.
+    fn start_by_rules(&mut self, head: Head<Draft>, with_exc_info: bool) -> Result<(), StartFault> {
+        if self.is_sending() {
+            return Err(if with_exc_info { StartFault::HeadSent } else { StartFault::Twice });
+        }
+        if self.is_started() && !with_exc_info {
+            return Err(StartFault::Twice);
+        }
+        let Some(routing) = self.routing.clone() else { return Err(StartFault::HeadSent) };
+        let status = head.status();
+        self.instead = Instead::Nothing;
+        let text = match routing.answered(head.into_text(), status) {
+            Ruled::Head(text) => text,
+            Ruled::Instead(answer) => {
+                let text = routing.text_of(&answer);
+                self.instead = Instead::Body(answer.body);
+                text
+            }
+            Ruled::Silence => {
+                self.instead = Instead::Silence;
+                Text { status: b"500 Internal Server Error".to_vec(), ..Text::default() }
+            }
+        };
+        let (fields, bytes) = (text.fields.len(), text.status.len() + STATUS_LINE_BYTES + text.bytes());
+        let head = match &self.way {
+            Way::Http(..) => AnyHead::Http(ruled(text)?),
+            Way::Routed(..) => AnyHead::Packed(ruled(text)?),
+            Way::Socket(..) => AnyHead::Wire(ruled(text)?),
+        };
+        self.start(head, true, fields, bytes)
+    }
+
+    /// Sends the answer of a rule for requests.
+    pub(super) fn answer(&mut self, answer: &routes::Answer) -> Result<(), ItemError> {
+        let gone = |fault: Fault| ItemError::Gone(io::Error::other(fault));
+        let mut head = AnyHead::new(self.medium(), answer.status.as_bytes()).map_err(gone)?;
+        for (name, value) in &answer.fields {
+            head.field(name.as_bytes(), value).map_err(gone)?;
+        }
+        for (name, value) in Host::get().iter().flat_map(|host| &host.spec.app.add_headers) {
+            head.field(name.as_bytes(), value.as_bytes()).map_err(gone)?;
+        }
+        // Nothing was started before.
+        let _ = self.start(head, false, 0, 0);
+        self.item(&answer.body, true)?;
+        self.end()
+    }
+
+    /// Sends what rules have put in the place of what was to be sent; whether there is such.
+    fn send_instead(&mut self) -> Result<bool, ItemError> {
+        match std::mem::replace(&mut self.instead, Instead::Over) {
+            Instead::Nothing => {
+                self.instead = Instead::Nothing;
+                return Ok(false);
+            }
+            Instead::Body(body) => {
+                self.send(&body, true)?;
+                self.finish()?;
+            }
+            Instead::Silence => self.break_off(),
+            Instead::Over => {}
+        }
+        Ok(true)
+    }
+
     /// Whether sending an item of this length, and the end, may have to wait.
     pub(super) fn may_wait(&self, length: usize) -> bool {
+        if !matches!(self.instead, Instead::Nothing) {
+            return true;
+        }
         match &self.way {
             Way::Http(..) => length > PIECE_BYTES,
             Way::Routed(_, answer) => !answer.is_short(self.sent.fields, self.sent.head_bytes, length),
@@ -165,7 +270,10 @@ impl Output {
 
     /// Sends an item of the body; `is_only` when nothing follows it.
     pub(super) fn item(&mut self, bytes: &[u8], is_only: bool) -> Result<(), ItemError> {
-        let result = self.send(bytes, is_only);
+        let result = match self.send_instead() {
+            Ok(false) => self.send(bytes, is_only),
+            other => other.map(drop),
+        };
         self.sent.is_cut |= matches!(result, Err(ItemError::Gone(_)));
         result
     }
@@ -235,6 +343,9 @@ impl Output {
     /// Sends a part of a file that nothing comes before, and that is read while it is sent; `false` if that is not
     /// possible.
     pub(super) fn file(&mut self, mut part: Part) -> Result<bool, ItemError> {
+        if self.send_instead()? {
+            return Ok(true);
+        }
         let Way::Http(response, sender, feed) = &mut self.way else { return Ok(false) };
         if response.is_sending() {
             return Ok(false);
@@ -257,6 +368,10 @@ impl Output {
 
     /// Sends what is left; breaks the connection when less came than was announced.
     pub(super) fn end(&mut self) -> Result<(), ItemError> {
+        if self.send_instead()? { Ok(()) } else { self.finish() }
+    }
+
+    fn finish(&mut self) -> Result<(), ItemError> {
         match &mut self.way {
             Way::Http(response, sender, feed) => {
                 let end = response.end()?;
@@ -304,6 +419,11 @@ impl Output {
             self.sent.is_cut |= sent.is_err();
             return;
         }
+        self.break_off();
+    }
+
+    /// Ends the connection, whatever of an answer is out.
+    pub(super) fn break_off(&mut self) {
         match &mut self.way {
             Way::Http(_, sender, feed) => {
                 *sender = None;
@@ -313,6 +433,15 @@ impl Output {
             }
             Way::Routed(_, answer) => self.sent.is_cut |= answer.end(false).is_err(),
             Way::Socket(_, socket) => Arc::clone(socket).end(false, &self.waiter),
+        }
+    }
+
+    /// Whether `start_response` was called.
+    fn is_started(&self) -> bool {
+        match &self.way {
+            Way::Http(response, ..) => response.is_started(),
+            Way::Routed(response, _) => response.is_started(),
+            Way::Socket(response, _) => response.is_started(),
         }
     }
 
@@ -327,6 +456,9 @@ impl Output {
 
     /// Whether the response is complete whatever the application still gives.
     pub(super) fn is_full(&self) -> bool {
+        if matches!(self.instead, Instead::Over) {
+            return true;
+        }
         match &self.way {
             Way::Http(response, ..) => response.is_full(),
             Way::Routed(response, _) => response.is_full(),
@@ -341,6 +473,9 @@ impl Output {
 
     /// What it goes to.
     pub(super) const fn medium(&self) -> Medium {
+        if self.routing.is_some() {
+            return Medium::Rules;
+        }
         match self.way {
             Way::Http(..) => Medium::Http,
             Way::Routed(..) => Medium::Routed,
@@ -356,6 +491,12 @@ impl Output {
         let _ = head.field(NAME, VALUE);
         self.start(head, true, 1, STATUS_LINE_BYTES + status.len() + NAME.len() + VALUE.len() + 4)
     }
+}
+
+/// A head out of what the rules left of it.
+fn ruled<F: Form>(text: Text) -> Result<Head<F>, StartFault> {
+    // With what rules added it may be too long.
+    text.into_head().or_else(|_| Head::new(b"500 Internal Server Error")).map_err(|_| StartFault::HeadSent)
 }
 
 /// Has a piece sent, while the client keeps up; holds it for a slow one.

@@ -1,5 +1,7 @@
 //! What is recorded of each request: the scoreboard, and the line in the log.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 
 use super::current;
@@ -9,6 +11,7 @@ use super::job::Head;
 use super::line::{self, Line};
 use super::log;
 use super::output::Sent;
+use super::routes::Routing;
 use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
 use crate::stats::variables::Variables;
 use crate::sys::clock;
@@ -25,12 +28,14 @@ pub(super) struct Record {
 }
 
 /// How a request went.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Course {
     pub(super) sent: Sent,
     pub(super) weight: Weight,
     /// The application raised an exception.
     pub(super) has_raised: bool,
+    /// The rules it went past, if there are any.
+    pub(super) routing: Option<Arc<Routing>>,
 }
 
 impl Record {

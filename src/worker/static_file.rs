@@ -1,6 +1,7 @@
 //! Static files: found, and sent without the application or its interpreter.
 
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,6 +13,7 @@ use super::output::{AnyHead, ItemError, Output};
 use super::spool::Part;
 use super::start_response::STATUS_LINE_BYTES;
 use crate::config::instance::InstanceSpec;
+use crate::config::routes::action::FileAnswer;
 use crate::config::static_files::ServeMode;
 use crate::gateway::head::Fault;
 use crate::gateway::static_files::{Answer, Asked, Candidate, Rules};
@@ -40,22 +42,64 @@ struct Chosen {
 impl StaticFiles {
     /// As the instance was told; `None`: there are none.
     pub(super) fn new(spec: &InstanceSpec) -> Option<Self> {
-        let media_types = spec.static_files.media_types.iter().map(|path| {
-            read_media_types(path).unwrap_or_else(|error| {
-                tracing::warn!("mime-file: cannot read {}: {error}", path.display());
-                String::new()
-            })
-        });
-        let rules = Rules::new(&spec.static_files, &media_types.collect::<Vec<_>>())?;
+        let rules = Rules::new(&spec.static_files, &media_types(spec))?;
         Some(Self { rules, fields: spec.app.add_headers.clone() })
+    }
+
+    /// The same for files that internal routing names.
+    pub(super) fn for_rules(spec: &InstanceSpec) -> Self {
+        let rules = Rules::for_any(&spec.static_files, &media_types(spec));
+        Self { rules, fields: spec.app.add_headers.clone() }
+    }
+
+    /// `Content-Type` of a file of this name.
+    pub(super) fn media_type(&self, path: &Path) -> &str {
+        self.rules.media_type(path)
+    }
+
+    /// Answers a request with a file that internal routing names, detached; `None`: there is none.
+    pub(super) fn serve(
+        &self,
+        head: &Head,
+        file: &FileAnswer,
+        path: &[u8],
+        output: &mut Output,
+    ) -> Option<Result<(), ItemError>> {
+        let path = PathBuf::from(OsStr::from_bytes(path));
+        if file.as_static {
+            let asked = asked(head)?;
+            let chosen = self.choose(&asked, Candidate { root: &file.root, path })?;
+            let opened = chosen.found.open().ok()?;
+            return Some(self.send(&asked, &chosen, opened, output));
+        }
+        let found = beneath::find(&path, std::iter::once(file.root.as_path()))?;
+        let opened = found.open().ok().filter(|_| found.metadata.is_file())?;
+        let media_type = file.media_type.as_deref().unwrap_or_else(|| self.rules.media_type(&path));
+        Some(self.send_as_said(&file.status, media_type, found.metadata.len(), opened, output))
+    }
+
+    fn send_as_said(
+        &self,
+        status: &str,
+        media_type: &str,
+        length: u64,
+        file: std::fs::File,
+        output: &mut Output,
+    ) -> Result<(), ItemError> {
+        let mut head = Fields::new(output, status.as_bytes())?;
+        head.add("Content-Type", media_type)?;
+        for (name, value) in &self.fields {
+            head.add(name, value)?;
+        }
+        head.add("Content-Length", &length.to_string())?;
+        head.start(output)?;
+        file::send(output, Part { file: Arc::new(file), at: 0, end: length })?;
+        output.end()
     }
 
     /// Answers a request for a file, detached; `None`: the application is to answer it.
     pub(super) fn answer(&self, head: &Head, output: &mut Output) -> Option<Result<(), ItemError>> {
-        let asked = match head {
-            Head::Http(parts, _) => Asked::of_http(parts),
-            Head::Packet(block) => Asked::of_packet(&packet(block).ok()?),
-        }?;
+        let asked = asked(head)?;
         let chosen =
             self.rules.candidates(&asked.path).find_map(|candidate| self.choose(&asked, candidate))?;
         let file = chosen.found.open().ok()?;
@@ -98,7 +142,13 @@ impl StaticFiles {
         let (length, now) = (chosen.found.metadata.len(), SystemTime::now());
         let changed = chosen.found.metadata.modified().unwrap_or(now);
         let answer = self.rules.answer(asked, changed, length);
-        let mut head = Fields::new(output, answer)?;
+        let status: &[u8] = match answer {
+            Answer::Whole => b"200 OK",
+            Answer::Part(..) => b"206 Partial Content",
+            Answer::NotModified => b"304 Not Modified",
+            Answer::Unsatisfiable => b"416 Range Not Satisfiable",
+        };
+        let mut head = Fields::new(output, status)?;
         let (mut at, mut end) = (0, length);
         match answer {
             Answer::NotModified => end = 0,
@@ -157,13 +207,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn new(output: &Output, answer: Answer) -> Result<Self, ItemError> {
-        let status: &[u8] = match answer {
-            Answer::Whole => b"200 OK",
-            Answer::Part(..) => b"206 Partial Content",
-            Answer::NotModified => b"304 Not Modified",
-            Answer::Unsatisfiable => b"416 Range Not Satisfiable",
-        };
+    fn new(output: &Output, status: &[u8]) -> Result<Self, ItemError> {
         let head = AnyHead::new(output.medium(), status).map_err(refused)?;
         Ok(Self { head, count: 0, bytes: status.len() + STATUS_LINE_BYTES })
     }
@@ -184,6 +228,24 @@ impl Fields {
 
 fn refused(fault: Fault) -> ItemError {
     ItemError::Gone(std::io::Error::other(fault))
+}
+
+/// What a request for a file says; `None`: it is for none.
+fn asked(head: &Head) -> Option<Asked> {
+    match head {
+        Head::Http(parts, _) => Asked::of_http(parts),
+        Head::Packet(block) => Asked::of_packet(&packet(block).ok()?),
+    }
+}
+
+fn media_types(spec: &InstanceSpec) -> Vec<String> {
+    let read = |path: &PathBuf| {
+        read_media_types(path).unwrap_or_else(|error| {
+            tracing::warn!("mime-file: cannot read {}: {error}", path.display());
+            String::new()
+        })
+    };
+    spec.static_files.media_types.iter().map(read).collect()
 }
 
 fn with_ending(path: &Path, ending: &str) -> PathBuf {

@@ -74,6 +74,11 @@ pub(super) fn at_exit(py: Python<'_>) {
     call_hook(py, "atexit");
 }
 
+/// Gives the running request so many seconds from now; 0 takes its limit away.
+pub(super) fn give_time(py: Python<'_>, seconds: u32) {
+    functions::set_user_harakiri(py, seconds);
+}
+
 /// The host's name.
 pub(super) fn host_name(py: Python<'_>) -> PyResult<String> {
     py.import("os")?.call_method0("uname")?.getattr("nodename")?.extract()

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::hooks::Hooks;
+use super::routes::Routes;
 use super::sift::{Said, Sift};
 use super::{
     application, cheaper, companions, guard, lines, log_file, logging, sockets, static_files, statistics,
@@ -35,9 +36,13 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
         start,
         spec: InstanceSpec { said: sift.raw.said(), ..InstanceSpec::default() },
     };
+    let mut routes = Routes::default();
     for said in &obeyed {
-        reading.obey(sift, *said);
+        if !routes.obey(sift, *said, &reading.chdir) {
+            reading.obey(sift, *said);
+        }
     }
+    reading.spec.routes = routes.finish(sift);
     let workers = &mut reading.spec.workers;
     cheaper::check(sift, &obeyed, &mut workers.cheaper, workers.processes);
     companions::finish(&mut reading.spec.companions, sift, &obeyed);

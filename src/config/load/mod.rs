@@ -12,6 +12,7 @@ mod instance;
 mod lines;
 mod log_file;
 mod logging;
+mod routes;
 mod sift;
 mod sockets;
 mod static_files;

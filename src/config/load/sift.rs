@@ -106,9 +106,6 @@ impl<'a> Sift<'a> {
                 }
                 Standing::NoEffect => self.no_effect(said, "has no effect"),
                 Standing::Later => self.no_effect(said, "has no effect yet"),
-                Standing::NotYet if is_harmless(said) => {
-                    self.warn_once(entry, "has no effect: these requests are logged like all others");
-                }
                 Standing::NotYet if self.is_own_router(said) => self.no_effect(said, "has no effect"),
                 Standing::NotYet => self.refuse(said, Cause::NotYet, "liege cannot do this yet"),
                 Standing::Refused => self.refuse(said, Cause::Refused, "liege does not do this"),
@@ -360,16 +357,6 @@ impl<'a> Sift<'a> {
             let told = entry.origin.diagnose(severity, Some(&entry.key), message, suggestion);
             self.diagnostics.push(Diagnostic { cause, ..told });
         }
-    }
-}
-
-/// Uses of a refused option that ask for nothing more than what is done anyway.
-fn is_harmless(said: Said<'_>) -> bool {
-    let words: Vec<_> = said.text().split_whitespace().collect();
-    match (said.row.name(), words.as_slice()) {
-        // Only silences the log of some requests.
-        ("route", [_, action]) => action.starts_with("donotlog:"),
-        _ => false,
     }
 }
 

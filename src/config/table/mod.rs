@@ -15,6 +15,7 @@ mod obeyed;
 mod page;
 mod refused;
 mod router;
+mod routes;
 mod sockets;
 mod static_files;
 
@@ -152,6 +153,7 @@ static PARTS: &[Part] = &[
     part("… on where log lines go", logging::ROWS),
     part("… on hooks: what is done around a start, workers and the end", hooks::ROWS),
     part("… on static files", static_files::ROWS),
+    part("… on internal routing", routes::ROWS),
     part("… on what lives beside the workers", companions::ROWS),
     part("Options of an emperor", emperor::ROWS),
     Part {
