@@ -79,6 +79,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
         procname_prefix,
         emperor,
         router,
+        websockets,
         hooks,
         honour_stdin,
         said,
@@ -132,6 +133,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.procname_prefix != *procname_prefix, "procname-prefix", Need::Generation);
     change.note(old.emperor != *emperor, "emperor", Need::Replace);
     diff_router(&mut change, &old.router, router);
+    change.note(old.websockets != *websockets, "websockets-ping-freq", Need::Generation);
     diff_hooks(&mut change, &old.hooks, hooks);
     change.note(old.honour_stdin != *honour_stdin, "honour-stdin", Need::Generation);
     // A placeholder that nothing refers to is still seen by the application, in `uwsgi.opt`.
@@ -180,6 +182,7 @@ fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec) {
         redirects,
         export_certificate,
         proxy_protocol,
+        websockets,
     } = new;
     change.note(old.headers_timeout_s != *headers_timeout_s, "http-headers-timeout", Need::Nothing);
     // Workers make the environ.
@@ -194,6 +197,7 @@ fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec) {
     change.note(old.tls != *tls, "https", Need::Nothing);
     change.note(old.redirects != *redirects, "http-to-https", Need::Nothing);
     change.note(old.export_certificate != *export_certificate, "https-export-cert", Need::Nothing);
+    change.note(old.websockets != *websockets, "http-websockets", Need::Nothing);
     change.note(old.proxy_protocol != *proxy_protocol, "http-enable-proxy-protocol", Need::Nothing);
 }
 

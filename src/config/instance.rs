@@ -17,6 +17,7 @@ use super::routes::RouteSpec;
 use super::socket::SocketSpec;
 use super::static_files::StaticSpec;
 use super::stats_push::{RequestVars, StatsForm, StatsPushSpec};
+use super::websocket::WebsocketSpec;
 
 /// What one instance was told, as meant. Paths are absolute; times are in the unit of the field's name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +90,9 @@ pub struct InstanceSpec {
     /// The router of `http`.
     #[serde(default)]
     pub router: RouterSpec,
+    /// Websockets.
+    #[serde(default)]
+    pub websockets: WebsocketSpec,
     /// What is done around its start, its workers and its end, in the order said.
     #[serde(default)]
     pub hooks: Vec<Hook>,
@@ -243,6 +247,7 @@ impl Default for InstanceSpec {
             procname_prefix: String::new(),
             emperor: Vec::new(),
             router: RouterSpec::default(),
+            websockets: WebsocketSpec::default(),
             hooks: Vec::new(),
             honour_stdin: false,
             said: Vec::new(),

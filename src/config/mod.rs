@@ -51,3 +51,4 @@ pub mod tenant;
 mod text;
 pub mod value;
 pub mod vassals;
+pub mod websocket;

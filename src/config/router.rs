@@ -34,6 +34,9 @@ pub struct RouterSpec {
     /// `http-enable-proxy-protocol`: a proxy in front may say who its client is.
     #[serde(default)]
     pub proxy_protocol: bool,
+    /// `http-websockets`: requests of its clients may become websockets.
+    #[serde(default)]
+    pub websockets: bool,
 }
 
 /// The files of an address on which TLS is spoken. Paths are absolute.
@@ -91,6 +94,7 @@ impl Default for RouterSpec {
             redirects: Vec::new(),
             export_certificate: false,
             proxy_protocol: false,
+            websockets: false,
         }
     }
 }

@@ -10,3 +10,4 @@ pub mod routes;
 pub mod shown;
 pub mod static_files;
 pub mod variable;
+pub mod websocket;

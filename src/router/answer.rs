@@ -1,8 +1,10 @@
 //! Answers of workers on their way to clients.
 
+use std::os::fd::OwnedFd;
+
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName};
-use http::response;
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, UPGRADE};
+use http::{StatusCode, response};
 use hyper::Response;
 
 use super::fields;
@@ -36,6 +38,18 @@ pub(super) fn head(bytes: Vec<u8>) -> Option<response::Parts> {
         return None;
     }
     Some(head)
+}
+
+/// An answer with these fields that another protocol follows, whose bytes go to and come from `line`; `None` when
+/// it is none.
+pub(super) fn switched(packed: Vec<u8>, line: OwnedFd) -> Option<Response<ResponseBody>> {
+    let mut response = Response::new(ResponseBody::Switched(line));
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() =
+        packed::to_fields(packed, |name| name == CONTENT_LENGTH || fields::is_hop_by_hop(name))?;
+    response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    Some(response)
 }
 
 /// An answer whose body comes bit by bit.

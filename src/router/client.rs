@@ -1,6 +1,8 @@
 //! A client's connection: its requests are read whole, queued, and answered.
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::os::fd::OwnedFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Poll, ready};
@@ -18,8 +20,10 @@ use super::job::{Job, Reply, Ticket};
 use super::page::{close, page};
 use super::pipe::ResponseBody;
 use super::redirect::Redirect;
+use super::relay;
 use super::socket::Socket;
 use super::upload::Payload;
+use crate::gateway::websocket::Wish;
 use crate::proto::http1::{Guard, Watch, server_builder};
 use crate::sys::clock;
 
@@ -32,6 +36,8 @@ struct Client {
     watch: Watch,
     /// Where all its requests are sent; `None`: they are answered here.
     redirect: Option<Redirect>,
+    /// Where the bytes go to and come from after an answer that another protocol follows.
+    line: RefCell<Option<OwnedFd>>,
 }
 
 /// The connection ends without an answer: the client is gone.
@@ -49,17 +55,18 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 ) {
     let front = Rc::clone(held.front());
     let guard = Guard::new(stream, front.limits.get());
-    let client = Rc::new(Client { front, socket, facts, watch: guard.watch(), redirect });
+    let client =
+        Rc::new(Client { front, socket, facts, watch: guard.watch(), redirect, line: RefCell::default() });
     let service = service_fn(|request| answer(Rc::clone(&client), request));
     let builder = server_builder(&client.front.limits.get());
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(guard), service));
+    let mut connection = builder.serve_connection(TokioIo::new(guard), service);
     let front = &client.front;
     let over = {
         let mut closing = pin!(front.after(Phase::Draining));
         let mut seen = None;
         // Every new phase wakes this task; at its other wake-ups a look at the phase is enough.
         poll_fn(|cx| {
-            if connection.as_mut().poll(cx).is_ready() {
+            if Pin::new(&mut connection).poll(cx).is_ready() {
                 return Poll::Ready(true);
             }
             let phase = Some(front.phase());
@@ -72,8 +79,15 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         .await
     };
     if !over {
-        connection.as_mut().graceful_shutdown();
-        let _ = connection.await;
+        Pin::new(&mut connection).graceful_shutdown();
+        let _ = Pin::new(&mut connection).await;
+    }
+    if let Some(line) = client.line.take() {
+        let parts = connection.into_parts();
+        let (stream, held) = parts.io.into_inner().into_raw();
+        let read = [&parts.read_buf[..], &held].concat();
+        // Apart, so that other connections stay small.
+        return Box::pin(relay::run(&front.limits.get(), stream, &read, line)).await;
     }
     if let Some(refusal) = client.watch.refusal()
         && front.may_log()
@@ -108,16 +122,22 @@ async fn answer(
             }
         };
     }
-    let head = fields::to_worker(&head, payload.length(), &client.facts);
+    let may_switch = front.takes_websockets() && payload.is_empty() && Wish::of_http(&head).is_some();
+    let head = fields::to_worker(&head, payload.length(), may_switch, &client.facts);
     let (reply, receiver) = oneshot::channel();
     let ticket = front.ticket();
     let since_us = clock::monotonic_us();
-    front.submit(Job { ticket, since_us, head, payload, client: client.socket.clone(), reply });
+    front.submit(Job { ticket, since_us, head, payload, may_switch, client: client.socket.clone(), reply });
     let place = Place { client: &client, ticket, receiver, queued: true };
     let mut response = match place.await? {
         Ok(response) => response,
         Err(trouble) => page(trouble.status()),
     };
+    if let Some(line) = response.body_mut().take_line() {
+        client.watch.switch();
+        client.line.replace(Some(line));
+        return Ok(response);
+    }
     if front.phase() > Phase::Serving || front.closes_each() {
         close(response.headers_mut());
     }

@@ -38,8 +38,14 @@ impl fmt::Display for Facts {
 }
 
 /// The head that a worker gets. `length` is that of the body, which is complete; `None` when there is none, and then a
-/// length of zero that the client announced stays.
-pub(super) fn to_worker(head: &request::Parts, length: Option<u64>, facts: &Facts) -> Vec<u8> {
+/// length of zero that the client announced stays. The worker hears of the client's wish for another protocol where it
+/// `may_switch`.
+pub(super) fn to_worker(
+    head: &request::Parts,
+    length: Option<u64>,
+    may_switch: bool,
+    facts: &Facts,
+) -> Vec<u8> {
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     let mut packed = Packed::request(head.method.as_str(), target);
     // RFC 9112 3.2.2: the authority of the target wins over Host.
@@ -54,6 +60,10 @@ pub(super) fn to_worker(head: &request::Parts, length: Option<u64>, facts: &Fact
         if !is_replaced && !is_hop_by_hop(name) && !is_for_us(name) && !named.contains(name) {
             packed.field(name.as_str(), value.as_bytes());
         }
+    }
+    if may_switch {
+        packed.field(UPGRADE.as_str(), b"websocket");
+        packed.field(CONNECTION.as_str(), b"Upgrade");
     }
     if let Some(length) = length {
         packed.field(CONTENT_LENGTH.as_str(), length.to_string().as_bytes());
@@ -119,7 +129,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let head = request.body(()).unwrap().into_parts().0;
-        let head = packed::to_request(to_worker(&head, length, &facts())).unwrap();
+        let head = packed::to_request(to_worker(&head, length, false, &facts())).unwrap();
         let mut lines: Vec<String> = head
             .headers
             .iter()

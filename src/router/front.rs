@@ -43,6 +43,8 @@ pub(super) struct Front {
     queue_time: Cell<Duration>,
     /// No connection is kept after its answer (`http-keepalive = 0`).
     closes_each: Cell<bool>,
+    /// Clients may have websockets (`http-websockets`).
+    takes_websockets: Cell<bool>,
     pub(super) uploads: Room,
     pub(super) buffers: Buffers,
     central: RefCell<Central>,
@@ -79,6 +81,7 @@ impl Front {
             arrivals: Arrivals::default(),
             queue_time: Cell::default(),
             closes_each: Cell::default(),
+            takes_websockets: Cell::default(),
             uploads: Room::default(),
             buffers: Buffers::default(),
             central: RefCell::new(central),
@@ -114,11 +117,17 @@ impl Front {
         });
         self.queue_time.set(timeout);
         self.closes_each.set(spec.router.keepalive_s == 0);
+        self.takes_websockets.set(spec.router.websockets);
     }
 
     /// Whether every answer is the last on its connection.
     pub(super) fn closes_each(&self) -> bool {
         self.closes_each.get()
+    }
+
+    /// Whether clients may have websockets.
+    pub(super) fn takes_websockets(&self) -> bool {
+        self.takes_websockets.get()
     }
 
     /// The memory of the queue, for the master.

@@ -20,6 +20,8 @@ pub(super) struct Job {
     /// Packed.
     pub(super) head: Vec<u8>,
     pub(super) payload: Payload,
+    /// A websocket may follow the answer.
+    pub(super) may_switch: bool,
     pub(super) client: Socket,
     pub(super) reply: oneshot::Sender<Reply>,
 }

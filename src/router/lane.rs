@@ -1,5 +1,6 @@
 //! A lane's connection to a worker's thread: rings, and what is too long for a cell of the queue.
 
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
@@ -19,6 +20,8 @@ use crate::wire::queue::Lease;
 const READ_BYTES: usize = 4096;
 /// The same while an answer comes.
 const LONG_READ_BYTES: usize = 128 * 1024;
+/// So many descriptors come at most before the frames that they belong to.
+const FDS_AHEAD: usize = 2;
 
 /// The router's end of a lane.
 #[derive(Debug)]
@@ -71,12 +74,15 @@ pub(super) async fn serve(front: Rc<Front>, worker: WorkerKey, socket: AsyncFd<O
 
 async fn converse(front: &Front, lane: &Lane, answering: &mut Answering) -> Result<(), Fault> {
     front.greet(lane)?;
-    let mut frames = Frames::default();
+    let (mut frames, mut fds) = (Frames::default(), VecDeque::new());
     loop {
         let Some((kind, bytes)) = frames.take()? else {
             let length = if matches!(answering, Answering::Nothing) { READ_BYTES } else { LONG_READ_BYTES };
-            if !lane.read(&mut frames, length).await? {
+            if !lane.read(&mut frames, &mut fds, length).await? {
                 return Ok(());
+            }
+            if fds.len() > FDS_AHEAD {
+                return Err(Fault::Unknown);
             }
             continue;
         };
@@ -108,6 +114,16 @@ async fn converse(front: &Front, lane: &Lane, answering: &mut Answering) -> Resu
                         Answering::Unwanted(cell)
                     }
                 };
+            }
+            (Kind::Switch, Answering::Head(cell)) => {
+                let job = front.begin(lane, cell).ok_or(Fault::Unknown)?;
+                let line = fds.pop_front().filter(|_| job.may_switch);
+                match line.and_then(|line| answer::switched(bytes.into(), line)) {
+                    Some(response) => job.answer(Ok(response)),
+                    None => front.refuse(job, Trouble::BadAnswer),
+                }
+                // What follows goes another way, to its end.
+                *answering = Answering::Unwanted(cell);
             }
             (Kind::Data, Answering::Body(cell, writer)) => {
                 *answering = if writer.write(bytes).await {
@@ -160,13 +176,22 @@ impl Lane {
     }
 
     /// Reads what is there; `false` at the end.
-    async fn read(&self, frames: &mut Frames, length: usize) -> io::Result<bool> {
+    async fn read(
+        &self,
+        frames: &mut Frames,
+        fds: &mut VecDeque<OwnedFd>,
+        length: usize,
+    ) -> io::Result<bool> {
         loop {
             let mut ready = self.socket.readable().await?;
             let buffer = frames.buffer();
             let before = buffer.len();
             buffer.resize(before + length, 0);
-            let read = stream::receive(self.socket.get_ref(), buffer.get_mut(before..).unwrap_or_default());
+            let space = buffer.get_mut(before..).unwrap_or_default();
+            let read = stream::receive_with_fds(self.socket.get_ref(), space).map(|(read, came)| {
+                fds.extend(came);
+                read
+            });
             buffer.truncate(before + read.as_ref().map_or(0, |read| *read));
             match read {
                 Ok(read) => {

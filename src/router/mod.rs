@@ -23,6 +23,7 @@ mod lane;
 mod page;
 mod pipe;
 mod redirect;
+mod relay;
 pub mod run;
 mod socket;
 mod upload;

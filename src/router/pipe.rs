@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -331,6 +332,21 @@ pub(super) enum ResponseBody {
     Whole(Bytes),
     /// As it comes.
     Piped(Reader),
+    /// Nothing: another protocol follows, whose bytes go to and come from here.
+    Switched(OwnedFd),
+}
+
+impl ResponseBody {
+    /// Where the bytes of the protocol go to and come from that follows.
+    pub(super) fn take_line(&mut self) -> Option<OwnedFd> {
+        match std::mem::replace(self, Self::Whole(Bytes::new())) {
+            Self::Switched(line) => Some(line),
+            other => {
+                *self = other;
+                None
+            }
+        }
+    }
 }
 
 impl Body for ResponseBody {
@@ -342,6 +358,7 @@ impl Body for ResponseBody {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Piped(reader) => Pin::new(reader).poll_frame(cx),
+            Self::Switched(_) => Poll::Ready(None),
         }
     }
 
@@ -349,6 +366,7 @@ impl Body for ResponseBody {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Piped(reader) => reader.is_end_stream(),
+            Self::Switched(_) => true,
         }
     }
 
@@ -356,6 +374,7 @@ impl Body for ResponseBody {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Piped(reader) => reader.size_hint(),
+            Self::Switched(_) => SizeHint::with_exact(0),
         }
     }
 }

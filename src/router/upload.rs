@@ -76,6 +76,11 @@ pub(super) enum UploadError {
 }
 
 impl Payload {
+    /// Whether there is none.
+    pub(super) const fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+
     /// Reads a body to its end.
     pub(super) async fn receive(mut body: Incoming, room: &Room) -> Result<Self, UploadError> {
         let announced = body.size_hint().lower();

@@ -112,7 +112,10 @@ pub fn receive(socket: impl AsFd, limit_bytes: usize) -> io::Result<Option<Packe
 
 /// The length of a message, whether a part of it or of its descriptors was cut off, and the descriptors that came:
 /// of those that did not fit into this process's limit the others are here, and must not be lost to it.
-fn receive_into(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, bool, Vec<OwnedFd>)> {
+pub(super) fn receive_into(
+    socket: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> io::Result<(usize, bool, Vec<OwnedFd>)> {
     let mut control = [0_u64; CONTROL_WORDS];
     let mut bytes = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
     // SAFETY: a structure of numbers and pointers that may all be zero.

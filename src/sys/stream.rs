@@ -9,7 +9,7 @@ use nix::sys::socket::{
     getpeername, getsockname, getsockopt, recv, sendmsg, setsockopt, shutdown, socketpair, sockopt,
 };
 
-use super::fd;
+use super::{fd, seqpacket};
 
 /// Takes the next connection of a non-blocking listener, close-on-exec and non-blocking.
 ///
@@ -48,6 +48,20 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     retry(|| recv(socket.as_fd().as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT))
 }
 
+/// Reads what is there from a non-blocking unix socket, and the descriptors that came with it, close-on-exec; no byte is
+/// the end.
+///
+/// # Errors
+/// `recvmsg`: `WouldBlock` when nothing is there.
+pub fn receive_with_fds(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    loop {
+        match seqpacket::receive_into(socket.as_fd(), buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other.map(|(length, _, fds)| (length, fds)),
+        }
+    }
+}
+
 /// Writes as much of `slices` as there is room for.
 ///
 /// # Errors
@@ -63,6 +77,22 @@ pub fn send(socket: impl AsFd, slices: &[IoSlice<'_>]) -> io::Result<usize> {
 /// `shutdown`.
 pub fn end_writing(socket: impl AsFd) -> io::Result<()> {
     Ok(shutdown(socket.as_fd().as_raw_fd(), Shutdown::Write)?)
+}
+
+/// Says that nothing more will be read: whoever waits for it finds the end.
+///
+/// # Errors
+/// `shutdown`.
+pub fn end_reading(socket: impl AsFd) -> io::Result<()> {
+    Ok(shutdown(socket.as_fd().as_raw_fd(), Shutdown::Read)?)
+}
+
+/// Has `place` be the connection of `socket`, whatever it was: its number stays.
+///
+/// # Errors
+/// `dup3`.
+pub fn put_in_place(socket: impl AsFd, place: &mut OwnedFd) -> io::Result<()> {
+    Ok(nix::unistd::dup3(socket, place, nix::fcntl::OFlag::O_CLOEXEC)?)
 }
 
 /// Makes a TCP listener's connections send small pieces at once. Nothing happens to other sockets.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::queue::Lease;
-use crate::sys::stream;
+use crate::sys::{seqpacket, stream};
 
 /// The bytes in front of each frame.
 pub const HEADER_BYTES: usize = 5;
@@ -44,6 +44,9 @@ pub enum Kind {
     End = 8,
     /// Worker → router: it breaks off.
     Abort = 9,
+    /// Worker → router: after [`Kind::Begin`], the fields of an answer that another protocol follows, packed.
+    /// Descriptor: where its bytes go and come from. [`Kind::End`] comes when the request is over.
+    Switch = 10,
 }
 
 /// What came is no frame.
@@ -102,6 +105,7 @@ pub fn header(bytes: [u8; HEADER_BYTES]) -> Option<(Kind, usize)> {
         Kind::Data,
         Kind::End,
         Kind::Abort,
+        Kind::Switch,
     ];
     let kind = all.into_iter().find(|known| *known as u8 == kind)?;
     let length = usize::try_from(u32::from_le_bytes(length)).ok()?;
@@ -179,6 +183,32 @@ pub fn write(
     bytes.chunks(FRAME_BYTES).try_for_each(|piece| write_frame(socket, kind, piece, &writable))
 }
 
+/// Writes one frame with a descriptor.
+///
+/// # Errors
+/// As [`write`]; it is too long.
+pub fn write_with(
+    socket: impl AsFd,
+    kind: Kind,
+    bytes: &[u8],
+    fd: impl AsFd,
+    writable: impl Fn(BorrowedFd<'_>, Duration) -> io::Result<bool>,
+) -> io::Result<()> {
+    let socket = socket.as_fd();
+    if bytes.len() > FRAME_BYTES {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let header = to_header(kind, bytes.len());
+    // So little goes out whole or not at all.
+    while let Err(error) = seqpacket::send(socket, &header, &[fd.as_fd()]) {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return Err(error);
+        }
+        wait(socket, &writable)?;
+    }
+    write_all(socket, &mut [IoSlice::new(bytes)], &writable)
+}
+
 fn write_frame(
     socket: BorrowedFd<'_>,
     kind: Kind,
@@ -186,20 +216,32 @@ fn write_frame(
     writable: &impl Fn(BorrowedFd<'_>, Duration) -> io::Result<bool>,
 ) -> io::Result<()> {
     let header = to_header(kind, bytes.len());
-    let mut slices = [IoSlice::new(&header), IoSlice::new(bytes)];
-    let mut left = &mut slices[..];
+    write_all(socket, &mut [IoSlice::new(&header), IoSlice::new(bytes)], writable)
+}
+
+fn write_all(
+    socket: BorrowedFd<'_>,
+    mut left: &mut [IoSlice<'_>],
+    writable: &impl Fn(BorrowedFd<'_>, Duration) -> io::Result<bool>,
+) -> io::Result<()> {
     while !left.is_empty() {
         match stream::send(socket, left) {
             Ok(length) => IoSlice::advance_slices(&mut left, length),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if !writable(socket, WRITE_TIME)? {
-                    return Err(io::Error::new(io::ErrorKind::TimedOut, "the router takes nothing"));
-                }
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(socket, writable)?,
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+fn wait(
+    socket: BorrowedFd<'_>,
+    writable: &impl Fn(BorrowedFd<'_>, Duration) -> io::Result<bool>,
+) -> io::Result<()> {
+    if writable(socket, WRITE_TIME)? {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::TimedOut, "the router takes nothing"))
 }
 
 #[cfg(test)]
@@ -240,7 +282,7 @@ mod tests {
             }
         }
         assert_eq!(header(to_header(Kind::Data, FRAME_BYTES + 1)), None);
-        for kind in [0, 10, 255] {
+        for kind in [0, 11, 255] {
             assert_eq!(header([kind, 0, 0, 0, 0]), None);
         }
         let given = Lease { lane: 1023, number: u32::MAX };

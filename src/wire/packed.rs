@@ -1,7 +1,7 @@
 //! Heads of requests and responses between the router and its workers: texts, each after its length.
 
 use bytes::Bytes;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::Uri;
 use http::{Method, Request, StatusCode, response};
@@ -112,19 +112,36 @@ pub fn to_response(head: Vec<u8>, unwanted: impl Fn(&HeaderName) -> bool) -> Opt
     if !reason.is_empty() {
         parts.extensions.insert(ReasonPhrase::try_from(head.slice_ref(reason)).ok()?);
     }
+    parts.headers = read_fields(&head, texts, unwanted)?;
+    Some(parts)
+}
+
+/// Fields, without those that are `unwanted`; `None` where there are none that are valid.
+#[must_use]
+pub fn to_fields(bytes: Vec<u8>, unwanted: impl Fn(&HeaderName) -> bool) -> Option<HeaderMap> {
+    let bytes = Bytes::from(bytes);
+    read_fields(&bytes, Texts { bytes: &bytes, at: 0 }, unwanted)
+}
+
+fn read_fields(
+    bytes: &Bytes,
+    mut texts: Texts<'_>,
+    unwanted: impl Fn(&HeaderName) -> bool,
+) -> Option<HeaderMap> {
+    let mut fields = HeaderMap::new();
     while let Some(name) = texts.next() {
         let name = HeaderName::from_bytes(name.ok()?).ok()?;
         let value = texts.next()?.ok()?;
         if unwanted(&name) {
             continue;
         }
-        let value = HeaderValue::from_maybe_shared(head.slice_ref(value)).ok()?;
-        if parts.headers.len() >= RESPONSE_FIELDS {
+        let value = HeaderValue::from_maybe_shared(bytes.slice_ref(value)).ok()?;
+        if fields.len() >= RESPONSE_FIELDS {
             return None;
         }
-        parts.headers.try_append(name, value).ok()?;
+        fields.try_append(name, value).ok()?;
     }
-    Some(parts)
+    Some(fields)
 }
 
 /// Walks through texts; a broken length ends it with an error.

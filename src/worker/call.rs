@@ -17,8 +17,10 @@ use super::routes::{Routes, Taken};
 use super::server::Server;
 use super::start_response::StartResponse;
 use super::static_file::StaticFiles;
+use super::upgrade::Upgrade;
 use super::uwsgi_module;
 use super::waiter::Waiter;
+use super::websocket::Parting;
 use super::{log, traceback};
 use crate::sys::clock;
 
@@ -104,7 +106,10 @@ impl Caller {
             return over(py, record, &head, &course);
         }
         let exchange = Arc::new(Exchange::new(body, output, waiter.clone()));
+        let seat = Upgrade::seat(&self.server, self.core, &head, &exchange, &waiter);
         let called = self.call(py, &head, &exchange, &mut course.weight);
+        let parting = if called.is_ok() { Parting::Done } else { Parting::Failed };
+        let messages_bytes = seat.map_or(0, |seat| seat.leave(parting));
         let ended = called.and_then(|()| Ok(exchange.end(py)??));
         if let Err(trouble) = ended {
             course.has_raised = matches!(trouble, Trouble::Raised(_));
@@ -113,6 +118,7 @@ impl Caller {
         }
         if let Some(output) = exchange.close(py) {
             course.sent = output.sent;
+            course.sent.body_bytes = course.sent.body_bytes.saturating_add(messages_bytes);
         }
         let _ = waiter.thrown().map_err(|error| traceback::log(py, &error));
         over(py, record, &head, &course)

@@ -38,15 +38,20 @@ pub(super) fn leave(py: Python<'_>, host: &Host) {
 
 /// The core whose request runs here, for functions that the application calls.
 pub(super) fn core(py: Python<'_>, host: &'static Host) -> Option<Core<'static>> {
+    host.slot()?.core(number(py, host)?)
+}
+
+/// Its number.
+pub(super) fn number(py: Python<'_>, host: &'static Host) -> Option<usize> {
     if host.spec.workers.gevent.greenlets == 0 {
-        return host.slot()?.core(CORE.get()?);
+        return CORE.get();
     }
     let request = context(py).ok()?.call_method1("get", (py.None(),)).ok()?;
-    let (core, started_us): (usize, u64) = request.extract().ok()?;
-    let core = host.slot()?.core(core)?;
+    let (number, started_us): (usize, u64) = request.extract().ok()?;
+    let core = host.slot()?.core(number)?;
     // A context may be copied to where it outlives the request.
     let is_running = core.get(CoreField::InRequest) == 1 && core.get(CoreField::StartedUs) == started_us;
-    is_running.then_some(core)
+    is_running.then_some(number)
 }
 
 fn context(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {

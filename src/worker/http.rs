@@ -6,13 +6,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
-use http::request::Parts;
+use http::request;
 use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1::Parts;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -22,6 +23,7 @@ use super::feed::ReplyBody;
 use super::job::{Head, Job, Reply, RequestBody};
 use super::reply;
 use super::server::{Held, Server};
+use super::switch::{Switch, Taken};
 use super::upload;
 use crate::config::address::Protocol;
 use crate::gateway::peer::{Connection, Peer};
@@ -41,7 +43,7 @@ pub(super) enum Origin {
 
 impl Origin {
     /// The facts for the environ.
-    pub(super) fn peer<'a>(&'a self, parts: &'a Parts, server_name: &'a str) -> Peer<'a> {
+    pub(super) fn peer<'a>(&'a self, parts: &'a request::Parts, server_name: &'a str) -> Peer<'a> {
         match self {
             Self::Client(connection) => connection.peer(server_name),
             Self::Router => Peer::of_routed(&parts.headers, server_name),
@@ -66,13 +68,16 @@ async fn client(held: Held, mut socket: Socket, origin: Arc<Origin>, mut request
     loop {
         let guard = Guard::after(socket, server.limits, requests);
         let watch = guard.watch();
-        let Some(guard) = connection(server, guard, watch.clone(), Arc::clone(&origin)).await else {
-            if let (Some(refusal), Origin::Client(peer)) = (watch.refusal(), &*origin) {
-                server.log_refusal(peer, &refusal);
+        match connection(server, guard, watch.clone(), Arc::clone(&origin)).await {
+            Left::AtRest(guard) => (socket, requests) = guard.into_parts(),
+            Left::Switched(guard, read, switch) => return hand_over(guard, &read, &switch),
+            Left::Nothing => {
+                if let (Some(refusal), Origin::Client(peer)) = (watch.refusal(), &*origin) {
+                    server.log_refusal(peer, &refusal);
+                }
+                return;
             }
-            return;
-        };
-        (socket, requests) = guard.into_parts();
+        }
         match pass(server, socket, requests).await {
             Ok(None) => return,
             Ok(Some(kept)) => socket = kept,
@@ -100,13 +105,33 @@ async fn pass(server: &Server, socket: Socket, requests: u64) -> io::Result<Opti
     Ok(None)
 }
 
-/// Serves a connection to its end, or until it is at rest and others are to serve it: then it comes back.
-async fn connection<S>(server: &Arc<Server>, stream: S, watch: Watch, origin: Arc<Origin>) -> Option<S>
+/// What is left of a connection when it was served.
+enum Left<S> {
+    Nothing,
+    /// It is at rest, and others are to serve it.
+    AtRest(S),
+    /// It is another protocol's, of which so much was read.
+    Switched(S, Bytes, Switch),
+}
+
+/// Gives a connection to the application's thread, where it is another protocol's.
+fn hand_over(guard: Guard<Socket>, read: &[u8], switch: &Switch) {
+    let (socket, held) = guard.into_raw();
+    match socket.into_fd() {
+        Ok(fd) => switch.give(Taken { fd, unread: [read, &held].concat() }),
+        Err(error) => tracing::warn!("a websocket was lost on its way to the application: {error}"),
+    }
+}
+
+/// Serves a connection to its end, until it is at rest and others are to serve it, or until it is another protocol's.
+async fn connection<S>(server: &Arc<Server>, stream: S, watch: Watch, origin: Arc<Origin>) -> Left<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let service =
-        service_fn(|request| answer(Arc::clone(server), watch.clone(), Arc::clone(&origin), request));
+    let switch = OnceLock::new();
+    let service = service_fn(|request| {
+        answer(Arc::clone(server), watch.clone(), &switch, Arc::clone(&origin), request)
+    });
     let builder = http1::server_builder(&server.limits);
     let mut connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut drained = pin!(server.drained());
@@ -125,7 +150,7 @@ where
     })
     .await;
     if over {
-        return None;
+        return left(connection.into_parts(), &switch);
     }
     let mut silence_over = pin!(server.silence_over());
     let over = poll_fn(|cx| {
@@ -140,13 +165,20 @@ where
     })
     .await;
     match over {
-        Some(Over::Ended) => return None,
-        Some(Over::AtRest) => return Some(connection.into_parts().io.into_inner()),
+        Some(Over::Ended) => return left(connection.into_parts(), &switch),
+        Some(Over::AtRest) => return Left::AtRest(connection.into_parts().io.into_inner()),
         None => {}
     }
     Pin::new(&mut connection).graceful_shutdown();
-    let _ = connection.await;
-    None
+    let _ = Pin::new(&mut connection).await;
+    left(connection.into_parts(), &switch)
+}
+
+fn left<S, V>(parts: Parts<TokioIo<S>, V>, switch: &OnceLock<Switch>) -> Left<S> {
+    match switch.get() {
+        Some(switch) => Left::Switched(parts.io.into_inner(), parts.read_buf, switch.clone()),
+        None => Left::Nothing,
+    }
 }
 
 /// Why a connection of a worker that finishes is no longer waited for.
@@ -163,6 +195,7 @@ struct NoAnswer;
 async fn answer(
     server: Arc<Server>,
     watch: Watch,
+    switch: &OnceLock<Switch>,
     origin: Arc<Origin>,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, NoAnswer> {
@@ -191,8 +224,13 @@ async fn answer(
     let (sender, receiver) = reply::channel();
     let head = Head::Http(Box::new(parts), origin);
     let since_us = clock::monotonic_us();
-    server.push(Job { head, body, reply: Reply::Http(sender, watch), since_us });
+    server.push(Job { head, body, reply: Reply::Http(sender, watch.clone()), since_us });
     let mut response = receiver.await.ok_or(NoAnswer)?;
+    if let Some(wanted) = response.extensions_mut().remove() {
+        watch.switch();
+        let _ = switch.set(wanted);
+        return Ok(response);
+    }
     // What passes to another worker right after the answer need not end.
     if (server.is_draining() || server.is_overtaken()) && server.entrance().is_none() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

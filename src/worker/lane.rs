@@ -184,6 +184,17 @@ impl Lane {
         lane::write(self.socket.get_ref(), kind, bytes, |fd, limit| waiter.writable(fd, limit))
     }
 
+    /// Sends a frame with a descriptor.
+    pub(super) fn send_with(
+        &self,
+        kind: Kind,
+        bytes: &[u8],
+        fd: &OwnedFd,
+        waiter: &Waiter,
+    ) -> io::Result<()> {
+        lane::write_with(self.socket.get_ref(), kind, bytes, fd, |fd, limit| waiter.writable(fd, limit))
+    }
+
     /// Asks for a part of a request.
     pub(super) async fn pull(&self, pull: Pull) -> io::Result<Bytes> {
         *lock(&self.piece) = Wanted::Asked(None);

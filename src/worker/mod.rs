@@ -41,10 +41,13 @@ mod spool;
 mod stacks;
 mod start_response;
 mod static_file;
+mod switch;
 mod traceback;
+mod upgrade;
 mod upload;
 mod uwsgi_module;
 mod waiter;
+mod websocket;
 mod zygote;
 
 /// The extension module, which `wire/boot.py` loads.

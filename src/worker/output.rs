@@ -1,27 +1,30 @@
 //! A response on its way from the application to the client, whatever the connection speaks.
 
+mod failed;
+mod head;
+mod ruled;
+mod switched;
+
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+pub(super) use head::{AnyHead, Medium};
+use ruled::Instead;
+use switched::Keeper;
 
 use super::feed::{Feed, ReplyBody};
-use super::host::Host;
 use super::job::Reply;
 use super::packet::PacketSocket;
 use super::reply::ReplySender;
 use super::routed::Answer;
-use super::routes::{Routing, Ruled};
+use super::routes::Routing;
 use super::spool::{PIECE_BYTES, Part, Room};
-use super::start_response::STATUS_LINE_BYTES;
 use super::waiter::Waiter;
-use crate::gateway::draft::{Draft, Text};
-use crate::gateway::head::{Fault, Form, Head, Http, Wire};
+use crate::gateway::head::{Form, Head, Http, Wire};
 use crate::gateway::response::{Body, NotStarted, Response, StartFault};
-use crate::gateway::routes;
 use crate::proto::http1::Watch;
-use crate::proto::refusal::phrase;
 use crate::wire::packed::Packed;
 
 /// How long an application waits for a client to take a piece before the client counts as slow.
@@ -54,78 +57,13 @@ pub(super) struct Sent {
     pub(super) is_cut: bool,
 }
 
-/// What rules send in place of what was to be sent.
-#[derive(Debug, Default)]
-enum Instead {
-    #[default]
-    Nothing,
-    /// The body of another answer, whose head was started.
-    Body(Vec<u8>),
-    /// No answer.
-    Silence,
-    /// It is out.
-    Over,
-}
-
 #[derive(Debug)]
 enum Way {
     Http(Response<Http>, Option<ReplySender>, Option<Feed>),
     Routed(Response<Packed>, Answer),
     Socket(Response<Wire>, Arc<PacketSocket>),
-}
-
-/// A head in the form that the connection needs.
-#[derive(Debug)]
-pub(super) enum AnyHead {
-    Http(Head<Http>),
-    Packed(Head<Packed>),
-    Wire(Head<Wire>),
-    /// For the rules.
-    Draft(Head<Draft>),
-}
-
-/// What a response goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Medium {
-    /// hyper.
-    Http,
-    /// The router.
-    Routed,
-    /// A socket.
-    Socket,
-    /// Rules, before any of them.
-    Rules,
-}
-
-impl AnyHead {
-    /// Starts a head from a WSGI status.
-    pub(super) fn new(medium: Medium, status: &[u8]) -> Result<Self, Fault> {
-        Ok(match medium {
-            Medium::Http => Self::Http(Head::new(status)?),
-            Medium::Routed => Self::Packed(Head::new(status)?),
-            Medium::Socket => Self::Wire(Head::new(status)?),
-            Medium::Rules => Self::Draft(Head::new(status)?),
-        })
-    }
-
-    /// Adds a field.
-    pub(super) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Fault> {
-        match self {
-            Self::Http(head) => head.field(name, value),
-            Self::Packed(head) => head.field(name, value),
-            Self::Wire(head) => head.field(name, value),
-            Self::Draft(head) => head.field(name, value),
-        }
-    }
-
-    fn status(&self) -> u16 {
-        match self {
-            Self::Http(head) => head.status(),
-            Self::Packed(head) => head.status(),
-            Self::Wire(head) => head.status(),
-            Self::Draft(head) => head.status(),
-        }
-    }
+    /// Another protocol has the connection.
+    Switched(Option<Keeper>),
 }
 
 /// Why an item was not sent.
@@ -182,6 +120,8 @@ impl Output {
             (Way::Http(response, ..), AnyHead::Http(head)) => response.start(head, with_exc_info)?,
             (Way::Routed(response, _), AnyHead::Packed(head)) => response.start(head, with_exc_info)?,
             (Way::Socket(response, _), AnyHead::Wire(head)) => response.start(head, with_exc_info)?,
+            // Frameworks answer a websocket's request as any other.
+            (Way::Switched(_), _) => return Ok(()),
             // Heads are made for the connection they belong to.
             _ => return Err(StartFault::HeadSent),
         }
@@ -189,71 +129,6 @@ impl Output {
         self.sent.fields = fields;
         self.sent.head_bytes = bytes;
         Ok(())
-    }
-
-    /// The same for a head that goes past the rules first.
-    fn start_by_rules(&mut self, head: Head<Draft>, with_exc_info: bool) -> Result<(), StartFault> {
-        if self.is_sending() {
-            return Err(if with_exc_info { StartFault::HeadSent } else { StartFault::Twice });
-        }
-        if self.is_started() && !with_exc_info {
-            return Err(StartFault::Twice);
-        }
-        let Some(routing) = self.routing.clone() else { return Err(StartFault::HeadSent) };
-        let status = head.status();
-        self.instead = Instead::Nothing;
-        let text = match routing.answered(head.into_text(), status) {
-            Ruled::Head(text) => text,
-            Ruled::Instead(answer) => {
-                let text = routing.text_of(&answer);
-                self.instead = Instead::Body(answer.body);
-                text
-            }
-            Ruled::Silence => {
-                self.instead = Instead::Silence;
-                Text { status: b"500 Internal Server Error".to_vec(), ..Text::default() }
-            }
-        };
-        let (fields, bytes) = (text.fields.len(), text.status.len() + STATUS_LINE_BYTES + text.bytes());
-        let head = match &self.way {
-            Way::Http(..) => AnyHead::Http(ruled(text)?),
-            Way::Routed(..) => AnyHead::Packed(ruled(text)?),
-            Way::Socket(..) => AnyHead::Wire(ruled(text)?),
-        };
-        self.start(head, true, fields, bytes)
-    }
-
-    /// Sends the answer of a rule for requests.
-    pub(super) fn answer(&mut self, answer: &routes::Answer) -> Result<(), ItemError> {
-        let gone = |fault: Fault| ItemError::Gone(io::Error::other(fault));
-        let mut head = AnyHead::new(self.medium(), answer.status.as_bytes()).map_err(gone)?;
-        for (name, value) in &answer.fields {
-            head.field(name.as_bytes(), value).map_err(gone)?;
-        }
-        for (name, value) in Host::get().iter().flat_map(|host| &host.spec.app.add_headers) {
-            head.field(name.as_bytes(), value.as_bytes()).map_err(gone)?;
-        }
-        // Nothing was started before.
-        let _ = self.start(head, false, 0, 0);
-        self.item(&answer.body, true)?;
-        self.end()
-    }
-
-    /// Sends what rules have put in the place of what was to be sent; whether there is such.
-    fn send_instead(&mut self) -> Result<bool, ItemError> {
-        match std::mem::replace(&mut self.instead, Instead::Over) {
-            Instead::Nothing => {
-                self.instead = Instead::Nothing;
-                return Ok(false);
-            }
-            Instead::Body(body) => {
-                self.send(&body, true)?;
-                self.finish()?;
-            }
-            Instead::Silence => self.break_off(),
-            Instead::Over => {}
-        }
-        Ok(true)
     }
 
     /// Whether sending an item of this length, and the end, may have to wait.
@@ -265,6 +140,7 @@ impl Output {
             Way::Http(..) => length > PIECE_BYTES,
             Way::Routed(_, answer) => !answer.is_short(self.sent.fields, self.sent.head_bytes, length),
             Way::Socket(..) => true,
+            Way::Switched(_) => false,
         }
     }
 
@@ -336,6 +212,7 @@ impl Output {
                 self.sent.body_bytes += as_u64(item.len());
                 socket.write(&head, item, &self.waiter)?;
             }
+            Way::Switched(_) => {}
         }
         Ok(())
     }
@@ -402,38 +279,9 @@ impl Output {
                 }
                 Arc::clone(socket).end(end.complete, &self.waiter);
             }
+            Way::Switched(keeper) => self.sent.is_cut |= keeper.take().is_some_and(Keeper::end),
         }
         Ok(())
-    }
-
-    /// The application failed: an answer of ours where nothing was sent yet, otherwise the connection breaks visibly.
-    /// Where it failed for the client's malformed body, the fault is the client's.
-    pub(super) fn fail(&mut self) {
-        self.refuse(self.watch.refusal().map_or(500, |refusal| refusal.status));
-    }
-
-    /// The same, with this status where nothing was sent yet.
-    pub(super) fn refuse(&mut self, status: u16) {
-        if !self.is_sending() && self.start_error(status).is_ok() {
-            let sent = self.item(phrase(status).as_bytes(), true).and_then(|()| self.end());
-            self.sent.is_cut |= sent.is_err();
-            return;
-        }
-        self.break_off();
-    }
-
-    /// Ends the connection, whatever of an answer is out.
-    pub(super) fn break_off(&mut self) {
-        match &mut self.way {
-            Way::Http(_, sender, feed) => {
-                *sender = None;
-                if let Some(feed) = feed {
-                    self.waiter.wake(feed.end(false));
-                }
-            }
-            Way::Routed(_, answer) => self.sent.is_cut |= answer.end(false).is_err(),
-            Way::Socket(_, socket) => Arc::clone(socket).end(false, &self.waiter),
-        }
     }
 
     /// Whether `start_response` was called.
@@ -442,6 +290,7 @@ impl Output {
             Way::Http(response, ..) => response.is_started(),
             Way::Routed(response, _) => response.is_started(),
             Way::Socket(response, _) => response.is_started(),
+            Way::Switched(_) => true,
         }
     }
 
@@ -451,6 +300,7 @@ impl Output {
             Way::Http(response, ..) => response.is_sending(),
             Way::Routed(response, _) => response.is_sending(),
             Way::Socket(response, _) => response.is_sending(),
+            Way::Switched(_) => true,
         }
     }
 
@@ -463,6 +313,7 @@ impl Output {
             Way::Http(response, ..) => response.is_full(),
             Way::Routed(response, _) => response.is_full(),
             Way::Socket(response, _) => response.is_full(),
+            Way::Switched(_) => true,
         }
     }
 
@@ -479,24 +330,9 @@ impl Output {
         match self.way {
             Way::Http(..) => Medium::Http,
             Way::Routed(..) => Medium::Routed,
-            Way::Socket(..) => Medium::Socket,
+            Way::Socket(..) | Way::Switched(_) => Medium::Socket,
         }
     }
-
-    fn start_error(&mut self, status: u16) -> Result<(), StartFault> {
-        const NAME: &[u8] = b"Content-Type";
-        const VALUE: &[u8] = b"text/plain";
-        let status = format!("{status} {}", phrase(status));
-        let mut head = AnyHead::new(self.medium(), status.as_bytes()).map_err(|_| StartFault::Twice)?;
-        let _ = head.field(NAME, VALUE);
-        self.start(head, true, 1, STATUS_LINE_BYTES + status.len() + NAME.len() + VALUE.len() + 4)
-    }
-}
-
-/// A head out of what the rules left of it.
-fn ruled<F: Form>(text: Text) -> Result<Head<F>, StartFault> {
-    // With what rules added it may be too long.
-    text.into_head().or_else(|_| Head::new(b"500 Internal Server Error")).map_err(|_| StartFault::HeadSent)
 }
 
 /// Has a piece sent, while the client keeps up; holds it for a slow one.

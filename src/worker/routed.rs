@@ -1,6 +1,7 @@
 //! A request out of the central queue, and the way of its answer.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -157,6 +158,19 @@ impl Answer {
                 Ok(())
             }
         }
+    }
+
+    /// The answer that another protocol follows, with these fields; its bytes go to and come from `line`.
+    ///
+    /// # Errors
+    /// There is an answer already, the client is gone, or the router.
+    pub(super) fn switch(&mut self, fields: &[u8], line: &OwnedFd) -> io::Result<()> {
+        if self.stage != Stage::Open || !self.lane.place(self.claim).is_wanted() {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.stage = Stage::Begun;
+        self.send(Kind::Begin, &as_u64(self.claim.cell).to_le_bytes())?;
+        self.lane.send_with(Kind::Switch, fields, line, &self.waiter)
     }
 
     fn send(&self, kind: Kind, bytes: &[u8]) -> io::Result<()> {

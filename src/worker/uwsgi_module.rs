@@ -10,6 +10,7 @@ use super::traceback;
 use crate::stats::scoreboard::Total;
 
 mod functions;
+mod websockets;
 
 /// The release of uWSGI whose module this is like.
 pub(super) const VERSION: &str = "2.0.31";
@@ -51,6 +52,13 @@ pub(super) fn install(py: Python<'_>, host: &'static Host) -> PyResult<()> {
         wrap_pyfunction!(functions::set_user_harakiri, &module)?,
         wrap_pyfunction!(functions::ready, &module)?,
         wrap_pyfunction!(functions::accepting, &module)?,
+        wrap_pyfunction!(websockets::websocket_handshake, &module)?,
+        wrap_pyfunction!(websockets::websocket_recv, &module)?,
+        wrap_pyfunction!(websockets::websocket_recv_nb, &module)?,
+        wrap_pyfunction!(websockets::websocket_send, &module)?,
+        wrap_pyfunction!(websockets::websocket_send_binary, &module)?,
+        wrap_pyfunction!(websockets::connection_fd, &module)?,
+        wrap_pyfunction!(websockets::disconnect, &module)?,
     ] {
         module.add_function(function)?;
     }

@@ -7,6 +7,7 @@ use super::routes::Routes;
 use super::sift::{Said, Sift};
 use super::{
     application, cheaper, companions, guard, lines, log_file, logging, sockets, static_files, statistics,
+    websockets,
 };
 use crate::config::address::{Listen, Protocol};
 use crate::config::diagnostic::Severity;
@@ -83,6 +84,7 @@ impl Reading {
             || cheaper::obey(sift, said, &mut self.spec.workers.cheaper)
             || guard::obey(sift, said, &mut self.spec.workers.guard)
             || self.sockets(sift, said)
+            || websockets::obey(sift, said, &mut self.spec.websockets)
             || statistics::obey(&mut self.spec, sift, said, &self.chdir)
         {
             return;

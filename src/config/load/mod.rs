@@ -17,6 +17,7 @@ mod sift;
 mod sockets;
 mod static_files;
 mod statistics;
+mod websockets;
 
 use super::assembly::{Assembly, drop_defaults};
 use super::diagnostic::{Diagnostic, Severity};

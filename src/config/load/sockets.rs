@@ -23,6 +23,7 @@ impl Reading {
             "https2" => self.https(sift, said, Files::of_pairs(said.text())),
             "http-to-https" => self.redirect(sift, said),
             "https-export-cert" => self.spec.router.export_certificate = said.flag(),
+            "http-websockets" => self.spec.router.websockets = said.flag(),
             "http-enable-proxy-protocol" => self.spec.router.proxy_protocol = said.flag(),
             "protocol" | "abstract-socket" => {}
             "http-timeout" => self.spec.router.timeout_s = sift.count(said),

@@ -52,18 +52,6 @@ pub(super) static ROWS: &[Row] = &[
     later(&["stats-no-metrics"], Flag, "the statistics have no metrics"),
     later(&["cache2", "cache"], FreeText, "the `uwsgi.cache_*` functions raise"),
     later(
-        &[
-            "websockets-ping-freq",
-            "websocket-ping-freq",
-            "websockets-pong-tolerance",
-            "websocket-pong-tolerance",
-            "websockets-max-size",
-            "websocket-max-size",
-        ],
-        Number,
-        "the `uwsgi.websocket_*` functions raise",
-    ),
-    later(
         &["fallback-config"],
         Path,
         "a configuration that cannot be used is reported, and the one before serves on",

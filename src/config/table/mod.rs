@@ -18,6 +18,7 @@ mod router;
 mod routes;
 mod sockets;
 mod static_files;
+mod websockets;
 
 pub use page::markdown;
 
@@ -154,6 +155,7 @@ static PARTS: &[Part] = &[
     part("… on hooks: what is done around a start, workers and the end", hooks::ROWS),
     part("… on static files", static_files::ROWS),
     part("… on internal routing", routes::ROWS),
+    part("… on websockets", websockets::ROWS),
     part("… on what lives beside the workers", companions::ROWS),
     part("Options of an emperor", emperor::ROWS),
     Part {

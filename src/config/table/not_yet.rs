@@ -15,7 +15,6 @@ const DROP: &str = "privileges drop before the application is loaded: give the i
 pub(super) static ROWS: &[Row] = &[
     // Sockets and protocols.
     row(&["http-to"], Address, "the router serves this instance's workers only: leave it out, or use nginx"),
-    row(&["http-websockets"], Flag, "run the websocket part on an ASGI server"),
     row(
         &["shared-socket", "undeferred-shared-socket"],
         Address,

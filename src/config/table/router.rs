@@ -47,6 +47,12 @@ pub(super) static ROWS: &[Row] = &[
     )
     .optional(),
     row(
+        &["http-websockets"],
+        Flag,
+        "off",
+        "A request to the router that asks for a websocket reaches the application as such; behind `http-socket`, `socket` and the like they always do",
+    ),
+    row(
         &["http-timeout"],
         Number,
         "60",

@@ -55,6 +55,7 @@ pub struct Watch(Arc<Seen>);
 struct Seen {
     refusal: OnceLock<Refusal>,
     is_at_rest: AtomicBool,
+    is_switched: AtomicBool,
 }
 
 impl Watch {
@@ -70,6 +71,18 @@ impl Watch {
     #[must_use]
     pub fn is_at_rest(&self) -> bool {
         self.0.is_at_rest.load(Ordering::Relaxed)
+    }
+
+    /// The answer is a 101: what the client sends after it is no request, and passes unread. Say so before hyper has
+    /// the answer.
+    pub fn switch(&self) {
+        self.0.is_switched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the connection is another protocol's now: when hyper is done it can be taken from it.
+    #[must_use]
+    pub fn is_switched(&self) -> bool {
+        self.0.is_switched.load(Ordering::Relaxed)
     }
 }
 
@@ -119,6 +132,11 @@ impl<S> Guard<S> {
     /// The connection itself, and how many requests came on it: for one that [`Watch::is_at_rest`].
     pub fn into_parts(self) -> (S, u64) {
         (self.io, self.reader.requests())
+    }
+
+    /// The connection itself, and what was read of it and given to nobody: for one that [`Watch::is_switched`].
+    pub fn into_raw(mut self) -> (S, Vec<u8>) {
+        (self.io, self.held.split_off(self.given))
     }
 
     fn publish(&self) {
@@ -222,6 +240,10 @@ impl<S: AsyncRead + Unpin> Guard<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.watch.is_switched() {
+            // hyper does not ask for more than it can pass on.
+            return Pin::new(&mut this.io).poll_read(cx, out);
+        }
         loop {
             if out.remaining() == 0 || this.give(out) {
                 return Poll::Ready(Ok(()));

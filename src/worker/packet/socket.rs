@@ -79,6 +79,18 @@ impl PacketSocket {
         self.outlet.pieces(head, body, |pieces| self.write_all(&mut pieces.map(IoSlice::new), waiter))
     }
 
+    /// Sends the head of an answer that another protocol follows, and gives the connection to it.
+    ///
+    /// # Errors
+    /// Not by this front end's protocol; it is gone, or does not read.
+    pub(in crate::worker) fn switch(&self, head: &[u8], waiter: &Waiter) -> io::Result<OwnedFd> {
+        if self.outlet != Outlet::Uwsgi {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "not over FastCGI or SCGI"));
+        }
+        self.write(head, &[], waiter)?;
+        self.fd.try_clone()
+    }
+
     fn write_all(&self, mut left: &mut [IoSlice<'_>], waiter: &Waiter) -> io::Result<()> {
         // Empty slices in front would look like a write that made no progress.
         IoSlice::advance_slices(&mut left, 0);
