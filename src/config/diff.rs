@@ -222,7 +222,9 @@ fn diff_app(change: &mut Change, old: &AppSpec, new: &AppSpec) {
         autoreload_s,
         autoreload_ignore,
         argv,
+        exceptions,
     } = new;
+    change.note(old.exceptions != *exceptions, "reload-on-exception", Need::Generation);
     change.note(old.argv != *argv, "pyargv", Need::Generation);
     change.note(old.imports != *imports, "import", Need::Generation);
     change.note(old.add_headers != *add_headers, "add-header", Need::Generation);
@@ -337,6 +339,7 @@ mod tests {
             ("", "processes = 2, threads = 4", Need::Generation, &["processes", "threads"]),
             ("", "module = other", Need::Generation, &["module"]),
             ("", "env = A=b", Need::Generation, &["env"]),
+            ("", "reload-on-exception = true", Need::Generation, &["reload-on-exception"]),
             ("", "name = value", Need::Generation, &["opt"]),
             ("", "socket = :3031", Need::Generation, &["socket"]),
             ("", "socket = :80", Need::Generation, &["socket"]),

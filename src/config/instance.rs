@@ -8,6 +8,7 @@ use super::address::Listen;
 use super::cheaper::CheaperSpec;
 use super::companions::CompanionSpec;
 use super::cores::GeventSpec;
+use super::exceptions::ExceptionSpec;
 use super::guard::GuardSpec;
 use super::hook::Hook;
 use super::logging::LogSpec;
@@ -143,6 +144,9 @@ pub struct AppSpec {
     /// `py-auto-reload-ignore`: modules whose changes do not matter.
     #[serde(default)]
     pub autoreload_ignore: Vec<String>,
+    /// What becomes of a request, and of its worker, when it raises an exception.
+    #[serde(default)]
+    pub exceptions: ExceptionSpec,
 }
 
 /// What to load.

@@ -19,6 +19,7 @@ pub mod cores;
 pub mod diagnostic;
 pub mod diff;
 pub mod emperor;
+pub mod exceptions;
 mod expand;
 pub mod fingerprint;
 pub mod format;

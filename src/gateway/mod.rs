@@ -2,6 +2,7 @@
 
 pub mod draft;
 pub mod environ;
+pub mod exception;
 pub mod head;
 pub mod mount;
 pub mod peer;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use super::apps::Apps;
 use super::environ::{EnvironMaker, Weight, packet};
@@ -21,7 +21,7 @@ use super::upgrade::Upgrade;
 use super::uwsgi_module;
 use super::waiter::Waiter;
 use super::websocket::Parting;
-use super::{log, traceback};
+use super::{catcher, log, traceback};
 use crate::sys::clock;
 
 /// Calls the application in one thread.
@@ -48,6 +48,14 @@ enum Trouble {
     Item(ItemError),
     /// There is none.
     NoApp,
+}
+
+/// What was made for the application.
+#[derive(Default)]
+struct Made<'py> {
+    weight: Weight,
+    /// A copy of its environ, where the variables are to be shown.
+    variables: Option<Bound<'py, PyDict>>,
 }
 
 impl From<PyErr> for Trouble {
@@ -107,14 +115,21 @@ impl Caller {
         }
         let exchange = Arc::new(Exchange::new(body, output, waiter.clone()));
         let seat = Upgrade::seat(&self.server, self.core, &head, &exchange, &waiter);
-        let called = self.call(py, &head, &exchange, &mut course.weight);
+        let mut made = Made::default();
+        let called = self.call(py, &head, &exchange, &mut made);
+        course.weight = made.weight;
         let parting = if called.is_ok() { Parting::Done } else { Parting::Failed };
         let messages_bytes = seat.map_or(0, |seat| seat.leave(parting));
         let ended = called.and_then(|()| Ok(exchange.end(py)??));
         if let Err(trouble) = ended {
-            course.has_raised = matches!(trouble, Trouble::Raised(_));
+            let mut page = None;
+            if let Trouble::Raised(error) = &trouble {
+                course.has_raised = true;
+                page = self.judge(py, error, made.variables.as_ref());
+            }
             report(py, trouble);
-            let _ = exchange.with_output(py, Output::fail).map_err(|error| traceback::log(py, &error));
+            let fail = |output: &mut Output| output.fail_with(page.as_deref());
+            let _ = exchange.with_output(py, fail).map_err(|error| traceback::log(py, &error));
         }
         if let Some(output) = exchange.close(py) {
             course.sent = output.sent;
@@ -124,16 +139,34 @@ impl Caller {
         over(py, record, &head, &course)
     }
 
-    fn call(
+    /// Has the worker replaced after an exception, and makes the page about it, where that was asked for.
+    fn judge(&self, py: Python<'_>, error: &PyErr, variables: Option<&Bound<'_, PyDict>>) -> Option<Vec<u8>> {
+        let spec = &self.server.host.spec.app.exceptions;
+        if spec.is_plain() {
+            return None;
+        }
+        let exception = catcher::told(py, error);
+        if let Some(option) = spec.ends_worker(&exception.class, &exception.text) {
+            let class = &exception.class;
+            self.server.replace_after(format!("monitored exception detected: {class}, by {option}"));
+        }
+        spec.shown.then(|| catcher::page(&exception, variables))
+    }
+
+    fn call<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         head: &Head,
         exchange: &Arc<Exchange>,
-        weight: &mut Weight,
+        made: &mut Made<'py>,
     ) -> Result<(), Trouble> {
         let (app, place) = self.apps.choose(head).ok_or(Trouble::NoApp)?;
-        let (environ, weighed) = self.environs.make(py, head, exchange)?;
-        *weight = weighed;
+        let (environ, weight) = self.environs.make(py, head, exchange)?;
+        made.weight = weight;
+        if self.server.host.spec.app.exceptions.shown {
+            // The application may change its own.
+            made.variables = Some(environ.copy()?);
+        }
         if let Some(place) = place {
             place.tell(&environ)?;
         }

@@ -74,7 +74,8 @@ impl Lifetime {
             .then(|| format!("reload-on-as reached ({} MiB >= {reload_on_as_mib} MiB)", vsz >> 20))
     }
 
-    fn ask(&self, reason: String) {
+    /// Asks for a replacement, once.
+    pub(super) fn ask(&self, reason: String) {
         if !self.has_asked.swap(true, Ordering::Relaxed) {
             self.host.tell(&FromWorker::Recycle { reason });
         }

@@ -4,6 +4,7 @@ mod app;
 mod apps;
 mod autoreload;
 mod call;
+mod catcher;
 mod connections;
 mod current;
 mod deputy;

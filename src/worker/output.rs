@@ -22,7 +22,7 @@ use super::routed::Answer;
 use super::routes::Routing;
 use super::spool::{PIECE_BYTES, Part, Room};
 use super::waiter::Waiter;
-use crate::gateway::head::{Form, Head, Http, Wire};
+use crate::gateway::head::{Head, Http, Wire};
 use crate::gateway::response::{Body, NotStarted, Response, StartFault};
 use crate::proto::http1::Watch;
 use crate::wire::packed::Packed;

@@ -241,6 +241,11 @@ impl Server {
         });
     }
 
+    /// An exception was raised after which the worker shall be replaced.
+    pub(super) fn replace_after(&self, exception: String) {
+        self.lifetime.ask(exception);
+    }
+
     /// A request is over, and its thread is free again.
     pub(super) fn done(&self) {
         self.lifetime.count();

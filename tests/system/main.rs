@@ -21,6 +21,7 @@ mod companions;
 mod crash;
 mod engines;
 mod examples;
+mod exceptions;
 mod fastcgi;
 mod fifo;
 mod files;

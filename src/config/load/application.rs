@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::sift::{Said, Sift};
+use crate::config::exceptions::ExceptionSpec;
 use crate::config::instance::{AppSource, InstanceSpec};
 use crate::config::surroundings::Kind;
 
@@ -85,6 +86,26 @@ pub(super) fn obey(
         }
         "pyargv" => app.argv = said.text().split_whitespace().map(str::to_owned).collect(),
         "unenv" => spec.env.push((said.text().to_owned(), None)),
+        _ => return exceptions(sift, said, &mut app.exceptions),
+    }
+    true
+}
+
+/// Obeys what is said of exceptions.
+fn exceptions(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut ExceptionSpec) -> bool {
+    let text = || said.text().to_owned();
+    match said.name() {
+        "catch-exceptions" => {
+            spec.shown = said.flag();
+            if spec.shown {
+                let message = "shows tracebacks, with lines of the code, to every client";
+                sift.warn(said, message, Some("leave it out where others than developers ask".to_owned()));
+            }
+        }
+        "reload-on-exception" => spec.any = said.flag(),
+        "reload-on-exception-type" => spec.types.push(text()),
+        "reload-on-exception-value" => spec.values.push(text()),
+        "reload-on-exception-repr" => spec.reprs.push(text()),
         _ => return false,
     }
     true

@@ -16,12 +16,6 @@ pub(super) static ROWS: &[Row] = &[
         "an application that writes to a client that is gone is told so",
     ),
     // Workers.
-    later(&["reload-on-exception", "catch-exceptions"], Flag, "an exception is answered with 500 and logged"),
-    later(
-        &["reload-on-exception-type", "reload-on-exception-value", "reload-on-exception-repr"],
-        Text,
-        "an exception is answered with 500 and logged",
-    ),
     later(
         &["harakiri-graceful-timeout", "harakiri-graceful-signal", "harakiri-queue-threshold"],
         Number,

@@ -1,5 +1,6 @@
 //! Every option once: its names, its kind, its default, what it means, who obeys it — or why nobody does.
 
+mod application;
 mod cheaper;
 mod companions;
 mod emperor;
@@ -150,6 +151,7 @@ static PARTS: &[Part] = &[
     part("… on the router", router::ROWS),
     part("… on the number of workers", cheaper::ROWS),
     part("… on the lines of requests, on the size of workers and on their interpreter", engines::ROWS),
+    part("… on the application", application::ROWS),
     part("… on what the master holds workers to", guard::ROWS),
     part("… on where log lines go", logging::ROWS),
     part("… on hooks: what is done around a start, workers and the end", hooks::ROWS),

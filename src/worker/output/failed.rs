@@ -11,13 +11,25 @@ impl Output {
     /// The application failed: an answer of ours where nothing was sent yet, otherwise the connection breaks visibly.
     /// Where it failed for the client's malformed body, the fault is the client's.
     pub(in crate::worker) fn fail(&mut self) {
-        self.refuse(self.watch.refusal().map_or(500, |refusal| refusal.status));
+        self.fail_with(None);
+    }
+
+    /// The same, with this page instead of ours.
+    pub(in crate::worker) fn fail_with(&mut self, page: Option<&[u8]>) {
+        match self.watch.refusal() {
+            Some(refusal) => self.refuse(refusal.status),
+            None => self.end_with(500, page.unwrap_or(phrase(500).as_bytes())),
+        }
     }
 
     /// The same, with this status where nothing was sent yet.
     pub(in crate::worker) fn refuse(&mut self, status: u16) {
+        self.end_with(status, phrase(status).as_bytes());
+    }
+
+    fn end_with(&mut self, status: u16, page: &[u8]) {
         if !self.is_sending() && self.start_error(status).is_ok() {
-            let sent = self.item(phrase(status).as_bytes(), true).and_then(|()| self.end());
+            let sent = self.item(page, true).and_then(|()| self.end());
             self.sent.is_cut |= sent.is_err();
             return;
         }
