@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::address::{Address, Listen};
+use super::guard::GuardSpec;
 use super::hook::{Hook, Point};
 use super::instance::{
     AppSpec, FilesSpec, IdentitySpec, InstanceSpec, InterpreterSpec, RouterSpec, WorkerSpec,
@@ -248,6 +249,7 @@ fn diff_workers(change: &mut Change, old: &WorkerSpec, new: &WorkerSpec) {
         gevent,
         lazy_apps,
         harakiri_s,
+        harakiri_no_hook,
         max_requests,
         max_requests_delta,
         min_lifetime_s,
@@ -267,13 +269,18 @@ fn diff_workers(change: &mut Change, old: &WorkerSpec, new: &WorkerSpec) {
         guard,
     } = new;
     change.note(old.cheaper != *cheaper, "cheaper", Need::Generation);
-    change.note(old.guard != *guard, "evil-reload-on-rss", Need::Nothing);
+    let GuardSpec { evil_rss_mib, evil_as_mib, collector_s, harakiri } = guard;
+    let limits = (old.guard.evil_rss_mib, old.guard.evil_as_mib, old.guard.collector_s);
+    let differs = limits != (*evil_rss_mib, *evil_as_mib, *collector_s);
+    change.note(differs, "evil-reload-on-rss", Need::Nothing);
+    change.note(old.guard.harakiri != *harakiri, "harakiri-graceful-timeout", Need::Nothing);
     change.note(old.processes != *processes, "processes", Need::Workers);
     // What workers go by reaches them through their zygote.
     change.note(old.threads != *threads, "threads", Need::Generation);
     change.note(old.gevent != *gevent, "gevent", Need::Generation);
     change.note(old.lazy_apps != *lazy_apps, "lazy-apps", Need::Generation);
     change.note(old.harakiri_s != *harakiri_s, "harakiri", Need::Generation);
+    change.note(old.harakiri_no_hook != *harakiri_no_hook, "harakiri-no-arh", Need::Generation);
     change.note(old.max_requests != *max_requests, "max-requests", Need::Generation);
     change.note(old.max_requests_delta != *max_requests_delta, "max-requests-delta", Need::Generation);
     change.note(old.min_lifetime_s != *min_lifetime_s, "min-worker-lifetime", Need::Generation);
@@ -335,6 +342,8 @@ mod tests {
             ("", "", Need::Nothing, &[][..]),
             ("", "touch-reload = x, vacuum = true", Need::Nothing, &["touch-reload", "vacuum"]),
             ("", "http-timeout = 5", Need::Nothing, &["http-timeout"]),
+            ("", "harakiri-graceful-signal = 2", Need::Nothing, &["harakiri-graceful-timeout"]),
+            ("", "harakiri-no-arh = true", Need::Generation, &["harakiri-no-arh"]),
             ("", "processes = 2", Need::Workers, &["processes"]),
             ("", "processes = 2, threads = 4", Need::Generation, &["processes", "threads"]),
             ("", "module = other", Need::Generation, &["module"]),

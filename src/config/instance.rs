@@ -172,6 +172,9 @@ pub struct WorkerSpec {
     pub lazy_apps: bool,
     /// `harakiri`, in seconds; 0 is off.
     pub harakiri_s: u32,
+    /// `harakiri-no-arh`: it does not count the hook after a request.
+    #[serde(default)]
+    pub harakiri_no_hook: bool,
     /// `max-requests`; 0 is off.
     pub max_requests: u64,
     /// `max-requests-delta`.
@@ -267,6 +270,7 @@ impl Default for WorkerSpec {
             gevent: GeventSpec::default(),
             lazy_apps: false,
             harakiri_s: 0,
+            harakiri_no_hook: false,
             max_requests: 0,
             max_requests_delta: 0,
             min_lifetime_s: 10,

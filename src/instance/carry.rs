@@ -14,6 +14,7 @@ use super::children::{Children, Owner, Process, WorkerProcess};
 use super::chores::Chores;
 use super::event::Event;
 use super::fifo::Fifo;
+use super::harakiri::Patience;
 use super::launch::{Interpreter, RESUME_VARIABLE};
 use super::link::Link;
 use super::log_hub::Surroundings;
@@ -88,6 +89,7 @@ impl Master {
                 channel: luggage.take_owned(worker.process.link.duplicate()?)?,
                 router_ends: ends,
                 ready: worker.ready,
+                killed: worker.killed,
             });
         }
         let mut zygotes = Vec::new();
@@ -217,7 +219,8 @@ pub(super) fn unpack(
             number: worker.number,
             generation: worker.generation,
             router_ends: ends?,
-            killed: None,
+            killed: worker.killed,
+            patience: Patience::default(),
             buried: false,
             ready: worker.ready,
             board: Rc::clone(&board.borrow()),

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::harakiri::Patience;
 use super::link::Link;
 use super::passage::Passage;
 use crate::stats::scoreboard::Scoreboard;
@@ -80,8 +81,10 @@ pub(super) struct WorkerProcess {
     pub(super) generation: u64,
     /// The router's ends of its connections, until the router has them.
     pub(super) router_ends: Vec<OwnedFd>,
-    /// Why the master killed it.
+    /// Why the master killed it, or told it to end.
     pub(super) killed: Option<Cause>,
+    /// How it stands with its request that runs too long.
+    pub(super) patience: Patience,
     pub(super) ready: bool,
     /// Its end was told of.
     pub(super) buried: bool,

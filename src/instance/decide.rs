@@ -73,12 +73,7 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
             }
         }
         Event::WorkerGone { slot, how } => worker_gone(roster, slot, &how, now, out),
-        Event::Overran { slot } => {
-            if let Some(place) = roster.slots.get_mut(slot).filter(|s| s.forked) {
-                place.deadline = None;
-                out.push(Effect::Kill { slot });
-            }
-        }
+        Event::Overran { slot, grace } => overran(roster, slot, grace, now, out),
         Event::RouterReady => {
             if matches!(roster.router, Router::Starting { .. }) {
                 roster.router = Router::Ready { since: now };
@@ -123,6 +118,22 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
         Event::Timer => {}
     }
     settle::settle(roster, now, out);
+}
+
+/// A worker is beyond a limit. One that gets time to finish takes nothing new: another has its place at once.
+fn overran(roster: &mut Roster, slot: usize, grace: Option<Duration>, now: Tick, out: &mut Vec<Effect>) {
+    let Some(place) = roster.slots.get_mut(slot).filter(|s| s.forked) else { return };
+    let may_finish = matches!(place.state, SlotState::Serving | SlotState::Draining);
+    let Some(grace) = grace.filter(|_| may_finish) else {
+        place.deadline = None;
+        out.push(Effect::Kill { slot });
+        return;
+    };
+    out.push(Effect::Warn { slot });
+    settle::drain(roster, slot, now, out);
+    if let Some(place) = roster.slots.get_mut(slot) {
+        place.deadline = place.deadline.map(|deadline| deadline.min(now + grace));
+    }
 }
 
 fn forked(roster: &mut Roster, slot: usize, out: &mut Vec<Effect>) {

@@ -121,6 +121,8 @@ pub enum Event {
     Overran {
         /// The worker's slot.
         slot: usize,
+        /// What it gets to finish; `None`: it is killed at once.
+        grace: Option<Duration>,
     },
     /// The router accepts connections.
     RouterReady,
@@ -261,6 +263,11 @@ pub enum Effect {
     },
     /// Tell a worker to finish.
     Drain {
+        /// Its slot.
+        slot: usize,
+    },
+    /// Signal a worker that it overran a limit, and shall end.
+    Warn {
         /// Its slot.
         slot: usize,
     },

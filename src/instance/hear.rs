@@ -8,13 +8,10 @@ use super::roster::Router;
 use super::source::Source;
 use super::stats_document::{self, Facts};
 use crate::config::hook::Point;
-use crate::stats::scoreboard::{CoreField, Field};
-use crate::sys::clock;
-use crate::tick::Tick;
+use crate::stats::scoreboard::Field;
 use crate::trace;
 use crate::wire::PROTOCOL;
 use crate::wire::channel::Received;
-use crate::wire::death::Cause;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, FromRouter, FromWorker, FromZygote, ToInstance};
 use crate::wire::queue::SharedQueue;
@@ -203,54 +200,6 @@ impl Master {
             Some(FromRouter::Lost { slot, generation }) => {
                 self.handle(Event::Lost { slot: as_usize(slot), generation });
             }
-        }
-    }
-
-    /// When the scoreboard has to be looked at for requests that run too long.
-    pub(super) fn next_harakiri(&self) -> Option<Tick> {
-        let now = clock::now();
-        let watched =
-            self.children.workers.iter().filter(|(_, w)| w.killed.is_none() && w.process.exit.is_none());
-        watched
-            .filter_map(|(slot, worker)| {
-                let limit = self.configs.get(&worker.generation)?.said.spec.workers.harakiri_s;
-                // A request that starts now cannot be overdue before that.
-                let whole = (limit > 0).then(|| now + std::time::Duration::from_secs(limit.into()));
-                let deadline = worker.board.slot(*slot)?.deadline_ms().map(Tick::from_ms);
-                whole.into_iter().chain(deadline).min()
-            })
-            .min()
-    }
-
-    /// Kills the workers whose request runs too long.
-    pub(super) fn harakiri(&mut self, now: Tick) {
-        let mut overdue = Vec::new();
-        for (slot, worker) in &mut self.children.workers {
-            let Some(entry) = worker.board.slot(*slot).filter(|_| worker.killed.is_none()) else { continue };
-            let Some(deadline) = entry.deadline_ms().filter(|d| Tick::from_ms(*d) <= now) else { continue };
-            worker.killed = Some(Cause::Harakiri);
-            let (number, pid) = (worker.number, worker.process.pid().unwrap_or(0));
-            tracing::warn!("*** HARAKIRI ON WORKER {number} (pid: {pid}, try: 1, graceful: no) ***");
-            tracing::warn!("HARAKIRI !!! worker {number} status !!!");
-            let mut guilty = 0;
-            for (core, n) in entry.iter_cores().zip(0_u32..).filter(|(c, _)| c.get(CoreField::InRequest) == 1)
-            {
-                let text = String::from_utf8_lossy(&core.text().unwrap_or_default()).into_owned();
-                let since = core.get(CoreField::StartedEpochS);
-                tracing::warn!("HARAKIRI [core {n}] {text} since {since}");
-                if core.get(CoreField::DeadlineMs) == deadline {
-                    guilty = n;
-                }
-            }
-            tracing::warn!("HARAKIRI !!! end of worker {number} status !!!");
-            tracing::warn!("HARAKIRI triggered by worker {number} core {guilty} !!!");
-            let tally = self.tallies.entry(number).or_default();
-            tally.harakiri += 1;
-            entry.set(Field::HarakiriCount, tally.harakiri);
-            overdue.push(*slot);
-        }
-        for slot in overdue {
-            self.handle(Event::Overran { slot });
         }
     }
 

@@ -19,7 +19,7 @@ enum Act {
     KillZygote,
     KillRouter,
     Recycle(usize),
-    Overran(usize),
+    Overran(usize, Option<Duration>),
     RehearsalsFail(bool),
     Busy(usize),
     Scale(u32),
@@ -56,7 +56,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::KillZygote),
         1 => Just(Act::KillRouter),
         1 => (0..12_usize).prop_map(Act::Recycle),
-        1 => (0..12_usize).prop_map(Act::Overran),
+        1 => (0..12_usize, patience()).prop_map(|(slot, grace)| Act::Overran(slot, grace)),
         1 => any::<bool>().prop_map(Act::RehearsalsFail),
         2 => (0..6_usize).prop_map(Act::Busy),
         1 => (0..6_u32).prop_map(Act::Scale),
@@ -110,7 +110,7 @@ proptest! {
                 }
                 Act::KillRouter => { world.event(Event::RouterGone); }
                 Act::Recycle(slot) => world.event(Event::Recycle { slot }),
-                Act::Overran(slot) => { peaceful = false; world.event(Event::Overran { slot }); }
+                Act::Overran(slot, grace) => { peaceful = false; world.event(Event::Overran { slot, grace }); }
                 Act::RehearsalsFail(fail) => world.rehearsal_fails = fail,
                 Act::Busy(busy) => world.be_busy(busy),
                 Act::Scale(workers) => {

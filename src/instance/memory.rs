@@ -51,7 +51,7 @@ impl Master {
         }
         for (slot, message) in killed {
             self.tell(message);
-            self.handle(Event::Overran { slot });
+            self.handle(Event::Overran { slot, grace: None });
         }
     }
 

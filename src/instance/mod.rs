@@ -19,6 +19,7 @@ pub mod event;
 mod farewell;
 mod fifo;
 mod foreign;
+mod harakiri;
 mod hear;
 #[cfg(test)]
 mod histories;

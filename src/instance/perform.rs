@@ -44,8 +44,10 @@ impl Master {
                 }
             }
             Effect::Drain { slot } => self.drain(slot),
+            Effect::Warn { slot } => self.warn(slot),
             Effect::Kill { slot } => {
                 if let Some(worker) = self.children.workers.get(&slot) {
+                    worker.tell_of_second_try();
                     worker.process.kill();
                 }
             }

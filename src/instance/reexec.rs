@@ -17,6 +17,7 @@ use super::stats_document::Tally;
 use super::uwsgi_emperor::UwsgiRecord;
 use crate::config::address::{Address, Listen};
 use crate::sys::{fd, memfd};
+use crate::wire::death::Cause;
 use crate::wire::message::{FromInstance, Policy};
 
 /// The version of the record. Later ones read earlier ones: fields are only added, with defaults.
@@ -106,6 +107,8 @@ pub(super) struct WorkerRecord {
     pub(super) channel: RawFd,
     pub(super) router_ends: Vec<RawFd>,
     pub(super) ready: bool,
+    #[serde(default)]
+    pub(super) killed: Option<Cause>,
 }
 
 /// The descriptors that shall stay open across the `execve`, as duplicates: dropping them undoes it.

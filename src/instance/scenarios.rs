@@ -175,6 +175,30 @@ fn a_recycled_worker_ends_after_its_replacement_accepts() {
 }
 
 #[test]
+fn who_overran_is_killed_or_gets_time_to_finish_while_another_serves() {
+    for (nature, grace_s, gone_after_ms) in [
+        (Nature { request_ms: 2_000, ..Nature::default() }, None, 1),
+        (Nature { request_ms: 2_000, ..Nature::default() }, Some(5), 2_000),
+        (Nature { ignores_drain: true, ..Nature::default() }, Some(5), 5_001),
+        (Nature { ignores_drain: true, ..Nature::default() }, Some(600), 60_001),
+    ] {
+        for router in [false, true] {
+            let mut world = World::new(Settings { router, ..settings(1) }, nature);
+            world.pass(1000);
+            let old = *world.workers.keys().next().unwrap();
+            world.event(Event::Overran { slot: old, grace: grace_s.map(Duration::from_secs) });
+            world.pass(gone_after_ms - 1);
+            assert!(world.workers.contains_key(&old), "{nature:?} {grace_s:?}");
+            assert!(grace_s.is_none() || world.accepting() == 1, "another serves meanwhile");
+            world.pass(if router { 10 } else { 1 });
+            assert!(!world.workers.contains_key(&old), "{nature:?} {grace_s:?}");
+            world.pass(100);
+            assert_eq!((world.accepting(), world.lives), (1, 2));
+        }
+    }
+}
+
+#[test]
 fn who_ignores_the_drain_is_killed_when_mercy_ends() {
     let stubborn = Nature { ignores_drain: true, ..Nature::default() };
     let mut world = World::new(settings(1), stubborn);

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::bind::Listener;
 use super::children::{Owner, Process, WorkerProcess};
+use super::harakiri::Patience;
 use super::launch;
 use super::link::Link;
 use super::master::{Config, Master, Report};
@@ -82,6 +83,7 @@ impl Master {
             generation: place.generation,
             router_ends,
             killed: None,
+            patience: Patience::default(),
             buried: false,
             ready: false,
             board,

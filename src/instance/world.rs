@@ -250,6 +250,7 @@ impl World {
             | Effect::Swap { .. }
             | Effect::Grow { .. }
             | Effect::AddToRouter { .. }
+            | Effect::Warn { .. }
             | Effect::Log(_)
             | Effect::Tell(_) => {}
         }

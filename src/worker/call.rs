@@ -89,7 +89,7 @@ impl Caller {
         if is_too_long(&head, self.server.host.spec.workers.limit_post_bytes) {
             waiter.detached(py, || output.refuse(413));
             course.sent = output.sent;
-            return over(py, record, &head, &course);
+            return self.over(py, record, &head, &course);
         }
         let mut changed = None;
         let mut sent = None;
@@ -111,7 +111,7 @@ impl Caller {
                 waiter.detached(py, || output.fail());
             }
             course.sent = output.sent;
-            return over(py, record, &head, &course);
+            return self.over(py, record, &head, &course);
         }
         let exchange = Arc::new(Exchange::new(body, output, waiter.clone()));
         let seat = Upgrade::seat(&self.server, self.core, &head, &exchange, &waiter);
@@ -136,7 +136,29 @@ impl Caller {
             course.sent.body_bytes = course.sent.body_bytes.saturating_add(messages_bytes);
         }
         let _ = waiter.thrown().map_err(|error| traceback::log(py, &error));
-        over(py, record, &head, &course)
+        self.over(py, record, &head, &course)
+    }
+
+    /// A request is over; gives the time, in microseconds on the monotonic clock.
+    fn over(&self, py: Python<'_>, record: Option<Record>, head: &Head, course: &Course) -> u64 {
+        if let Some(routing) = &course.routing {
+            routing.last(&course.sent);
+            routing.settle(py);
+        }
+        let ended_us = clock::monotonic_us();
+        if let Some(hook) = uwsgi_module::after_request(py) {
+            if let Some(record) = record.as_ref().filter(|_| self.server.host.spec.workers.harakiri_no_hook) {
+                record.stop_the_clock();
+            }
+            // The client does not wait for it.
+            let waiter = &self.waiter;
+            waiter.detached(py, || waiter.flush());
+            uwsgi_module::call(&hook);
+        }
+        if let Some(record) = record {
+            record.end(py, head, course, ended_us);
+        }
+        ended_us
     }
 
     /// Has the worker replaced after an exception, and makes the page about it, where that was asked for.
@@ -184,20 +206,6 @@ impl Caller {
             }
         }
     }
-}
-
-/// A request is over; gives the time, in microseconds on the monotonic clock.
-fn over(py: Python<'_>, record: Option<Record>, head: &Head, course: &Course) -> u64 {
-    if let Some(routing) = &course.routing {
-        routing.last(&course.sent);
-        routing.settle(py);
-    }
-    let ended_us = match record {
-        Some(record) => record.end(py, head, course),
-        None => clock::monotonic_us(),
-    };
-    uwsgi_module::after_request(py);
-    ended_us
 }
 
 /// Whether the body is longer than `limit-post`; 0: any is allowed.

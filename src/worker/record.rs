@@ -77,10 +77,14 @@ impl Record {
         Some(Self { host, slot, core, number, started_us })
     }
 
-    /// It is over; gives the time.
-    pub(super) fn end(self, py: Python<'_>, head: &Head, course: &Course) -> u64 {
+    /// `harakiri` counts no further.
+    pub(super) fn stop_the_clock(&self) {
+        self.core.set(CoreField::DeadlineMs, 0);
+    }
+
+    /// It was over at this time, but for the hook after it.
+    pub(super) fn end(self, py: Python<'_>, head: &Head, course: &Course, ended_us: u64) {
         current::leave(py, self.host);
-        let ended_us = clock::monotonic_us();
         let taken_us = ended_us.saturating_sub(self.started_us);
         self.core.set(CoreField::InRequest, 0);
         self.core.set(CoreField::DeadlineMs, 0);
@@ -104,6 +108,5 @@ impl Record {
                 log::write_request(py, &text);
             }
         }
-        ended_us
     }
 }

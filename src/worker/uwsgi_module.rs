@@ -72,9 +72,9 @@ pub(super) fn after_fork(py: Python<'_>) {
     call_hook(py, "post_fork_hook");
 }
 
-/// Calls `uwsgi.after_req_hook`, if the application set one.
-pub(super) fn after_request(py: Python<'_>) {
-    call_hook(py, "after_req_hook");
+/// `uwsgi.after_req_hook`, if the application set one.
+pub(super) fn after_request(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
+    hook(py, "after_req_hook")
 }
 
 /// Calls `uwsgi.atexit`, if the application set one.
@@ -92,15 +92,20 @@ pub(super) fn host_name(py: Python<'_>) -> PyResult<String> {
     py.import("os")?.call_method0("uname")?.getattr("nodename")?.extract()
 }
 
-fn call_hook(py: Python<'_>, name: &str) {
-    let Some(module) = MODULE.get(py) else { return };
-    let hook = module.bind(py).dict().get_item(name);
-    if let Ok(Some(hook)) = hook
-        && hook.is_callable()
-        && let Err(error) = hook.call0()
-    {
-        traceback::log(py, &error);
+/// Calls a hook; an exception is logged.
+pub(super) fn call(hook: &Bound<'_, PyAny>) {
+    if let Err(error) = hook.call0() {
+        traceback::log(hook.py(), &error);
     }
+}
+
+fn call_hook(py: Python<'_>, name: &str) {
+    hook(py, name).iter().for_each(call);
+}
+
+fn hook<'py>(py: Python<'py>, name: &str) -> Option<Bound<'py, PyAny>> {
+    let hook = MODULE.get(py)?.bind(py).dict().get_item(name).ok()??;
+    hook.is_callable().then_some(hook)
 }
 
 /// Options as uWSGI shows them: `True` for one without a value; of a repeated one the last stays.

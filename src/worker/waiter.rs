@@ -146,6 +146,13 @@ impl Waiter {
         }
     }
 
+    /// Has the loop send what is ready to be sent; other threads do without being asked.
+    pub(super) fn flush(&self) {
+        if let Self::Loop(..) = self {
+            self.wait(async {});
+        }
+    }
+
     /// Waits until `fd` can be read; `false` when the time is over.
     ///
     /// # Errors

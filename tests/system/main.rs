@@ -27,6 +27,7 @@ mod fifo;
 mod files;
 mod foreign;
 mod greenlets;
+mod harakiri;
 mod hooks;
 mod https;
 mod inherit;

@@ -139,6 +139,7 @@ impl Reading {
             "gevent-wait-for-hub" => workers.gevent.wait_for_hub = said.flag(),
             "lazy-apps" | "lazy" => workers.lazy_apps = said.flag(),
             "harakiri" => workers.harakiri_s = sift.count(said),
+            "harakiri-no-arh" => workers.harakiri_no_hook = said.flag(),
             "max-requests" => workers.max_requests = large(sift, said),
             "max-requests-delta" => workers.max_requests_delta = large(sift, said),
             "min-worker-lifetime" => workers.min_lifetime_s = sift.count(said),

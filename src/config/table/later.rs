@@ -16,16 +16,6 @@ pub(super) static ROWS: &[Row] = &[
         "an application that writes to a client that is gone is told so",
     ),
     // Workers.
-    later(
-        &["harakiri-graceful-timeout", "harakiri-graceful-signal", "harakiri-queue-threshold"],
-        Number,
-        "a worker that overruns `harakiri` is killed at once",
-    ),
-    later(
-        &["harakiri-no-arh", "no-harakiri-arh", "no-harakiri-after-req-hook"],
-        Flag,
-        "a worker that overruns `harakiri` is killed at once",
-    ),
     later(&["py-tracebacker"], Text, "monitoring only"),
     later(&["fs-reload", "fs-brutal-reload"], Path, "use `touch-reload`"),
     later(&["exit-on-reload"], Flag, "a reload reloads"),
