@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::address::{Address, Listen};
+use super::companions::CompanionSpec;
 use super::guard::GuardSpec;
 use super::hook::{Hook, Point};
 use super::instance::{
@@ -126,7 +127,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.log.daemonize != *daemonize, "daemonize", Need::Reexec);
     change.note(old.log.requests != *requests, "disable-logging", Need::Generation);
     change.note(old.touch_reload != *touch_reload, "touch-reload", Need::Nothing);
-    change.note(old.companions != *companions, "attach-daemon", Need::Nothing);
+    diff_companions(&mut change, &old.companions, companions);
     change.note(old.limits != *limits, "max-fd", before_drop);
     change.note(old.vacuum != *vacuum, "vacuum", Need::Nothing);
     change.note(old.die_on_term != *die_on_term, "die-on-term", Need::Nothing);
@@ -155,6 +156,17 @@ fn diff_hooks(change: &mut Change, old: &[Hook], new: &[Hook]) {
         let new = new.iter().filter(|hook| is_of(&hook.point));
         change.note(!old.eq(new), option, need);
     }
+}
+
+/// Mules are forked by the zygote, which knows how many queues there are and what each mule runs.
+fn diff_companions(change: &mut Change, old: &CompanionSpec, new: &CompanionSpec) {
+    let CompanionSpec { daemons, crons, touch_exec, mules, mule_touch, mule_queue_bytes } = new;
+    change.note(old.daemons != *daemons, "attach-daemon", Need::Nothing);
+    change.note(old.crons != *crons, "cron", Need::Nothing);
+    change.note(old.touch_exec != *touch_exec, "touch-exec", Need::Nothing);
+    change.note(old.mules != *mules, "mule", Need::Generation);
+    change.note(old.mule_touch != *mule_touch, "touch-mules-reload", Need::Nothing);
+    change.note(old.mule_queue_bytes != *mule_queue_bytes, "mule-msg-size", Need::Generation);
 }
 
 /// Sockets are the same if their address is: kept, added, removed.

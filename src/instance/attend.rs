@@ -18,6 +18,7 @@ use super::keeper::{FromKeeper, Order, ToKeeper};
 use super::launch;
 use super::link::Link;
 use super::master::{Master, Report};
+use super::mules::Mules;
 use super::reexec::{Luggage, ProcessRecord};
 use crate::config::companions::{DaemonSpec, Tracking};
 use crate::sys::process::{self, Child, Exit, Signal};
@@ -48,6 +49,7 @@ pub(super) struct Attendance {
     pub(super) keepers: BTreeMap<u64, KeeperProcess>,
     /// Who waits for the end of a process that somebody else has started, by companion.
     watches: BTreeMap<u64, AbortHandle>,
+    pub(super) mules: Mules,
     /// What the emperor was told.
     told: Vec<companion::Companion>,
 }
@@ -81,6 +83,11 @@ impl Master {
 
     fn attend_to(&mut self, effect: Effect, events: &mut VecDeque<Event>) {
         match effect {
+            Effect::Start { life, .. } if self.is_mule(life) => self.start_mule(life),
+            Effect::Signal { life, signal } if self.is_mule(life) => {
+                self.signal_mule(life, Signal::Other(signal));
+            }
+            Effect::Kill { life } if self.is_mule(life) => self.signal_mule(life, Signal::Kill),
             Effect::Start { number, life } => {
                 if let Err(error) = self.start_keeper(number, life) {
                     let how = format!("its keeper cannot be started: {error}");
@@ -118,10 +125,14 @@ impl Master {
         }
     }
 
+    fn is_mule(&self, life: u64) -> bool {
+        matches!(self.attendance.companions.task_of(life), Some(Task::Mule(_)))
+    }
+
     fn daemon(&self, number: u64) -> Option<&DaemonSpec> {
         match &self.attendance.companions.companion(number)?.task {
             Task::Daemon(daemon) => Some(daemon),
-            Task::Cron(_) | Task::Touch(_) => None,
+            Task::Cron(_) | Task::Touch(_) | Task::Mule(_) => None,
         }
     }
 

@@ -45,6 +45,7 @@ impl Master {
                     rehearsal.process.link.end();
                 }
             }
+            Owner::Mule(life) => self.attendance.mules.reaped(life, exit),
             Owner::Keeper(life) => {
                 if let Some(keeper) = self.attendance.keepers.get_mut(&life) {
                     keeper.exit = Some(exit);
@@ -70,6 +71,7 @@ impl Master {
         for (zygote, exit) in zygotes {
             self.children.zygotes.remove(&zygote);
             self.children.end_commands_of(Owner::Zygote(zygote));
+            self.mules_of_zygote_gone(zygote);
             self.handle(Event::ZygoteGone { zygote, how: exit.to_string() });
         }
         let over = self.children.workers.iter().filter(|(_, w)| !w.buried);
@@ -90,6 +92,7 @@ impl Master {
             self.rehearsal_over(exit);
         }
         self.bury_keepers();
+        self.bury_mules();
     }
 
     fn worker_over(&mut self, slot: usize, exit: Exit) {

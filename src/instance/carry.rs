@@ -149,6 +149,7 @@ impl Master {
             router,
             companions: self.attendance.companions.clone(),
             keepers: self.pack_keepers(luggage)?,
+            mules: self.attendance.mules.pack(luggage)?,
         };
         let file = reexec::write(&record)?;
         luggage.take(&file)
@@ -293,6 +294,7 @@ pub(super) fn unpack(
         paused: record.paused,
     };
     master.unpack_companions(record.companions, record.keepers)?;
+    master.unpack_mules(record.mules)?;
     master.touched = super::touch::Touched::watch(&master.current.said.spec);
     master.output.obey(&master.current.said.spec);
     master.serve_statistics();

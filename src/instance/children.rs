@@ -31,6 +31,7 @@ pub(super) enum Owner {
     Rehearsal(OperationId),
     Chore(u64),
     Keeper(u64),
+    Mule(u64),
 }
 
 /// A process with a channel. It is over when it was reaped and everything that it said was heard.

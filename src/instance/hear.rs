@@ -90,6 +90,7 @@ impl Master {
             }
             Some(FromZygote::Doing(doing)) => self.doing(Owner::Zygote(id), doing),
             Some(FromZygote::Forked { slot, pid }) => self.worker_born(as_usize(slot), pid),
+            Some(FromZygote::Mule(birth)) => self.mule_born(birth),
             Some(FromZygote::ForkFailed { slot, failure }) => {
                 self.handle(Event::ForkFailed { slot: as_usize(slot), failure });
             }
@@ -170,7 +171,7 @@ impl Master {
             }
             Some(FromWorker::Stirred) => self.handle(Event::Stirred),
             // The loop looks at the scoreboard for the earliest deadline after every message.
-            Some(FromWorker::DeadlineSet | FromWorker::Draining) => {}
+            Some(FromWorker::DeadlineSet | FromWorker::Draining | FromWorker::MuleDeadline(_)) => {}
         }
     }
 

@@ -79,6 +79,7 @@ impl Config {
                 seconds => Some(Duration::from_secs(seconds.into())),
             },
             cheaper: spec.workers.cheaper,
+            mules: !spec.companions.mules.is_empty(),
         }
     }
 }
@@ -95,6 +96,7 @@ pub(super) enum Report {
     Rehearsal(OperationId, Option<Box<Received<Answer>>>),
     Chore(u64, Option<Received<Word>>),
     Keeper(u64, Option<Received<FromKeeper>>),
+    Mule(u64, Option<Received<FromWorker>>),
     /// A process that a pid file of this companion names has ended.
     StrangerGone(u64, u32),
     /// An emperor answered a call at the rendezvous, or none did in time.
@@ -224,6 +226,7 @@ impl Master {
                 self.perform(effect);
             }
         }
+        self.fork_mules();
     }
 
     /// The next thing that only time brings.
@@ -233,8 +236,8 @@ impl Master {
         let (idle, beat, companions) = (self.next_idle(), self.next_beat(), self.next_attention());
         let weighing = self.next_weighing();
         let (decisions, harakiri) = (self.roster.next_deadline(), self.next_harakiri());
-        let chores = self.chores.next_deadline();
-        [decisions, harakiri, idle, beat, config, rehearsal, weighing, chores, companions]
+        let (chores, mules) = (self.chores.next_deadline(), self.attendance.mules.next_deadline());
+        [decisions, harakiri, idle, beat, config, rehearsal, weighing, chores, companions, mules]
             .into_iter()
             .flatten()
             .min()
@@ -249,6 +252,7 @@ impl Master {
         self.look_for_rest(now);
         self.beat(now);
         self.look_after_companions(now);
+        self.mules_overdue(now);
         self.look_for_uwsgi_config(now);
         if self.rehearsal.as_ref().is_some_and(|r| r.deadline <= now) {
             self.rehearsal_timed_out();
@@ -320,6 +324,7 @@ impl Master {
                 }
             }
             Report::Keeper(life, message) => self.hear_keeper(life, message),
+            Report::Mule(life, message) => self.hear_mule(life, message),
             Report::StrangerGone(number, pid) => self.attend(companions::Event::StrangerGone { number, pid }),
         }
         self.bury();

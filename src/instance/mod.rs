@@ -43,6 +43,7 @@ mod loggers;
 mod logs;
 mod master;
 mod memory;
+mod mules;
 mod operations;
 mod orphan;
 mod passage;

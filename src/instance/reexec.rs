@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::companions::Companions;
 use super::fifo::FifoRecord;
 use super::logs::OutputRecord;
+use super::mules::MulesRecord;
 use super::roster::Roster;
 use super::source::{Said, Source};
 use super::stats_document::Tally;
@@ -73,6 +74,8 @@ pub(super) struct Record {
     /// By run.
     #[serde(default)]
     pub(super) keepers: Vec<ProcessRecord>,
+    #[serde(default)]
+    pub(super) mules: MulesRecord,
 }
 
 /// A configuration.

@@ -360,7 +360,8 @@ impl Roster {
 
     /// Whether a generation should have a zygote: one is kept ready for the next worker, unless it loads nothing.
     pub(super) fn wants_zygote(&self, generation: &Generation) -> bool {
-        generation.stage != Stage::Retired && (!generation.lazy || !self.missing(generation).is_empty())
+        let forks = generation.settings.mules || !self.missing(generation).is_empty();
+        generation.stage != Stage::Retired && (!generation.lazy || forks)
     }
 
     /// A free slot among the first `reach`: the last one, so that a generation whose zygote knows fewer finds some.

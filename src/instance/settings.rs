@@ -24,6 +24,9 @@ pub struct Settings {
     /// What a generation gets to be ready; `None`: any time.
     #[serde(default)]
     pub patience: Option<Duration>,
+    /// There are mules, which the zygote forks too.
+    #[serde(default)]
+    pub mules: bool,
     /// How many workers there are when their number follows the load.
     #[serde(default)]
     pub cheaper: CheaperSpec,

@@ -22,6 +22,7 @@ impl Master {
     pub(super) fn start_zygote(&mut self, zygote: u64, generation: u64, lazy: bool) -> io::Result<()> {
         let config = self.config(generation)?;
         let spec = &config.said.spec;
+        self.attendance.mules.keep_queues(&spec.companions)?;
         let (child, socket) =
             launch::zygote(&config.interpreter, spec, self.supervised, &|| self.output.for_child())?;
         let wrap = move |message| Report::Zygote(zygote, message);
@@ -33,6 +34,7 @@ impl Master {
         let fds: Vec<BorrowedFd<'_>> = std::iter::once(board.share())
             .chain(spec.honour_stdin.then(|| stdin.as_fd()))
             .chain(own.iter().map(|l| l.as_fd()))
+            .chain(self.attendance.mules.ends(&spec.companions))
             .chain(requests.iter().map(AsFd::as_fd))
             .collect();
         let mut spec = Box::new(spec.clone());

@@ -21,6 +21,7 @@ pub mod holder;
 pub mod host;
 pub mod limits;
 pub mod local_time;
+pub mod mailbox;
 pub mod memfd;
 pub mod namespace;
 pub mod orphan;

@@ -35,6 +35,19 @@ pub fn any_readable(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> io::Re
     Ok(polled.iter().position(|fd| fd.any().unwrap_or(true)))
 }
 
+/// The same, but a signal that the process handles ends the waiting, too.
+///
+/// # Errors
+/// `Interrupted`, and others of `poll`.
+pub fn any_readable_or_signal(
+    fds: &[BorrowedFd<'_>],
+    timeout: Option<Duration>,
+) -> io::Result<Option<usize>> {
+    let mut polled: Vec<PollFd<'_>> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    let count = poll(&mut polled, rounded_up(timeout))?;
+    Ok(polled.iter().position(|fd| fd.any().unwrap_or(true)).filter(|_| count > 0))
+}
+
 fn wait(fd: BorrowedFd<'_>, flags: PollFlags, timeout: Option<Duration>) -> io::Result<bool> {
     wait_for(&mut [PollFd::new(fd, flags)], timeout)
 }
@@ -42,13 +55,8 @@ fn wait(fd: BorrowedFd<'_>, flags: PollFlags, timeout: Option<Duration>) -> io::
 fn wait_for(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<bool> {
     let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     loop {
-        // Rounded up: a wait that ends a fraction early would spin until its deadline.
-        let left = deadline
-            .map(|deadline| deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(999));
-        let left = left.map_or(PollTimeout::NONE, |left| {
-            PollTimeout::try_from(left.as_millis()).unwrap_or(PollTimeout::MAX)
-        });
-        match poll(fds, left) {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match poll(fds, rounded_up(left)) {
             Err(Errno::EINTR) => {}
             Ok(0) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => return Ok(false),
             Ok(0) => {}
@@ -56,4 +64,11 @@ fn wait_for(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<boo
             Err(errno) => return Err(errno.into()),
         }
     }
+}
+
+/// A wait that ends a fraction early would spin until its deadline.
+fn rounded_up(left: Option<Duration>) -> PollTimeout {
+    left.map_or(PollTimeout::NONE, |left| {
+        PollTimeout::try_from((left + Duration::from_micros(999)).as_millis()).unwrap_or(PollTimeout::MAX)
+    })
 }

@@ -44,6 +44,8 @@ pub enum Kind {
     Cron,
     /// `touch-exec`.
     TouchExec,
+    /// `mule`, `mules`.
+    Mule,
 }
 
 /// How a companion stands.

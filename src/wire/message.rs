@@ -6,6 +6,7 @@ use super::companion::Companion;
 use super::death::Death;
 use super::failure::Failure;
 use super::foreign::Foreign;
+use super::mule::{MuleBirth, MuleOrder};
 pub use super::outcome::Outcome;
 pub use super::policy::{Adoption, Policy, Privileges};
 use crate::config::address::{Address, Listen, Protocol};
@@ -191,7 +192,8 @@ pub enum InstanceState {
 pub enum ToZygote {
     /// Load the application (unless `lazy-apps`). Descriptors: the scoreboard, with `honour-stdin` the standard input,
     /// then one listener for each entry of `listeners` (only those that workers serve themselves, never those of the
-    /// router), then, where lines of requests go another way than others, the end of the pipe for them.
+    /// router), then with mules the two ends of each queue, that of all mules first: where one sends, where one receives;
+    /// then, where lines of requests go another way than others, the end of the pipe for them.
     Load {
         /// [`super::PROTOCOL`] of the master.
         protocol: u32,
@@ -215,6 +217,8 @@ pub enum ToZygote {
         #[serde(default)]
         first: bool,
     },
+    /// Fork a mule. Descriptor: its end of its channel, on which it is spoken to as a worker.
+    ForkMule(MuleOrder),
 }
 
 /// Zygote → master.
@@ -262,6 +266,8 @@ pub enum FromZygote {
         /// Why.
         failure: Failure,
     },
+    /// A mule was forked, or could not be.
+    Mule(MuleBirth),
 }
 
 /// Master → worker.
@@ -320,6 +326,8 @@ pub enum FromWorker {
     StopRequested,
     /// The application set a deadline for its running request on the scoreboard: look there again.
     DeadlineSet,
+    /// A mule is to be killed at this time of the monotonic clock, in milliseconds; `None`: no more.
+    MuleDeadline(Option<u64>),
     /// As many workers are busy as the master looks out for.
     Stirred,
     /// It has stopped accepting and finishes what it has (the answer to `Drain`).

@@ -10,6 +10,7 @@ pub mod foreign;
 pub mod inherited;
 pub mod lane;
 pub mod message;
+pub mod mule;
 pub mod outcome;
 pub mod packed;
 pub mod policy;

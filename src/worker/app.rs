@@ -61,21 +61,25 @@ pub(super) fn import<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, Py
 
 /// Runs a file as the module that uWSGI would make of it.
 pub(super) fn execute<'py>(py: Python<'py>, path: &Path) -> PyResult<Bound<'py, PyModule>> {
+    execute_as(py, path, &module_name(path))
+}
+
+/// Runs a file as the module of this name.
+pub(super) fn execute_as<'py>(py: Python<'py>, path: &Path, name: &str) -> PyResult<Bound<'py, PyModule>> {
     let source = std::fs::read(path)?;
     // As a string: a `Path` would become a `pathlib.Path`, which apps do not expect here and which costs every
     // worker the memory of that module.
     let file = path.as_os_str();
     let builtins = py.import("builtins")?;
     let code = builtins.call_method1("compile", (PyBytes::new(py, &source), file, "exec"))?;
-    let name = module_name(path);
-    let module = PyModule::new(py, &name)?;
+    let module = PyModule::new(py, name)?;
     module.setattr("__file__", file)?;
     let modules = py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?;
-    modules.set_item(&name, &module)?;
+    modules.set_item(name, &module)?;
     let globals = module.dict();
     globals.set_item("__builtins__", builtins.clone())?;
     if let Err(error) = builtins.call_method1("exec", (code, globals)) {
-        modules.del_item(&name)?;
+        modules.del_item(name)?;
         return Err(error);
     }
     Ok(module)

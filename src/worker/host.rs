@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use crate::config::address::Listen;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::{Scoreboard, Slot};
+use crate::sys::mailbox::Mailbox;
 use crate::wire::channel;
 use crate::wire::message::FromWorker;
 
@@ -24,6 +25,19 @@ pub(super) struct Host {
     pub(super) master: u32,
     /// Which worker this is; unset in the zygote.
     pub(super) worker: OnceLock<Worker>,
+    /// What messages to mules wait in: first that of all mules, then that of each.
+    pub(super) mules: Vec<Mailbox>,
+    /// Which mule this is; unset in every other process.
+    pub(super) mule: OnceLock<Mule>,
+}
+
+/// Which mule this is.
+#[derive(Debug)]
+pub(super) struct Mule {
+    /// Its number, from 1.
+    pub(super) number: u32,
+    /// Its end of the channel to the master.
+    pub(super) channel: OwnedFd,
 }
 
 /// Which worker this is.
@@ -62,8 +76,9 @@ impl Host {
 
     /// Tells the master something, from any thread. A master that is gone is noticed on the channel itself.
     pub(super) fn tell(&self, message: &FromWorker) {
-        if let Some(worker) = self.worker.get() {
-            let _ = channel::send(&worker.channel, message, &[]);
+        let worker = self.worker.get().map(|worker| &worker.channel);
+        if let Some(own) = worker.or_else(|| self.mule.get().map(|mule| &mule.channel)) {
+            let _ = channel::send(own, message, &[]);
         }
     }
 

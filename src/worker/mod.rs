@@ -26,6 +26,7 @@ mod lifetime;
 mod line;
 mod listen;
 mod log;
+mod mule;
 mod output;
 mod packet;
 mod passage;

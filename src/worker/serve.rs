@@ -157,7 +157,7 @@ pub(super) fn milliseconds(duration: Duration) -> u64 {
 }
 
 /// Loads the application in the worker itself.
-fn load(py: Python<'_>, host: &Host) -> Result<Apps, Failure> {
+pub(super) fn load(py: Python<'_>, host: &Host) -> Result<Apps, Failure> {
     match Apps::load(py, &host.spec.app) {
         (apps, None) => Ok(apps),
         (_, Some(failure)) if host.spec.app.need_app => Err(failure),

@@ -1,6 +1,7 @@
 //! The `uwsgi` module of the application: what uWSGI's has and liege can do. What it cannot do is absent, because
 //! applications ask with `hasattr`.
 
+use pyo3::exceptions::PySystemExit;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyModule};
@@ -10,6 +11,7 @@ use super::traceback;
 use crate::stats::scoreboard::Total;
 
 mod functions;
+mod mules;
 mod websockets;
 
 /// The release of uWSGI whose module this is like.
@@ -59,6 +61,9 @@ pub(super) fn install(py: Python<'_>, host: &'static Host) -> PyResult<()> {
         wrap_pyfunction!(websockets::websocket_send_binary, &module)?,
         wrap_pyfunction!(websockets::connection_fd, &module)?,
         wrap_pyfunction!(websockets::disconnect, &module)?,
+        wrap_pyfunction!(mules::mule_id, &module)?,
+        wrap_pyfunction!(mules::mule_msg, &module)?,
+        wrap_pyfunction!(mules::mule_get_msg, &module)?,
     ] {
         module.add_function(function)?;
     }
@@ -74,7 +79,7 @@ pub(super) fn after_fork(py: Python<'_>) {
 
 /// `uwsgi.after_req_hook`, if the application set one.
 pub(super) fn after_request(py: Python<'_>) -> Option<Bound<'_, PyAny>> {
-    hook(py, "after_req_hook")
+    callable(py, "after_req_hook")
 }
 
 /// Calls `uwsgi.atexit`, if the application set one.
@@ -92,6 +97,21 @@ pub(super) fn host_name(py: Python<'_>) -> PyResult<String> {
     py.import("os")?.call_method0("uname")?.getattr("nodename")?.extract()
 }
 
+/// The same as `after_fork` in a mule, which `SystemExit` ends there.
+///
+/// # Errors
+/// `SystemExit`.
+pub(super) fn mule_forked(py: Python<'_>) -> PyResult<()> {
+    match callable(py, "post_fork_hook").map(|hook| hook.call0()) {
+        Some(Err(error)) if error.is_instance_of::<PySystemExit>(py) => Err(error),
+        Some(Err(error)) => {
+            traceback::log(py, &error);
+            Ok(())
+        }
+        Some(Ok(_)) | None => Ok(()),
+    }
+}
+
 /// Calls a hook; an exception is logged.
 pub(super) fn call(hook: &Bound<'_, PyAny>) {
     if let Err(error) = hook.call0() {
@@ -100,12 +120,13 @@ pub(super) fn call(hook: &Bound<'_, PyAny>) {
 }
 
 fn call_hook(py: Python<'_>, name: &str) {
-    hook(py, name).iter().for_each(call);
+    callable(py, name).iter().for_each(call);
 }
 
-fn hook<'py>(py: Python<'py>, name: &str) -> Option<Bound<'py, PyAny>> {
-    let hook = MODULE.get(py)?.bind(py).dict().get_item(name).ok()??;
-    hook.is_callable().then_some(hook)
+/// What the application has put into the module under this name, to be called.
+pub(super) fn callable<'py>(py: Python<'py>, name: &str) -> Option<Bound<'py, PyAny>> {
+    let found = MODULE.get(py)?.bind(py).dict().get_item(name).ok()??;
+    found.is_callable().then_some(found)
 }
 
 /// Options as uWSGI shows them: `True` for one without a value; of a repeated one the last stays.

@@ -7,16 +7,18 @@ use pyo3::prelude::*;
 
 use super::apps::Apps;
 use super::host::Host;
-use super::{autoreload, fork, greenlets, hooks, log, prepare, serve, traceback};
+use super::{autoreload, fork, greenlets, hooks, log, mule, prepare, serve, traceback};
 use crate::config::address::Listen;
 use crate::config::hook::Point;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::fork::Side;
+use crate::sys::mailbox::Mailbox;
 use crate::sys::{clock, fd, own, title, wait};
 use crate::trace;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromZygote, ToZygote};
+use crate::wire::mule::MuleBirth;
 use crate::wire::{PROTOCOL, channel};
 
 /// Runs the zygote, and in each process that it forks the worker. Returns the worker's exit status.
@@ -24,6 +26,7 @@ use crate::wire::{PROTOCOL, channel};
 pub(super) fn zygote(py: Python<'_>, channel: i32) -> PyResult<u8> {
     let status = match take_channel(channel).and_then(|channel| run(py, channel)) {
         Ok(Ended::Worker(status)) => return Ok(status),
+        Ok(Ended::Mule(done)) => return done,
         Ok(Ended::Zygote(status)) => status,
         Err(error) => {
             log::write(py, &format!("liege zygote: {error}\n"));
@@ -40,6 +43,7 @@ pub(super) fn zygote(py: Python<'_>, channel: i32) -> PyResult<u8> {
 enum Ended {
     Zygote(u8),
     Worker(u8),
+    Mule(PyResult<u8>),
 }
 
 /// A loaded application, or the wish to load it later.
@@ -79,6 +83,29 @@ fn run(py: Python<'_>, channel: OwnedFd) -> io::Result<Ended> {
                     Err(answer) => {
                         channel::send(&channel, &answer, &[])?;
                         return Ok(Ended::Zygote(1));
+                    }
+                }
+            }
+            ToZygote::ForkMule(order) => {
+                let answer = |pid| {
+                    let birth = MuleBirth { life: order.life, pid };
+                    channel::send(&channel, &FromZygote::Mule(birth), &[])
+                };
+                let (Some(Ready { host, loaded, .. }), Some(own)) = (&mut ready, fds.pop()) else {
+                    answer(Err(Failure::new(
+                        "it was asked for before the application, or without a channel",
+                    )))?;
+                    continue;
+                };
+                prepare::flush(py);
+                match fork::fork(py) {
+                    Ok(Side::Parent(pid)) => answer(Ok(pid))?,
+                    Err(error) => answer(Err(error.into()))?,
+                    Ok(Side::Child) => {
+                        drop(channel);
+                        let loaded = std::mem::replace(loaded, Loaded::Later);
+                        let start = mule::Start { order, channel: own, loaded };
+                        return Ok(Ended::Mule(mule::run(py, host, start)));
                     }
                 }
             }
@@ -184,6 +211,12 @@ fn host(
     if listeners.len() != wanted {
         return Err(Failure::new(format!("{} of {wanted} listeners came", listeners.len())));
     }
+    let mut mules = Vec::new();
+    for _ in 0..spec.companions.queues() {
+        let ends = fds.next().zip(fds.next());
+        let (sender, receiver) = ends.ok_or_else(|| Failure::new("a queue of the mules is missing"))?;
+        mules.push(Mailbox::of_ends(sender, receiver));
+    }
     trace::date_lines(spec.log.date.as_deref());
     if let Some(way) = fds.next().filter(|_| spec.log.routing.has_requests()) {
         log::send_requests_to(way);
@@ -195,6 +228,8 @@ fn host(
         generation,
         master: std::os::unix::process::parent_id(),
         worker: std::sync::OnceLock::new(),
+        mules,
+        mule: std::sync::OnceLock::new(),
     };
     Ok(host.install())
 }

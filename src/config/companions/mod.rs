@@ -1,11 +1,13 @@
-//! What lives beside the workers of an instance: external programs, timed commands, and commands run at a touch.
+//! What lives beside the workers of an instance: external programs, timed commands, commands run at a touch, mules.
 
 mod daemon;
 pub mod keyval;
+mod mule;
 mod signal;
 mod task;
 
 pub use daemon::{DaemonSpec, Tracking};
+pub use mule::{MOST_MULES, MuleCode, MuleSpec};
 pub use task::{CronSpec, TouchExec};
 
 use std::path::PathBuf;
@@ -23,24 +25,40 @@ pub struct CompanionSpec {
     pub crons: Vec<CronSpec>,
     /// `touch-exec`.
     pub touch_exec: Vec<TouchExec>,
+    /// `mule`, `mules`.
+    #[serde(default)]
+    pub mules: Vec<MuleSpec>,
+    /// `touch-mules-reload`.
+    #[serde(default)]
+    pub mule_touch: Vec<PathBuf>,
+    /// `mule-msg-size`: how many bytes of messages wait for a mule; 0: what the system gives a socket.
+    #[serde(default)]
+    pub mule_queue_bytes: u32,
 }
 
 impl CompanionSpec {
     /// Whether there is one that runs, or may run at any time, without a request: such an instance is never idle.
     #[must_use]
     pub const fn keeps_awake(&self) -> bool {
-        !self.daemons.is_empty() || !self.crons.is_empty()
+        !self.daemons.is_empty() || !self.crons.is_empty() || !self.mules.is_empty()
+    }
+
+    /// How many queues there are for messages to mules: one for each, and one for all.
+    #[must_use]
+    pub const fn queues(&self) -> usize {
+        if self.mules.is_empty() { 0 } else { self.mules.len() + 1 }
     }
 
     /// The files whose change concerns them.
     pub fn touches(&self) -> impl Iterator<Item = &PathBuf> {
         let of_daemons = self.daemons.iter().flat_map(|daemon| &daemon.touch);
-        of_daemons.chain(self.touch_exec.iter().map(|task| &task.file))
+        let of_mules = self.mules.iter().flat_map(|mule| &mule.touch);
+        of_daemons.chain(of_mules).chain(self.touch_exec.iter().map(|task| &task.file))
     }
 }
 
 impl InstanceSpec {
-    /// Whether it has workers: one that listens on nothing and has daemons or timed commands lives for these alone.
+    /// Whether it has workers: one that listens on nothing and has daemons, timed commands or mules lives for these alone.
     #[must_use]
     pub const fn serves(&self) -> bool {
         !self.listen.is_empty() || !self.companions.keeps_awake()

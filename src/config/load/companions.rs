@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::sift::{Said, Sift};
-use crate::config::companions::{CompanionSpec, CronSpec, DaemonSpec, TouchExec};
+use crate::config::companions::{CompanionSpec, CronSpec, DaemonSpec, MOST_MULES, MuleSpec, TouchExec};
 
 /// Obeys an option, if it is one of these.
 pub(super) fn obey(spec: &mut CompanionSpec, sift: &mut Sift<'_>, said: Said<'_>, chdir: &Path) -> bool {
@@ -56,8 +56,18 @@ pub(super) fn obey(spec: &mut CompanionSpec, sift: &mut Sift<'_>, said: Said<'_>
                 false => spec.touch_exec.push(task),
             }
         }
+        "mule" => drop(add_mule(spec, sift, said, said.text_or(""), chdir)),
+        "mules" => {
+            for _ in 0..sift.count(said) {
+                if !add_mule(spec, sift, said, "", chdir) {
+                    break;
+                }
+            }
+        }
+        "touch-mules-reload" => spec.mule_touch.extend(sift.path(said, chdir)),
+        "mule-msg-size" => spec.mule_queue_bytes = sift.count(said),
         // Settled when all is read.
-        "daemons-honour-stdin" | "cron-harakiri" => {}
+        "daemons-honour-stdin" | "cron-harakiri" | "mule-reload-mercy" | "mule-harakiri" => {}
         _ => return false,
     }
     true
@@ -75,10 +85,42 @@ pub(super) fn finish(spec: &mut CompanionSpec, sift: &mut Sift<'_>, obeyed: &[Sa
             cron.harakiri_s.get_or_insert(seconds);
         }
     }
+    finish_mules(spec, sift, obeyed);
     if let Some(idle) = last("idle").filter(|_| spec.keeps_awake()) {
         let message =
-            "daemons and cron keep the instance awake: only its workers end until somebody connects";
+            "daemons, cron and mules keep the instance awake: only its workers end until somebody connects";
         sift.warn(idle, message, None);
+    }
+}
+
+/// Adds a mule; whether there was room.
+fn add_mule(spec: &mut CompanionSpec, sift: &mut Sift<'_>, said: Said<'_>, code: &str, chdir: &Path) -> bool {
+    let has_room = spec.mules.len() < MOST_MULES;
+    if has_room {
+        let (mule, doubt) = MuleSpec::new(spec.mules.len(), code, chdir);
+        if let Some(reason) = doubt {
+            sift.warn(said, reason, None);
+        }
+        spec.mules.push(mule);
+    } else {
+        sift.error(said, format!("there are more than {MOST_MULES} mules"), None);
+    }
+    has_room
+}
+
+/// What is said of all mules.
+fn finish_mules(spec: &mut CompanionSpec, sift: &mut Sift<'_>, obeyed: &[Said<'_>]) {
+    for said in obeyed {
+        let of_mule: fn(&mut MuleSpec) -> &mut u32 = match said.name() {
+            "mule-reload-mercy" => |mule| &mut mule.mercy_s,
+            "mule-harakiri" => |mule| &mut mule.harakiri_s,
+            _ => continue,
+        };
+        let seconds = sift.count(*said);
+        spec.mules.iter_mut().for_each(|mule| *of_mule(mule) = seconds);
+    }
+    for mule in &mut spec.mules {
+        mule.touch.clone_from(&spec.mule_touch);
     }
 }
 

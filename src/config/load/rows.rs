@@ -19,6 +19,12 @@ pub(super) fn beside_workers() -> Vec<(&'static str, &'static str, Value)> {
         ("unique-cron = 1 2 3 4 5 a", "/companions/crons/0/unique", json!(true)),
         ("cron2 = minute=7 a", "/companions/crons/0/minute", json!(7)),
         ("cron-harakiri = 7\ncron = 1 2 3 4 5 a", "/companions/crons/0/harakiri_s", json!(7)),
+        ("mule = x:y", "/companions/mules/0/code", json!({"Function": "x:y"})),
+        ("mules = 3", "/companions/mules/2/number", json!(3)),
+        ("mule-reload-mercy = 7\nmule =", "/companions/mules/0/mercy_s", json!(7)),
+        ("mule-harakiri = 7\nmule = x.py", "/companions/mules/0/harakiri_s", json!(7)),
+        ("mule-msg-size = 7", "/companions/mule_queue_bytes", json!(7)),
+        ("touch-mules-reload = x", "/companions/mule_touch/0", json!("/srv/x")),
         ("touch-exec = x a", "/companions/touch_exec/0", json!({"file": "/srv/x", "command": "a"})),
     ]
 }

@@ -1,6 +1,6 @@
 //! The options about what lives beside the workers.
 
-use super::Kind::{Flag, FreeText, Number};
+use super::Kind::{Flag, FreeText, Number, Path, Text};
 use super::{Row, obeyed_by_master as row};
 
 pub(super) static ROWS: &[Row] = &[
@@ -60,4 +60,26 @@ pub(super) static ROWS: &[Row] = &[
         "none",
         "`FILE COMMAND`: `sh` runs the command when the file changes; repeatable",
     ),
+    row(
+        &["mule"],
+        Text,
+        "none",
+        "A process of the application that serves no request: it runs a file that ends in `.py`, or `module:function`; without a value it gives what `uwsgi.mule_msg` sends to `uwsgi.mule_msg_hook`; repeatable",
+    )
+    .optional(),
+    row(&["mules"], Number, "0", "So many mules that only take messages"),
+    row(
+        &["mule-reload-mercy"],
+        Number,
+        "60",
+        "Seconds that a mule gets to end, at a reload or a stop, before it is killed",
+    ),
+    row(&["mule-harakiri"], Number, "never", "Seconds that a mule may work on one message before it is killed"),
+    row(
+        &["mule-msg-size"],
+        Number,
+        "what the system gives a socket",
+        "Bytes of messages that may wait for a mule; a longer message, or one more, is refused",
+    ),
+    row(&["touch-mules-reload"], Path, "none", "The mules are started anew when this file changes; repeatable"),
 ];

@@ -9,7 +9,6 @@ const fn row(names: &'static [&'static str], kind: Kind, doc: &'static str) -> R
 }
 
 const HOOKS: &str = "run it from the service unit (`ExecStartPre=`, `ExecStartPost=`)";
-const MULES: &str = "run it with `attach-daemon`, or as a service of its own";
 const DROP: &str = "privileges drop before the application is loaded: give the instance `uid` and `gid`";
 
 pub(super) static ROWS: &[Row] = &[
@@ -46,12 +45,9 @@ pub(super) static ROWS: &[Row] = &[
     // Companions.
     row(&["legion-attach-daemon"], FreeText, "there are no legions: use `attach-daemon` on one host"),
     row(&["legion-cron"], FreeText, "there are no legions: use `cron` on one host"),
-    row(&["mule"], Text, MULES).optional(),
-    row(&["mules", "mule-reload-mercy", "mule-harakiri", "mule-msg-size"], Number, MULES),
     // Hooks and commands.
     row(&["hook-as-vassal", "hook-as-emperor", "hook-emperor-start"], FreeText, HOOKS),
     row(&["exec-as-vassal", "exec-as-emperor"], FreeText, HOOKS),
-    row(&["touch-mules-reload"], Path, MULES),
     // Privileges.
     row(&["drop-after-init", "drop-after-apps", "master-as-root"], Flag, DROP),
     row(&["immediate-uid", "immediate-gid"], Text, DROP),

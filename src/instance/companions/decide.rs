@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Companion, Companions, Effect, End, Event, Moment, Rest, Run, Stage, Standing, Task, settle};
-use crate::config::companions::{Tracking, name_of};
+use crate::config::companions::Tracking;
 use crate::tick::Tick;
 use crate::wire::companion::{LastExit, MOST};
 
@@ -37,22 +37,21 @@ pub fn decide(companions: &mut Companions, event: Event, moment: &Moment<'_>, ou
         Event::Touched(path) => {
             let touched = |c: &&mut Companion| match &c.task {
                 Task::Daemon(daemon) => c.wanted && daemon.touch.contains(&path),
+                Task::Mule(mule) => c.wanted && mule.touch.contains(&path),
                 Task::Touch(touch) => c.wanted && touch.file == path,
                 Task::Cron(_) => false,
             };
             let (mercy, attends) = (companions.mercy, companions.stage == Stage::Attending);
             let mut lives = companions.lives;
             for companion in companions.all.iter_mut().filter(touched).filter(|_| attends) {
-                match companion.task {
-                    Task::Daemon(_) => {
-                        let name = &companion.name;
-                        out.push(Effect::Log(format!(
-                            "*** {} has been touched... reloading daemon \"{name}\" !!! ***",
-                            path.display()
-                        )));
-                        companion.ask_to_end(moment.now + mercy, out);
-                    }
-                    Task::Touch(_) | Task::Cron(_) => settle::start(companion, &mut lives, moment, out),
+                if companion.task.stays() {
+                    let (path, called) = (path.display(), companion.called());
+                    out.push(Effect::Log(format!(
+                        "*** {path} has been touched... reloading {called} !!! ***"
+                    )));
+                    companion.ask_to_end(moment.now + companion.task.mercy(mercy), out);
+                } else {
+                    settle::start(companion, &mut lives, moment, out);
                 }
             }
             companions.lives = lives;
@@ -82,12 +81,12 @@ fn renew(
         let known = before.iter().position(|companion| companion.wanted && companion.task == task);
         match known.map(|at| before.remove(at)) {
             Some(mut companion) => {
-                companion.reloaded(moment.now + mercy, out);
+                companion.reloaded(moment.now + companion.task.mercy(mercy), out);
                 wanted.push(companion);
             }
             None => {
                 companions.numbers += 1;
-                let name = name_of(task.command());
+                let name = task.name();
                 let taken = wanted.iter().filter(|c: &&Companion| base(&c.name) == name).count();
                 let name = if taken == 0 { name } else { format!("{name}:{}", taken + 1) };
                 wanted.push(Companion::new(companions.numbers, task, name, moment, out));
@@ -97,8 +96,8 @@ fn renew(
     for companion in &mut before {
         companion.wanted = false;
         companion.standing = Standing::Settled;
-        if matches!(companion.task, Task::Daemon(_)) {
-            companion.ask_to_end(moment.now + mercy, out);
+        if companion.task.stays() {
+            companion.ask_to_end(moment.now + companion.task.mercy(mercy), out);
         }
     }
     before.append(&mut wanted);
@@ -197,10 +196,10 @@ fn gone(companions: &mut Companions, life: u64, how: String, moment: &Moment<'_>
     let lived = moment.now.since(run.since);
     let (name, pid) = (companion.name.clone(), run.pid.unwrap_or(0));
     match &companion.task {
-        Task::Daemon(daemon) => {
-            let (most, control) = (daemon.max_throttle_s, daemon.control);
+        Task::Daemon(_) | Task::Mule(_) => {
+            let (most, control) = (companion.task.throttle_s(), companion.task.is_control());
             if run.asked {
-                out.push(Effect::Log(format!("daemon \"{name}\" (pid: {pid}) annihilated")));
+                out.push(Effect::Log(format!("{} (pid: {pid}) annihilated", companion.called())));
             } else {
                 companion.failures += 1;
             }
@@ -223,9 +222,10 @@ fn gone(companions: &mut Companions, life: u64, how: String, moment: &Moment<'_>
                     format!("too soon: it is started again in {} s", delay.as_secs())
                 };
                 let how = &end.how;
-                out.push(Effect::Tell(format!(
-                    "[uwsgi-daemons] \"{name}\" (pid: {pid}) ended: {how}; {then}"
-                )));
+                out.push(Effect::Tell(match companion.task {
+                    Task::Mule(_) => format!("OOOPS {name} (pid: {pid}) crippled: {how}; {then}"),
+                    _ => format!("[uwsgi-daemons] \"{name}\" (pid: {pid}) ended: {how}; {then}"),
+                }));
             }
             if control && !run.asked {
                 companion.wanted = false;
@@ -253,8 +253,6 @@ fn part(companions: &mut Companions, by: Option<Tick>, moment: &Moment<'_>, out:
     if companions.stage == Stage::Gone {
         return;
     }
-    let usual = moment.now + companions.mercy;
-    let deadline = by.map_or(usual, |by| by.min(usual));
     let first = companions.stage != Stage::Parting;
     companions.stage = Stage::Parting;
     for companion in &mut companions.all {
@@ -263,7 +261,8 @@ fn part(companions: &mut Companions, by: Option<Tick>, moment: &Moment<'_>, out:
         }
         companion.wanted = false;
         companion.standing = Standing::Settled;
-        companion.ask_to_end(deadline, out);
+        let usual = moment.now + companion.task.mercy(companions.mercy);
+        companion.ask_to_end(by.map_or(usual, |by| by.min(usual)), out);
     }
 }
 
@@ -290,7 +289,7 @@ impl Companion {
             next: None,
         };
         match &new.task {
-            Task::Daemon(_) => new.rest(Duration::ZERO, false, moment, out),
+            Task::Daemon(_) | Task::Mule(_) => new.rest(Duration::ZERO, false, moment, out),
             Task::Cron(cron) => new.next = settle::first(cron, moment),
             Task::Touch(_) => {}
         }
@@ -300,18 +299,22 @@ impl Companion {
     /// It is started after so long, unless its pid file names one that runs.
     fn rest(&mut self, delay: Duration, back_off: bool, moment: &Moment<'_>, out: &mut Vec<Effect>) {
         let rest = Rest { until: moment.now + delay, epoch_s: moment.epoch_s + delay.as_secs(), back_off };
-        let Task::Daemon(daemon) = &self.task else { return };
-        self.standing = if daemon.tracking.pidfile().is_some() {
-            out.push(Effect::Look { number: self.number });
-            Standing::Looking(rest)
-        } else {
-            Standing::Resting(rest)
+        self.standing = match &self.task {
+            Task::Daemon(daemon) if daemon.tracking.pidfile().is_some() => {
+                out.push(Effect::Look { number: self.number });
+                Standing::Looking(rest)
+            }
+            _ => Standing::Resting(rest),
         };
     }
 
     /// A new generation serves, whose configuration says the same of it.
     fn reloaded(&mut self, deadline: Tick, out: &mut Vec<Effect>) {
-        let Task::Daemon(daemon) = &self.task else { return };
+        let daemon = match &self.task {
+            Task::Daemon(daemon) => daemon,
+            Task::Mule(_) => return self.ask_to_end(deadline, out),
+            Task::Cron(_) | Task::Touch(_) => return,
+        };
         let (signal, notify, outlives) = (daemon.reload_signal, daemon.notify, daemon.outlives_reloads());
         match (outlives, signal) {
             (true, signal) if notify => {
@@ -348,8 +351,10 @@ impl Companion {
                 continue;
             }
             (run.asked, run.deadline) = (true, Some(deadline));
-            let pid = run.pid.unwrap_or(0);
-            out.push(Effect::Log(format!("[uwsgi-daemons] stopping daemon \"{}\" (pid: {pid})", self.name)));
+            if matches!(self.task, Task::Daemon(_)) {
+                let (name, pid) = (&self.name, run.pid.unwrap_or(0));
+                out.push(Effect::Log(format!("[uwsgi-daemons] stopping daemon \"{name}\" (pid: {pid})")));
+            }
             out.push(Effect::Signal { life: run.life, signal });
         }
     }

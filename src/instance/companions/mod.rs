@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::companions::{CompanionSpec, CronSpec, DaemonSpec, TouchExec};
+use crate::config::companions::{CompanionSpec, CronSpec, DaemonSpec, MuleSpec, TouchExec, name_of};
 use crate::tick::Tick;
 use crate::wire::companion::LastExit;
 use crate::wire::failure::Failure;
@@ -95,6 +95,8 @@ pub enum Task {
     Cron(CronSpec),
     /// It runs when a file changes.
     Touch(TouchExec),
+    /// A process of the application that serves no request, as long as the instance.
+    Mule(MuleSpec),
 }
 
 /// How a daemon stands of which nothing that we started runs.
@@ -266,13 +268,14 @@ pub enum Effect {
 }
 
 impl Task {
-    /// What the shell runs.
+    /// What the shell runs, or the application.
     #[must_use]
     pub fn command(&self) -> &str {
         match self {
             Self::Daemon(daemon) => &daemon.command,
             Self::Cron(cron) => &cron.command,
             Self::Touch(touch) => &touch.command,
+            Self::Mule(mule) => mule.code(),
         }
     }
 
@@ -282,7 +285,46 @@ impl Task {
         let daemons = spec.daemons.iter().cloned().map(Self::Daemon);
         let crons = spec.crons.iter().cloned().map(Self::Cron);
         let touched = spec.touch_exec.iter().cloned().map(Self::Touch);
-        daemons.chain(crons).chain(touched).collect()
+        let mules = spec.mules.iter().cloned().map(Self::Mule);
+        mules.chain(daemons).chain(crons).chain(touched).collect()
+    }
+
+    /// What people call it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Mule(mule) => format!("mule {}", mule.number),
+            _ => name_of(self.command()),
+        }
+    }
+
+    /// Whether it is to run as long as the instance.
+    #[must_use]
+    pub const fn stays(&self) -> bool {
+        matches!(self, Self::Daemon(_) | Self::Mule(_))
+    }
+
+    /// What it gets to end before it is killed, where it does not say that itself.
+    #[must_use]
+    pub fn mercy(&self, usual: Duration) -> Duration {
+        match self {
+            Self::Mule(mule) => Duration::from_secs(mule.mercy_s.into()),
+            _ => usual,
+        }
+    }
+
+    /// The seconds that a program which ends too soon rests at most.
+    const fn throttle_s(&self) -> u32 {
+        const MULE_S: u32 = 60;
+        match self {
+            Self::Daemon(daemon) => daemon.max_throttle_s,
+            _ => MULE_S,
+        }
+    }
+
+    /// Whether its end is the instance's.
+    const fn is_control(&self) -> bool {
+        matches!(self, Self::Daemon(daemon) if daemon.control)
     }
 
     /// What asks it to end.
@@ -291,7 +333,7 @@ impl Task {
         const TERM: i32 = 15;
         match self {
             Self::Daemon(daemon) => daemon.stop_signal,
-            Self::Cron(_) | Self::Touch(_) => TERM,
+            Self::Cron(_) | Self::Touch(_) | Self::Mule(_) => TERM,
         }
     }
 }
@@ -301,6 +343,13 @@ impl Companions {
     #[must_use]
     pub fn companion(&self, number: u64) -> Option<&Companion> {
         self.all.iter().find(|companion| companion.number == number)
+    }
+
+    /// What a run is of.
+    #[must_use]
+    pub fn task_of(&self, life: u64) -> Option<&Task> {
+        let has_it = |companion: &&Companion| companion.runs.iter().any(|run| run.life == life);
+        self.all.iter().find(has_it).map(|companion| &companion.task)
     }
 
     /// When [`decide`] wants to be called again though nothing happened.
@@ -319,6 +368,14 @@ impl Companions {
 }
 
 impl Companion {
+    /// What a line of the log calls it.
+    fn called(&self) -> String {
+        match self.task {
+            Task::Mule(_) => self.name.clone(),
+            _ => format!("daemon \"{}\"", self.name),
+        }
+    }
+
     fn next_deadline(&self, attends: bool) -> Option<Tick> {
         let runs = self.runs.iter().flat_map(|run| [run.deadline, run.look_at]).flatten();
         let rest = match self.standing {

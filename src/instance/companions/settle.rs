@@ -20,7 +20,7 @@ pub(super) fn settle(companions: &mut Companions, moment: &Moment<'_>, out: &mut
         let mut lives = companions.lives;
         for companion in companions.all.iter_mut().filter(|companion| companion.wanted) {
             match companion.task {
-                Task::Daemon(_) => {
+                Task::Daemon(_) | Task::Mule(_) => {
                     let due =
                         matches!(companion.standing, Standing::Resting(rest) if rest.until <= moment.now);
                     if due && companion.runs.is_empty() {
@@ -64,6 +64,8 @@ pub(super) fn start(companion: &mut Companion, lives: &mut u64, moment: &Moment<
             deadline = limit.map(|seconds| moment.now + Duration::from_secs(seconds.into()));
         }
         Task::Touch(_) => out.push(Effect::Log(format!("[uwsgi-touch-exec] running \"{name}\""))),
+        // Its zygote says when it is there.
+        Task::Mule(_) => {}
     }
     companion.starts += 1;
     companion.runs.push(Run {
@@ -118,11 +120,15 @@ fn ring(companion: &mut Companion, lives: &mut u64, moment: &Moment<'_>, out: &m
 fn expire(companions: &mut Companions, moment: &Moment<'_>, out: &mut Vec<Effect>) {
     for companion in &mut companions.all {
         let (name, number) = (&companion.name, companion.number);
+        let is_mule = matches!(companion.task, Task::Mule(_));
         for run in &mut companion.runs {
             let pid = run.pid.unwrap_or(0);
             if run.deadline.is_some_and(|deadline| deadline <= moment.now) {
                 run.deadline = None;
                 out.push(match run.asked {
+                    true if is_mule => Effect::Tell(format!(
+                        "{name} (pid: {pid}) is taking too much time to die...NO MERCY !!!"
+                    )),
                     true => Effect::Log(format!(
                         "[uwsgi-daemons] daemon did not die in time, killing (pid: {pid}): \"{name}\""
                     )),

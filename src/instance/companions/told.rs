@@ -34,6 +34,7 @@ impl Companion {
                 Task::Daemon(_) => Kind::Daemon,
                 Task::Cron(_) => Kind::Cron,
                 Task::Touch(_) => Kind::TouchExec,
+                Task::Mule(_) => Kind::Mule,
             },
             name: self.name.clone(),
             command: self.task.command().to_owned(),

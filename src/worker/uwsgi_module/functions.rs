@@ -10,7 +10,7 @@ use crate::stats::scoreboard::{CoreField, Field, Slot};
 use crate::sys::{clock, socket, title};
 use crate::wire::message::FromWorker;
 use crate::worker::host::Host;
-use crate::worker::{current, log};
+use crate::worker::{current, log, mule};
 
 /// Reloads the application: a new generation is brought up beside this one.
 #[pyfunction]
@@ -130,9 +130,12 @@ pub(super) fn setprocname(name: &str) {
     title::set(name);
 }
 
-/// Gives the running request so many seconds from now; 0 takes its limit away.
+/// Gives the running request, or the mule, so many seconds from now; 0 takes its limit away.
 #[pyfunction]
 pub(super) fn set_user_harakiri(py: Python<'_>, seconds: u32) {
+    if let Some(host) = Host::get().filter(|host| host.mule.get().is_some()) {
+        return mule::limit(host, seconds);
+    }
     let Some(core) = Host::get().and_then(|host| current::core(py, host)) else { return };
     let deadline_ms = clock::now().as_ms().saturating_add(u64::from(seconds) * 1000);
     core.set(CoreField::DeadlineMs, if seconds == 0 { 0 } else { deadline_ms });
