@@ -169,6 +169,80 @@ fn hooks_of_a_tenant_are_done_by_its_owner_and_none_by_root() {
 }
 
 #[test]
+fn what_the_emperor_has_done_in_a_vassal_is_done_as_its_owner() {
+    if !is_root() {
+        return;
+    }
+    let room = tempfile::tempdir().unwrap();
+    let done = room.path().join("as-emperor");
+    let as_emperor = format!("--exec-as-emperor=id -u > {}", done.display());
+    let orders = [
+        "--exec-as-vassal=id -u > ../home/$UWSGI_VASSAL_CONFIG; test \"$UWSGI_VASSAL_UID\" = $(id -u)",
+        &as_emperor,
+    ];
+    let host = tyrant(&orders);
+    let vain = format!("exec-as-emperor = touch {}", host.path("home/vain").display());
+    until_up(&host, tenant(&host, "a.ini", ALICE, &vain));
+    assert_eq!(fs::read_to_string(host.path("home/a.ini")).unwrap(), "20001\n");
+    assert_eq!(fs::metadata(host.path("home/a.ini")).unwrap().uid(), ALICE);
+    host.wait("what is done as emperor", || fs::read_to_string(&done).is_ok_and(|said| said == "0\n"));
+    assert!(!host.path("home/vain").exists());
+    host.end();
+}
+
+#[test]
+fn a_program_that_a_tenant_names_runs_as_the_tenant() {
+    if !is_root() {
+        return;
+    }
+    let host = tyrant(&["--emperor-chdir-attr", "place"]);
+    let program = host.path("home/program");
+    let ran = host.path("home/ran");
+    let script = format!(
+        "#!/bin/sh\n(grep -E 'Uid|CapEff|NoNewPrivs' /proc/self/status; pwd; ls /proc/self/fd; env) > {}.new\nmv {}.new {}\nexec sleep 1000\n",
+        ran.display(),
+        ran.display(),
+        ran.display()
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let lines = format!(
+        "[emperor]\nexec = {}\nplace = {}\non-demand = {}\nimportance = 1000",
+        program.display(),
+        host.path("home").display(),
+        host.path("home/sock").display()
+    );
+    tenant(&host, "a.ini", ALICE, &lines);
+    host.wait("the program", || ran.exists());
+    let said = fs::read_to_string(&ran).unwrap();
+    for line in ["Uid:\t20001\t20001\t20001\t20001", "CapEff:\t0000000000000000", "NoNewPrivs:\t1"] {
+        assert!(said.contains(line), "{said}");
+    }
+    assert!(said.contains(&format!("\n{}\n", host.path("home").display())), "{said}");
+    assert!(!said.contains("HOME="), "only the usual: {said}");
+    // What the emperor would do with its own rights for files of root, it does not for hers.
+    assert!(!host.path("home/sock").exists());
+    // A directory that she may not enter is not entered for her.
+    let closed = host.path("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    tenant(&host, "b.ini", BOB, &format!("[emperor]\nplace = {}", closed.display()));
+    host.wait("a refusal", || host.ask(&["why", "b.ini"]).1.contains("cannot begin in"));
+    // Without a tyrant a stranger's file names no program to root.
+    host.end();
+    let host = Host::with(&[]);
+    stage::furnish(&host);
+    let ran = host.path("home/ran");
+    let lines = format!("uid = 20001\n[emperor]\nexec = /usr/bin/touch {}", ran.display());
+    tenant(&host, "c.ini", CAROL, &lines);
+    host.wait("a refusal", || {
+        host.ask(&["why", "c.ini"]).1.contains("root runs no program (`exec`) that it names")
+    });
+    assert!(!ran.exists());
+    host.end();
+}
+
+#[test]
 fn a_new_owner_gets_a_new_instance_after_the_old_one_is_gone() {
     if !is_root() {
         return;

@@ -6,6 +6,7 @@ use super::exit::Exit;
 use super::paper::complain;
 use crate::api;
 use crate::config::emperor::EmperorSpec;
+use crate::config::hook::{self, Point};
 use crate::emperor::Handle;
 use crate::emperor::fleet::{Fleet, Phase, State, Vassal};
 use crate::emperor::run;
@@ -28,6 +29,7 @@ pub fn main(mut spec: EmperorSpec) -> ExitCode {
         deny_root_apps: spec.deny_root_apps,
         vassals: Box::new(spec.vassals.clone()),
         start_hook: spec.start_hook.clone(),
+        hooks: hook::at(&spec.hooks, &Point::AsVassal).into_iter().cloned().collect(),
         binary,
         privileges: Box::new(Privileges {
             initgroups: spec.tyrant.is_some_and(|tyrant| tyrant.initgroups),

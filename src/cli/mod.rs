@@ -39,7 +39,7 @@ use exit::Exit;
 use paper::{Paper, complain, print};
 
 use crate::sys::{fd, signals};
-use crate::{instance, router};
+use crate::{hook, instance, router};
 
 /// The answer to `--version`.
 pub const VERSION: &str = concat!("liege ", env!("CARGO_PKG_VERSION"), "\n");
@@ -100,7 +100,7 @@ fn play(role: Role) -> ExitCode {
     match role {
         Role::Router => router::run::main(),
         Role::Instance => instance::run::vassal(),
-        Role::Hooks => instance::hooks::main(),
+        Role::Hooks => hook::role::main(),
         Role::Keeper => instance::keeper::main(),
         Role::Rehearse => instance::rehearse::main(),
         Role::Trial => instance::trial::main(),

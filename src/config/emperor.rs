@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::address::Address;
+use super::hook::Hook;
 use super::instance::{IdentitySpec, Ownership};
 use super::limits::Rule;
 use super::namespaces::Namespaces;
@@ -55,6 +56,12 @@ pub struct EmperorSpec {
     /// Whether API clients read the vassals' output without query strings (`--api-redact-queries`).
     #[serde(default)]
     pub api_redact_queries: bool,
+    /// The key that names a vassal's program besides `exec` (`emperor-wrapper-attr`).
+    #[serde(default)]
+    pub program_attribute: Option<String>,
+    /// The key that names the directory in which a vassal is started (`emperor-chdir-attr`).
+    #[serde(default)]
+    pub directory_attribute: Option<String>,
     /// `root-apps = deny`.
     pub deny_root_apps: bool,
     /// The slow rescan behind inotify, in milliseconds.
@@ -83,6 +90,12 @@ pub struct EmperorSpec {
     /// Run by an instance before it reads its configuration, the same way (`vassals-start-hook`).
     #[serde(default)]
     pub start_hook: Option<String>,
+    /// What is done around vassals and the emperor's start (`hook-as-vassal`, `exec-as-emperor` and the like).
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
+    /// Variables of all vassals (`putenv:` of `hook-as-vassal`).
+    #[serde(default)]
+    pub vassal_variables: Vec<(String, String)>,
     /// Where uWSGI's statistics of the fleet are served (`emperor-stats`).
     #[serde(default)]
     pub stats: Option<Address>,
@@ -184,6 +197,8 @@ impl Default for EmperorSpec {
             nofollow: false,
             vassals: VassalOptions::default(),
             attributes: Vec::new(),
+            program_attribute: None,
+            directory_attribute: None,
             api_socket: None,
             api_http: None,
             api_token_file: None,
@@ -205,6 +220,8 @@ impl Default for EmperorSpec {
             constant_throttle: false,
             stop_hook: None,
             start_hook: None,
+            hooks: Vec::new(),
+            vassal_variables: Vec::new(),
             stats: None,
             served_file: None,
             procname: None,

@@ -37,7 +37,9 @@ impl Namespaces {
                         "`{name}` is no namespace: a program that is executed shares none of it"
                     ));
                 }
-                "user" => return Err("liege has no user namespaces for vassals yet".to_owned()),
+                "user" => {
+                    return Err("`user`: in a user namespace of its own a vassal is root, and outside nobody but the emperor's user; let it be its own user (emperor-tyrant, `uid`) with the other namespaces".to_owned());
+                }
                 other => return Err(format!("there is no namespace `{other}`")),
             }
         }

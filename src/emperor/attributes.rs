@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::emperor::EmperorSpec;
 use crate::config::format::Format;
 use crate::config::limits::Limits;
 use crate::sys::user;
@@ -19,6 +20,29 @@ const KEPT: usize = 32;
 const VALUE_BYTES: usize = 4096;
 /// What importance may be.
 const IMPORTANCE: std::ops::RangeInclusive<i32> = -1000..=1000;
+
+/// Which keys are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Those that are kept (`emperor-attr`).
+    pub kept: Vec<String>,
+    /// What means the same as `exec` (`emperor-wrapper-attr`).
+    pub program: Option<String>,
+    /// What names the directory (`emperor-chdir-attr`).
+    pub directory: Option<String>,
+}
+
+impl Wanted {
+    /// Those of an emperor with these options.
+    #[must_use]
+    pub fn of(spec: &EmperorSpec) -> Self {
+        Self {
+            kept: spec.attributes.clone(),
+            program: spec.program_attribute.clone(),
+            directory: spec.directory_attribute.clone(),
+        }
+    }
+}
 
 /// What a vassal's file says to the emperor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +62,9 @@ pub struct Attributes {
     pub limits: Limits,
     /// `exec`: the program to run instead of ours.
     pub exec: Option<String>,
+    /// Where it is started, if not in its directory (`emperor-chdir-attr`): it goes there with its own rights.
+    #[serde(default)]
+    pub directory: Option<String>,
     /// The keys that `emperor-attr` names, with their values.
     pub collected: BTreeMap<String, String>,
 }
@@ -46,7 +73,7 @@ impl Attributes {
     /// Reads them from the open file of this path; one that cannot be read, or not be understood, has none: its
     /// instance says why.
     #[must_use]
-    pub fn read(path: &Path, file: &File, wanted: &[String]) -> Self {
+    pub fn read(path: &Path, file: &File, wanted: &Wanted) -> Self {
         let mut text = Vec::new();
         if Format::of(&path.to_string_lossy()).is_some_and(|format| format != Format::Ini) {
             return Self::default();
@@ -58,7 +85,7 @@ impl Attributes {
         Self::parse(&String::from_utf8_lossy(&text), wanted, user::is_ours(owner))
     }
 
-    fn parse(text: &str, wanted: &[String], trusted: bool) -> Self {
+    fn parse(text: &str, wanted: &Wanted, trusted: bool) -> Self {
         let mut attributes = Self { ours: trusted, ..Self::default() };
         // Most files have none, and are not cut into lines for it.
         if !text.contains("[emperor]") {
@@ -87,7 +114,14 @@ impl Attributes {
                 "exec" => attributes.exec = Some(item.value.clone()),
                 _ => {}
             }
-            if wanted.contains(&item.key) && attributes.collected.len() < KEPT {
+            let is = |key: &Option<String>| key.as_ref() == Some(&item.key);
+            if is(&wanted.program) {
+                attributes.exec = Some(item.value.clone());
+            }
+            if is(&wanted.directory) && !item.value.is_empty() {
+                attributes.directory = Some(item.value.clone());
+            }
+            if wanted.kept.contains(&item.key) && attributes.collected.len() < KEPT {
                 attributes.collected.insert(item.key, item.value);
             }
         }
@@ -101,7 +135,11 @@ mod tests {
 
     #[test]
     fn only_the_section_and_only_what_is_known_or_asked_for_is_read() {
-        let wanted = ["team".to_owned()];
+        let wanted = Wanted { kept: vec!["team".to_owned()], ..Wanted::default() };
+        let other =
+            Wanted { program: Some("run".to_owned()), directory: Some("in".to_owned()), ..wanted.clone() };
+        let named = Attributes::parse("[emperor]\nrun = /bin/x\nin = /srv\n", &other, false);
+        assert_eq!((named.exec.as_deref(), named.directory.as_deref()), (Some("/bin/x"), Some("/srv")));
         let text =
             "[uwsgi]\nimportance = 9\n[emperor]\nimportance = 7\nteam = a=b\nother = x\nexec = /bin/x\n";
         let attributes = Attributes::parse(text, &wanted, true);
@@ -109,14 +147,16 @@ mod tests {
         assert_eq!(attributes.collected, BTreeMap::from([("team".to_owned(), "a=b".to_owned())]));
         assert_eq!(Attributes::parse(text, &wanted, false).importance, 0, "a tenant does not overtake");
         for (trusted, socket) in [(true, Some("/run/a.sock")), (false, None)] {
-            let attributes = Attributes::parse("[emperor]\non-demand = /run/a.sock\n", &[], trusted);
+            let attributes =
+                Attributes::parse("[emperor]\non-demand = /run/a.sock\n", &Wanted::default(), trusted);
             assert_eq!(attributes.on_demand.as_deref(), socket);
         }
-        let limited = Attributes::parse("[emperor]\nmemory-max = 1K\npids-max = many\n", &[], false);
+        let limited =
+            Attributes::parse("[emperor]\nmemory-max = 1K\npids-max = many\n", &Wanted::default(), false);
         assert_eq!(limited.limits, Limits { memory_bytes: Some(1024), ..Limits::default() });
         for (value, expected) in [("-5", -5), ("5000000", 1000), ("many", 0), ("99999999999", 0), ("", 0)] {
             let text = format!("[emperor]\nimportance = {value}\n");
-            assert_eq!(Attributes::parse(&text, &[], true).importance, expected, "{value}");
+            assert_eq!(Attributes::parse(&text, &Wanted::default(), true).importance, expected, "{value}");
         }
         for none in ["", "[uwsgi]\nmodule = a\n", "[emperor]\n", "\0\u{feff}[emperor", "[emperor]\nx\n=\n"] {
             assert_eq!(Attributes::parse(none, &wanted, false), Attributes::default(), "{none:?}");
@@ -125,8 +165,8 @@ mod tests {
 
     #[test]
     fn attributes_are_bounded() {
-        let wanted: Vec<String> = (0..2 * KEPT).map(|n| format!("k{n}")).collect();
-        let lines: Vec<String> = wanted.iter().map(|key| format!("{key} = v")).collect();
+        let wanted = Wanted { kept: (0..2 * KEPT).map(|n| format!("k{n}")).collect(), ..Wanted::default() };
+        let lines: Vec<String> = wanted.kept.iter().map(|key| format!("{key} = v")).collect();
         let text = format!("[emperor]\n{}\nk0 = {}\n", lines.join("\n"), "x".repeat(VALUE_BYTES + 1));
         let attributes = Attributes::parse(&text, &wanted, true);
         assert_eq!(attributes.collected.len(), KEPT);

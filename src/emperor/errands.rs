@@ -53,7 +53,12 @@ impl Emperor {
         let Some(directory) = directory else { return };
         self.hooks.began(life, &directory);
         let news = match self.masters.launch(&self.launcher, &vassal, &directory, life) {
-            Ok(launched) => launched,
+            Ok((launched, owner)) => {
+                if let News::Launched { pid, .. } = launched {
+                    self.hooks.started(&vassal, pid, owner, clock::now());
+                }
+                launched
+            }
             Err(failure) => News::LaunchFailed(failure),
         };
         self.due.push_back(Event::News { vassal, life, news });

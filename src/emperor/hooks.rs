@@ -1,72 +1,115 @@
-//! The command that runs after an instance of a vassal has ended: beside the loop, a bounded number at a time, and each
-//! for a bounded time.
+//! What the emperor does around the lives of vassals: the hooks of a start, and the command of an end. Beside the loop, a
+//! bounded number at a time, and each for a bounded time.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::handle::Handle;
 use super::life::LifeId;
-use crate::sys::process::{Child, Exit, Launch};
+use super::logs::LogPipe;
+use super::spawn::REMOVED;
+use crate::config::emperor::EmperorSpec;
+use crate::config::hook::{Hook, Point};
+use crate::config::tenant::Tenant;
+use crate::hook::{self, role};
+use crate::sys::pipe;
+use crate::sys::process::{self, Child, Exit, Launch};
 use crate::tick::Tick;
+use crate::wire::channel;
+use crate::wire::failure::Failure;
+use crate::wire::inherited;
 
 /// How many run at the same time.
 const AT_ONCE: usize = 8;
 /// How many wait for their turn; what is beyond is not run, and told of.
 const WAITING: usize = 4096;
-/// How long each may run before it is killed.
+/// How long each command may run before it is killed.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// What hooks that limit themselves get beyond that.
+const MARGIN: Duration = Duration::from_secs(70);
 
-/// The command, and where it is being run.
-#[derive(Debug, Default)]
+/// What is done, and where it is being done.
+#[derive(Debug)]
 pub struct Hooks {
-    command: Vec<String>,
+    at_start: Vec<Hook>,
+    at_end: Vec<String>,
+    handle: Handle,
     running: Vec<Running>,
-    waiting: VecDeque<Ended>,
+    waiting: VecDeque<Task>,
     /// Where the vassals of the lives are that this image launched.
     directories: BTreeMap<LifeId, PathBuf>,
 }
 
-/// An instance that ended.
+/// What is to be done for a vassal.
 #[derive(Debug)]
-struct Ended {
+struct Task {
     vassal: String,
-    directory: PathBuf,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// A master was started.
+    Start { pid: u32, owner: Tenant },
+    /// An instance of a vassal in this directory ended.
+    End { directory: PathBuf },
+}
+
+impl What {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Start { .. } => "what is done as emperor",
+            Self::End { .. } => "its stop hook",
+        }
+    }
 }
 
 #[derive(Debug)]
 struct Running {
     vassal: String,
+    name: &'static str,
     child: Child,
+    patience: Duration,
     until: Tick,
 }
 
 impl Hooks {
-    /// Runs this command (words, no shell) with the vassal's id as its last argument.
+    /// What an emperor with these options does; output goes to the logs of the vassals.
     #[must_use]
-    pub fn new(command: Option<&str>) -> Self {
-        let command = command.unwrap_or_default().split_whitespace().map(str::to_owned).collect();
-        Self { command, ..Self::default() }
+    pub fn new(spec: &EmperorSpec, handle: Handle) -> Self {
+        let command = spec.stop_hook.as_deref().unwrap_or_default();
+        Self {
+            at_start: hook::of(&spec.hooks, &[Point::AsEmperor]),
+            at_end: command.split_whitespace().map(str::to_owned).collect(),
+            handle,
+            running: Vec::new(),
+            waiting: VecDeque::new(),
+            directories: BTreeMap::new(),
+        }
     }
 
     /// A life began, of a vassal in this directory.
     pub fn began(&mut self, life: LifeId, directory: &Path) {
-        if !self.command.is_empty() {
+        if !self.at_end.is_empty() {
             self.directories.insert(life, directory.to_owned());
+        }
+    }
+
+    /// The master of a life was started, for a file of this owner.
+    pub fn started(&mut self, vassal: &str, pid: u32, owner: Tenant, now: Tick) {
+        if !self.at_start.is_empty() {
+            self.add(vassal, What::Start { pid, owner }, now);
         }
     }
 
     /// An instance of this vassal has ended.
     pub fn ended(&mut self, life: LifeId, vassal: &str, now: Tick) {
-        if self.command.is_empty() {
-            return;
+        if !self.at_end.is_empty() {
+            let directory = self.directories.remove(&life).unwrap_or_default();
+            self.add(vassal, What::End { directory }, now);
         }
-        let directory = self.directories.remove(&life).unwrap_or_default();
-        if self.waiting.len() >= WAITING {
-            tracing::warn!(vassal, "its stop hook is not run: {WAITING} others wait");
-            return;
-        }
-        self.waiting.push_back(Ended { vassal: vassal.to_owned(), directory });
-        self.go_on(now);
     }
 
     /// A child ended; whether it was one of these.
@@ -76,7 +119,7 @@ impl Hooks {
         };
         let ended = self.running.swap_remove(place);
         if !exit.is_success() {
-            tracing::warn!(vassal = ended.vassal, "its stop hook failed: {exit}");
+            tracing::warn!(vassal = ended.vassal, "{} failed: {exit}", ended.name);
         }
         self.go_on(now);
         true
@@ -91,11 +134,8 @@ impl Hooks {
     /// Kills those that run for too long.
     pub fn catch_up(&mut self, now: Tick) {
         for running in self.running.iter_mut().filter(|running| running.until <= now) {
-            tracing::warn!(
-                vassal = running.vassal,
-                "its stop hook runs for {} s: SIGKILL",
-                PATIENCE.as_secs()
-            );
+            let seconds = running.patience.as_secs();
+            tracing::warn!(vassal = running.vassal, "{} runs for {seconds} s: SIGKILL", running.name);
             let _ = running.child.kill_group();
             running.until = now + PATIENCE;
         }
@@ -107,18 +147,90 @@ impl Hooks {
         self.running.is_empty() && self.waiting.is_empty()
     }
 
+    fn add(&mut self, vassal: &str, what: What, now: Tick) {
+        if self.waiting.len() >= WAITING {
+            tracing::warn!(vassal, "{} is not run: {WAITING} others wait", what.name());
+            return;
+        }
+        self.waiting.push_back(Task { vassal: vassal.to_owned(), what });
+        self.go_on(now);
+    }
+
     fn go_on(&mut self, now: Tick) {
-        let Some((program, arguments)) = self.command.split_first() else { return };
         while self.running.len() < AT_ONCE {
-            let Some(Ended { vassal, directory }) = self.waiting.pop_front() else { return };
-            let mut launch = Launch::new(program).own_group().env("UWSGI_VASSALS_DIR", directory);
-            for argument in arguments.iter().chain([&vassal]) {
-                launch = launch.arg(argument);
-            }
-            match launch.unset_env("NOTIFY_SOCKET").spawn() {
-                Ok(child) => self.running.push(Running { vassal, child, until: now + PATIENCE }),
-                Err(error) => tracing::warn!(vassal, "its stop hook {program} cannot be started: {error}"),
+            let Some(Task { vassal, what }) = self.waiting.pop_front() else { return };
+            let name = what.name();
+            let begun = match what {
+                What::Start { pid, owner } => self.begin_start(&vassal, pid, owner),
+                What::End { directory } => self.begin_end(&vassal, directory),
+            };
+            match begun {
+                Ok((child, patience)) => {
+                    let until = now + patience;
+                    self.running.push(Running { vassal, name, child, patience, until });
+                }
+                Err(error) => tracing::warn!(vassal, "{name} cannot be started: {error}"),
             }
         }
     }
+
+    /// In a process that limits itself also when this image ends before it.
+    fn begin_start(&self, vassal: &str, pid: u32, owner: Tenant) -> io::Result<(Child, Duration)> {
+        let order = order(self.at_start.clone(), role::about(vassal, pid, owner.uid, owner.gid), true);
+        let (launch, socket) = role::launch(vassal)?;
+        let child = self.logged(launch, vassal)?.spawn()?;
+        channel::send(&socket, &order, &[])?;
+        Ok((child, order.longest() + MARGIN))
+    }
+
+    fn begin_end(&self, vassal: &str, directory: PathBuf) -> io::Result<(Child, Duration)> {
+        let (program, arguments) = self.at_end.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut launch = Launch::new(program).own_group().env("UWSGI_VASSALS_DIR", directory);
+        for argument in arguments.iter().map(String::as_str).chain([vassal]) {
+            launch = launch.arg(argument);
+        }
+        let launch = self.logged(launch, vassal)?.unset_env("NOTIFY_SOCKET");
+        launch
+            .spawn()
+            .map(|child| (child, PATIENCE))
+            .map_err(|error| io::Error::other(format!("{program}: {error}")))
+    }
+
+    /// Its output is that of the vassal.
+    fn logged(&self, launch: Launch, vassal: &str) -> io::Result<Launch> {
+        let (output, write_end) = pipe::for_output()?;
+        LogPipe::start(output, Vec::new(), vassal, self.handle.clone())?;
+        Ok(launch.stdout(write_end.try_clone()?).stderr(write_end))
+    }
+}
+
+/// Does what is to be done before the emperor starts anything, and waits for it.
+///
+/// # Errors
+/// What failed is in the log.
+pub fn begin_emperor(hooks: &[Hook]) -> Result<(), Failure> {
+    let hooks = hook::of(hooks, &[Point::EmperorStart]);
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let undone = |error: io::Error| Failure::new(format!("hook-emperor-start cannot be done: {error}"));
+    let (launch, socket) = role::launch("emperor").map_err(undone)?;
+    let child = launch.spawn().map_err(undone)?;
+    channel::send(&socket, &order(hooks, [], false), &[]).map_err(undone)?;
+    match process::wait(&child).map_err(undone)? {
+        exit if exit.is_success() => Ok(()),
+        exit => Err(Failure::new(format!("what is to be done before the emperor starts failed: {exit}"))
+            .with_hint("the line above names it: mend it, or remove hook-emperor-start")),
+    }
+}
+
+/// Commands find nothing that is meant for the emperor alone.
+fn order(
+    hooks: Vec<Hook>,
+    about: impl IntoIterator<Item = (String, Option<String>)>,
+    relayed: bool,
+) -> role::Order {
+    let removed = REMOVED.into_iter().chain([inherited::VARIABLE]).map(|name| (name.to_owned(), None));
+    let alone_ms = u64::try_from(PATIENCE.as_millis()).ok();
+    role::Order { hooks, env: removed.chain(about).collect(), relayed, alone_ms }
 }

@@ -109,7 +109,7 @@ impl Masters {
         }
     }
 
-    /// Starts a master for a life; answers the news of it.
+    /// Starts a master for a life; answers the news of it, and who owns the file.
     ///
     /// # Errors
     /// It cannot be started.
@@ -119,7 +119,7 @@ impl Masters {
         id: &str,
         directory: &Path,
         life: LifeId,
-    ) -> Result<News, Failure> {
+    ) -> Result<(News, Tenant), Failure> {
         let attributes = self.handle.fleet().vassals.get(id).map(|vassal| vassal.attributes.clone());
         let programs = launcher.programs_for(&attributes.unwrap_or_default());
         if !programs.is_empty() {
@@ -130,7 +130,8 @@ impl Masters {
             Some(vassal) => (vassal.on_demand.clone(), vassal.tenant, vassal.attributes.clone()),
             None => Default::default(),
         };
-        let confine = |pid| self.cgroups.confine(id, &attributes, life, pid);
+        let limited = attributes.clone();
+        let confine = |pid| self.cgroups.confine(id, &limited, life, pid);
         let mut record = None;
         let is_foreign = !programs.is_empty();
         let write_down = |pid, identity| {
@@ -150,14 +151,14 @@ impl Masters {
         let program = programs.first().cloned();
         let launched = launcher.launch(
             (id, directory),
-            (&listeners, on_demand, tenant),
+            (&listeners, on_demand, tenant, attributes.directory),
             programs,
             (confine, write_down),
         );
         if let (Err(_), Some(record), Some(ledger)) = (&launched, &record, &self.ledger) {
             ledger.remove(record.pid);
         }
-        let Launched { child, channel, control, output, identity } = launched?;
+        let Launched { child, channel, control, output, identity, owner } = launched?;
         let pid = child.pid();
         self.add(id, life, child, channel, output)
             .map_err(|error| Failure::new(format!("cannot follow the instance: {error}")))?;
@@ -167,7 +168,7 @@ impl Masters {
             master.control =
                 control.map_err(|error| Failure::new(format!("cannot follow the program: {error}")))?;
         }
-        Ok(News::Launched { pid, identity, program })
+        Ok((News::Launched { pid, identity, program }, owner))
     }
 
     /// Takes in a master that was just started; one that cannot be followed is killed.

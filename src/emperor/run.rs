@@ -12,11 +12,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 
+use super::attributes::Wanted;
 use super::backoff::BackOff;
 use super::cgroups::Cgroups;
 use super::fleet::{Directory, Fleet, Rules};
 use super::handle::Handle;
-use super::hooks::Hooks;
+use super::hooks::{self, Hooks};
 use super::ledger::Ledger;
 use super::masters::Masters;
 use super::notify::ServiceManager;
@@ -92,10 +93,15 @@ where
         let pid = format!("{}\n", std::process::id());
         output::fill(file, pid.as_bytes()).map_err(step("write the pid file"))?;
     }
+    // A later image does not start: it goes on.
+    if record.is_none() {
+        hooks::begin_emperor(&spec.hooks)?;
+    }
     let launcher = Launcher {
         policy,
         manner: Manner::of(&spec),
         environment: spec.environment.clone(),
+        variables: spec.vassal_variables.clone(),
         programs: spec.programs.clone(),
         descriptor_limit: record.as_ref().map_or(own_limit, |record| record.descriptor_limit),
     };
@@ -252,12 +258,12 @@ impl Emperor {
             watcher: Watcher::new(sources.clone()),
             sources,
             settle: Settle::default(),
-            hooks: Hooks::new(spec.stop_hook.as_deref()),
+            hooks: Hooks::new(&spec, handle.clone()),
             served,
             signals,
             alive_at: manager.interval().map(|interval| now + interval),
             manager,
-            attributes: spec.attributes.clone(),
+            attributes: Wanted::of(&spec),
             rehearsal: None,
             rescan_every: Duration::from_millis(spec.rescan_ms.max(1000)),
             rescanned: now,

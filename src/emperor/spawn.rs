@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::attributes::Attributes;
@@ -23,7 +24,7 @@ use crate::wire::foreign::Foreign;
 use crate::wire::message::{Policy, ToInstance};
 
 /// Variables of the emperor that mean nothing, or the wrong thing, to an instance.
-const REMOVED: [&str; 9] = [
+pub(super) const REMOVED: [&str; 9] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
@@ -48,6 +49,8 @@ pub struct Launcher {
     pub descriptor_limit: u64,
     /// What vassals of a tyrant have in their environment besides the usual (`vassals-env`).
     pub environment: Vec<String>,
+    /// Variables of all vassals (`putenv:` of `hook-as-vassal`).
+    pub variables: Vec<(String, String)>,
 }
 
 /// A master that was started.
@@ -63,6 +66,8 @@ pub struct Launched {
     pub output: OwnedFd,
     /// The file as it was given to it.
     pub identity: FileIdentity,
+    /// The file's owner.
+    pub owner: Tenant,
 }
 
 /// Listeners with their descriptors.
@@ -75,7 +80,7 @@ impl Launcher {
         self.programs.of(attributes.exec.as_deref(), &self.policy.binary)
     }
 
-    /// Starts the master of the vassal `id`, whose file is in `directory`, with the listeners of an earlier life; with
+    /// Starts the master of the vassal `id`, whose file is in `directory`, in `begin_in` if that is said, with the listeners of an earlier life; with
     /// `programs`, it becomes the first of them that can be executed. Before it begins `confine` and `record` are called
     /// with its pid; where the latter fails, the instance will end with this emperor.
     ///
@@ -84,21 +89,33 @@ impl Launcher {
     pub fn launch(
         &self,
         (id, directory): (&str, &Path),
-        (listeners, on_demand, tenant): (&Listeners, Option<Address>, Option<Tenant>),
+        (listeners, on_demand, tenant, begin_in): (
+            &Listeners,
+            Option<Address>,
+            Option<Tenant>,
+            Option<String>,
+        ),
         programs: Vec<String>,
         (confine, record): (impl FnOnce(u32) -> Result<(), Failure>, impl FnOnce(u32, FileIdentity) -> bool),
     ) -> Result<Launched, Failure> {
         let path = directory.join(id);
         let opened = scan::open_for(&path, self.manner, tenant)?;
+        let owner =
+            opened.file.metadata().map(|metadata| Tenant { uid: metadata.uid(), gid: metadata.gid() });
         let foreign = (!programs.is_empty()).then(|| {
             Box::new(Foreign {
-                arguments: self.programs.arguments(id, &self.policy.vassals),
+                // By its name it is found only from its directory.
+                arguments: match begin_in {
+                    None => self.programs.arguments(id, &self.policy.vassals),
+                    Some(_) => self.programs.arguments(&path.to_string_lossy(), &self.policy.vassals),
+                },
                 // Only a file can name no more than one in the place of those for all.
                 named_by_file: programs != self.programs.of(None, &self.policy.binary),
                 programs,
             })
         });
         let failed = |error: io::Error| Failure::new(format!("cannot start {}: {error}", self.policy.binary));
+        let owner = owner.map_err(failed)?;
         let control = foreign.as_ref().map(|_| stream::pair()).transpose().map_err(failed)?;
         let (control, theirs) = control.unzip();
         let fds: Vec<BorrowedFd<'_>> = std::iter::once(opened.file.as_fd())
@@ -119,10 +136,12 @@ impl Launcher {
             policy: Box::new(policy),
             on_demand: on_demand.map(Box::new),
             tenant,
+            begin_in,
             foreign,
         };
         channel::send(&channel, &start, &fds).map_err(failed)?;
-        Ok(Launched { child, channel, control, output, identity: opened.identity })
+        let owner = tenant.unwrap_or(owner);
+        Ok(Launched { child, channel, control, output, identity: opened.identity, owner })
     }
 
     fn spawn(&self, id: &str, directory: &Path) -> io::Result<(Child, OwnedFd, OwnedFd)> {
@@ -145,6 +164,9 @@ impl Launcher {
             .env("LIEGE_CHANNEL_FD", "0")
             .own_group()
             .own_pids(self.policy.privileges.namespaces.pids);
+        for (name, value) in &self.variables {
+            launch = launch.env(name, value);
+        }
         for name in REMOVED {
             launch = launch.unset_env(name);
         }

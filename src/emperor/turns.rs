@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use super::adopt::Gone;
+use super::attributes::Wanted;
 use super::decide;
 use super::event::{Effect, Event};
 use super::fleet::{Fleet, State};
@@ -52,8 +53,8 @@ pub(super) struct Emperor {
     pub(super) launcher: Launcher,
     pub(super) sources: Rc<Sources>,
     pub(super) watcher: Watcher,
-    /// The attributes of vassals that are kept besides those that mean something.
-    pub(super) attributes: Vec<String>,
+    /// Which keys of vassals' files are looked for.
+    pub(super) attributes: Wanted,
     pub(super) settle: Settle,
     pub(super) hooks: Hooks,
     pub(super) served: Option<Served>,

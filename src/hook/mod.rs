@@ -1,5 +1,6 @@
 //! Doing what hooks say: commands, files and waits, one after the other.
 
+pub mod role;
 mod wait;
 
 use std::fs::{self, File};
@@ -115,7 +116,7 @@ fn execute(
     let how = match stage.run(launch) {
         Ok(Some(exit)) if exit.is_success() => return Ok(()),
         Ok(Some(exit)) => exit.to_string(),
-        Ok(None) => "SIGKILL: it ran for too long (raise `startup-timeout`)".to_owned(),
+        Ok(None) => "SIGKILL: it ran for too long".to_owned(),
         Err(error) => error.to_string(),
     };
     if safe {

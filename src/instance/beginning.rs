@@ -5,12 +5,12 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use super::hooks::{self, Word};
-use crate::config::hook::Point;
+use super::hooks;
+use crate::config::hook::{Hook, Point};
 use crate::config::instance::InstanceSpec;
-use crate::hook;
+use crate::hook::{self, role::Word};
 use crate::sys::clock;
-use crate::sys::process;
+use crate::sys::process::{self, Child};
 use crate::sys::signals::Stops;
 use crate::sys::wait;
 use crate::tick::Tick;
@@ -22,6 +22,9 @@ use crate::wire::message::{FromInstance, ToInstance};
 const HEARD: usize = 64;
 /// What a hook gets beyond what it gives itself.
 const MARGIN: Duration = Duration::from_secs(10);
+
+/// What each hook of the emperor in the vassal's process gets: as much as loading an application by default.
+const AS_VASSAL: Duration = Duration::from_secs(300);
 
 /// Why an instance did not begin.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub(super) struct Beginning<'a> {
     pub(super) patience: Option<Duration>,
     /// Somebody else adds the time to the lines of the log.
     pub(super) supervised: bool,
+    /// What to do about one that takes longer.
+    advice: &'static str,
     stops: Stops,
     /// The emperor is gone, or said more than is kept: the loop sees to it.
     is_deaf: bool,
@@ -69,6 +74,7 @@ impl<'a> Beginning<'a> {
             heard: Vec::new(),
             patience: None,
             supervised: emperor.is_some(),
+            advice: "raise startup-timeout, or mend it",
             stops: Stops::new()?,
             is_deaf: false,
         })
@@ -83,14 +89,34 @@ impl<'a> Beginning<'a> {
         if hooks.is_empty() {
             return Ok(());
         }
-        let failed = |error: io::Error| Failure::new(format!("hooks cannot be done: {error}"));
-        let (child, socket) = hooks::start(spec, hooks, (self.supervised, false), None).map_err(failed)?;
+        let started = hooks::start(spec, hooks, (self.supervised, false), None).map_err(unstarted)?;
+        self.attend(started)
+    }
+
+    /// Does what the emperor says of all vassals, before anything of this one is read.
+    ///
+    /// # Errors
+    /// What failed, or that the instance is to stop.
+    pub(super) fn perform_as_vassal(&mut self, name: &str, hooks: &[Hook]) -> Result<(), Unbegun> {
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        let own = (self.patience, self.advice);
+        (self.patience, self.advice) = (Some(AS_VASSAL), "mend it: it is an option of the emperor");
+        let started = hooks::start_as_vassal(name, hooks.to_vec()).map_err(unstarted)?;
+        let done = self.attend(started);
+        (self.patience, self.advice) = own;
+        done
+    }
+
+    /// Follows the process that does them to its end.
+    fn attend(&mut self, (child, socket): (Child, OwnedFd)) -> Result<(), Unbegun> {
         let done = self.hear(&socket);
         if !matches!(done, Ok(Some(()))) {
             // What a command left running in the background goes on only when all went well.
             let _ = child.kill_group();
         }
-        let exit = process::wait(&child).map_err(failed)?;
+        let exit = process::wait(&child).map_err(unstarted)?;
         self.tell(None);
         match done? {
             Some(()) => Ok(()),
@@ -106,9 +132,8 @@ impl<'a> Beginning<'a> {
                 Woken::Stop => return Err(Unbegun::Stopped),
                 Woken::Late => {
                     let seconds = self.patience.unwrap_or_default().as_secs();
-                    let failure = Failure::new(format!("{doing}: it ran for more than {seconds} s"))
-                        .with_hint("raise startup-timeout, or mend it");
-                    return Err(failure.into());
+                    let failure = Failure::new(format!("{doing}: it ran for more than {seconds} s"));
+                    return Err(failure.with_hint(self.advice).into());
                 }
                 Woken::Said => {}
             }
@@ -174,4 +199,8 @@ impl<'a> Beginning<'a> {
             let _ = channel::send(emperor, &FromInstance::Doing(doing), &[]);
         }
     }
+}
+
+fn unstarted(error: io::Error) -> Failure {
+    Failure::new(format!("hooks cannot be done: {error}"))
 }

@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use super::children::{Owner, Process};
 use super::event::Event;
-use super::hooks::{self, Order, Word};
+use super::hooks;
 use super::link::Link;
 use super::master::{Master, Report};
 use super::rehearse::Found;
 use super::roster::Phase;
 use crate::config::hook::{Hook, Point};
 use crate::config::instance::InstanceSpec;
-use crate::hook;
+use crate::hook::{
+    self,
+    role::{Order, Word},
+};
 use crate::sys::clock;
 use crate::sys::process::{Child, Exit};
 use crate::tick::Tick;

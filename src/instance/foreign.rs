@@ -10,10 +10,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::beginning::{Beginning, Unbegun};
 use super::jail;
 use super::launch::OURS;
 use super::source::FILE_LIMIT_BYTES;
-use super::start::run_start_hook;
+use super::start::{go_to, run_start_hook};
 use crate::config::load;
 use crate::config::surroundings::{Purpose, World};
 use crate::config::tenant::Tenant;
@@ -38,6 +39,8 @@ pub(super) struct Birth {
     pub(super) foreign: Foreign,
     /// Whom to become before anything else.
     pub(super) tenant: Option<Tenant>,
+    /// Where it begins, if not where it is.
+    pub(super) begin_in: Option<String>,
     /// Where the emperor is told of what goes wrong until then.
     pub(super) channel: OwnedFd,
     /// Where it is spoken to from then on.
@@ -54,13 +57,19 @@ pub(super) struct Birth {
 
 /// Becomes the program; comes back only when that fails.
 pub(super) fn main(birth: &Birth, policy: &Policy) -> ExitCode {
-    let Err(failure) = become_it(birth, policy);
+    let failure = match become_it(birth, policy) {
+        Err(Unbegun::Failed(failure)) => failure,
+        Err(Unbegun::Stopped) => {
+            tracing::info!("stopped before it began");
+            return ExitCode::SUCCESS;
+        }
+    };
     super::announce::failure(&failure);
     let _ = channel::send(&birth.channel, &FromInstance::Failed(failure), &[]);
     EXIT_EXILE.into()
 }
 
-fn become_it(birth: &Birth, policy: &Policy) -> Result<Infallible, Failure> {
+fn become_it(birth: &Birth, policy: &Policy) -> Result<Infallible, Unbegun> {
     let failed = |what: &'static str| move |error: io::Error| Failure::new(format!("cannot {what}: {error}"));
     let program = birth.foreign.programs.first().map_or("", String::as_str);
     jail::bound(&policy.privileges)?;
@@ -71,6 +80,9 @@ fn become_it(birth: &Birth, policy: &Policy) -> Result<Infallible, Failure> {
     if let Some(hook) = &policy.start_hook {
         run_start_hook(hook, &birth.name, &env::current_dir().unwrap_or_default());
     }
+    let beginning = Beginning::new(Some(&birth.channel)).map_err(Failure::from);
+    beginning?.perform_as_vassal(&birth.name, &policy.hooks)?;
+    go_to(birth.begin_in.as_ref())?;
     for (option, _) in &policy.vassals.defaults {
         tracing::warn!(
             "vassals-default {option} is not said to {program}: it has no such thing as a default"
@@ -86,13 +98,14 @@ fn become_it(birth: &Birth, policy: &Policy) -> Result<Infallible, Failure> {
     let emperor = peer::of(&birth.channel).map_err(failed("find its emperor"))?;
     // Last, because a change of the user clears it.
     if !orphan::die_with_parent(emperor.pid).map_err(failed("end with its emperor"))? {
-        return Err(Failure::new("its emperor is gone"));
+        return Err(Failure::new("its emperor is gone").into());
     }
     let ready = signals::heed_sigpipe().and_then(|()| signals::unblock_all());
     ready.map_err(failed("restore its signals"))?;
     let environment = environment(env::vars_os(), &birth.control);
     let error = execute(&birth.foreign, &environment);
-    Err(Failure::new(format!("{error}")).with_hint("name a program that is there: `exec`, `emperor-wrapper`"))
+    let failure = Failure::new(format!("{error}"));
+    Err(failure.with_hint("name a program that is there: `exec`, `emperor-wrapper`").into())
 }
 
 /// Tries the programs in order; answers why none was executed.

@@ -103,15 +103,6 @@ pub(super) fn role(
     Ok((launch.spawn()?, ours))
 }
 
-/// Starts our binary to do hooks, as the leader of a process group; answers our end of its channel.
-///
-/// # Errors
-/// It cannot be started, or no descriptor is left.
-pub(super) fn hooks(name: &str, output: Option<&Output>) -> io::Result<(Child, OwnedFd)> {
-    let (launch, ours) = ourselves("hooks", name, Path::new(THIS_BINARY), output)?;
-    Ok((launch.own_group().spawn()?, ours))
-}
-
 fn ourselves(
     role: &str,
     name: &str,

@@ -23,7 +23,7 @@ mod harakiri;
 mod hear;
 #[cfg(test)]
 mod histories;
-pub mod hooks;
+mod hooks;
 mod in_force;
 mod inbox;
 pub mod interpreter;

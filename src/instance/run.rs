@@ -26,7 +26,7 @@ use super::orphan::Unsent;
 use super::rest::Rest;
 use super::roster::Roster;
 use super::source::{FILE_LIMIT_BYTES, Source};
-use super::start::{Begin, Start, receive_start, run_start_hook};
+use super::start::{Begin, Start, go_to, receive_start, run_start_hook};
 use super::uwsgi_emperor::{Inheritance, UwsgiEmperor};
 use super::{announce, carry, certificates, inbox, interpreter, jail, launch, reexec, settle};
 use crate::config::hook::Point;
@@ -139,6 +139,14 @@ fn bind(start: &mut Start, own: &Arc<Own>) -> Result<Bound, Unbegun> {
     if let Some(tenant) = start.source.tenant() {
         jail::become_tenant(tenant, &start.policy.privileges)?;
     }
+    let mut beginning = Beginning::new(start.channel.as_ref()).map_err(Failure::from)?;
+    if let Source::Vassal { name, .. } = &start.source {
+        if let Some(hook) = &start.policy.start_hook {
+            run_start_hook(hook, name, &env::current_dir().unwrap_or_default());
+        }
+        beginning.perform_as_vassal(name, &start.policy.hooks)?;
+    }
+    go_to(start.begin_in.as_ref())?;
     let directory = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
     let binary = match start.policy.binary.as_str() {
         "" => launch::own_path(),
@@ -151,9 +159,6 @@ fn bind(start: &mut Start, own: &Arc<Own>) -> Result<Bound, Unbegun> {
             .map_err(|error| Failure::new(format!("the file cannot be read: {error}")))?,
         None => Vec::new(),
     };
-    if let (Some(hook), Source::Vassal { name, .. }) = (&start.policy.start_hook, &start.source) {
-        run_start_hook(hook, name, &directory);
-    }
     let said = start.source.load(&bytes, directory.clone())?;
     if !said.spec.emperor.is_empty() {
         return Err(Failure::new("an emperor inside of a vassal is not supported")
@@ -169,7 +174,6 @@ fn bind(start: &mut Start, own: &Arc<Own>) -> Result<Bound, Unbegun> {
         tracing::warn!("{warning}");
     }
     announce::configuration(&said.spec);
-    let mut beginning = Beginning::new(start.channel.as_ref()).map_err(Failure::from)?;
     beginning.patience = match said.spec.workers.startup_timeout_s {
         0 => None,
         seconds => Some(Duration::from_secs(seconds.into())),

@@ -1,5 +1,6 @@
 //! What an instance begins with, as its emperor or its command line says.
 
+use std::env;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -29,6 +30,8 @@ pub(super) struct Start {
     pub(super) have: Sockets,
     pub(super) file: Option<OwnedFd>,
     pub(super) channel: Option<OwnedFd>,
+    /// Where it begins, if not where it is.
+    pub(super) begin_in: Option<String>,
     /// An emperor of uWSGI above it.
     pub(super) uwsgi_emperor: Option<Inheritance>,
     /// What the emperor said while it began.
@@ -56,7 +59,16 @@ impl Start {
         }
         let source = Source::CommandLine { arguments: arguments.to_vec(), on_demand };
         let policy = Policy::default();
-        Ok(Self { source, policy, have, file, channel: None, uwsgi_emperor, heard: Vec::new() })
+        Ok(Self {
+            source,
+            policy,
+            have,
+            file,
+            channel: None,
+            begin_in: None,
+            uwsgi_emperor,
+            heard: Vec::new(),
+        })
     }
 
     /// Whether its hooks may be done with the rights that this process has.
@@ -101,7 +113,8 @@ pub(super) fn receive_start() -> io::Result<Option<Begin>> {
     let channel = inherited::take()?;
     wait::readable(&channel, None)?;
     let Some((message, mut fds)) = channel::receive::<ToInstance>(&channel)? else { return Ok(None) };
-    let ToInstance::Start { protocol, name, path, listeners, policy, on_demand, tenant, foreign } = message
+    let ToInstance::Start { protocol, name, path, listeners, policy, on_demand, tenant, begin_in, foreign } =
+        message
     else {
         return Ok(None);
     };
@@ -116,8 +129,17 @@ pub(super) fn receive_start() -> io::Result<Option<Begin>> {
     let control = foreign.is_some().then(|| fds.pop()).flatten();
     let file = fd::duplicate_high(fds.remove(0))?;
     if let (Some(foreign), Some(control)) = (foreign, control) {
-        let birth =
-            Birth { foreign: *foreign, tenant, channel, control, file, name, path, listener: fds.pop() };
+        let birth = Birth {
+            foreign: *foreign,
+            tenant,
+            begin_in,
+            channel,
+            control,
+            file,
+            name,
+            path,
+            listener: fds.pop(),
+        };
         return Ok(Some(Begin::Foreign(Box::new(birth), policy)));
     }
     let inherited = listeners.into_iter().zip(fds).filter(|(_, fd)| crate::sys::socket::is_listening(fd));
@@ -136,6 +158,7 @@ pub(super) fn receive_start() -> io::Result<Option<Begin>> {
         have: Sockets { listeners, stats: Vec::new() },
         file: Some(file),
         channel: Some(channel),
+        begin_in,
         uwsgi_emperor: None,
         heard: Vec::new(),
     }))))
@@ -151,4 +174,16 @@ pub(super) fn run_start_hook(hook: &str, name: &str, directory: &Path) {
         Ok(exit) => tracing::warn!("vassals-start-hook {hook}: {exit}"),
         Err(error) => tracing::warn!("vassals-start-hook {hook}: {error}"),
     }
+}
+
+/// Goes where the vassal's file says that it begins.
+///
+/// # Errors
+/// It cannot go there.
+pub(super) fn go_to(begin_in: Option<&String>) -> Result<(), Failure> {
+    let Some(directory) = begin_in else { return Ok(()) };
+    env::set_current_dir(directory).map_err(|error| {
+        Failure::new(format!("cannot begin in {directory}: {error}"))
+            .with_hint("mend what the section [emperor] of its file says (emperor-chdir-attr)")
+    })
 }

@@ -39,6 +39,9 @@ pub enum ToInstance {
         /// The socket on which the emperor waited for the first connection; served also where the file does not name it.
         #[serde(default)]
         on_demand: Option<Box<Address>>,
+        /// Where it begins, if not in the directory of its file (`emperor-chdir-attr`).
+        #[serde(default)]
+        begin_in: Option<String>,
         /// Whom to become before anything else: the owner of the file (`emperor-tyrant`).
         #[serde(default)]
         tenant: Option<Tenant>,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::hook::Hook;
 use crate::config::namespaces::Namespaces;
 use crate::config::vassals::VassalOptions;
 
@@ -16,6 +17,9 @@ pub struct Policy {
     /// A command that an instance runs before it reads its file (`vassals-start-hook`).
     #[serde(default)]
     pub start_hook: Option<String>,
+    /// What is done in a vassal's process before its file is read (`hook-as-vassal`, `exec-as-vassal`).
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
     /// What vassals may beyond their users' rights.
     #[serde(default)]
     pub privileges: Box<Privileges>,

@@ -19,6 +19,7 @@ mod check;
 mod commands;
 mod companions;
 mod crash;
+mod emperor_hooks;
 mod engines;
 mod examples;
 mod exceptions;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::hooks::Hooks;
 use super::logging;
 use super::sift::{Said, Sift};
 use crate::config::address::Address;
@@ -18,9 +19,13 @@ use crate::config::{role, value, vassals};
 pub(super) fn read(sift: &mut Sift<'_>) -> EmperorSpec {
     let mut spec = EmperorSpec::default();
     let obeyed = sift.obeyed();
+    let mut hooks = Hooks::default();
     for said in &obeyed {
-        obey(sift, *said, &mut spec);
+        if !hooks.obey_as_emperor(sift, *said) {
+            obey(sift, *said, &mut spec);
+        }
     }
+    (spec.hooks, spec.vassal_variables) = hooks.finish_as_emperor();
     spec.tyrant = tyrant(sift, &obeyed);
     check_api(sift, &obeyed, &spec);
     spec.vassals.sort();
@@ -51,6 +56,8 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
         "vassals-inherit" => file(said, "inherit", &mut spec.vassals.after),
         "vassals-include" => file(said, "include", &mut spec.vassals.after),
         "emperor-attr" => spec.attributes.push(said.text().to_owned()),
+        "emperor-wrapper-attr" => spec.program_attribute = Some(said.text().to_owned()),
+        "emperor-chdir-attr" => spec.directory_attribute = Some(said.text().to_owned()),
         "vassals-limit" => match Rule::parse(said.text()) {
             Ok(rule) => spec.limits.push(rule),
             Err(error) => {

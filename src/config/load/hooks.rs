@@ -72,6 +72,24 @@ impl Hooks {
         (self.hooks, self.env)
     }
 
+    /// Obeys an option of an emperor, if it is one of these.
+    pub(super) fn obey_as_emperor(&mut self, sift: &mut Sift<'_>, said: Said<'_>) -> bool {
+        let point = match said.name() {
+            "hook-as-vassal" | "exec-as-vassal" => Point::AsVassal,
+            "hook-as-emperor" | "exec-as-emperor" => Point::AsEmperor,
+            "hook-emperor-start" => Point::EmperorStart,
+            _ => return false,
+        };
+        self.hook(sift, said, point, said.text());
+        true
+    }
+
+    /// What was said to an emperor: what is done, and the variables of its vassals.
+    pub(super) fn finish_as_emperor(self) -> (Vec<Hook>, Vec<(String, String)>) {
+        let set = |(name, value): (String, Option<String>)| Some((name, value?));
+        (self.hooks, self.env.into_iter().filter_map(set).collect())
+    }
+
     fn hook(&mut self, sift: &mut Sift<'_>, said: Said<'_>, point: Point, text: &str) {
         let command = said.name().starts_with("exec-");
         let parsed = match command {
@@ -94,7 +112,11 @@ impl Hooks {
                 self.env.push((name, Some(value)));
             }
             Action::Putenv(..) => {
-                let advice = Some("say env = NAME=VALUE".to_owned());
+                let advice = match point {
+                    Point::AsEmperor | Point::EmperorStart => "say it in hook-as-vassal, for vassals",
+                    _ => "say env = NAME=VALUE",
+                };
+                let advice = Some(advice.to_owned());
                 sift.error(said, "a variable cannot be set any more at this point", advice);
             }
             action => self.push(said, point, action, (!private).then(|| text.to_owned())),
@@ -132,7 +154,8 @@ impl Hooks {
 const fn is_before_the_application(point: &Point) -> bool {
     matches!(
         point,
-        Point::Asap
+        Point::AsVassal
+            | Point::Asap
             | Point::PreJail
             | Point::InJail
             | Point::PostJail

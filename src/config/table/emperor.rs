@@ -101,6 +101,18 @@ pub(super) static ROWS: &[Row] = &[
         "A key of the section `[emperor]` of vassal files that is shown with the vassal; repeatable",
     ),
     row(
+        &["emperor-wrapper-attr"],
+        Text,
+        "none",
+        "A key of the section `[emperor]` of vassal files that means what `exec` does there: the program that runs the vassal",
+    ),
+    row(
+        &["emperor-chdir-attr"],
+        Text,
+        "none",
+        "A key of the section `[emperor]` of vassal files that names the directory in which the vassal is started",
+    ),
+    row(
         &["emperor-freq"],
         Number,
         "60",

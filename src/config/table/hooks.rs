@@ -98,6 +98,31 @@ pub(super) static ROWS: &[Row] = &[
         Master,
         "Does an action when the emperor is gone, for 30 s at most; repeatable",
     ),
+    hook(
+        &["hook-as-vassal"],
+        By::Emperor,
+        "As `hook-asap`, in the process of each vassal before its file is read, as whom it runs; `putenv:` is a variable of the vassal; repeatable",
+    ),
+    hook(
+        &["exec-as-vassal"],
+        By::Emperor,
+        "As `exec-asap`, in the process of each vassal before its file is read, as whom it runs; the command finds `UWSGI_VASSAL_CONFIG`, `_PID`, `_UID` and `_GID`; what fails ends the start; repeatable",
+    ),
+    hook(
+        &["hook-as-emperor"],
+        By::Emperor,
+        "As `hook-asap`, by the emperor whenever it has started a vassal, beside everything else, for 30 s at most; repeatable",
+    ),
+    hook(
+        &["exec-as-emperor"],
+        By::Emperor,
+        "As `exec-asap`, by the emperor whenever it has started a vassal, beside everything else, for 30 s at most; the command finds `UWSGI_VASSAL_CONFIG`, `_PID`, `_UID` and `_GID`; repeatable",
+    ),
+    hook(
+        &["hook-emperor-start"],
+        By::Emperor,
+        "As `hook-asap`, once, before the emperor starts anything; what fails ends the emperor; repeatable",
+    ),
     row(
         &["honour-stdin"],
         Flag,

@@ -8,7 +8,6 @@ const fn row(names: &'static [&'static str], kind: Kind, doc: &'static str) -> R
     Row::new(names, kind, Standing::NotYet, "", doc)
 }
 
-const HOOKS: &str = "run it from the service unit (`ExecStartPre=`, `ExecStartPost=`)";
 const DROP: &str = "privileges drop before the application is loaded: give the instance `uid` and `gid`";
 
 pub(super) static ROWS: &[Row] = &[
@@ -46,8 +45,6 @@ pub(super) static ROWS: &[Row] = &[
     row(&["legion-attach-daemon"], FreeText, "there are no legions: use `attach-daemon` on one host"),
     row(&["legion-cron"], FreeText, "there are no legions: use `cron` on one host"),
     // Hooks and commands.
-    row(&["hook-as-vassal", "hook-as-emperor", "hook-emperor-start"], FreeText, HOOKS),
-    row(&["exec-as-vassal", "exec-as-emperor"], FreeText, HOOKS),
     // Privileges.
     row(&["drop-after-init", "drop-after-apps", "master-as-root"], Flag, DROP),
     row(&["immediate-uid", "immediate-gid"], Text, DROP),
@@ -57,5 +54,9 @@ pub(super) static ROWS: &[Row] = &[
     row(&["daemonize2"], Path, "use `daemonize`"),
     // The emperor.
     row(&["early-emperor"], Flag, "give each vassal its `uid` and `gid`, or say emperor-tyrant"),
-    row(&["emperor-magic-exec"], Flag, "write the configuration into the file"),
+    row(
+        &["emperor-magic-exec"],
+        Flag,
+        "no file of a watched directory is executed: let a script write what it prints into the file, and touch it",
+    ),
 ];

@@ -213,9 +213,6 @@ pub(super) static ROWS: &[Row] = &[
     // The system.
     row(
         &[
-            "unshare",
-            "cgroup",
-            "cgroup-opt",
             "namespace",
             "namespace-net",
             "ns",
@@ -235,9 +232,70 @@ pub(super) static ROWS: &[Row] = &[
         CONTAINERS,
     ),
     row(
+        &["cgroup", "cgroup-opt"],
+        FreeText,
+        "an instance makes no control groups for itself: say memory-max, cpu-max or pids-max in the section [emperor] of its file, or vassals-limit in the emperor's options",
+    ),
+    row(
+        &["unshare", "unshare2"],
+        FreeText,
+        "an instance has the namespaces that its emperor gives it: say emperor-use-clone in the emperor's options",
+    ),
+    row(
+        &["privileged-binary-patch", "privileged-binary-patch-arg"],
+        FreeText,
+        "name the program with `exec` in the section [emperor] of the file: the emperor starts it in the place of liege",
+    ),
+    row(
+        &["unprivileged-binary-patch", "unprivileged-binary-patch-arg"],
+        FreeText,
+        "with emperor-tyrant name the program with `exec` in the section [emperor] of the file, else run it as a service with its `User=`",
+    ),
+    row(
         &["call-asap", "call-pre-app", "call-post-app", "call-as-vassal", "call-as-emperor", "dlopen"],
         Text,
         "native symbols are never called",
+    ),
+    // The emperor of uWSGI 2.1.
+    row(
+        &["emperor-command-socket", "emperor-trigger-socket"],
+        Address,
+        "the API and the command line start, stop and reload a vassal: liege --help",
+    ),
+    row(
+        &["emperor-wait-for-command"],
+        Flag,
+        "files in a watched directory are started: move those there that are wanted",
+    ),
+    row(
+        &["emperor-wait-for-command-ignore"],
+        Text,
+        "files in a watched directory are started: move those there that are wanted",
+    ),
+    row(
+        &["emperor-use-fork-server", "vassal-fork-base", "emperor-fork-server-attr"],
+        Text,
+        "each vassal loads its application by its own interpreter: no program forks vassals of others",
+    ),
+    row(
+        &["hook-as-vassal-before-drop"],
+        FreeText,
+        "nothing is done in a vassal's process before it is its user: say hook-as-emperor for what needs the emperor's rights",
+    ),
+    row(
+        &["hook-as-emperor-before-vassal"],
+        FreeText,
+        "no vassal waits for what the emperor does: say hook-as-vassal, which is done before the vassal's file is read",
+    ),
+    row(
+        &["hook-as-on-demand-vassal", "hook-as-on-config-vassal"],
+        FreeText,
+        "nothing is done for a vassal that sleeps: say hook-as-vassal, which is done when it is woken",
+    ),
+    row(
+        &["hook-as-emperor-setns"],
+        FreeText,
+        "the emperor enters no namespace of a vassal: say hook-as-vassal, which is done in it",
     ),
     row(&["hook-as-gateway"], FreeText, "the router runs no hooks"),
     // Other sources of configuration.

@@ -1,0 +1,113 @@
+//! What an emperor has done around its own start and those of its vassals.
+
+use std::path::Path;
+
+use crate::support::apps::TOOLS;
+use crate::support::free_port;
+use crate::support::host::Host;
+use crate::support::http::Door;
+use crate::support::server::{Folder, liege};
+use crate::support::wait::until;
+
+fn vassal(port: u16, lines: &str) -> String {
+    format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %d../app.py\n{lines}\n")
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    std::fs::read_to_string(path).unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn what_an_emperor_is_told_is_done_around_its_vassals() {
+    let arguments = [
+        "--hook-emperor-start=exec:echo start > begun",
+        "--hook-as-vassal=putenv:DID=../as-vassal",
+        "--hook-as-vassal=exec:echo hook >> ../as-vassal",
+        "--exec-as-vassal=echo exec $UWSGI_VASSAL_CONFIG $(basename $(pwd)) $UWSGI_VASSAL_UID ${NOTIFY_SOCKET:-none} >> ../as-vassal",
+        "--hook-as-emperor=exec:echo hook >> as-emperor",
+        "--exec-as-emperor=echo said; echo exec $UWSGI_VASSAL_CONFIG $UWSGI_VASSAL_PID $UWSGI_VASSAL_GID >> as-emperor",
+        "--hook-as-emperor=safeexec:exit 3",
+    ];
+    let host = Host::start_with(&[], &arguments);
+    host.folder().write("app.py", format!("import os\nassert os.environ['DID'] == '../as-vassal'\n{TOOLS}"));
+    let at = |name: &str| host.folder().path().join(name);
+    assert_eq!(lines(&at("begun")), ["start"]);
+    let name = "a $(touch x).ini";
+    let port = free_port();
+    // What a vassal says of the emperor's hooks is no order to anybody.
+    let vain = "exec-as-emperor = touch ../../vain\nhook-emperor-start = exec:touch ../../vain\nexec-as-vassal = touch ../../vain";
+    host.write(name, vassal(port, vain));
+    Door::Port(port).wait_for("/", "hello");
+    let uid = nix::unistd::geteuid();
+    assert_eq!(lines(&at("as-vassal")), ["hook".to_owned(), format!("exec {name} vassals {uid} none")]);
+    until("what is done as emperor", || lines(&at("as-emperor")).len() == 2);
+    let (pid, gid) = (host.vassal(name).unwrap()["pid"].clone(), nix::unistd::getegid());
+    assert_eq!(lines(&at("as-emperor")), ["hook".to_owned(), format!("exec {name} {pid} {gid}")]);
+    host.emperor.wait_for_log(&format!("[{name}] said"));
+    host.emperor.wait_for_log("exec-as-emperor: has no effect");
+    // A reload is no start.
+    assert_eq!(host.reload(name)["outcome"], "swapped");
+    assert_eq!(lines(&at("as-vassal")).len(), 2);
+    assert!(!at("vain").exists() && !host.file("x").exists() && !at("x").exists());
+}
+
+#[test]
+fn who_hangs_as_emperor_holds_nobody_up_and_what_fails_as_vassal_ends_that_start() {
+    let arguments = [
+        "--exec-as-emperor=echo $UWSGI_VASSAL_CONFIG >> began; exec sleep 1000",
+        "--exec-as-vassal=test $UWSGI_VASSAL_CONFIG != bad.ini",
+    ];
+    let mut host = Host::start_with(&[], &arguments);
+    host.folder().write("app.py", TOOLS);
+    host.write("bad.ini", vassal(free_port(), ""));
+    let why = host.wait_for_vassal("bad.ini", "has failed", |vassal| vassal["last_failure"].is_object());
+    let failure = why["last_failure"].to_string();
+    assert!(failure.contains("exec-as-vassal = test") && failure.contains("exit status 1"), "{failure}");
+    for n in 0..10 {
+        let port = free_port();
+        host.write(&format!("{n}.ini"), vassal(port, ""));
+        Door::Port(port).wait_for("/", "hello");
+    }
+    assert!(!lines(&host.folder().path().join("began")).is_empty());
+    // Nor does it hold up a stop for longer than it may take: whoever ends the emperor ends it.
+    host.emperor.signal(nix::sys::signal::Signal::SIGKILL);
+    host.emperor.wait();
+}
+
+#[test]
+fn what_fails_before_an_emperor_starts_ends_it() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path().join("vassals")).unwrap();
+    let arguments = ["--emperor", "vassals", "--api", "api.sock", "--hook-emperor-start=exec:exit 7"];
+    let mut emperor = liege(&folder, &arguments);
+    assert_eq!(emperor.wait().code(), Some(1));
+    let log = emperor.log();
+    assert!(
+        log.contains("hook-emperor-start = exec:exit 7 (command line): the command ended with exit status 7"),
+        "{log}"
+    );
+    assert!(log.contains("remove hook-emperor-start"), "{log}");
+}
+
+#[test]
+fn a_vassal_begins_where_its_file_says() {
+    let host = Host::start_with(&[], &["--emperor-chdir-attr=place", "--emperor-wrapper-attr=run"]);
+    host.folder().write("app.py", format!("import os\nopen('cwd', 'w').write(os.getcwd())\n{TOOLS}"));
+    std::fs::create_dir(host.folder().path().join("site")).unwrap();
+    let port = free_port();
+    host.write("a.ini", vassal(port, "[emperor]\nplace = ../site"));
+    Door::Port(port).wait_for("/", "hello");
+    let site = host.folder().path().join("site").canonicalize().unwrap();
+    assert_eq!(std::fs::read_to_string(site.join("cwd")).unwrap(), site.display().to_string());
+    host.write("b.ini", vassal(free_port(), "[emperor]\nplace = nowhere"));
+    let why = host.wait_for_vassal("b.ini", "has failed", |vassal| vassal["last_failure"].is_object());
+    assert!(why["last_failure"].to_string().contains("cannot begin in nowhere"), "{why:#}");
+    // The other key names a program, which finds the file from there as well.
+    host.folder().write("run", "#!/bin/sh\ntest -f \"$2\" && pwd > ran && exec sleep 1000\n");
+    let program = host.folder().path().join("run");
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    host.write("c.ini", format!("[emperor]\nrun = {}\nplace = ../site\n", program.display()));
+    until("the program", || {
+        std::fs::read_to_string(site.join("ran")).is_ok_and(|said| said.trim() == site.display().to_string())
+    });
+}
