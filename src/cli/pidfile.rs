@@ -1,4 +1,4 @@
-//! uWSGI's `--reload PIDFILE` and `--stop PIDFILE`.
+//! uWSGI's `--reload PIDFILE`, `--stop PIDFILE`, and `--pause PIDFILE` with its other names.
 
 use std::fs;
 use std::path::Path;
@@ -14,10 +14,7 @@ pub fn run(file: &Path, asked: Asked) -> Exit {
     let signal = match asked {
         Asked::Reload => Signal::Hup,
         Asked::Stop => Signal::Int,
-        Asked::Pause => {
-            complain("pausing is not supported; liege stop NAME stops a vassal of an emperor");
-            return Exit::Usage;
-        }
+        Asked::Pause => Signal::Tstp,
     };
     match fs::read_to_string(file).map_err(|error| error.to_string()).and_then(|text| pid(&text)) {
         Err(reason) => {

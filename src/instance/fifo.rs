@@ -213,14 +213,14 @@ impl Master {
     }
 
     /// No worker runs until that is said again: connections wait.
-    fn pause_or_resume(&mut self) {
+    pub(super) fn pause_or_resume(&mut self) {
         if std::mem::replace(&mut self.paused, false) {
             tracing::info!("*** resuming workers ***");
             self.handle(Event::Called);
         } else if self.roster.candidate().is_some() || self.roster.serving().is_none() {
-            self.tell("master-fifo: p: there is no pause while a generation comes up".to_owned());
+            self.tell("there is no pause while a generation comes up".to_owned());
         } else {
-            tracing::info!("*** PAUSE (say p again to resume) ***");
+            tracing::info!("*** PAUSE (say it again to resume: SIGTSTP, or p to the FIFO) ***");
             self.paused = true;
             self.handle(Event::GoCheap { reason: "paused".to_owned() });
         }

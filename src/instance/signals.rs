@@ -13,6 +13,7 @@ impl Master {
             Signal::Int => Number::Int,
             Signal::Quit => Number::Quit,
             Signal::Term => Number::Term,
+            Signal::Tstp => return self.pause_or_resume(),
             Signal::Usr1 => Number::Usr1,
         };
         match hook::meaning(&self.current.said.spec.hooks, number) {

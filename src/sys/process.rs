@@ -272,6 +272,8 @@ pub enum Signal {
     Usr1,
     /// `SIGUSR2`.
     Usr2,
+    /// `SIGTSTP`.
+    Tstp,
     /// `SIGCONT`.
     Cont,
     /// `SIGKILL`.
@@ -291,6 +293,7 @@ impl Signal {
             Self::Term => libc::SIGTERM,
             Self::Usr1 => libc::SIGUSR1,
             Self::Usr2 => libc::SIGUSR2,
+            Self::Tstp => libc::SIGTSTP,
             Self::Cont => libc::SIGCONT,
             Self::Kill => libc::SIGKILL,
             Self::Other(number) => number,

@@ -25,8 +25,6 @@ pub fn ignore_sigpipe() -> io::Result<()> {
 /// # Errors
 /// `sigaction`.
 pub fn ignore_harmless() -> io::Result<()> {
-    extern "C" fn nothing(_: i32) {}
-
     ignore_sigpipe()?;
     for signal in [Signal::SIGUSR2, Signal::SIGWINCH, Signal::SIGALRM, Signal::SIGURG] {
         install(signal, SigHandler::Handler(nothing))?;
@@ -56,6 +54,15 @@ pub fn ignore_requests() -> io::Result<()> {
         ignore(signal)?;
     }
     Ok(())
+}
+
+/// Goes on when the terminal asks its processes to stop: the master pauses then, and what it steers has to finish what
+/// it has. It is handled, by nothing, for the sake of the programs that an application starts.
+///
+/// # Errors
+/// `sigaction`.
+pub fn outlast_stop() -> io::Result<()> {
+    install(Signal::SIGTSTP, SigHandler::Handler(nothing))
 }
 
 /// Stops this process as Control-Z does; returns when it goes on.
@@ -108,6 +115,8 @@ pub enum Received {
     Term,
     /// `SIGUSR1`.
     Usr1,
+    /// `SIGTSTP`.
+    Tstp,
     /// `SIGCHLD`: one child or many ended.
     Child,
 }
@@ -121,6 +130,7 @@ pub struct Signals {
     quit: unix::Signal,
     term: unix::Signal,
     usr1: unix::Signal,
+    tstp: unix::Signal,
     child: unix::Signal,
 }
 
@@ -136,6 +146,7 @@ impl Signals {
             quit: unix::signal(SignalKind::quit())?,
             term: unix::signal(SignalKind::terminate())?,
             usr1: unix::signal(SignalKind::user_defined1())?,
+            tstp: unix::signal(SignalKind::from_raw(Signal::SIGTSTP as i32))?,
             child: unix::signal(SignalKind::child())?,
         })
     }
@@ -148,6 +159,7 @@ impl Signals {
             _ = self.term.recv() => Received::Term,
             _ = self.hup.recv() => Received::Hup,
             _ = self.usr1.recv() => Received::Usr1,
+            _ = self.tstp.recv() => Received::Tstp,
             _ = self.child.recv() => Received::Child,
         }
     }
@@ -193,6 +205,8 @@ pub(super) fn with_nothing_blocked<T>(spawn: impl FnOnce() -> io::Result<T>) -> 
 fn ignore(signal: Signal) -> io::Result<()> {
     install(signal, SigHandler::SigIgn)
 }
+
+extern "C" fn nothing(_: i32) {}
 
 fn install(signal: Signal, handler: SigHandler) -> io::Result<()> {
     let action = SigAction::new(handler, SaFlags::SA_RESTART, SigSet::empty());

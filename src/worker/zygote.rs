@@ -14,7 +14,7 @@ use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::fork::Side;
 use crate::sys::mailbox::Mailbox;
-use crate::sys::{clock, fd, own, title, wait};
+use crate::sys::{clock, fd, own, signals, title, wait};
 use crate::trace;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromZygote, ToZygote};
@@ -63,6 +63,7 @@ struct Ready {
 
 fn run(py: Python<'_>, channel: OwnedFd) -> io::Result<Ended> {
     trace::start(true);
+    signals::outlast_stop()?;
     channel::send(&channel, &hello(py).map_err(io::Error::other)?, &[])?;
     let mut ready = None;
     loop {
