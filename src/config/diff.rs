@@ -56,6 +56,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
         listen,
         backlog,
         sockets,
+        socket_map,
         chmod_socket,
         chown_socket,
         app,
@@ -92,6 +93,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.name != *name, "name", Need::Nothing);
     listeners(&mut change, old, listen);
     change.note(old.sockets != *sockets, "so-keepalive", Need::Generation);
+    change.note(old.socket_map != *socket_map, "map-socket", Need::Generation);
     change.note(old.backlog != *backlog, "listen", Need::Generation);
     change.note(old.chmod_socket != *chmod_socket, "chmod-socket", Need::Generation);
     change.note(old.chown_socket != *chown_socket, "chown-socket", before_drop);

@@ -15,7 +15,7 @@ use super::logging::LogSpec;
 pub use super::process::{FilesSpec, IdentitySpec, InterpreterSpec, LimitSpec, Ownership};
 pub use super::router::RouterSpec;
 use super::routes::RouteSpec;
-use super::socket::SocketSpec;
+use super::socket::{SocketMap, SocketSpec};
 use super::static_files::StaticSpec;
 use super::stats_push::{RequestVars, StatsForm, StatsPushSpec};
 use super::websocket::WebsocketSpec;
@@ -32,6 +32,9 @@ pub struct InstanceSpec {
     /// `freebind`, `reuse-port`, `so-keepalive` and the like.
     #[serde(default)]
     pub sockets: SocketSpec,
+    /// Which workers serve which socket.
+    #[serde(default)]
+    pub socket_map: SocketMap,
     /// `chmod-socket`: mode of unix sockets; `None`: 0666 & !umask, never world-writable by default.
     pub chmod_socket: Option<u32>,
     /// `chown-socket`: owner and group of unix sockets.
@@ -228,6 +231,7 @@ impl Default for InstanceSpec {
             name: String::new(),
             listen: Vec::new(),
             sockets: SocketSpec::default(),
+            socket_map: SocketMap::default(),
             backlog: 100,
             chmod_socket: None,
             chown_socket: None,

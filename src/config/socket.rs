@@ -1,4 +1,6 @@
-//! What the kernel is told of the sockets of an instance beyond their addresses.
+//! What is said of the sockets of an instance beyond their addresses.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,4 +17,30 @@ pub struct SocketSpec {
     pub send_buffer_bytes: u32,
     /// `socket-rcvbuf`, in bytes; 0: as the kernel likes.
     pub receive_buffer_bytes: u32,
+}
+
+/// `map-socket`: which workers serve which socket. Sockets are counted from 0, without those of the router; one that is
+/// not in it is served by all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketMap(pub BTreeMap<usize, BTreeSet<u32>>);
+
+impl SocketMap {
+    /// Whether every worker serves every socket.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a worker serves a socket.
+    #[must_use]
+    pub fn has(&self, socket: usize, worker: u32) -> bool {
+        self.0.get(&socket).is_none_or(|workers| workers.contains(&worker))
+    }
+
+    /// How many workers, the first ones, serve every socket between them.
+    #[must_use]
+    pub fn needs(&self) -> u32 {
+        let firsts = self.0.values().filter_map(BTreeSet::first);
+        firsts.copied().max().unwrap_or_default()
+    }
 }

@@ -93,3 +93,19 @@ fn without_a_call_a_cheap_instance_has_no_worker() {
         assert_eq!(world.exit, Some(0));
     }
 }
+
+#[test]
+fn workers_that_a_socket_needs_stay() {
+    let mut world = World::new(Settings { needs: 2, ..adaptive(2, 4) }, Nature::default());
+    world.pass(1000);
+    world.be_busy(9);
+    world.pass(20_000);
+    assert_eq!(world.accepting(), 4);
+    world.be_busy(0);
+    world.pass(60_000);
+    let number = world.roster.serving().unwrap().number;
+    assert_eq!(world.roster.active(number).into_keys().collect::<Vec<_>>(), [1, 2]);
+    world.event(Event::Scale { operation: 1, workers: 1, idle: vec![0, 1] });
+    world.pass(1000);
+    assert_eq!(world.accepting(), 2, "one would not serve every socket");
+}

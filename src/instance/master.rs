@@ -80,6 +80,7 @@ impl Config {
             },
             cheaper: spec.workers.cheaper,
             mules: !spec.companions.mules.is_empty(),
+            needs: spec.socket_map.needs(),
         }
     }
 }

@@ -34,14 +34,17 @@ pub(super) fn ask(
         Ok(number) => number,
         Err(failure) => return Outcome::Refused(failure),
     };
+    let needs = roster.serving().map_or(0, |serving| serving.settings.needs);
     // Idle ones first, then the highest number.
     let mut numbers: Vec<(bool, u32)> = roster
         .active(number)
         .into_iter()
+        .filter(|(worker, _)| *worker > needs)
         .map(|(worker, slots)| (slots.iter().all(|slot| idle.contains(slot)), worker))
         .collect();
     numbers.sort_unstable_by_key(|&(is_idle, worker)| (Reverse(is_idle), Reverse(worker)));
-    let surplus = numbers.len().saturating_sub(usize::try_from(workers).unwrap_or(usize::MAX));
+    let rest = usize::try_from(workers.saturating_sub(needs)).unwrap_or(usize::MAX);
+    let surplus = numbers.len().saturating_sub(rest);
     let surplus: Vec<u32> = numbers.into_iter().take(surplus).map(|(_, worker)| worker).collect();
     resize(roster, number, workers, "an operator wants it".to_owned(), out);
     retire(roster, number, &surplus, now, out);
@@ -152,10 +155,12 @@ fn followed(roster: &mut Roster) -> Option<&mut Generation> {
     roster.generation_mut(number).filter(|serving| serving.settings.cheaper.is_on() && serving.wanted() > 0)
 }
 
-/// The worker that is idle and was forked first.
+/// The worker that is idle, that no socket needs, and that was forked first.
 fn oldest_idle(roster: &Roster, generation: u64, sample: &Sample) -> Option<u32> {
     let is_idle = |slot: &usize| sample.workers.iter().any(|seen| seen.slot == *slot && !seen.busy);
-    let serving = roster.active(generation).into_iter().filter(|(_, slots)| slots.iter().all(is_idle));
+    let needs = roster.serving().map_or(0, |serving| serving.settings.needs);
+    let beyond = roster.active(generation).into_iter().filter(|(worker, _)| *worker > needs);
+    let serving = beyond.filter(|(_, slots)| slots.iter().all(is_idle));
     let born = serving.filter_map(|(worker, slots)| {
         slots
             .iter()
@@ -201,10 +206,14 @@ fn room(roster: &Roster, workers: u32) -> Result<u64, Failure> {
     let Some(serving) = roster.serving().filter(|_| roster.phase == Phase::Running) else {
         return Err(Failure::new("no generation serves"));
     };
-    let most = serving.reach;
+    let (most, needs) = (serving.reach, serving.settings.needs);
     if workers == 0 || usize::try_from(workers).is_ok_and(|workers| workers > most) {
         return Err(Failure::new(format!("{workers} workers are not between 1 and {most}"))
             .with_hint("set `processes` in the file and reload"));
+    }
+    if workers < needs {
+        return Err(Failure::new(format!("{workers} workers would not serve every socket: {needs} do"))
+            .with_hint("change `map-socket` in the file and reload"));
     }
     Ok(serving.number)
 }

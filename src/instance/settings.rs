@@ -30,4 +30,7 @@ pub struct Settings {
     /// How many workers there are when their number follows the load.
     #[serde(default)]
     pub cheaper: CheaperSpec,
+    /// How many workers, the first ones, it takes to serve every socket (`map-socket`).
+    #[serde(default)]
+    pub needs: u32,
 }

@@ -83,6 +83,7 @@ pub(super) fn settings(processes: u32) -> Settings {
         mercy: Duration::from_secs(60),
         patience: None,
         cheaper: CheaperSpec::default(),
+        needs: 0,
     }
 }
 

@@ -74,7 +74,7 @@ impl Caller {
     /// Answers a request, whatever the application does; gives the time after it, in microseconds on the monotonic
     /// clock.
     pub(super) fn answer(&self, py: Python<'_>, job: Job) -> u64 {
-        let Job { head, body, reply, since_us } = job;
+        let Job { head, body, reply, since_us, is_first: _ } = job;
         let record = Record::start(py, self.server.host, self.core, &head, since_us);
         let is_head = match &head {
             Head::Http(parts, _) => parts.method == http::Method::HEAD,

@@ -159,6 +159,9 @@ fn next_at_once(py: Python<'_>, caller: &Caller) -> Option<Job> {
 async fn next(server: &Server, core: usize, doors: &mut Vec<Door>) -> Option<Job> {
     let mut queued = pin!(server.next(core));
     poll_fn(|cx| {
+        if server.owes_turn() {
+            doors.retain_mut(|door| door.as_mut().poll(cx).is_pending());
+        }
         let found = queued.as_mut().poll(cx);
         if found.is_ready() || doors.is_empty() {
             return found;

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
@@ -68,7 +69,7 @@ async fn client(held: Held, mut socket: Socket, origin: Arc<Origin>, mut request
     loop {
         let guard = Guard::after(socket, server.limits, requests);
         let watch = guard.watch();
-        match connection(server, guard, watch.clone(), Arc::clone(&origin)).await {
+        match connection(server, guard, watch.clone(), Arc::clone(&origin), requests == 0).await {
             Left::AtRest(guard) => (socket, requests) = guard.into_parts(),
             Left::Switched(guard, read, switch) => return hand_over(guard, &read, &switch),
             Left::Nothing => {
@@ -124,13 +125,20 @@ fn hand_over(guard: Guard<Socket>, read: &[u8], switch: &Switch) {
 }
 
 /// Serves a connection to its end, until it is at rest and others are to serve it, or until it is another protocol's.
-async fn connection<S>(server: &Arc<Server>, stream: S, watch: Watch, origin: Arc<Origin>) -> Left<S>
+async fn connection<S>(
+    server: &Arc<Server>,
+    stream: S,
+    watch: Watch,
+    origin: Arc<Origin>,
+    is_new: bool,
+) -> Left<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let switch = OnceLock::new();
+    let (switch, is_new) = (OnceLock::new(), AtomicBool::new(is_new));
     let service = service_fn(|request| {
-        answer(Arc::clone(server), watch.clone(), &switch, Arc::clone(&origin), request)
+        let is_first = is_new.swap(false, Ordering::Relaxed);
+        answer(server, &watch, &switch, &origin, is_first, request)
     });
     let builder = http1::server_builder(&server.limits);
     let mut connection = builder.serve_connection(TokioIo::new(stream), service);
@@ -193,10 +201,11 @@ enum Over {
 struct NoAnswer;
 
 async fn answer(
-    server: Arc<Server>,
-    watch: Watch,
+    server: &Server,
+    watch: &Watch,
     switch: &OnceLock<Switch>,
-    origin: Arc<Origin>,
+    origin: &Arc<Origin>,
+    is_first: bool,
     request: Request<Incoming>,
 ) -> Result<Response<ReplyBody>, NoAnswer> {
     let (mut parts, incoming) = request.into_parts();
@@ -222,9 +231,9 @@ async fn answer(
         parts.headers.insert(CONTENT_LENGTH, length.into());
     }
     let (sender, receiver) = reply::channel();
-    let head = Head::Http(Box::new(parts), origin);
+    let head = Head::Http(Box::new(parts), Arc::clone(origin));
     let since_us = clock::monotonic_us();
-    server.push(Job { head, body, reply: Reply::Http(sender, watch.clone()), since_us });
+    server.push(Job { head, body, reply: Reply::Http(sender, watch.clone()), since_us, is_first });
     let mut response = receiver.await.ok_or(NoAnswer)?;
     if let Some(wanted) = response.extensions_mut().remove() {
         watch.switch();

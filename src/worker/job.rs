@@ -23,6 +23,8 @@ pub(super) struct Job {
     pub(super) reply: Reply,
     /// Since when it waits for a thread, in microseconds on the monotonic clock.
     pub(super) since_us: u64,
+    /// It is the first of its connection.
+    pub(super) is_first: bool,
 }
 
 /// What the environ is made of.

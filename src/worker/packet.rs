@@ -135,6 +135,7 @@ impl Reading {
         let Some(whole) = self.intake.finish(server.host.spec.workers.limit_post_bytes) else { return };
         let is_here = whole.inlet.is_ended();
         let read_timeout = socket_timeout(&server);
+        let is_first = self.requests == 0;
         let socket = Arc::new(PacketSocket::new(
             self.held,
             socket,
@@ -149,7 +150,13 @@ impl Reading {
             RequestBody::Socket(whole.body, Arc::clone(&socket))
         };
         let since_us = clock::monotonic_us();
-        server.push(Job { head: Head::Packet(whole.block), body, reply: Reply::Socket(socket), since_us });
+        server.push(Job {
+            head: Head::Packet(whole.block),
+            body,
+            reply: Reply::Socket(socket),
+            since_us,
+            is_first,
+        });
     }
 }
 

@@ -57,7 +57,10 @@ impl Entrance {
 /// Opens the passage: gives to its first end when this worker finishes, takes from its second as long as it serves.
 pub(super) fn open(server: &Arc<Server>, ends: Vec<OwnedFd>) {
     let Ok([entrance, exit]) = <[OwnedFd; 2]>::try_from(ends) else { return };
-    server.set_entrance(Some(Entrance { end: entrance, turn: Mutex::default() }));
+    // Whoever took a connection there may not serve the socket that it came by.
+    if server.host.spec.socket_map.is_empty() {
+        server.set_entrance(Some(Entrance { end: entrance, turn: Mutex::default() }));
+    }
     match reactor::register_readable(exit) {
         Ok(exit) => drop(server.handle.spawn(take(Arc::clone(server), exit))),
         Err(error) => tracing::warn!("connections of workers that finish are not taken over: {error}"),

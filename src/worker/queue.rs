@@ -9,6 +9,8 @@ use super::job::Job;
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     jobs: VecDeque<Job>,
+    /// How many of them are the first of their connections.
+    firsts: usize,
     is_closed: bool,
     /// By the thread's number; the one that slept last is woken first, its memory is warm.
     sleepers: Vec<(usize, Waker)>,
@@ -18,18 +20,26 @@ impl Queue {
     /// Appends a request: wake this thread for it, outside of the lock.
     #[must_use]
     pub(super) fn push(&mut self, job: Job) -> Option<Waker> {
+        self.firsts += usize::from(job.is_first);
         self.jobs.push_back(job);
         self.sleepers.pop().map(|(_, waker)| waker)
     }
 
     /// The oldest request.
     pub(super) fn pop(&mut self) -> Option<Job> {
-        self.jobs.pop_front()
+        let job = self.jobs.pop_front()?;
+        self.firsts -= usize::from(job.is_first);
+        Some(job)
     }
 
     /// Whether requests wait.
     pub(super) fn has_jobs(&self) -> bool {
         !self.jobs.is_empty()
+    }
+
+    /// Whether more requests of kept connections wait than first ones of new connections.
+    pub(super) fn favours_kept(&self) -> bool {
+        self.jobs.len() > 2 * self.firsts
     }
 
     /// A thread is about to sleep.

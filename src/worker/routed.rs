@@ -53,6 +53,7 @@ pub(super) async fn job(lane: Arc<Lane>, claim: Claim) -> Option<Job> {
         body,
         reply: Reply::Routed(answer),
         since_us,
+        is_first: false,
     })
 }
 

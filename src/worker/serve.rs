@@ -119,7 +119,13 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Unread
         for (thread, socket) in routed.into_iter().enumerate() {
             lane::connect(Held::new(&server), thread, socket)?;
         }
-        for (listen, listener) in &host.listeners {
+        for (index, (listen, listener)) in host.listeners.iter().enumerate() {
+            if !host.spec.socket_map.has(index, number) {
+                continue;
+            }
+            if !host.spec.socket_map.is_empty() {
+                tracing::info!("mapped socket {index} ({}) to worker {number}", listen.address);
+            }
             doors.push((listen.protocol, listen::open(&server, listen, listener)?));
         }
         server.spawn(control.run());

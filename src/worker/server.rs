@@ -63,6 +63,8 @@ pub(super) struct Server {
     /// Requests queued or running.
     taken: AtomicUsize,
     room: Notify,
+    /// Though no thread is free, one more connection is to be accepted.
+    owes_turn: AtomicBool,
     held: AtomicUsize,
     pulses: AtomicUsize,
     is_draining: AtomicBool,
@@ -94,6 +96,7 @@ impl Server {
             looks: AtomicUsize::new(0),
             taken: AtomicUsize::new(0),
             room: Notify::new(),
+            owes_turn: AtomicBool::new(false),
             held: AtomicUsize::new(0),
             pulses: AtomicUsize::new(0),
             is_draining: AtomicBool::new(false),
@@ -249,26 +252,44 @@ impl Server {
     /// A request is over, and its thread is free again.
     pub(super) fn done(&self) {
         self.lifetime.count();
-        self.taken.fetch_sub(1, Ordering::Relaxed);
+        let others = self.taken.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
+        if others >= self.threads && self.lock().favours_kept() && !self.is_relieved() {
+            self.owes_turn.store(true, Ordering::Relaxed);
+        }
         self.room.notify_waiters();
     }
 
-    /// Waits until a thread is free: only then is a connection accepted, so that the kernel balances the workers.
+    /// Waits until a thread is free: only then is a connection accepted, so that the kernel balances the workers. Where
+    /// kept connections always have a request that waits, new ones take turns with them, or they would wait for ever.
     pub(super) async fn room(&self) {
-        while self.taken.load(Ordering::Relaxed) >= self.threads {
+        while !self.has_room() {
             let mut notified = pin!(self.room.notified());
             notified.as_mut().enable();
-            if self.taken.load(Ordering::Relaxed) < self.threads {
+            if self.has_room() {
                 return;
             }
             notified.await;
         }
     }
 
+    fn has_room(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) < self.threads || self.owes_turn.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether it is the turn of a new connection.
+    pub(super) fn owes_turn(&self) -> bool {
+        self.owes_turn.load(Ordering::Relaxed)
+    }
+
+    /// Whether another worker has nothing to do that serves the same sockets.
+    fn is_relieved(&self) -> bool {
+        self.host.spec.socket_map.is_empty() && self.idle_siblings().next().is_some()
+    }
+
     /// Whether requests wait here while another worker has nothing to do, so that a kept-alive connection is better
     /// opened anew.
     pub(super) fn is_overtaken(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) > self.threads && self.idle_siblings().next().is_some()
+        self.taken.load(Ordering::Relaxed) > self.threads && self.is_relieved()
     }
 
     /// Other workers that accept requests and have none.

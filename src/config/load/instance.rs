@@ -6,8 +6,8 @@ use super::hooks::Hooks;
 use super::routes::Routes;
 use super::sift::{Said, Sift};
 use super::{
-    application, cheaper, companions, guard, lines, log_file, logging, sockets, static_files, statistics,
-    websockets,
+    application, cheaper, companions, guard, lines, log_file, logging, socket_map, sockets, static_files,
+    statistics, websockets,
 };
 use crate::config::address::{Listen, Protocol};
 use crate::config::diagnostic::Severity;
@@ -46,6 +46,7 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
     reading.spec.routes = routes.finish(sift);
     let workers = &mut reading.spec.workers;
     cheaper::check(sift, &obeyed, &mut workers.cheaper, workers.processes);
+    socket_map::read(sift, &obeyed, &mut reading.spec);
     companions::finish(&mut reading.spec.companions, sift, &obeyed);
     let would_idle = reading.spec.emperor.is_empty() && reading.spec.workers.processes == 0;
     // A negative number was refused where it stands.

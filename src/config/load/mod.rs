@@ -14,6 +14,7 @@ mod log_file;
 mod logging;
 mod routes;
 mod sift;
+mod socket_map;
 mod sockets;
 mod static_files;
 mod statistics;

@@ -25,7 +25,7 @@ impl Reading {
             "https-export-cert" => self.spec.router.export_certificate = said.flag(),
             "http-websockets" => self.spec.router.websockets = said.flag(),
             "http-enable-proxy-protocol" => self.spec.router.proxy_protocol = said.flag(),
-            "protocol" | "abstract-socket" => {}
+            "protocol" | "abstract-socket" | "map-socket" => {}
             "http-timeout" => self.spec.router.timeout_s = sift.count(said),
             "http-headers-timeout" => self.spec.router.headers_timeout_s = sift.count(said),
             "http-server-name-as-http-host" => self.spec.router.names_server_by_host = said.flag(),

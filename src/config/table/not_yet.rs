@@ -18,7 +18,6 @@ pub(super) static ROWS: &[Row] = &[
         Address,
         "bind to a port that needs no privilege, or use socket activation in front",
     ),
-    row(&["map-socket"], Text, "every worker serves every socket"),
     row(&["add-header-req"], FreeText, "add it in the web server in front or in the application"),
     // Applications.
     row(&["paste", "ini-paste"], Text, "load it with `module`: a file that calls paste.deploy.loadapp"),

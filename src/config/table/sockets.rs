@@ -1,6 +1,6 @@
 //! The options about where an instance listens, and how its sockets are set.
 
-use super::By::Master;
+use super::By::{Master, Worker};
 use super::Kind::{Address, Flag, Mode, Number, Text};
 use super::{Row, obeyed_by as row};
 
@@ -34,6 +34,13 @@ pub(super) static ROWS: &[Row] = &[
         Master,
         "uwsgi",
         "What is spoken on `socket`: uwsgi, http, fastcgi or scgi",
+    ),
+    row(
+        &["map-socket"],
+        Text,
+        Worker,
+        "every worker serves every socket",
+        "`SOCKET:WORKER[,WORKER…]`: only these workers, counted from 1, serve that socket, counted from 0 without those of the router; repeatable",
     ),
     row(&["freebind"], Flag, Master, "off", "An address may be one that the host does not have yet"),
     row(
