@@ -1,14 +1,17 @@
-//! The output of an instance: read as it comes, cut into lines, tagged with the vassal's name, and the last of it kept.
+//! The output of an instance: read as it comes, cut into lines, logged with the vassal's name in turns with the others,
+//! and the last of it kept.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Mutex;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::fleet::{LOG_LINES, LogLine, Vassal};
 use super::handle::Handle;
@@ -32,22 +35,22 @@ pub struct LogPipe {
 }
 
 impl LogPipe {
-    /// Starts reading; `begun` is the start of a line that an earlier image of this process read.
+    /// Starts reading; `begun` is what an earlier image of this process read and did not log.
     ///
     /// # Errors
     /// Registering the pipe.
     pub fn start(pipe: OwnedFd, begun: Vec<u8>, vassal: &str, handle: Handle) -> io::Result<Self> {
         let pipe = Rc::new(reactor::register_readable(pipe)?);
-        let begun = Rc::new(RefCell::new(Lines { begun }));
+        let begun = Rc::new(RefCell::new(Lines { begun: begun.into() }));
         let reader = Reader { vassal: vassal.to_owned(), handle, lines: begun.clone() };
         spawn_local(reader.read(pipe.clone()));
         Ok(Self { pipe, begun })
     }
 
-    /// The start of a line whose end was not read yet.
+    /// What was read and not logged yet: whole lines that wait for their turn, and the start of one.
     #[must_use]
     pub fn begun(&self) -> Vec<u8> {
-        self.begun.borrow().begun.clone()
+        self.begun.borrow().begun.iter().copied().collect()
     }
 }
 
@@ -68,6 +71,7 @@ impl Reader {
         let mut window = Instant::now() + WINDOW;
         let mut left = PORTION_BYTES;
         loop {
+            self.log_lines().await;
             if left == 0 {
                 sleep_until(window).await;
             }
@@ -76,47 +80,79 @@ impl Reader {
                 left = PORTION_BYTES;
             }
             let Ok(mut ready) = pipe.readable().await else { return };
-            match self.read_lines(pipe.get_ref()) {
-                Ok((0, _)) => break,
-                Ok((length, lines)) => {
-                    left = left.saturating_sub(length);
-                    self.pass_on(lines);
-                    // Others' turn: this one may have more than it is worth.
-                    tokio::task::yield_now().await;
-                }
+            match self.read_more(pipe.get_ref()) {
+                Ok(0) => break,
+                Ok(length) => left = left.saturating_sub(length),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => break,
             }
         }
-        let rest = self.lines.borrow_mut().rest();
-        self.pass_on(rest);
+        self.lines.borrow_mut().end();
+        self.log_lines().await;
     }
 
-    /// How many bytes were read, and the lines that end in them. Its buffer is nobody's while all wait: of hundreds of
-    /// vassals each would hold one.
-    fn read_lines(&self, pipe: &OwnedFd) -> io::Result<(usize, Vec<String>)> {
+    /// How many bytes were read. The buffer is nobody's while all wait: of hundreds of vassals each would hold one.
+    fn read_more(&self, pipe: &OwnedFd) -> io::Result<usize> {
         let mut buffer = [0; READ_BYTES];
         let length = reactor::read(pipe, &mut buffer)?;
-        let lines = self.lines.borrow_mut().take(buffer.get(..length).unwrap_or_default());
-        Ok((length, lines))
+        self.lines.borrow_mut().add(buffer.get(..length).unwrap_or_default());
+        Ok(length)
     }
 
-    fn pass_on(&self, lines: Vec<String>) {
-        let at_epoch_ms = clock::epoch_ms();
-        for line in &lines {
-            tracing::info!(target: "liege::vassal", vassal = self.vassal, "{line}");
+    /// Logs the lines that were read, in turns with the other vassals.
+    async fn log_lines(&self) {
+        while self.lines.borrow().has_one() {
+            let mut turn = TURN.lock().await;
+            for _ in 0..TURN_LINES {
+                turn.wait_for_room(trace::full, PATIENCE).await;
+                let Some(line) = self.lines.borrow_mut().next() else { break };
+                tracing::info!(target: trace::OUTPUT, vassal = self.vassal, "{line}");
+                self.keep(line);
+            }
+            drop(turn);
+            self.handle.logged();
+            // Others' turn, and not only to log: this one may have more than it is worth.
+            tokio::task::yield_now().await;
         }
+    }
+
+    fn keep(&self, text: String) {
         let mut fleet = self.handle.fleet();
         let redact = fleet.rules.redact_queries;
         if let Some(vassal) = fleet.vassals.get_mut(&self.vassal) {
-            for text in lines {
-                let text = if redact { without_queries(&text) } else { text };
-                keep(vassal, at_epoch_ms, text);
+            let text = if redact { without_queries(&text) } else { text };
+            keep(vassal, clock::epoch_ms(), text);
+        }
+    }
+}
+
+/// How many lines a vassal logs before the next one that waits has its turn.
+const TURN_LINES: usize = 64;
+/// How long lines wait for a log that takes none at all. Then they are dropped and counted until it takes some again, so
+/// that at least what is kept goes on.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whose turn it is to log, first come first served. While the log is full the others' lines stay in their pipes, so a
+/// vassal that floods it costs none of them a line.
+static TURN: Mutex<Turn> = Mutex::const_new(Turn { given_up: false });
+
+struct Turn {
+    given_up: bool,
+}
+
+impl Turn {
+    /// `full` is what has no room, as long as that is so.
+    async fn wait_for_room(&mut self, full: impl Fn() -> Option<OwnedFd>, patience: Duration) {
+        let end = Instant::now() + patience;
+        while let Some(full) = full() {
+            self.given_up =
+                self.given_up || !matches!(timeout_at(end, reactor::writable(full)).await, Ok(Ok(())));
+            if self.given_up {
+                return;
             }
         }
-        drop(fleet);
-        self.handle.logged();
+        self.given_up = false;
     }
 }
 
@@ -145,29 +181,44 @@ fn without_queries(line: &str) -> String {
     parts.collect()
 }
 
-/// Cuts bytes into lines.
+/// Bytes on their way to be lines.
 #[derive(Debug, Default)]
 struct Lines {
-    begun: Vec<u8>,
+    begun: VecDeque<u8>,
 }
 
 impl Lines {
-    fn take(&mut self, bytes: &[u8]) -> Vec<String> {
-        let mut lines = Vec::new();
-        for &byte in bytes {
-            if byte != b'\n' {
-                self.begun.push(byte);
-            }
-            if byte == b'\n' || self.begun.len() >= LINE_LIMIT_BYTES {
-                lines.push(readable(&std::mem::take(&mut self.begun)));
-            }
-        }
-        lines
+    fn add(&mut self, bytes: &[u8]) {
+        self.begun.extend(bytes);
     }
 
-    /// What is left at the end.
-    fn rest(&mut self) -> Vec<String> {
-        if self.begun.is_empty() { Vec::new() } else { vec![readable(&std::mem::take(&mut self.begun))] }
+    /// There will be no more: what is left is a line.
+    fn end(&mut self) {
+        if self.begun.back().is_some_and(|last| *last != b'\n') {
+            self.begun.push_back(b'\n');
+        }
+    }
+
+    /// How long the first line is, without its end.
+    fn length(&self) -> Option<usize> {
+        let end = self.begun.iter().take(LINE_LIMIT_BYTES).position(|byte| *byte == b'\n');
+        end.or((self.begun.len() >= LINE_LIMIT_BYTES).then_some(LINE_LIMIT_BYTES))
+    }
+
+    fn has_one(&self) -> bool {
+        self.length().is_some()
+    }
+
+    fn next(&mut self) -> Option<String> {
+        let Some(length) = self.length() else {
+            self.begun.shrink_to_fit();
+            return None;
+        };
+        let line: Vec<u8> = self.begun.drain(..length).collect();
+        if length < LINE_LIMIT_BYTES {
+            self.begun.pop_front();
+        }
+        Some(readable(&line))
     }
 }
 
@@ -178,8 +229,12 @@ fn readable(line: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
     use super::super::fleet::FileIdentity;
     use super::*;
+    use crate::sys::stderr;
 
     #[test]
     fn queries_are_left_out_where_that_is_asked_for() {
@@ -198,14 +253,44 @@ mod tests {
         let output = b"one\ntwo\r\n\x1b[31mred\xff\nlast";
         for cut in 0..output.len() {
             let mut lines = Lines::default();
-            let mut all = lines.take(&output[..cut]);
-            all.extend(lines.take(&output[cut..]));
-            all.extend(lines.rest());
+            let mut all = Vec::new();
+            for part in [&output[..cut], &output[cut..]] {
+                lines.add(part);
+                all.extend(std::iter::from_fn(|| lines.next()));
+            }
+            lines.end();
+            all.extend(std::iter::from_fn(|| lines.next()));
             assert_eq!(all, ["one", "two", "\\x1b[31mred\u{fffd}", "last"], "{cut}");
         }
         let mut lines = Lines::default();
-        assert_eq!(lines.take(&[b'x'; 2 * LINE_LIMIT_BYTES + 1]).len(), 2);
-        assert_eq!(lines.rest(), ["x"]);
+        lines.add(&[b'x'; 2 * LINE_LIMIT_BYTES + 1]);
+        lines.end();
+        let lengths: Vec<usize> = std::iter::from_fn(|| lines.next()).map(|line| line.len()).collect();
+        assert_eq!(lengths, [LINE_LIMIT_BYTES, LINE_LIMIT_BYTES, 1]);
+        lines.end();
+        assert_eq!(lines.next(), None);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_takes_nothing_is_waited_for_once() {
+        let (log, reader) = UnixStream::pair().unwrap();
+        log.set_nonblocking(true).unwrap();
+        let full = || stderr::full(log.as_fd());
+        let mut turn = Turn { given_up: false };
+        turn.wait_for_room(full, Duration::ZERO).await;
+        assert!(!turn.given_up, "there is room");
+        while (&log).write(&[0; 4096]).is_ok() {}
+        turn.wait_for_room(full, Duration::from_millis(1)).await;
+        assert!(turn.given_up);
+        // A second time it would be for ever.
+        turn.wait_for_room(full, Duration::from_secs(86_400)).await;
+        assert!(turn.given_up);
+        let drained =
+            std::thread::spawn(move || (&reader).take(100_000).read_to_end(&mut Vec::new()).map(|_| reader));
+        turn.given_up = false;
+        turn.wait_for_room(full, Duration::from_secs(30)).await;
+        assert!(!turn.given_up);
+        drained.join().unwrap().unwrap();
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod filesystem;
 pub mod fork;
 pub mod holder;
 pub mod host;
+pub mod journal;
 pub mod limits;
 pub mod local_time;
 pub mod mailbox;

@@ -26,6 +26,15 @@ pub fn register_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     register_with(fd, Interest::READABLE)
 }
 
+/// Waits until `fd` has room, as it is: its open file may be others', too, and stays as blocking as they have it.
+///
+/// # Errors
+/// As [`register`].
+pub async fn writable(fd: OwnedFd) -> io::Result<()> {
+    register_with(fd, Interest::WRITABLE)?.writable().await?.retain_ready();
+    Ok(())
+}
+
 fn register_with(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an OwnedFd owns its descriptor until it is dropped, and AsyncFd deregisters before that.
     #[expect(unsafe_code, reason = "AsyncFd cannot know that every AsRawFd it is given owns its descriptor")]

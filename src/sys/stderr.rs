@@ -47,6 +47,12 @@ enum Way {
 }
 
 impl Stderr {
+    /// The way is found when the first line is written.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(Ways(None))
+    }
+
     /// Writes `line` whole, or nothing of it; `false` when the reader left no room or is gone.
     #[must_use]
     pub fn write(&mut self, line: &[u8]) -> bool {
@@ -92,7 +98,7 @@ impl Ways {
             Way::Direct => write(fd, line),
             Way::Socket => send(fd.as_raw_fd(), line, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
             Way::Reopened(own) => write(own, line),
-            Way::Poll => wait_for_room(fd).and_then(|()| write(fd, line)),
+            Way::Poll => need_room(fd).and_then(|()| write(fd, line)),
         }
     }
 
@@ -120,14 +126,16 @@ impl Way {
     }
 }
 
-/// Whether journald reads this process's standard error: `JOURNAL_STREAM` (`device:inode`) names it.
+/// What has room for a line again when it can be written to; `None`: there is some, as far as the system can say.
 #[must_use]
-pub fn is_journal(journal_stream: &str) -> bool {
-    fstat(io::stderr()).is_ok_and(|stat| journal_stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+pub fn full(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    if has_room(fd) { None } else { fd.try_clone_to_owned().ok() }
 }
 
-fn wait_for_room(fd: BorrowedFd<'_>) -> nix::Result<()> {
-    let mut polled = [PollFd::new(fd, PollFlags::POLLOUT)];
-    let room = poll(&mut polled, PollTimeout::ZERO)?;
-    if room == 1 { Ok(()) } else { Err(Errno::EAGAIN) }
+fn has_room(fd: BorrowedFd<'_>) -> bool {
+    poll(&mut [PollFd::new(fd, PollFlags::POLLOUT)], PollTimeout::ZERO) == Ok(1)
+}
+
+fn need_room(fd: BorrowedFd<'_>) -> nix::Result<()> {
+    if has_room(fd) { Ok(()) } else { Err(Errno::EAGAIN) }
 }

@@ -32,6 +32,7 @@ mod harakiri;
 mod hooks;
 mod https;
 mod inherit;
+mod journal;
 mod lifecycle;
 mod lines;
 mod logging;

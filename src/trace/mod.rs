@@ -1,11 +1,15 @@
-//! The log: one escaped line for each event, to standard error, without ever waiting for its reader.
+//! The log: one escaped line for each event, to standard error or its journal, without ever waiting for the reader.
+
+mod entry;
+mod out;
+mod parts;
 
 use std::env;
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
@@ -15,9 +19,13 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Registry, reload};
 
+use self::entry::priority;
+use self::out::Out;
+use self::parts::Parts;
 use crate::config::log_level::LogLevel;
 use crate::config::logging::UWSGI_DATE;
-use crate::sys::stderr::{LINE_LIMIT_BYTES, Stderr, is_journal};
+use crate::sys::journal::Journal;
+use crate::sys::stderr::LINE_LIMIT_BYTES;
 use crate::sys::{clock, local_time};
 
 /// Where lines go, and what they begin with, when a configuration says so.
@@ -33,6 +41,20 @@ pub struct Diversion {
     pub sink: Box<dyn Fn(&str) -> bool + Send>,
     /// They go to standard error, too.
     pub copied: bool,
+}
+
+/// Where lines go otherwise.
+static OUT: Mutex<Out> = Mutex::new(Out::new());
+
+fn out() -> MutexGuard<'static, Out> {
+    OUT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// `None`: the next line will be taken. Else what has room for it when it can be written to: what can wait should, so
+/// that the lines of all others find room.
+#[must_use]
+pub fn full() -> Option<OwnedFd> {
+    out().full()
 }
 
 static MANNER: Mutex<Manner> = Mutex::new(Manner { date: None, diversion: None });
@@ -54,7 +76,7 @@ pub enum Style<'a> {
     Timed,
     /// The same in colour.
     Coloured,
-    /// The priority as `<6>`: journald adds the time.
+    /// An entry of the journal, which adds the time; the priority as `<6>` where that takes lines only.
     Journal,
     /// The level where it is not `INFO`: the reader is our emperor, which adds the time.
     Bare,
@@ -70,7 +92,11 @@ pub enum Style<'a> {
 /// with an emperor (`supervised`) leaves the time to it. With `LIEGE_LOG_FORMAT=json` every line is a JSON object. A
 /// second call changes nothing.
 pub fn start(supervised: bool) {
-    let style = Style::of(supervised);
+    let journal = env::var("JOURNAL_STREAM").ok().and_then(Journal::behind_stderr);
+    let style = Style::of(supervised, journal.is_some());
+    if matches!(style, Style::Journal) {
+        out().journal = journal;
+    }
     let wanted = env::var("LIEGE_LOG").unwrap_or_default();
     let (filter, mistake) = match wanted.parse::<Targets>() {
         Ok(filter) if !wanted.is_empty() => (filter.with_target(AUDIT, LevelFilter::INFO), None),
@@ -79,7 +105,7 @@ pub fn start(supervised: bool) {
     };
     let (filter, level) = reload::Layer::new(filter);
     let started: Result<(), TryInitError> =
-        tracing_subscriber::registry().with(Lines::new(style).with_filter(filter)).try_init();
+        tracing_subscriber::registry().with(Lines { style }.with_filter(filter)).try_init();
     if started.is_ok() {
         let _ = LEVEL.set(level);
     }
@@ -90,6 +116,9 @@ pub fn start(supervised: bool) {
 
 /// The target of lines about who asked for what: they are written whatever level was asked for.
 pub const AUDIT: &str = "liege::audit";
+
+/// The target of lines that a vassal wrote.
+pub const OUTPUT: &str = "liege::vassal";
 
 fn everything_from(level: LevelFilter) -> Targets {
     Targets::new().with_default(level).with_target(AUDIT, LevelFilter::INFO)
@@ -139,10 +168,10 @@ const fn is_format_control(c: char) -> bool {
 }
 
 impl Style<'_> {
-    fn of(supervised: bool) -> Self {
+    fn of(supervised: bool, journal: bool) -> Self {
         if !supervised && env::var_os("LIEGE_LOG_FORMAT").is_some_and(|format| format == "json") {
             Self::Json
-        } else if env::var("JOURNAL_STREAM").is_ok_and(|stream| is_journal(&stream)) {
+        } else if journal {
             Self::Journal
         } else if supervised {
             Self::Bare
@@ -169,12 +198,12 @@ impl Style<'_> {
             }
             Self::Json => {}
             Self::Dated(format) => {
-                let _ = write!(out, "{} - ", local_time::formatted(format, clock::epoch_seconds()));
+                out.push_str(&dated(format));
                 Self::Bare.start(level, out);
             }
             Self::DatedJournal(format) => {
                 Self::Journal.start(level, out);
-                let _ = write!(out, "{} - ", local_time::formatted(format, clock::epoch_seconds()));
+                out.push_str(&dated(format));
             }
             Self::Bare if level == Level::INFO => {}
             Self::Bare => {
@@ -182,6 +211,10 @@ impl Style<'_> {
             }
         }
     }
+}
+
+fn dated(format: &str) -> String {
+    format!("{} - ", local_time::formatted(format, clock::epoch_seconds()))
 }
 
 const fn colour(level: Level) -> Option<u8> {
@@ -193,33 +226,10 @@ const fn colour(level: Level) -> Option<u8> {
     }
 }
 
-/// The syslog priority.
-const fn priority(level: Level) -> u8 {
-    match level {
-        Level::ERROR => 3,
-        Level::WARN => 4,
-        Level::INFO => 6,
-        Level::DEBUG | Level::TRACE => 7,
-    }
-}
-
 /// The layer that turns events into lines.
 #[derive(Debug)]
 struct Lines {
     style: Style<'static>,
-    out: Mutex<Out>,
-}
-
-#[derive(Debug, Default)]
-struct Out {
-    stderr: Stderr,
-    dropped: u64,
-}
-
-impl Lines {
-    fn new(style: Style<'static>) -> Self {
-        Self { style, out: Mutex::default() }
-    }
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
@@ -233,66 +243,16 @@ impl<S: Subscriber> Layer<S> for Lines {
                 return;
             }
         }
-        let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = out();
         // In a file nobody adds the time or shows the colours, and it may have become one since the start.
         let style = match (self.style, &manner.date) {
             (Style::Json, _) => Style::Json,
             (Style::Journal, Some(format)) => Style::DatedJournal(format),
             (_, Some(format)) => Style::Dated(format),
-            _ if out.stderr.is_file() => Style::Timed,
+            _ if out.is_file() => Style::Timed,
             (style, _) => style,
         };
-        let line = line(style, level, &parts);
-        if out.dropped > 0 {
-            let lost = Parts {
-                message: format!("{} log lines were dropped: nobody read them", out.dropped),
-                ..Parts::default()
-            };
-            if out.stderr.write(self::line(style, Level::WARN, &lost).as_bytes()) {
-                out.dropped = 0;
-            }
-        }
-        if !out.stderr.write(line.as_bytes()) {
-            out.dropped = out.dropped.saturating_add(1);
-        }
-    }
-}
-
-/// An event's text: `[vassal] message key=value`.
-#[derive(Debug, Default)]
-struct Parts {
-    vassal: Option<String>,
-    message: String,
-    fields: String,
-}
-
-impl Parts {
-    fn of(event: &Event<'_>) -> Self {
-        let mut parts = Self::default();
-        event.record(&mut parts);
-        parts
-    }
-}
-
-impl Visit for Parts {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        match field.name() {
-            "message" => self.message = value.to_owned(),
-            "vassal" => self.vassal = Some(value.to_owned()),
-            name => {
-                let _ = write!(self.fields, " {name}={value:?}");
-            }
-        }
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        match field.name() {
-            "message" => self.message = format!("{value:?}"),
-            "vassal" => self.vassal = Some(format!("{value:?}")),
-            name => {
-                let _ = write!(self.fields, " {name}={value:?}");
-            }
-        }
+        out.put(style, level, &parts);
     }
 }
 
@@ -344,10 +304,15 @@ fn line(style: Style<'_>, level: Level, parts: &Parts) -> String {
     }
     let mut line = String::with_capacity(128);
     style.start(level, &mut line);
+    tagged(line, parts, &parts.message) + "\n"
+}
+
+/// `line` with `[vassal] message key=value` behind it, cut where it is too long, without an end.
+fn tagged(mut line: String, parts: &Parts, message: &str) -> String {
     if let Some(vassal) = &parts.vassal {
         let _ = write!(line, "[{}] ", escaped(vassal));
     }
-    line.push_str(&escaped(&parts.message));
+    line.push_str(&escaped(message));
     line.push_str(&escaped(&parts.fields));
     if line.len() >= LINE_LIMIT_BYTES {
         let mut end = LINE_LIMIT_BYTES - 1 - '…'.len_utf8();
@@ -357,7 +322,6 @@ fn line(style: Style<'_>, level: Level, parts: &Parts) -> String {
         line.truncate(end);
         line.push('…');
     }
-    line.push('\n');
     line
 }
 
@@ -380,8 +344,12 @@ mod tests {
 
     #[test]
     fn a_line_says_when_how_bad_who_and_what() {
-        let parts =
-            Parts { vassal: Some("a\n.ini".into()), message: "gone\n".into(), fields: " pid=7".into() };
+        let parts = Parts {
+            vassal: Some("a\n.ini".into()),
+            message: "gone\n".into(),
+            fields: " pid=7".into(),
+            ..Parts::default()
+        };
         assert_eq!(line(Style::Bare, Level::INFO, &parts), "[a\\n.ini] gone\\n pid=7\n");
         assert_eq!(line(Style::Bare, Level::WARN, &parts), "WARN [a\\n.ini] gone\\n pid=7\n");
         assert_eq!(line(Style::Journal, Level::ERROR, &parts), "<3>[a\\n.ini] gone\\n pid=7\n");
@@ -399,6 +367,7 @@ mod tests {
             vassal: Some("a\"\n.ini".into()),
             message: "gone\u{1b}\n".into(),
             fields: " pid=7".into(),
+            ..Parts::default()
         };
         let told = line(Style::Json, Level::WARN, &parts);
         assert!(told.ends_with("}\n") && told.lines().count() == 1, "{told}");
