@@ -43,6 +43,7 @@ mod options;
 mod python;
 mod reload;
 mod router;
+mod routing;
 mod serve;
 mod sockets;
 mod static_files;

@@ -4,6 +4,7 @@
 //! option, fails them. Options that are accepted without an effect or refused need no row: the table itself says what
 //! they must be answered with.
 
+mod routes;
 mod sockets;
 
 use serde_json::{Value, json};
@@ -18,6 +19,7 @@ use crate::config::table::{self, By, Kind, Row, Standing};
 /// A line of an instance, the place in the spec that it changes, and the value there.
 fn instances() -> Vec<(&'static str, &'static str, Value)> {
     let mut rows = sockets::rows();
+    rows.extend(routes::rows());
     rows.extend([
         ("processes = 7", "/workers/processes", json!(7)),
         ("threads = 7", "/workers/threads", json!(7)),

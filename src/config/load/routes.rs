@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::sift::{Said, Sift};
-use crate::config::routes::action::{self, Read};
+use crate::config::routes::read::{self, Read};
 use crate::config::routes::template::Template;
 use crate::config::routes::{Action, Chain, MOST, RouteSpec, Rule, When};
 
@@ -37,7 +37,7 @@ impl<'a> Routes<'a> {
             Some(("final-", kind)) => (Chain::Last, kind),
             _ => return false,
         };
-        let what = match read(kind, said.text(), chain, chdir) {
+        let what = match line(kind, said.text(), chain, chdir) {
             Some(Ok(what)) => what,
             Some(Err((message, hint))) => {
                 sift.error(said, message, hint);
@@ -70,13 +70,13 @@ impl<'a> Routes<'a> {
     }
 }
 
-type Told<T> = Result<T, action::Wrong>;
+type Told<T> = Result<T, read::Wrong>;
 
 /// Reads a line; `None`: it is no rule.
-fn read(kind: &str, text: &str, chain: Chain, chdir: &Path) -> Option<Told<What>> {
+fn line(kind: &str, text: &str, chain: Chain, chdir: &Path) -> Option<Told<What>> {
     let subject = match kind {
         "-label" => return Some(Ok(What::Label(text.to_owned()))),
-        "-run" => return Some(action::read(text, chain, chdir).map(|act| What::Rule(When::Always, act))),
+        "-run" => return Some(with_action(When::Always, text, chain, chdir)),
         "" => Some("PATH_INFO"),
         "-host" => Some("HTTP_HOST"),
         "-uri" => Some("REQUEST_URI"),
@@ -107,14 +107,19 @@ fn rule(kind: &str, subject: Option<&str>, text: &str, chain: Chain, chdir: &Pat
         },
         None => When::parse(condition, kind == "-if-not").map_err(plain)?,
     };
+    check_groups(when.templates().filter_map(Template::highest_group).max(), None).map_err(plain)?;
+    with_action(when, act.trim_start(), chain, chdir)
+}
+
+fn with_action(when: When, text: &str, chain: Chain, chdir: &Path) -> Told<What> {
+    let plain = |message: String| (message, None);
     let groups = when.groups().map_err(plain)?;
-    let act = action::read(act.trim_start(), chain, chdir)?;
+    let act = read::action(text, chain, chdir)?;
     let highest = match &act {
         Read::Act(act) => act.templates().filter_map(Template::highest_group).max(),
         Read::Jump(_) => None,
     };
     check_groups(highest, groups).map_err(plain)?;
-    check_groups(when.templates().filter_map(Template::highest_group).max(), None).map_err(plain)?;
     Ok(What::Rule(when, act))
 }
 
@@ -170,4 +175,97 @@ fn resolve(lines: Vec<Line<'_>>, sift: &mut Sift<'_>) -> Vec<Rule> {
         rules.push(Rule { when, act });
     }
     rules
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::Imagined;
+    use super::super::vassal;
+
+    /// What is said of a file with these lines.
+    fn told(lines: &str) -> Vec<String> {
+        let file = format!("[uwsgi]\nhttp-socket = :8080\nmodule = x\n{lines}\n");
+        vassal("/srv/a.ini", file.as_bytes(), &Imagined::new(&[])).errors().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_understood_is_taken() {
+        for line in [
+            "route = ^/healthz$ donotlog:",
+            "route = ^/(?!static|media) basicauth:A realm,me:p:w",
+            "route = ^/a basicauth:x,htpasswd",
+            "route = ^/a  basicauth-next:x,",
+            "route = ^/(.)(.) redirect:https://${HTTP_HOST}$1$2$0",
+            "route = a break:",
+            "route = a break:403",
+            "route = a break-with-status:404",
+            "route = a addheader:X-A: ${httptime[60]}",
+            "route = a file:filename=/srv/$0,mime=1,status=404 Gone,no_cl=1",
+            "route = a static:/srv/static/$0",
+            "route = a static:files/${PATH_INFO}",
+            "route = a expires:unix=${time[unix]},value=30",
+            "route = a harakiri:30",
+            "route = a addvar:HTTP_X-A=b=c",
+            "route-if = re:${HTTP_X};^(a) log:$1",
+            "route-if = ==:${A};b;c last:",
+            "route-if-not = isdir:/srv/${A} last:",
+            "route-run = goto:1\nroute-run = last:",
+            "final-route = ^/ logvar:a=${uwsgi[rtime]}",
+            "final-route = ^/ break:",
+            "response-route = ^/ remheader:Server",
+            "error-route-status = 404 redirect-302:/",
+        ] {
+            assert_eq!(told(line), Vec::<String>::new(), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_with_its_line() {
+        for (line, part) in [
+            ("route = ^/", "invalid route syntax (write CONDITION ACTION:ARGUMENTS"),
+            ("route = ^/ last", "invalid route syntax (write ACTION:ARGUMENTS, with the colon)"),
+            ("route = ( last:", "`(` is no regular expression that is understood"),
+            ("route = ^/\\h last:", "`\\h` is not supported"),
+            ("route-if = x:a last:", "unable to find \"x\" route condition"),
+            ("route-if = lord:a last:", "unable to find \"lord\" route condition"),
+            ("route-if = a last:", "invalid route condition syntax"),
+            ("route-if = equal:a last:", "a `;` between them is missing"),
+            ("route-if = equal:$1;a last:", "`$1`: there is no pattern that matched"),
+            ("route-if-not = re:a;(b) log:$1", "`$1`: there is no pattern that matched"),
+            ("route-run = log:$0", "`$0`: there is no pattern that matched"),
+            ("route = ^/(a) log:$2", "`$2`: the pattern has 1 groups"),
+            ("route = a log:${nosuch[x]}", "`${nosuch[x]}` is nothing that can be filled in"),
+            ("route = a log:${A", "a `}` is missing"),
+            ("route = a break:40", "`40` is no status"),
+            ("route = a break:403x", "`403x` is no status"),
+            ("route = a return:299", "`299` is no status that is known"),
+            ("route = a return:404 Gone", "`404 Gone` is no status that is known"),
+            ("route = a goto:x", "there is no label `x`"),
+            ("route-label = x\nroute = a goto:x", "can only jump forward"),
+            ("route = a goto:0", "can only jump forward"),
+            ("route = a basicauth:x", "the realm and who may come in are missing"),
+            ("route = a basicauth:x\"y,a:b", "no quotes"),
+            ("route = a addheader:X", "a header is written `Name: value`"),
+            ("route = a addheader:X Y: z", "`X Y` is no name of a header"),
+            ("route = a addvar:X", "invalid addvar syntax, must be KEY=VAL"),
+            ("route = a addvar:wsgi.input=x", "`wsgi.input` is no name of a variable"),
+            ("route = a addvar:CONTENT_LENGTH=1", "CONTENT_LENGTH cannot be set"),
+            ("route = a logvar:x", "invalid logvar syntax, must be key=value"),
+            ("route = a harakiri:x", "`x` is no number of seconds"),
+            ("route = a static:${PATH_INFO}", "could be any file"),
+            ("route = a static:/$0", "could be any file"),
+            ("route = a file:name=x", "`name=x` is nothing that can be said of a file"),
+            ("route = a file:status=200", "you have to specify a filename"),
+            ("route = a http:127.0.0.1:1", "liege does not do `http` (liege passes no request on"),
+            ("route = a cache:key=x", "liege does not do `cache`"),
+            ("route = a gzip:", "liege does not do `gzip`"),
+            ("error-route-status = 4 last:", "`4` is no status"),
+            ("final-route = a addheader:X: y", "`addheader` can do nothing in a final route"),
+            ("response-route = a basicauth:x,y:z", "`basicauth` can do nothing once there is an answer"),
+        ] {
+            let told = told(line);
+            let is_told = told.iter().any(|told| told.starts_with("/srv/a.ini:") && told.contains(part));
+            assert!(is_told, "{line}: {told:#?}");
+        }
+    }
 }

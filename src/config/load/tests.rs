@@ -152,7 +152,8 @@ fn mistakes_are_told_with_their_line() {
         ("php-docroot = /x", "error: php-docroot: liege does not do this (PHP is another language"),
         ("asyncio = 100", "error: asyncio: "),
         ("hook-master-start = call:uwsgi_log", "error: hook-master-start: liege does not do call:"),
-        ("route = ^/ basicauth:x,y:z", "error: route: "),
+        ("route = ^/ nothing:x", "app.ini:4: error: route: unable to find \"nothing\" route action"),
+        ("route-status = 404 last:", "error: route-status: liege does not do this (there is no status yet"),
         ("socket = host:abc", "error: socket: `abc` is not a port"),
         ("socket = :8080", "app.ini:4: error: socket: :8080 is there twice"),
         ("x = %(y)\ny = a%(x)", "stands for itself: %(x) → %(y) → %(x)"),
@@ -252,7 +253,6 @@ fn doubts_do_not_refuse() {
         ),
         ("procname-prefix = \"blog\"", "the quotes are part of the value"),
         ("emperor-freq = 3", "has no effect without an emperor"),
-        ("route = ^/healthz$ donotlog:", "warning: route: has no effect: these requests are logged"),
         ("emperor = True", "warning: emperor: has no effect: the application of this file is served"),
     ] {
         let world = Imagined::new(&[("/proc/sys/net/core/somaxconn", "4096\n")]);

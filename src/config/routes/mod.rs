@@ -3,6 +3,7 @@
 pub mod action;
 pub mod condition;
 pub mod pattern;
+pub mod read;
 pub mod template;
 
 use serde::{Deserialize, Serialize};

@@ -15,6 +15,12 @@ const TLS: &str = "let the web server in front speak TLS";
 const COMMAND_LINE_ONLY: &str = "only for the command line";
 
 pub(super) static ROWS: &[Row] = &[
+    // Request routing.
+    row(
+        &["route-status"],
+        FreeText,
+        "there is no status yet: say error-route-status or response-route-status",
+    ),
     // Other languages.
     row(
         &[

@@ -1,0 +1,77 @@
+//! The rows of internal routing.
+
+use serde_json::{Value, json};
+
+/// A line, the place in the spec that it changes, and the value there.
+pub(super) fn rows() -> Vec<(&'static str, &'static str, Value)> {
+    let of = |name: &str| json!([{ "Variable": name }]);
+    vec![
+        ("route = ^/ last:", "/routes/request/0/when/Matches/of", of("PATH_INFO")),
+        ("route-host = ^/ last:", "/routes/request/0/when/Matches/of", of("HTTP_HOST")),
+        ("route-uri = ^/ last:", "/routes/request/0/when/Matches/of", of("REQUEST_URI")),
+        ("route-qs = ^/ last:", "/routes/request/0/when/Matches/of", of("QUERY_STRING")),
+        ("route-remote-addr = ^/ last:", "/routes/request/0/when/Matches/of", of("REMOTE_ADDR")),
+        ("route-remote-user = ^/ last:", "/routes/request/0/when/Matches/of", of("REMOTE_USER")),
+        ("route-referer = ^/ last:", "/routes/request/0/when/Matches/of", of("HTTP_REFERER")),
+        ("route-user-agent = ^/ last:", "/routes/request/0/when/Matches/of", of("HTTP_USER_AGENT")),
+        ("route-if = empty:x last:", "/routes/request/0/when/Test/negate", json!(false)),
+        ("route-if-not = empty:x last:", "/routes/request/0/when/Test/negate", json!(true)),
+        ("route-run = last:", "/routes/request/0", json!({"when": "Always", "act": "Continue"})),
+        (
+            "route-label = a\nroute-run = goto:b\nroute-run = last:\nroute-label = b\nroute-run = log:",
+            "/routes/request/0/act",
+            json!({"Goto": 2}),
+        ),
+        ("error-route = ^/ last:", "/routes/error/0/when/Matches/of", of("PATH_INFO")),
+        ("error-route-host = ^/ last:", "/routes/error/0/when/Matches/of", of("HTTP_HOST")),
+        ("error-route-uri = ^/ last:", "/routes/error/0/when/Matches/of", of("REQUEST_URI")),
+        ("error-route-qs = ^/ last:", "/routes/error/0/when/Matches/of", of("QUERY_STRING")),
+        ("error-route-remote-addr = ^/ last:", "/routes/error/0/when/Matches/of", of("REMOTE_ADDR")),
+        ("error-route-remote-user = ^/ last:", "/routes/error/0/when/Matches/of", of("REMOTE_USER")),
+        ("error-route-referer = ^/ last:", "/routes/error/0/when/Matches/of", of("HTTP_REFERER")),
+        ("error-route-user-agent = ^/ last:", "/routes/error/0/when/Matches/of", of("HTTP_USER_AGENT")),
+        ("error-route-status = 404 last:", "/routes/error/0/when", json!({"Status": 404})),
+        ("error-route-if = empty:x last:", "/routes/error/0/when/Test/negate", json!(false)),
+        ("error-route-if-not = empty:x last:", "/routes/error/0/when/Test/negate", json!(true)),
+        ("error-route-run = last:", "/routes/error/0", json!({"when": "Always", "act": "Continue"})),
+        (
+            "error-route-label = a\nerror-route-run = goto:b\nerror-route-run = last:\nerror-route-label = b\nerror-route-run = log:",
+            "/routes/error/0/act",
+            json!({"Goto": 2}),
+        ),
+        ("response-route = ^/ last:", "/routes/response/0/when/Matches/of", of("PATH_INFO")),
+        ("response-route-host = ^/ last:", "/routes/response/0/when/Matches/of", of("HTTP_HOST")),
+        ("response-route-uri = ^/ last:", "/routes/response/0/when/Matches/of", of("REQUEST_URI")),
+        ("response-route-qs = ^/ last:", "/routes/response/0/when/Matches/of", of("QUERY_STRING")),
+        ("response-route-remote-addr = ^/ last:", "/routes/response/0/when/Matches/of", of("REMOTE_ADDR")),
+        ("response-route-remote-user = ^/ last:", "/routes/response/0/when/Matches/of", of("REMOTE_USER")),
+        ("response-route-referer = ^/ last:", "/routes/response/0/when/Matches/of", of("HTTP_REFERER")),
+        ("response-route-user-agent = ^/ last:", "/routes/response/0/when/Matches/of", of("HTTP_USER_AGENT")),
+        ("response-route-status = 404 last:", "/routes/response/0/when", json!({"Status": 404})),
+        ("response-route-if = empty:x last:", "/routes/response/0/when/Test/negate", json!(false)),
+        ("response-route-if-not = empty:x last:", "/routes/response/0/when/Test/negate", json!(true)),
+        ("response-route-run = last:", "/routes/response/0", json!({"when": "Always", "act": "Continue"})),
+        (
+            "response-route-label = a\nresponse-route-run = goto:b\nresponse-route-run = last:\nresponse-route-label = b\nresponse-route-run = log:",
+            "/routes/response/0/act",
+            json!({"Goto": 2}),
+        ),
+        ("final-route = ^/ last:", "/routes/last/0/when/Matches/of", of("PATH_INFO")),
+        ("final-route-host = ^/ last:", "/routes/last/0/when/Matches/of", of("HTTP_HOST")),
+        ("final-route-uri = ^/ last:", "/routes/last/0/when/Matches/of", of("REQUEST_URI")),
+        ("final-route-qs = ^/ last:", "/routes/last/0/when/Matches/of", of("QUERY_STRING")),
+        ("final-route-remote-addr = ^/ last:", "/routes/last/0/when/Matches/of", of("REMOTE_ADDR")),
+        ("final-route-remote-user = ^/ last:", "/routes/last/0/when/Matches/of", of("REMOTE_USER")),
+        ("final-route-referer = ^/ last:", "/routes/last/0/when/Matches/of", of("HTTP_REFERER")),
+        ("final-route-user-agent = ^/ last:", "/routes/last/0/when/Matches/of", of("HTTP_USER_AGENT")),
+        ("final-route-status = 404 last:", "/routes/last/0/when", json!({"Status": 404})),
+        ("final-route-if = empty:x last:", "/routes/last/0/when/Test/negate", json!(false)),
+        ("final-route-if-not = empty:x last:", "/routes/last/0/when/Test/negate", json!(true)),
+        ("final-route-run = last:", "/routes/last/0", json!({"when": "Always", "act": "Continue"})),
+        (
+            "final-route-label = a\nfinal-route-run = goto:b\nfinal-route-run = last:\nfinal-route-label = b\nfinal-route-run = log:",
+            "/routes/last/0/act",
+            json!({"Goto": 2}),
+        ),
+    ]
+}
