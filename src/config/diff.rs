@@ -238,7 +238,17 @@ fn diff_app(change: &mut Change, old: &AppSpec, new: &AppSpec) {
         autoreload_ignore,
         argv,
         exceptions,
+        shared_imports,
+        aliases,
+        post_aliases,
+        paste,
+        tracebacker,
     } = new;
+    change.note(old.shared_imports != *shared_imports, "shared-import", Need::Generation);
+    change.note(old.aliases != *aliases, "pymodule-alias", Need::Generation);
+    change.note(old.post_aliases != *post_aliases, "post-pymodule-alias", Need::Generation);
+    change.note(old.paste != *paste, "paste-name", Need::Generation);
+    change.note(old.tracebacker != *tracebacker, "py-tracebacker", Need::Generation);
     change.note(old.exceptions != *exceptions, "reload-on-exception", Need::Generation);
     change.note(old.argv != *argv, "pyargv", Need::Generation);
     change.note(old.imports != *imports, "import", Need::Generation);

@@ -147,6 +147,21 @@ pub struct AppSpec {
     /// `py-auto-reload-ignore`: modules whose changes do not matter.
     #[serde(default)]
     pub autoreload_ignore: Vec<String>,
+    /// `shared-import`: the same, once for all workers.
+    #[serde(default)]
+    pub shared_imports: Vec<String>,
+    /// `pymodule-alias`: names, and the module or file that each is.
+    #[serde(default)]
+    pub aliases: Vec<(String, String)>,
+    /// `post-pymodule-alias`: the same after the imports.
+    #[serde(default)]
+    pub post_aliases: Vec<(String, String)>,
+    /// What is said of an application that PasteDeploy loads.
+    #[serde(default)]
+    pub paste: PasteSpec,
+    /// `py-tracebacker`: where who connects gets the stacks of a worker whose number is behind it.
+    #[serde(default)]
+    pub tracebacker: Option<PathBuf>,
     /// What becomes of a request, and of its worker, when it raises an exception.
     #[serde(default)]
     pub exceptions: ExceptionSpec,
@@ -159,6 +174,18 @@ pub enum AppSource {
     File(PathBuf),
     /// `module`: `pkg.mod`, `pkg.mod:callable` or `pkg.mod:factory()`, as written.
     Module(String),
+    /// `paste`: what PasteDeploy loads, `config:/path.ini` or `egg:name`.
+    Paste(String),
+}
+
+/// What is said of an application that PasteDeploy loads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PasteSpec {
+    /// `paste-name`: which of its applications; `None`: `main`.
+    pub name: Option<String>,
+    /// `paste-logger`: its file sets the loggers up.
+    pub logger: bool,
 }
 
 /// The workers.

@@ -6,14 +6,18 @@ use pyo3::exceptions::{PyAttributeError, PySystemExit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyModule, PyString};
 
-use super::traceback;
+use super::{paste, traceback};
 use crate::config::instance::{AppSource, AppSpec};
 use crate::wire::failure::Failure;
 
 /// Loads an application, by the name `callable` where its source says none. A failure's traceback is logged as well.
-pub(super) fn load(py: Python<'_>, source: &AppSource, callable: Option<&str>) -> Result<Py<PyAny>, Failure> {
-    let default = callable.unwrap_or("application");
+pub(super) fn load(py: Python<'_>, source: &AppSource, spec: &AppSpec) -> Result<Py<PyAny>, Failure> {
+    let default = spec.callable.as_deref().unwrap_or("application");
     let (name, module, expression) = match source {
+        AppSource::Paste(uri) => {
+            return paste::load(py, uri, &spec.paste)
+                .map_err(|error| raised(py, &format!("cannot load {uri}"), &error));
+        }
         AppSource::Module(target) => {
             let (module, expression) = split_target(target, default);
             (format!("module {module}"), import(py, module), expression)
@@ -54,9 +58,38 @@ fn split_target<'a>(target: &'a str, default: &'a str) -> (&'a str, &'a str) {
     }
 }
 
+fn modules(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    Ok(py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?)
+}
+
 /// Imports a module.
-pub(super) fn import<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyModule>> {
+fn import<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyModule>> {
     py.import(name)
+}
+
+/// A module, or, where it looks like one, a file, that is loaded besides the application.
+pub(super) fn load_besides<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyModule>> {
+    match name.contains('/') || name.ends_with(".py") {
+        true => execute(py, Path::new(name)),
+        false => import(py, name),
+    }
+}
+
+/// Makes modules or files known by other names.
+pub(super) fn alias(py: Python<'_>, aliases: &[(String, String)]) -> Result<(), Failure> {
+    for (name, source) in aliases {
+        let made = if source.contains('/') {
+            execute_as(py, Path::new(source), name)
+        } else {
+            import(py, source).and_then(|module| {
+                modules(py)?.set_item(name, &module)?;
+                Ok(module)
+            })
+        };
+        made.map_err(|error| raised(py, &format!("cannot make {source} the module {name}"), &error))?;
+        tracing::info!("mapped virtual pymodule \"{name}\" to real pymodule \"{source}\"");
+    }
+    Ok(())
 }
 
 /// Runs a file as the module that uWSGI would make of it.
@@ -74,7 +107,7 @@ pub(super) fn execute_as<'py>(py: Python<'py>, path: &Path, name: &str) -> PyRes
     let code = builtins.call_method1("compile", (PyBytes::new(py, &source), file, "exec"))?;
     let module = PyModule::new(py, name)?;
     module.setattr("__file__", file)?;
-    let modules = py.import("sys")?.getattr("modules")?.cast_into::<PyDict>()?;
+    let modules = modules(py)?;
     modules.set_item(name, &module)?;
     let globals = module.dict();
     globals.set_item("__builtins__", builtins.clone())?;

@@ -1,7 +1,5 @@
 //! The applications of an instance, and which one answers a request.
 
-use std::path::Path;
-
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -33,13 +31,12 @@ impl Apps {
     /// Loads them all; and why the first of those that cannot be loaded cannot. Tracebacks are logged as well.
     pub(super) fn load(py: Python<'_>, spec: &AppSpec) -> (Self, Option<Failure>) {
         for name in &spec.imports {
-            let loaded = match name.contains('/') || name.ends_with(".py") {
-                true => app::execute(py, Path::new(name)),
-                false => app::import(py, name),
-            };
-            if let Err(error) = loaded {
+            if let Err(error) = app::load_besides(py, name) {
                 traceback::log(py, &error);
             }
+        }
+        if let Err(failure) = app::alias(py, &spec.post_aliases) {
+            return (Self::default(), Some(failure));
         }
         let mut apps = Self { by_path: spec.manage_script_name, ..Self::default() };
         let mut failure = None;
@@ -51,13 +48,13 @@ impl Apps {
             }
         };
         if let Some(source) = &spec.load {
-            apps.default = keep(app::load(py, source, spec.callable.as_deref()));
+            apps.default = keep(app::load(py, source, spec));
         } else if spec.mounts.is_empty() {
             keep(Err(Failure::new("no application is named")
                 .with_hint("name one with `module = package.module:callable` or `wsgi-file = path`")));
         }
         for (place, source) in &spec.mounts {
-            if let Some(app) = keep(app::load(py, source, spec.callable.as_deref())) {
+            if let Some(app) = keep(app::load(py, source, spec)) {
                 apps.mounted.push((place.clone(), app));
             }
         }

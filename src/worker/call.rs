@@ -87,7 +87,7 @@ impl Caller {
         let mut output = Output::new(reply, is_head, waiter.clone(), room, routing.clone());
         let mut course = Course { routing, ..Course::default() };
         if is_too_long(&head, self.server.host.spec.workers.limit_post_bytes) {
-            waiter.detached(py, || output.refuse(413));
+            waiter.detached(py, || output.refuse(413, None));
             course.sent = output.sent;
             return self.over(py, record, &head, &course);
         }
@@ -108,7 +108,7 @@ impl Caller {
         if let Some(sent) = sent {
             if let Err(trouble) = sent {
                 report(py, trouble.into());
-                waiter.detached(py, || output.fail());
+                waiter.detached(py, || output.fail(None));
             }
             course.sent = output.sent;
             return self.over(py, record, &head, &course);
@@ -128,7 +128,7 @@ impl Caller {
                 page = self.judge(py, error, made.variables.as_ref());
             }
             report(py, trouble);
-            let fail = |output: &mut Output| output.fail_with(page.as_deref());
+            let fail = |output: &mut Output| output.fail(page.as_deref());
             let _ = exchange.with_output(py, fail).map_err(|error| traceback::log(py, &error));
         }
         if let Some(output) = exchange.close(py) {
@@ -146,6 +146,7 @@ impl Caller {
             routing.settle(py);
         }
         let ended_us = clock::monotonic_us();
+        record.iter().for_each(|record| record.count(course));
         if let Some(hook) = uwsgi_module::after_request(py) {
             if let Some(record) = record.as_ref().filter(|_| self.server.host.spec.workers.harakiri_no_hook) {
                 record.stop_the_clock();
@@ -170,7 +171,7 @@ impl Caller {
         let exception = catcher::told(py, error);
         if let Some(option) = spec.ends_worker(&exception.class, &exception.text) {
             let class = &exception.class;
-            self.server.replace_after(format!("monitored exception detected: {class}, by {option}"));
+            self.server.lifetime.ask(format!("monitored exception detected: {class}, by {option}"));
         }
         spec.shown.then(|| catcher::page(&exception, variables))
     }

@@ -15,7 +15,7 @@ use super::host::{Host, Mule};
 use super::zygote::Loaded;
 use super::{app, greenlets, serve, stacks, traceback, uwsgi_module};
 use crate::config::companions::{MuleCode, MuleSpec};
-use crate::config::instance::AppSource;
+use crate::config::instance::{AppSource, AppSpec};
 use crate::sys::mailbox::Mailbox;
 use crate::sys::process::Signal;
 use crate::sys::{clock, fd, orphan, title, wait};
@@ -96,7 +96,7 @@ fn live(py: Python<'_>, host: &'static Host, start: Start) -> PyResult<()> {
         None => take_messages(py, host, mule, spec),
         Some(MuleCode::File(path)) => app::execute_as(py, path, "__main__").map(drop),
         Some(MuleCode::Function(target)) => {
-            match app::load(py, &AppSource::Module(target.clone()), None) {
+            match app::load(py, &AppSource::Module(target.clone()), &AppSpec::default()) {
                 Ok(function) => function.call0(py).map(drop),
                 // Its traceback was logged.
                 Err(failure) => {

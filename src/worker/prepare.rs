@@ -4,9 +4,9 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::host::Host;
-use super::{app, traceback, uwsgi_module};
+use super::{app, traceback};
 
-/// Environment, working directory, module search path, streams and the `uwsgi` module, as the spec says.
+/// Environment, working directory, module search path and streams, as the spec says.
 pub(super) fn interpreter(py: Python<'_>, host: &'static Host) -> PyResult<()> {
     let os = py.import("os")?;
     let environment = os.getattr("environ")?;
@@ -32,7 +32,7 @@ pub(super) fn interpreter(py: Python<'_>, host: &'static Host) -> PyResult<()> {
             reconfigure.call((), Some(&options))?;
         }
     }
-    uwsgi_module::install(py, host)
+    Ok(())
 }
 
 /// Collects garbage and moves what is left out of the collector's sight, so that it stays shared after a fork.

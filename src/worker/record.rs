@@ -77,6 +77,21 @@ impl Record {
         Some(Self { host, slot, core, number, started_us })
     }
 
+    /// Counts it, before the hook after it.
+    pub(super) fn count(&self, course: &Course) {
+        self.core.add(CoreField::Requests, 1);
+        self.slot.add(Field::Requests, 1);
+        let sent = &course.sent;
+        let bytes = u64::try_from(sent.head_bytes).unwrap_or(0).saturating_add(sent.body_bytes);
+        self.slot.add(Field::TxBytes, bytes);
+        if course.has_raised {
+            self.slot.add(Field::Exceptions, 1);
+        }
+        if sent.is_cut {
+            self.core.add(CoreField::WriteErrors, 1);
+        }
+    }
+
     /// `harakiri` counts no further.
     pub(super) fn stop_the_clock(&self) {
         self.core.set(CoreField::DeadlineMs, 0);
@@ -88,20 +103,9 @@ impl Record {
         let taken_us = ended_us.saturating_sub(self.started_us);
         self.core.set(CoreField::InRequest, 0);
         self.core.set(CoreField::DeadlineMs, 0);
-        self.core.add(CoreField::Requests, 1);
-        self.slot.add(Field::Requests, 1);
-        let sent = &course.sent;
-        let bytes = u64::try_from(sent.head_bytes).unwrap_or(0).saturating_add(sent.body_bytes);
-        self.slot.add(Field::TxBytes, bytes);
         self.slot.add(Field::RunningUs, taken_us);
         self.slot.classify(taken_us);
         self.slot.set(Field::AverageUs, u64::midpoint(self.slot.get(Field::AverageUs), taken_us));
-        if course.has_raised {
-            self.slot.add(Field::Exceptions, 1);
-        }
-        if sent.is_cut {
-            self.core.add(CoreField::WriteErrors, 1);
-        }
         if line::is_wanted(&self.host.spec.log, course, taken_us) {
             let (host, slot, core) = (self.host, self.slot, self.number);
             if let Ok(text) = (Line { host, slot, core, head, course, taken_us }).text(py) {

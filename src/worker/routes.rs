@@ -100,7 +100,7 @@ impl Routing {
     /// Takes the request past the rules, detached.
     pub(super) fn take(&self, head: &Head, output: &mut Output) -> Taken {
         let refuse = |output: &mut Output, status| {
-            output.refuse(status);
+            output.refuse(status, None);
             Taken::Answered(Ok(()))
         };
         let mut from = 0;

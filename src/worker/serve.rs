@@ -14,7 +14,9 @@ use super::apps::Apps;
 use super::host::{Host, Worker};
 use super::server::{Held, Server};
 use super::zygote::Loaded;
-use super::{autoreload, driver, greenlets, hooks, lane, listen, passage, stacks, traceback, uwsgi_module};
+use super::{
+    autoreload, driver, greenlets, hooks, lane, listen, passage, stacks, traceback, tracebacker, uwsgi_module,
+};
 use crate::config::hook::Point;
 use crate::proto::limits::Limits;
 use crate::stats::scoreboard::Field;
@@ -132,6 +134,7 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Unread
         Server::start_ageing(&server);
         server
     };
+    let tracebacker = tracebacker::start(py, host);
     slot.set(Field::Accepting, 1);
     host.tell(&FromWorker::Ready { pid: std::process::id(), app: has_app });
     if let Err(error) = autoreload::start(py, host) {
@@ -141,6 +144,7 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Unread
     driver::run(py, &server, Arc::clone(&runtime), apps, &server_name, doors)
         .map_err(|error| Failure::new(traceback::summary(py, &error)))?;
     slot.set(Field::Accepting, 0);
+    drop(tracebacker);
     finish(py, runtime);
     uwsgi_module::at_exit(py);
     Ok(())

@@ -52,7 +52,7 @@ pub(super) struct Server {
     threads: usize,
     /// The thread that calls the application runs the loop, too.
     pub(super) is_inline: bool,
-    lifetime: Lifetime,
+    pub(super) lifetime: Lifetime,
     queue: Mutex<Queue>,
     /// The central queue of the router, once it said which.
     central: OnceLock<Arc<SharedQueue>>,
@@ -242,11 +242,6 @@ impl Server {
                 server.lifetime.expire();
             }
         });
-    }
-
-    /// An exception was raised after which the worker shall be replaced.
-    pub(super) fn replace_after(&self, exception: String) {
-        self.lifetime.ask(exception);
     }
 
     /// A request is over, and its thread is free again.

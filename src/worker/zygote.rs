@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 
 use super::apps::Apps;
 use super::host::Host;
-use super::{autoreload, fork, greenlets, hooks, log, mule, prepare, serve, traceback};
+use super::{app, autoreload, fork, greenlets, hooks, log, mule, prepare, serve, traceback, uwsgi_module};
 use crate::config::address::Listen;
 use crate::config::hook::Point;
 use crate::config::instance::InstanceSpec;
@@ -158,12 +158,20 @@ fn load(
     let (host, started) =
         (host(generation, spec, listeners, fds).map_err(FromZygote::LoadFailed)?, clock::now());
     title::set(&host.title("zygote"));
-    prepare::interpreter(py, host).map_err(|error| {
+    let failed = |error| {
         let reason = format!("cannot prepare the interpreter: {}", traceback::summary(py, &error));
         FromZygote::LoadFailed(Failure::new(reason).with_traceback(&traceback::text(py, &error)))
-    })?;
+    };
+    prepare::interpreter(py, host).map_err(failed)?;
+    app::alias(py, &host.spec.app.aliases).map_err(FromZygote::LoadFailed)?;
+    uwsgi_module::install(py, host).map_err(failed)?;
     greenlets::prepare(py, &host.spec.workers.gevent).map_err(FromZygote::LoadFailed)?;
     let tell = |doing| drop(channel::send(channel, &FromZygote::Doing(doing), &[]));
+    for name in &host.spec.app.shared_imports {
+        if let Err(error) = app::load_besides(py, name) {
+            traceback::log(py, &error);
+        }
+    }
     let act = |point| hooks::perform(py, host, &[point], &tell).map_err(FromZygote::HookFailed);
     let (loaded, failure) = if host.spec.workers.lazy_apps {
         (Loaded::Later, None)

@@ -14,6 +14,7 @@ mod support;
 
 mod adaptive;
 mod api_tls;
+mod application;
 mod below_uwsgi;
 mod check;
 mod commands;

@@ -58,7 +58,7 @@ impl Host<'_> {
         }
         let files = spec.app.mounts.iter().filter_map(|(_, source)| match source {
             AppSource::File(path) => Some(path),
-            AppSource::Module(_) => None,
+            AppSource::Module(_) | AppSource::Paste(_) => None,
         });
         for path in files.filter(|path| !path.is_file()) {
             self.tell(Error, "mount", format!("there is no file {}", path.display()), "");

@@ -12,6 +12,7 @@ pub(super) fn load(reading: &Reading) -> Option<Diagnostic> {
     let option = match &spec.app.load {
         Some(AppSource::File(_)) => "wsgi-file",
         Some(AppSource::Module(_)) => "module",
+        Some(AppSource::Paste(_)) => "paste",
         None if spec.app.mounts.is_empty() => return None,
         None => "mount",
     };

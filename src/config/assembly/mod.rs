@@ -209,14 +209,12 @@ impl<'a> Assembly<'a> {
                     _ => Manner::Named(Format::of_option(key)),
                 };
                 self.push(key, value, origin, Role::Acted);
-                // What is inside a file is no part of the block around its inclusion.
-                if self.logic.is_open() {
-                    let outside = std::mem::take(&mut self.logic);
-                    self.load(&text, manner, origin);
-                    self.logic = outside;
-                } else {
-                    self.load(&text, manner, origin);
-                }
+                self.read_beside(&text, manner, origin);
+            }
+            // A file of PasteDeploy's with options in it.
+            "ini-paste" | "ini-paste-logged" => {
+                self.push(key, value, origin, self.role);
+                self.read_beside(&text, Manner::Named(Format::of_option("ini")), origin);
             }
             "inherit" if self.role == Role::Inherited => {
                 let message = "an inherited file cannot inherit another";
@@ -237,6 +235,17 @@ impl<'a> Assembly<'a> {
                 self.define(key, &text, origin);
             }
             _ => self.push(key, value, origin, self.role),
+        }
+    }
+
+    /// Reads a file that an entry names: what is inside it is no part of the block around its inclusion.
+    fn read_beside(&mut self, name: &str, manner: Manner, origin: &Origin) {
+        if self.logic.is_open() {
+            let outside = std::mem::take(&mut self.logic);
+            self.load(name, manner, origin);
+            self.logic = outside;
+        } else {
+            self.load(name, manner, origin);
         }
     }
 

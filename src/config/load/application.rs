@@ -24,14 +24,22 @@ pub(super) fn obey(
             app.chdir = sift.path(said, start);
         }
         "wsgi-file" => {
-            let file = sift.path(said, chdir).map(AppSource::File);
-            // A module wins over a file, wherever it stands: both name the same application in real files.
-            if !matches!(app.load, Some(AppSource::Module(_))) {
-                app.load = file;
+            if let Some(file) = sift.path(said, chdir) {
+                prefer(&mut app.load, AppSource::File(file));
             }
         }
+        "paste" => prefer(&mut app.load, AppSource::Paste(said.text().to_owned())),
+        "paste-name" => app.paste.name = Some(said.text().to_owned()).filter(|name| !name.is_empty()),
+        "paste-logger" => app.paste.logger = said.flag(),
+        // Its section of options was read where it stands.
+        "ini-paste" | "ini-paste-logged" => {
+            if let Some(file) = sift.path(said, start) {
+                prefer(&mut app.load, AppSource::Paste(format!("config:{}", file.display())));
+            }
+            app.paste.logger |= said.name() == "ini-paste-logged";
+        }
         "module" if said.text().is_empty() => sift.error(said, "no module is named", None),
-        "module" => app.load = Some(AppSource::Module(said.text().to_owned())),
+        "module" => prefer(&mut app.load, AppSource::Module(said.text().to_owned())),
         "mount" => match said.text().split_once('=') {
             Some((place, source)) if place.starts_with('/') && !source.is_empty() => {
                 let is_file = source.ends_with(".py") || source.ends_with(".wsgi");
@@ -68,6 +76,10 @@ pub(super) fn obey(
         "extension" => interpreter.extension = sift.path(said, start),
         "optimize" => interpreter.optimize = sift.count(said).min(2),
         "import" => app.imports.push(said.text().to_owned()),
+        "shared-import" => app.shared_imports.push(said.text().to_owned()),
+        "pymodule-alias" => app.aliases.extend(alias(sift, said)),
+        "post-pymodule-alias" => app.post_aliases.extend(alias(sift, said)),
+        "py-tracebacker" => app.tracebacker = sift.path(said, chdir),
         "add-header" => match said.text().split_once(':') {
             Some((name, value)) if !name.trim().is_empty() => {
                 app.add_headers.push((name.trim().to_owned(), value.trim().to_owned()));
@@ -89,6 +101,33 @@ pub(super) fn obey(
         _ => return exceptions(sift, said, &mut app.exceptions),
     }
     true
+}
+
+/// A module wins over a file, and that over what PasteDeploy loads, wherever they stand: all name the same application in
+/// real files.
+fn prefer(load: &mut Option<AppSource>, source: AppSource) {
+    let rank = |source: &AppSource| match source {
+        AppSource::Module(_) => 2,
+        AppSource::File(_) => 1,
+        AppSource::Paste(_) => 0,
+    };
+    if load.as_ref().is_none_or(|known| rank(known) <= rank(&source)) {
+        *load = Some(source);
+    }
+}
+
+/// `name=module` or `name=file`.
+fn alias(sift: &mut Sift<'_>, said: Said<'_>) -> Option<(String, String)> {
+    match said.text().split_once('=') {
+        Some((name, module)) if !name.trim().is_empty() && !module.trim().is_empty() => {
+            Some((name.trim().to_owned(), module.trim().to_owned()))
+        }
+        _ => {
+            let suggestion = "write name=module, or name=/path/to/file.py".to_owned();
+            sift.error(said, "this is no alias of a module", Some(suggestion));
+            None
+        }
+    }
 }
 
 /// Obeys what is said of exceptions.

@@ -35,6 +35,16 @@ fn instances() -> Vec<(&'static str, &'static str, Value)> {
         ("harakiri-graceful-signal = 7", "/workers/guard/harakiri/signal", json!(7)),
         ("harakiri-queue-threshold = 7", "/workers/guard/harakiri/threshold", json!(7)),
         ("harakiri-no-arh = true", "/workers/harakiri_no_hook", json!(true)),
+        ("shared-import = x", "/app/shared_imports", json!(["x"])),
+        ("pymodule-alias = x=y", "/app/aliases", json!([["x", "y"]])),
+        ("post-pymodule-alias = x=/y.py", "/app/post_aliases", json!([["x", "/y.py"]])),
+        ("paste = config:/x.ini", "/app/load", json!({"Paste": "config:/x.ini"})),
+        ("paste-name = x", "/app/paste/name", json!("x")),
+        ("paste-logger = true", "/app/paste/logger", json!(true)),
+        ("ini-paste = paste.ini", "/app/load", json!({"Paste": "config:/srv/paste.ini"})),
+        ("ini-paste = paste.ini", "/workers/harakiri_s", json!(9)),
+        ("ini-paste-logged = paste.ini", "/app/paste/logger", json!(true)),
+        ("py-tracebacker = x", "/app/tracebacker", json!("/srv/x")),
         ("catch-exceptions = true", "/app/exceptions/shown", json!(true)),
         ("reload-on-exception = true", "/app/exceptions/any", json!(true)),
         ("reload-on-exception-type = x", "/app/exceptions/types", json!(["x"])),
@@ -248,10 +258,11 @@ fn rule(of: &str, from_change: bool) -> Value {
     json!({"of": of, "pattern": "x", "seconds": 7, "from_change": from_change})
 }
 
+const PASTE: &str = "[app:main]\nuse = egg:x\nharakiri = 3\n[uwsgi]\nharakiri = 9\n";
 const BASE: &str = "[uwsgi]\nhttp-socket = :8080\n";
 
 fn instance_of(lines: &str) -> Option<Value> {
-    let world = Imagined::new(&[("/srv/vars/A", "b c\n"), ("/srv/vars/B", "")]);
+    let world = Imagined::new(&[("/srv/vars/A", "b c\n"), ("/srv/vars/B", ""), ("/srv/paste.ini", PASTE)]);
     let loaded = vassal("/srv/a.ini", format!("{BASE}{lines}\n").as_bytes(), &world);
     loaded.spec.map(|spec| {
         let mut value = serde_json::to_value(spec).unwrap();

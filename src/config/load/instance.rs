@@ -263,6 +263,7 @@ fn name(sift: &Sift<'_>, spec: &InstanceSpec) -> String {
     match (&sift.raw.file, &spec.app.load) {
         (Some(file), _) => file.rsplit('/').next().unwrap_or(file).to_owned(),
         (None, Some(AppSource::Module(module))) => module.clone(),
+        (None, Some(AppSource::Paste(source))) => source.rsplit('/').next().unwrap_or(source).to_owned(),
         (None, Some(AppSource::File(path))) => {
             path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
         }

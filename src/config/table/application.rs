@@ -1,10 +1,58 @@
-//! The options of what is made of the application: what becomes of its exceptions.
+//! The options of what is made of the application: what is loaded besides, how it is found, what becomes of its
+//! exceptions, and where its stacks are told.
 
 use super::By::Worker;
-use super::Kind::{Flag, FreeText, Text};
+use super::Kind::{Flag, FreeText, Pair, Path, Text};
 use super::{Row, obeyed_by as row};
 
 pub(super) static ROWS: &[Row] = &[
+    row(
+        &[
+            "shared-import",
+            "pyshared-import",
+            "shared-pyimport",
+            "shared-py-import",
+            "shared-python-import",
+            "py-shared-import",
+            "python-shared-import",
+        ],
+        Text,
+        Worker,
+        "none",
+        "A module, or a `.py` file, that is loaded once for all workers of a generation, with `lazy-apps`, too; a failure is only logged; repeatable",
+    ),
+    row(
+        &["pymodule-alias"],
+        Pair,
+        Worker,
+        "none",
+        "`name=module`, or `name=file` with a slash in it: what `import name` gives, before anything is loaded; repeatable",
+    ),
+    row(
+        &["post-pymodule-alias"],
+        Pair,
+        Worker,
+        "none",
+        "The same after `import`, where `import uwsgi` works; repeatable",
+    ),
+    row(
+        &["paste"],
+        Text,
+        Worker,
+        "none",
+        "`config:FILE.ini` or `egg:NAME`: the application is loaded by PasteDeploy, which the virtualenv must have",
+    ),
+    row(&["paste-name"], Text, Worker, "main", "Which application of it"),
+    row(&["paste-logger"], Flag, Worker, "off", "With `paste`: the file sets the loggers up, too"),
+    row(&["ini-paste"], Path, Worker, "none", "As `ini` and `paste = config:` with this file"),
+    row(&["ini-paste-logged"], Path, Worker, "none", "As `ini-paste` and `paste-logger`"),
+    row(
+        &["py-tracebacker"],
+        Path,
+        Worker,
+        "none",
+        "Who connects to the unix socket of this name with the worker's number behind it gets the stacks of its threads",
+    ),
     row(
         &["catch-exceptions"],
         Flag,

@@ -16,7 +16,6 @@ pub(super) static ROWS: &[Row] = &[
         "an application that writes to a client that is gone is told so",
     ),
     // Workers.
-    later(&["py-tracebacker"], Text, "monitoring only"),
     later(&["fs-reload", "fs-brutal-reload"], Path, "use `touch-reload`"),
     later(&["exit-on-reload"], Flag, "a reload reloads"),
     later(

@@ -1,7 +1,7 @@
 //! The options that are refused until they exist: without them something else would be served, or something unsafe
 //! done. The text says what to use until then.
 
-use super::Kind::{Address, Flag, FreeText, Number, Pair, Path, Text};
+use super::Kind::{Address, Flag, FreeText, Number, Path, Text};
 use super::{Kind, Row, Standing};
 
 const fn row(names: &'static [&'static str], kind: Kind, doc: &'static str) -> Row {
@@ -20,22 +20,6 @@ pub(super) static ROWS: &[Row] = &[
     ),
     row(&["add-header-req"], FreeText, "add it in the web server in front or in the application"),
     // Applications.
-    row(&["paste", "ini-paste"], Text, "load it with `module`: a file that calls paste.deploy.loadapp"),
-    row(&["paste-logger"], Flag, "set the loggers up in the file that calls paste.deploy.loadapp"),
-    row(
-        &[
-            "shared-import",
-            "pyshared-import",
-            "shared-pyimport",
-            "shared-py-import",
-            "shared-python-import",
-            "py-shared-import",
-            "python-shared-import",
-        ],
-        Text,
-        "import it in the application's module",
-    ),
-    row(&["pymodule-alias", "post-pymodule-alias"], Pair, "do it in the application's module"),
     row(&["no-site"], Flag, "name an interpreter that is set up that way with `python`"),
     row(&["chdir2"], Path, "use `chdir`, or os.chdir in the application"),
     row(&["early-envdir"], Path, "use `envdir` or `env`, or EnvironmentFile= of the service unit"),

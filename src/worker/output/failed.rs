@@ -8,27 +8,17 @@ use crate::proto::refusal::phrase;
 use crate::worker::start_response::STATUS_LINE_BYTES;
 
 impl Output {
-    /// The application failed: an answer of ours where nothing was sent yet, otherwise the connection breaks visibly.
-    /// Where it failed for the client's malformed body, the fault is the client's.
-    pub(in crate::worker) fn fail(&mut self) {
-        self.fail_with(None);
-    }
-
-    /// The same, with this page instead of ours.
-    pub(in crate::worker) fn fail_with(&mut self, page: Option<&[u8]>) {
-        match self.watch.refusal() {
-            Some(refusal) => self.refuse(refusal.status),
-            None => self.end_with(500, page.unwrap_or(phrase(500).as_bytes())),
-        }
+    /// The application failed: `page`, or an answer of ours, where nothing was sent yet, otherwise the connection breaks
+    /// visibly. Where it failed for the client's malformed body, the fault is the client's.
+    pub(in crate::worker) fn fail(&mut self, page: Option<&[u8]>) {
+        let refused = self.watch.refusal().map(|refusal| refusal.status);
+        self.refuse(refused.unwrap_or(500), page.filter(|_| refused.is_none()));
     }
 
     /// The same, with this status where nothing was sent yet.
-    pub(in crate::worker) fn refuse(&mut self, status: u16) {
-        self.end_with(status, phrase(status).as_bytes());
-    }
-
-    fn end_with(&mut self, status: u16, page: &[u8]) {
+    pub(in crate::worker) fn refuse(&mut self, status: u16, page: Option<&[u8]>) {
         if !self.is_sending() && self.start_error(status).is_ok() {
+            let page = page.unwrap_or(phrase(status).as_bytes());
             let sent = self.item(page, true).and_then(|()| self.end());
             self.sent.is_cut |= sent.is_err();
             return;
