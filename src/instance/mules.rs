@@ -246,12 +246,15 @@ impl Master {
 
     /// A zygote is gone: whom it has not forked, the next one does.
     pub(super) fn mules_of_zygote_gone(&mut self, zygote: u64) {
-        let unborn = |_: &u64, mule: &mut MuleProcess| {
+        let is_unborn = |mule: &MuleProcess| {
             mule.zygote == zygote && mule.process.child.is_none() && mule.process.exit.is_none()
         };
-        let orphans: Vec<_> = self.attendance.mules.processes.extract_if(.., unborn).collect();
-        for (life, mule) in orphans {
-            if mule.owed.is_some() {
+        let mules = &self.attendance.mules.processes;
+        let unborn: Vec<u64> =
+            mules.iter().filter_map(|(life, mule)| is_unborn(mule).then_some(*life)).collect();
+        for life in unborn {
+            let mule = self.attendance.mules.processes.remove(&life);
+            if mule.is_some_and(|mule| mule.owed.is_some()) {
                 self.attend(Event::Gone { life, how: "it was never started".to_owned() });
             } else {
                 self.start_mule(life);

@@ -64,6 +64,25 @@ fn how_a_new_generation_ends_decides_who_serves() {
 }
 
 #[test]
+fn who_may_fork_a_mule_at_any_time_is_kept_and_not_started_again_and_again() {
+    for mules in [false, true] {
+        let mut world = World::new(Settings { lazy: true, mules, ..settings(2) }, Nature::default());
+        world.pass(10_000);
+        let [first] = world.zygotes.keys().copied().collect::<Vec<_>>()[..] else { panic!() };
+        world.event(gone(first));
+        world.pass(100);
+        let newest = world.roster.newest_zygote;
+        assert_eq!(newest, if mules { 2 } else { 1 });
+        if mules {
+            world.event(gone(newest));
+            assert_eq!(world.roster.newest_zygote, newest, "it lived for no time at all");
+            world.pass(1000);
+            assert_eq!(world.roster.newest_zygote, newest + 1);
+        }
+    }
+}
+
+#[test]
 fn a_first_generation_without_app_serves_errors_or_ends() {
     let mut world = World::new(settings(1), Nature { load: Load::WithoutApp, ..Nature::default() });
     world.pass(100);

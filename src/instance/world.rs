@@ -84,6 +84,7 @@ pub(super) fn settings(processes: u32) -> Settings {
         patience: None,
         cheaper: CheaperSpec::default(),
         needs: 0,
+        mules: false,
     }
 }
 

@@ -103,7 +103,9 @@ pub(super) fn gone(roster: &mut Roster, zygote: u64, how: &str, now: Tick, out: 
             roster.closing.retain(|c| c.zygote != zygote);
         }
         Zygote::Ready { since, .. } => {
-            let quick = orphans > 0 || (!generation.lazy && now.since(since) < QUICK);
+            // One that is kept for the next worker, or mule, and not only for those that it has forked.
+            let is_kept = !generation.lazy || generation.settings.mules;
+            let quick = orphans > 0 || (is_kept && now.since(since) < QUICK);
             let delay = doubled(FIRST_DELAY, generation.failed_zygotes, LONGEST_DELAY);
             generation.failed_zygotes = if quick { generation.failed_zygotes.saturating_add(1) } else { 0 };
             generation.zygote = Zygote::Absent { not_before: if quick { now + delay } else { now } };

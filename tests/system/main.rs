@@ -39,6 +39,7 @@ mod lines;
 mod logging;
 mod monitoring;
 mod mounts;
+mod mules;
 mod nginx;
 mod options;
 mod python;

@@ -37,7 +37,7 @@ impl Story {
         assert!(!overdue, "the loop would spin\n{:#?}", self.companions);
         assert!(self.companions.next_alarm().is_none_or(|at| at > self.epoch_s), "the loop would spin");
         for companion in &self.companions.all {
-            let most = if matches!(companion.task, Task::Daemon(_)) { 1 } else { 8 };
+            let most = if companion.task.stays() { 1 } else { 8 };
             assert!(companion.runs.len() <= most, "{companion:#?}");
         }
     }
@@ -81,6 +81,12 @@ fn keyval(text: &str) -> Task {
     Task::Daemon(DaemonSpec::keyval(text, Path::new("/")).unwrap().0)
 }
 
+fn mule(number: usize, code: &str) -> Task {
+    let (mut mule, _) = MuleSpec::new(number - 1, code, Path::new("/"));
+    (mule.mercy_s, mule.touch) = (60, vec!["/touched".into()]);
+    Task::Mule(mule)
+}
+
 fn cron(text: &str, unique: bool) -> Task {
     Task::Cron(CronSpec::parse(text, unique).unwrap())
 }
@@ -91,6 +97,46 @@ const fn start(number: u64, life: u64) -> Effect {
 
 const fn signal(life: u64, signal: i32) -> Effect {
     Effect::Signal { life, signal }
+}
+
+#[test]
+fn a_mule_is_followed_by_the_next_of_its_number_and_never_beside_it() {
+    let mut story = Story::new(vec![mule(1, ""), mule(2, "x.py")]);
+    assert_eq!(story.did(), [start(1, 1), start(2, 2)]);
+    // At a reload each is asked, and the next one waits for its end, however long its own mercy lets that take.
+    story.renew(vec![mule(1, ""), mule(2, "x.py")]);
+    assert_eq!(story.did(), [signal(1, 15), signal(2, 15)]);
+    story.ends(1, "exit status 0", true);
+    assert_eq!(story.did(), [start(1, 3)]);
+    story.pass(59);
+    assert_eq!((story.did(), story.states()[1]), (vec![], State::Stopping));
+    story.pass(1);
+    assert_eq!(story.did(), [Effect::Kill { life: 2 }]);
+    story.ends(2, "signal 9", false);
+    assert_eq!(story.did(), [start(2, 4)]);
+    // A touched file, an end that nobody asked for, a file that says less.
+    story.happens(Event::Touched("/touched".into()));
+    assert_eq!(story.did(), [signal(3, 15), signal(4, 15)]);
+    story.ends(3, "exit status 0", true);
+    story.ends(4, "exit status 0", true);
+    assert_eq!(story.did(), [start(1, 5), start(2, 6)]);
+    story.ends(5, "signal 11", false);
+    assert_eq!((story.did(), story.states()[0]), (vec![], State::Resting));
+    story.pass(1);
+    assert_eq!(story.did(), [start(1, 7)]);
+    story.renew(vec![mule(1, "")]);
+    assert_eq!(story.did(), [signal(7, 15), signal(6, 15)]);
+    story.ends(6, "exit status 0", true);
+    story.ends(7, "exit status 0", true);
+    assert_eq!(story.did(), [start(1, 8)]);
+    // The end of the instance; an emperor's limit is shorter than the mercy of a mule.
+    let by = Tick::from_ms(story.now_ms + 2000);
+    story.happens(Event::Part(Some(by)));
+    assert_eq!(story.did(), [signal(8, 15)]);
+    story.pass(2);
+    assert_eq!(story.did(), [Effect::Kill { life: 8 }]);
+    story.ends(8, "signal 9", false);
+    assert_eq!(story.did(), [Effect::Alone]);
 }
 
 #[test]
