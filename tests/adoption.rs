@@ -210,3 +210,31 @@ fn an_instance_of_another_user_is_adopted_too() {
     assert_eq!(get(port, "/").unwrap(), "one", "{said}");
     host.end();
 }
+
+#[test]
+fn options_that_are_refused_end_a_start_for_good_but_leave_no_vassal_alone() {
+    let mut host = Host::new();
+    host.app("app", "", "one");
+    let port = host.vassal("a.ini", "app");
+    host.until(port, "one");
+    let clients = Clients::start(port);
+    let master = recorded(&host, "a.ini");
+    host.kill_emperor();
+    host.say(&["--emperor-broodlord", "3"]);
+    host.start_another();
+    host.wait("a taking over", || host.log().contains("[a.ini] adopted"));
+    let log = host.log();
+    assert!(
+        log.contains("emperor-broodlord: liege does not do this") && log.contains("are taken over"),
+        "{log}"
+    );
+    assert_eq!(recorded(&host, "a.ini"), master);
+    assert!(all_up(&host, 1));
+    // It is an emperor like any other: options that are refused still are no reason to become another image.
+    host.signal_emperor("HUP");
+    host.wait("a refusal", || host.log().contains("failed its rehearsal: exit status 78"));
+    assert_eq!(clients.end(), Vec::<String>::new());
+    host.signal_emperor("TERM");
+    host.wait("its end", || recorded(&host, "a.ini").is_empty());
+    assert_eq!(host.second_emperor().code(), Some(78));
+}

@@ -9,7 +9,7 @@ use crate::config::emperor::EmperorSpec;
 use crate::config::hook::{self, Point};
 use crate::emperor::Handle;
 use crate::emperor::fleet::{Fleet, Phase, State, Vassal};
-use crate::emperor::run;
+use crate::emperor::{remembered, run};
 use crate::sys::own;
 use crate::trace;
 use crate::wire::message::{Policy, Privileges};
@@ -45,6 +45,13 @@ pub fn main(mut spec: EmperorSpec) -> ExitCode {
         let doors = api::open(&spec, &binary, &handle)?;
         Ok(announce(handle, doors))
     })
+}
+
+/// The options to go on with, where these are refused: `None` unless vassals of an emperor that died serve.
+#[must_use]
+pub fn options_of_the_last(mut refused: EmperorSpec) -> Option<EmperorSpec> {
+    choose_runtime_directory(&mut refused);
+    remembered::read(&refused.runtime_directory?)
 }
 
 /// The runtime directory is beside the API's socket, unless an option says otherwise: `api.d` for `api.sock`.

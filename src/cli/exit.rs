@@ -17,6 +17,8 @@ pub enum Exit {
     NotDone = 4,
     /// 5: what was asked about is not as it should be.
     Trouble = 5,
+    /// 78, `EX_CONFIG`: the options of an emperor are refused. To start it again changes nothing until they are mended.
+    Refused = 78,
 }
 
 impl Exit {

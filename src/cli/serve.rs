@@ -7,6 +7,7 @@ use super::exit::Exit;
 use super::paper::{Paper, complain, print};
 use super::{emperor, failure, manual, pidfile, reader};
 use crate::config::command_line::{self, Action};
+use crate::config::emperor::EmperorSpec;
 use crate::config::load::{self, Loaded};
 use crate::config::raw::Raw;
 use crate::config::surroundings::{Purpose, World};
@@ -45,7 +46,12 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             Exit::Failed.into()
         }
         None if line.raw.is_emperor() => {
-            accepted(load::emperor(line.raw, &world)).map_or_else(ExitCode::from, emperor::main)
+            let loaded = load::emperor(line.raw, &world);
+            let draft = loaded.draft.clone();
+            match accepted(loaded) {
+                Ok(spec) => emperor::main(spec),
+                Err(_) => go_on_without(draft),
+            }
         }
         None => {
             let loaded = load::instance(line.raw, &world);
@@ -56,6 +62,16 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             }
         }
     }
+}
+
+/// The options of an emperor are refused. Whoever starts it need not try again until they are mended; but vassals that
+/// serve are not left alone for that.
+fn go_on_without(draft: Option<EmperorSpec>) -> ExitCode {
+    let Some(last) = draft.and_then(emperor::options_of_the_last) else { return Exit::Refused.into() };
+    complain(
+        "the options are refused: the vassals that run are taken over with those of the emperor before; mend them, then send SIGHUP",
+    );
+    emperor::main(last)
 }
 
 fn act(action: Action, raw: &Raw) -> ExitCode {

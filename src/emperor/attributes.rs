@@ -61,10 +61,10 @@ pub struct Attributes {
     #[serde(default)]
     pub limits: Limits,
     /// `exec`: the program to run instead of ours.
-    pub exec: Option<String>,
+    pub exec: Option<Box<str>>,
     /// Where it is started, if not in its directory (`emperor-chdir-attr`): it goes there with its own rights.
     #[serde(default)]
-    pub directory: Option<String>,
+    pub directory: Option<Box<str>>,
     /// The keys that `emperor-attr` names, with their values.
     pub collected: BTreeMap<String, String>,
 }
@@ -111,15 +111,15 @@ impl Attributes {
                         tracing::warn!("a section [emperor]: {error}");
                     }
                 }
-                "exec" => attributes.exec = Some(item.value.clone()),
+                "exec" => attributes.exec = Some(item.value.as_str().into()),
                 _ => {}
             }
             let is = |key: &Option<String>| key.as_ref() == Some(&item.key);
             if is(&wanted.program) {
-                attributes.exec = Some(item.value.clone());
+                attributes.exec = Some(item.value.as_str().into());
             }
             if is(&wanted.directory) && !item.value.is_empty() {
-                attributes.directory = Some(item.value.clone());
+                attributes.directory = Some(item.value.as_str().into());
             }
             if wanted.kept.contains(&item.key) && attributes.collected.len() < KEPT {
                 attributes.collected.insert(item.key, item.value);

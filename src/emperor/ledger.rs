@@ -63,6 +63,12 @@ pub struct InstanceRecord {
     pub leaving: bool,
 }
 
+impl InstanceRecord {
+    fn is_of_a_process(&self, boot: &str) -> bool {
+        self.boot == boot && peer::started(self.pid) == Some(self.started)
+    }
+}
+
 /// What an emperor left behind.
 #[derive(Debug, Default)]
 pub struct Stock {
@@ -216,7 +222,7 @@ impl Ledger {
     fn find(&self, record: &InstanceRecord) -> Option<Child> {
         let child = Child::adopt(record.pid).ok()?;
         // Looked at after the handle was made: if the number is the process's still, the handle is too.
-        (record.boot == self.boot && peer::started(record.pid) == Some(record.started)).then_some(child)
+        record.is_of_a_process(&self.boot).then_some(child)
     }
 
     fn place(&self, pid: u32) -> PathBuf {
@@ -231,6 +237,19 @@ pub struct Holder {
     pub pid: u32,
     /// What it watches.
     pub watched: Vec<PathBuf>,
+}
+
+/// Whether instances run whose records are in this runtime directory.
+#[must_use]
+pub fn has_orphans(path: &Path) -> bool {
+    let boot = peer::boot();
+    let runs = |path: PathBuf| {
+        let bytes = crate::sys::host::read_regular(&path, RECORD_LIMIT_BYTES).ok()?;
+        let record: InstanceRecord = serde_json::from_slice(&bytes).ok()?;
+        Some(record.is_of_a_process(&boot) && !record.foreign && !record.leaving)
+    };
+    let entries = fs::read_dir(path.join("instances")).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).any(|path| runs(path) == Some(true))
 }
 
 fn rendezvous_in(path: &Path) -> PathBuf {

@@ -151,7 +151,7 @@ impl Masters {
         let program = programs.first().cloned();
         let launched = launcher.launch(
             (id, directory),
-            (&listeners, on_demand, tenant, attributes.directory),
+            (&listeners, on_demand, tenant, attributes.directory.map(String::from)),
             programs,
             (confine, write_down),
         );

@@ -30,6 +30,7 @@ mod plan;
 pub mod reap;
 pub mod record;
 pub mod reexec;
+pub mod remembered;
 pub mod run;
 pub mod scan;
 pub mod served;

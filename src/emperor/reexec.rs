@@ -144,10 +144,16 @@ impl Emperor {
     }
 }
 
+/// Whether this process only shows that the next image would start.
+#[must_use]
+pub fn is_rehearsal() -> bool {
+    env::var_os(REHEARSAL).is_some()
+}
+
 /// Whether this process is a rehearsal, and if so, how it went.
 #[must_use]
 pub fn rehearsed() -> Option<io::Result<()>> {
-    env::var_os(REHEARSAL).map(|_| record::rehearse())
+    is_rehearsal().then(record::rehearse)
 }
 
 /// Executes the binary with the record of everything. Returns only when that fails; all is as it was then, but for

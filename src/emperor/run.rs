@@ -30,7 +30,7 @@ use super::sources::Sources;
 use super::spawn::Launcher;
 use super::turns::Emperor;
 use super::watch::Watcher;
-use super::{adopt, audit, ledger, record, reexec, stats_server};
+use super::{adopt, audit, ledger, record, reexec, remembered, stats_server};
 use crate::config::emperor::{EmperorSpec, Source};
 use crate::config::instance::IdentitySpec;
 use crate::sys::capabilities::{self, Capabilities};
@@ -89,6 +89,12 @@ where
         Some(record) if record.has_ledger() => None,
         _ => open_ledger(&spec, prepared)?,
     };
+    let has_ledger = ledger.is_some() || record.as_ref().is_some_and(record::Record::has_ledger);
+    if let Some(directory) = spec.runtime_directory.as_deref().filter(|_| has_ledger && spec.adopt)
+        && let Err(error) = remembered::write(directory, &spec)
+    {
+        tracing::warn!("cannot write down the options in {}: {error}", directory.display());
+    }
     if let Some(file) = &mut pid_file {
         let pid = format!("{}\n", std::process::id());
         output::fill(file, pid.as_bytes()).map_err(step("write the pid file"))?;

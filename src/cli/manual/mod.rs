@@ -38,6 +38,7 @@ pub(super) const STATUSES: &[(Exit, &str)] = &[
     (Exit::Unreachable, "no emperor answers; with `--hosts`, not everywhere"),
     (Exit::NotDone, "with `--wait`: rolled back, timed out or failed"),
     (Exit::Trouble, "`why`: something is not as it should be"),
+    (Exit::Refused, "an emperor's options are refused: nothing was started"),
 ];
 
 pub(super) const NOTES: &[&str] = &[

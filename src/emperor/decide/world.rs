@@ -187,7 +187,7 @@ impl World {
             None => Look::Missing,
             Some(identity) => {
                 let attributes = self.attributes.get(id).cloned().unwrap_or_default();
-                let program = attributes.exec.clone();
+                let program = attributes.exec.clone().map(String::from);
                 let on_demand = self.on_demand.then(|| Address::Abstract(id.to_owned()));
                 let directory = PathBuf::from("/v");
                 Look::Found(Found {
