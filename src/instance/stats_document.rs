@@ -193,25 +193,35 @@ impl Socket {
     }
 }
 
+/// A number that readers with signed integers take: workers write what they like into shared memory.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Count(i64);
+
+impl From<u64> for Count {
+    fn from(value: u64) -> Self {
+        Self(i64::try_from(value).unwrap_or(i64::MAX))
+    }
+}
+
 #[derive(Serialize)]
 struct Worker {
     id: u32,
-    pid: u64,
-    accepting: u64,
-    requests: u64,
-    delta_requests: u64,
-    exceptions: u64,
-    harakiri_count: u64,
-    signals: u64,
-    signal_queue: u64,
+    pid: Count,
+    accepting: Count,
+    requests: Count,
+    delta_requests: Count,
+    exceptions: Count,
+    harakiri_count: Count,
+    signals: Count,
+    signal_queue: Count,
     status: &'static str,
-    rss: u64,
-    vsz: u64,
-    running_time: u64,
-    last_spawn: u64,
-    respawn_count: u64,
-    tx: u64,
-    avg_rt: u64,
+    rss: Count,
+    vsz: Count,
+    running_time: Count,
+    last_spawn: Count,
+    respawn_count: Count,
+    tx: Count,
+    avg_rt: Count,
     apps: Vec<App>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cores: Option<Vec<CoreEntry>>,
@@ -219,39 +229,40 @@ struct Worker {
 
 impl Worker {
     fn of(facts: &Facts<'_>, id: u32, slot: Option<Slot<'_>>) -> Self {
-        let get = |field| slot.map_or(0, |s| s.get(field));
+        let raw = |field| slot.map_or(0, |s| s.get(field));
+        let get = |field| Count::from(raw(field));
         let tally = facts.tallies.get(&id).copied().unwrap_or_default();
-        let pid = get(Field::Pid);
+        let pid = raw(Field::Pid);
         let (vsz, rss) = u32::try_from(pid).ok().and_then(own::size_of).unwrap_or_default();
         let threads = usize::try_from(facts.threads).unwrap_or(1);
         let cores = slot.map(|s| s.iter_cores().take(threads).collect::<Vec<_>>()).unwrap_or_default();
         Self {
             id,
-            pid,
+            pid: pid.into(),
             accepting: get(Field::Accepting),
-            requests: tally.requests.saturating_add(get(Field::Requests)),
+            requests: tally.requests.saturating_add(raw(Field::Requests)).into(),
             delta_requests: get(Field::Requests),
-            exceptions: tally.exceptions.saturating_add(get(Field::Exceptions)),
-            harakiri_count: tally.harakiri,
-            signals: 0,
-            signal_queue: 0,
+            exceptions: tally.exceptions.saturating_add(raw(Field::Exceptions)).into(),
+            harakiri_count: tally.harakiri.into(),
+            signals: Count::default(),
+            signal_queue: Count::default(),
             status: match slot {
                 None => "cheap",
                 Some(slot) if slot.is_busy() => "busy",
                 Some(_) => "idle",
             },
-            rss,
-            vsz,
-            running_time: tally.running_us.saturating_add(get(Field::RunningUs)),
+            rss: rss.into(),
+            vsz: vsz.into(),
+            running_time: tally.running_us.saturating_add(raw(Field::RunningUs)).into(),
             last_spawn: get(Field::LastSpawnEpochS),
-            respawn_count: tally.spawns,
-            tx: tally.tx.saturating_add(get(Field::TxBytes)),
+            respawn_count: tally.spawns.into(),
+            tx: tally.tx.saturating_add(raw(Field::TxBytes)).into(),
             avg_rt: get(Field::AverageUs),
             apps: vec![App {
                 id: 0,
                 modifier1: 0,
                 mountpoint: "",
-                startup_time: get(Field::StartupMs) / 1000,
+                startup_time: (raw(Field::StartupMs) / 1000).into(),
                 requests: get(Field::Requests),
                 exceptions: get(Field::Exceptions),
                 chdir: "",
@@ -266,22 +277,22 @@ struct App {
     id: u32,
     modifier1: u32,
     mountpoint: &'static str,
-    startup_time: u64,
-    requests: u64,
-    exceptions: u64,
+    startup_time: Count,
+    requests: Count,
+    exceptions: Count,
     chdir: &'static str,
 }
 
 #[derive(Serialize)]
 struct CoreEntry {
     id: u32,
-    requests: u64,
-    static_requests: u64,
-    routed_requests: u64,
-    offloaded_requests: u64,
-    write_errors: u64,
-    read_errors: u64,
-    in_request: u64,
+    requests: Count,
+    static_requests: Count,
+    routed_requests: Count,
+    offloaded_requests: Count,
+    write_errors: Count,
+    read_errors: Count,
+    in_request: Count,
     vars: Vec<String>,
     req_info: RequestInfo,
 }
@@ -289,7 +300,7 @@ struct CoreEntry {
 #[derive(Serialize)]
 struct RequestInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
-    request_start: Option<u64>,
+    request_start: Option<Count>,
 }
 
 impl CoreEntry {
@@ -297,15 +308,15 @@ impl CoreEntry {
         let busy = core.get(CoreField::InRequest) == 1;
         Self {
             id,
-            requests: core.get(CoreField::Requests),
-            static_requests: 0,
-            routed_requests: 0,
-            offloaded_requests: 0,
-            write_errors: core.get(CoreField::WriteErrors),
-            read_errors: core.get(CoreField::ReadErrors),
-            in_request: u64::from(busy),
+            requests: core.get(CoreField::Requests).into(),
+            static_requests: Count::default(),
+            routed_requests: Count::default(),
+            offloaded_requests: Count::default(),
+            write_errors: core.get(CoreField::WriteErrors).into(),
+            read_errors: core.get(CoreField::ReadErrors).into(),
+            in_request: u64::from(busy).into(),
             vars: if busy { core.variables().iter().map(|one| shown(one)).collect() } else { Vec::new() },
-            req_info: RequestInfo { request_start: busy.then(|| core.get(CoreField::StartedEpochS)) },
+            req_info: RequestInfo { request_start: busy.then(|| core.get(CoreField::StartedEpochS).into()) },
         }
     }
 }
@@ -359,6 +370,59 @@ mod tests {
     use super::*;
     use crate::stats::scoreboard::Scoreboard;
     use crate::stats::variables::Variables;
+
+    /// Every number of a document.
+    fn numbers(value: &serde_json::Value) -> Vec<&serde_json::Number> {
+        match value {
+            serde_json::Value::Number(number) => vec![number],
+            serde_json::Value::Array(all) => all.iter().flat_map(numbers).collect(),
+            serde_json::Value::Object(all) => all.values().flat_map(numbers).collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    #[test]
+    fn no_number_is_larger_than_readers_with_signed_integers_take() {
+        let board = Scoreboard::create_with(1, 1, false).unwrap();
+        let slot = board.slot(0).unwrap();
+        for field in [
+            Field::WorkerId,
+            Field::Pid,
+            Field::Accepting,
+            Field::Requests,
+            Field::Exceptions,
+            Field::TxBytes,
+            Field::RunningUs,
+            Field::LastSpawnEpochS,
+            Field::AverageUs,
+            Field::StartupMs,
+        ] {
+            slot.set(field, u64::MAX);
+        }
+        let core = slot.core(0).unwrap();
+        core.set(CoreField::InRequest, 1);
+        for field in
+            [CoreField::Requests, CoreField::WriteErrors, CoreField::ReadErrors, CoreField::StartedEpochS]
+        {
+            core.set(field, u64::MAX);
+        }
+        let tally = Tally {
+            spawns: u64::MAX,
+            harakiri: u64::MAX,
+            requests: u64::MAX,
+            exceptions: u64::MAX,
+            tx: u64::MAX,
+            running_us: u64::MAX,
+        };
+        let tallies = BTreeMap::from([(1, tally)]);
+        let workers = vec![(1, Some(slot))];
+        let facts = Facts { workers, tallies: &tallies, listeners: &[], threads: 1, companions: &[] };
+        let text = document(&facts, StatsForm::default()).unwrap();
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(value["workers"][0]["tx"], i64::MAX);
+        let numbers = numbers(&value);
+        assert!(numbers.len() > 40 && numbers.iter().all(|number| number.is_i64()), "{numbers:?}");
+    }
 
     #[test]
     fn the_document_has_uwsgis_keys_in_its_form() {

@@ -51,5 +51,6 @@ mod sockets;
 mod static_files;
 mod stuck;
 mod systemd;
+mod telegraf;
 mod top;
 mod uwsgitop;
