@@ -124,7 +124,16 @@ fn tcp(
     let name = format!("{host}:{port}");
     let door = match carried.get(&name) {
         Some(listener) => Door::tcp_again(listener.try_clone()?, secure)?,
-        None => Door::tcp(host, port, is_guarded, secure)?,
+        None => {
+            let door = Door::tcp(host, port, is_guarded, secure)?;
+            if !is_guarded {
+                tracing::warn!(
+                    "every user of this host, a vassal's too, may read the API at {door}: there is no \
+                     --api-token-file FILE, nor --api-tls CERT,KEY,CA for certificates of clients"
+                );
+            }
+            door
+        }
     };
     handle.keep_door(name, door.duplicate()?);
     Ok(door)

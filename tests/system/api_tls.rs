@@ -1,10 +1,14 @@
 //! The API behind TLS: certificates of clients instead of tokens, a certificate that is renewed, and our own command line.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
+
+use nix::sys::signal::Signal;
 
 use crate::support::LIEGE;
 use crate::support::free_port;
 use crate::support::host::Host;
+use crate::support::http::Door;
 use crate::support::server::{Folder, liege};
 use crate::support::tls::{Authority, Identity};
 use crate::support::wait::until;
@@ -104,4 +108,31 @@ fn other_hosts_come_in_only_with_a_token_or_a_certificate() {
         assert!(!emperor.wait().success(), "{option}");
         assert!(emperor.log().contains(message), "{option}: {}", emperor.log());
     }
+}
+
+#[test]
+fn a_port_without_tokens_is_for_every_user_to_read_and_the_log_says_so_once() {
+    let port = free_port();
+    let address = format!("--api-http=127.0.0.1:{port}");
+    let warning = format!(
+        "WARN every user of this host, a vassal's too, may read the API at http://127.0.0.1:{port}/v1"
+    );
+    let mut host = Host::start_with(&[], &[&address]);
+    host.emperor.wait_for_log("the API is at ");
+    assert_eq!(Door::Port(port).get("/v1/vassals").unwrap().status, 200);
+    host.emperor.signal(Signal::SIGHUP);
+    until("the next image", || host.emperor.log().matches("the API is at ").count() == 2);
+    assert_eq!(host.emperor.log().matches(&warning).count(), 1, "{}", host.emperor.log());
+    host.emperor.signal(Signal::SIGTERM);
+    host.emperor.wait();
+
+    let folder = Folder::new();
+    folder.write("tokens", "read a-token-of-sufficient-length\n");
+    let tokens = folder.path().join("tokens");
+    std::fs::set_permissions(&tokens, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let tokens = format!("--api-token-file={}", tokens.display());
+    let host = Host::start_with(&[], &[&address, &tokens]);
+    host.emperor.wait_for_log("the API is at ");
+    assert_eq!(Door::Port(port).get("/v1/vassals").unwrap().status, 401);
+    assert!(!host.emperor.log().contains("every user"), "{}", host.emperor.log());
 }
