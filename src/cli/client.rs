@@ -25,8 +25,9 @@ use crate::trace::escaped;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long each request waits for an operation's end.
 const WAIT_S: u64 = 30;
-/// How long the emperor may be gone while an operation is waited for: it re-executes itself.
-pub(super) const ABSENCE: Duration = Duration::from_secs(10);
+/// How long the emperor may be gone while an operation is waited for: it re-executes itself, which takes its time on a
+/// busy host. One question to it may take [`PATIENCE`] of this.
+pub(super) const ABSENCE: Duration = Duration::from_secs(60);
 /// How long an answer without an end may be silent: the emperor gives a sign of life every ten seconds.
 const SILENCE: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT_BYTES: usize = 64 * 1024 * 1024;
