@@ -279,18 +279,20 @@ mod tests {
         let mut turn = Turn { given_up: false };
         turn.wait_for_room(full, Duration::ZERO).await;
         assert!(!turn.given_up, "there is room");
-        while (&log).write(&[0; 4096]).is_ok() {}
+        let sent: usize = std::iter::from_fn(|| (&log).write(&[0; 4096]).ok()).sum();
         turn.wait_for_room(full, Duration::from_millis(1)).await;
         assert!(turn.given_up);
         // A second time it would be for ever.
         turn.wait_for_room(full, Duration::from_secs(86_400)).await;
         assert!(turn.given_up);
-        let drained =
-            std::thread::spawn(move || (&reader).take(100_000).read_to_end(&mut Vec::new()).map(|_| reader));
+        let drained = std::thread::spawn(move || {
+            let read = (&reader).take(sent as u64).read_to_end(&mut Vec::new());
+            (reader, read.unwrap())
+        });
         turn.given_up = false;
         turn.wait_for_room(full, Duration::from_secs(30)).await;
         assert!(!turn.given_up);
-        drained.join().unwrap().unwrap();
+        assert_eq!(drained.join().unwrap().1, sent);
     }
 
     #[test]
