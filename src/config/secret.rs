@@ -17,10 +17,22 @@ pub fn without(entry: &Entry) -> String {
         "…".to_owned()
     } else if lower == "env" {
         value.split_once('=').map_or(value.clone(), |(name, _)| format!("{name}=…"))
+    } else if lower.contains("route") {
+        without_credentials(&value)
     } else {
         without_password(&value)
     };
     format!("{key} = {shown}")
+}
+
+/// A rule of internal routing without the password that it asks for.
+fn without_credentials(rule: &str) -> String {
+    let asked = rule.find("basicauth").and_then(|at| Some((at, rule.get(at..)?.find(',')?)));
+    let shown = asked.and_then(|(at, comma)| rule.get(..=at + comma));
+    match shown {
+        Some(shown) => format!("{shown}…"),
+        None => without_password(rule),
+    }
 }
 
 /// An address without the password before its host.
@@ -51,6 +63,9 @@ mod tests {
             ("db_password", "x", "db_password = …"),
             ("set-api_key", "x", "set-api_key = …"),
             ("broker", "amqp://me:pw@host:1/v?x", "broker = amqp://me:…@host:1/v?x"),
+            ("route", "^/ basicauth:Here,me:pw", "route = ^/ basicauth:Here,…"),
+            ("route-run", "basicauth-next:Here,me:p,w", "route-run = basicauth-next:Here,…"),
+            ("route", "^/a,b redirect:/x", "route = ^/a,b redirect:/x"),
             ("broker", "amqp://host/a@b", "broker = amqp://host/a@b"),
         ] {
             let entry = Entry {
