@@ -10,13 +10,14 @@ use crate::config::hook::{self, Point};
 use crate::emperor::Handle;
 use crate::emperor::fleet::{Fleet, Phase, State, Vassal};
 use crate::emperor::{remembered, run};
+use crate::sys::activation::Activation;
 use crate::sys::own;
 use crate::trace;
 use crate::wire::message::{Policy, Privileges};
 
 /// Runs an emperor until it is told to stop.
 #[must_use]
-pub fn main(mut spec: EmperorSpec) -> ExitCode {
+pub fn main(mut spec: EmperorSpec, activation: Activation) -> ExitCode {
     choose_runtime_directory(&mut spec);
     let binary = match own::started_as() {
         Ok(path) => path.to_string_lossy().into_owned(),
@@ -41,7 +42,7 @@ pub fn main(mut spec: EmperorSpec) -> ExitCode {
     };
     trace::start(false);
     let binary = policy.binary.clone();
-    run::main(spec.clone(), policy, move |handle| {
+    run::main(spec.clone(), policy, activation, move |handle| {
         let doors = api::open(&spec, &binary, &handle)?;
         Ok(announce(handle, doors))
     })

@@ -10,8 +10,10 @@ use crate::config::command_line::{self, Action};
 use crate::config::emperor::EmperorSpec;
 use crate::config::load::{self, Loaded};
 use crate::config::raw::Raw;
+use crate::config::socket::PassedSocket;
 use crate::config::surroundings::{Purpose, World};
 use crate::instance::{self, uwsgi_emperor::Inheritance};
+use crate::sys::activation::{self, Activation};
 
 /// Does what the arguments say.
 #[must_use]
@@ -26,7 +28,7 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     };
     // The image before this one read the configuration already; its workers serve meanwhile.
     if instance::run::is_carried() {
-        return instance::run::standalone(&arguments, None);
+        return instance::run::standalone(&arguments, None, Activation::default());
     }
     let uwsgi_emperor = match Inheritance::take() {
         Ok(inheritance) => inheritance,
@@ -37,7 +39,12 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
     };
     let on_demand = uwsgi_emperor.as_ref().and_then(|emperor| Some(emperor.listener.as_ref()?.0.clone()));
     let handed = uwsgi_emperor.as_ref().and_then(|emperor| emperor.text.clone());
-    let world = World::here().with_purpose(Purpose::Start).called_on(on_demand).handed(handed);
+    let activation = activation::take();
+    let world = World::here()
+        .with_purpose(Purpose::Start)
+        .called_on(on_demand)
+        .handed(handed)
+        .passed(PassedSocket::all(&activation.passed));
     let line = command_line::read(&arguments, &world);
     match line.action {
         Some(action) => act(action, &line.raw),
@@ -49,15 +56,15 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
             let loaded = load::emperor(line.raw, &world);
             let draft = loaded.draft.clone();
             match accepted(loaded) {
-                Ok(spec) => emperor::main(spec),
-                Err(_) => go_on_without(draft),
+                Ok(spec) => emperor::main(spec, activation),
+                Err(_) => go_on_without(draft, activation),
             }
         }
         None => {
             let loaded = load::instance(line.raw, &world);
             // Warnings alone are logged by the instance, which reads it all again.
             match loaded.spec {
-                Some(_) => instance::run::standalone(&arguments, uwsgi_emperor),
+                Some(_) => instance::run::standalone(&arguments, uwsgi_emperor, activation),
                 None => accepted(loaded).map_or_else(ExitCode::from, |_| ExitCode::FAILURE),
             }
         }
@@ -66,12 +73,12 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 
 /// The options of an emperor are refused. Whoever starts it need not try again until they are mended; but vassals that
 /// serve are not left alone for that.
-fn go_on_without(draft: Option<EmperorSpec>) -> ExitCode {
+fn go_on_without(draft: Option<EmperorSpec>, activation: Activation) -> ExitCode {
     let Some(last) = draft.and_then(emperor::options_of_the_last) else { return Exit::Refused.into() };
     complain(
         "the options are refused: the vassals that run are taken over with those of the emperor before; mend them, then send SIGHUP",
     );
-    emperor::main(last)
+    emperor::main(last, activation)
 }
 
 fn act(action: Action, raw: &Raw) -> ExitCode {

@@ -1,9 +1,12 @@
 //! Socket addresses as uWSGI writes them, and what is spoken there.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::sys::socket::Name;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,6 +31,25 @@ impl fmt::Display for Address {
             Self::Tcp { host, port } => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "{}", path.display()),
             Self::Abstract(name) => write!(f, "@{name}"),
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    /// As uWSGI writes it: every IPv4 address is no host.
+    fn from(address: SocketAddr) -> Self {
+        let is_any = address.is_ipv4() && address.ip().is_unspecified();
+        let host = if is_any { String::new() } else { address.ip().to_string() };
+        Self::Tcp { host, port: address.port() }
+    }
+}
+
+impl From<Name> for Address {
+    fn from(name: Name) -> Self {
+        match name {
+            Name::Tcp(address) => address.into(),
+            Name::Unix(path) => Self::Unix(path),
+            Name::Abstract(name) => Self::Abstract(name),
         }
     }
 }
@@ -105,6 +127,25 @@ pub struct Listen {
 const UNIX_PATH_MAX: usize = 107;
 
 impl Address {
+    /// Whether who wants to listen here is served by a socket that is bound there.
+    #[must_use]
+    pub fn is_at(&self, bound: &Self) -> bool {
+        fn ip(host: &str) -> &str {
+            match host {
+                "0.0.0.0" => "",
+                "localhost" => "127.0.0.1",
+                other => other,
+            }
+        }
+        match (self, bound) {
+            (Self::Tcp { host, port }, Self::Tcp { host: other, port: number }) => {
+                // Every IPv6 address is every address, unless somebody says otherwise.
+                port == number && (ip(host) == ip(other) || (ip(host).is_empty() && other == "::"))
+            }
+            _ => self == bound,
+        }
+    }
+
     /// Reads an address as uWSGI writes it; relative paths start from `directory`. The second part is a doubt.
     ///
     /// # Errors
@@ -120,7 +161,7 @@ impl Address {
             };
         }
         if let Some(number) = text.strip_prefix('=') {
-            return Err(format!("unable to use shared socket {number}: shared sockets do not exist yet"));
+            return Err(format!("unable to use shared socket {number} here: only for requests"));
         }
         if let Some((host, port)) = text.rsplit_once(':') {
             return Self::tcp(text, host, port);
@@ -138,7 +179,7 @@ impl Address {
 
     fn tcp(text: &str, host: &str, port: &str) -> Result<(Self, Option<&'static str>), String> {
         if text.starts_with("fd://") {
-            return Err(format!("`{text}` is no address; inherited sockets are not supported"));
+            return Err(format!("`{text}` is no address here: inherited sockets are for requests"));
         }
         if host.ends_with('*') {
             return Err(format!("`{host}`: addresses by prefix are not supported, name the address"));

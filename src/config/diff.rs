@@ -54,6 +54,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     let InstanceSpec {
         name,
         listen,
+        shared,
         backlog,
         sockets,
         socket_map,
@@ -91,7 +92,8 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     // What is done before privileges drop cannot be done after it.
     let before_drop = if old.identity.uid.is_some() { Need::Replace } else { Need::Reexec };
     change.note(old.name != *name, "name", Need::Nothing);
-    listeners(&mut change, old, listen);
+    listeners(&mut change, old, (listen, shared));
+    change.note(old.shared != *shared, "shared-socket", Need::Generation);
     change.note(old.sockets != *sockets, "so-keepalive", Need::Generation);
     change.note(old.socket_map != *socket_map, "map-socket", Need::Generation);
     change.note(old.backlog != *backlog, "listen", Need::Generation);
@@ -172,7 +174,7 @@ fn diff_companions(change: &mut Change, old: &CompanionSpec, new: &CompanionSpec
 }
 
 /// Sockets are the same if their address is: kept, added, removed.
-fn listeners(change: &mut Change, old: &InstanceSpec, new: &[Listen]) {
+fn listeners(change: &mut Change, old: &InstanceSpec, (new, shared): (&[Listen], &[Address])) {
     if old.listen == new {
         return;
     }
@@ -180,7 +182,7 @@ fn listeners(change: &mut Change, old: &InstanceSpec, new: &[Listen]) {
     let dropped = old.identity.uid.is_some();
     let out_of_reach = new.iter().any(|listen| {
         let privileged = matches!(listen.address, Address::Tcp { port: 1..1024, .. });
-        privileged && dropped && !is_known(&listen.address)
+        (privileged || shared.contains(&listen.address)) && dropped && !is_known(&listen.address)
     });
     change.note(true, "socket", if out_of_reach { Need::Replace } else { Need::Generation });
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::address::Listen;
+use super::address::{Address, Listen};
 use super::cheaper::CheaperSpec;
 use super::companions::CompanionSpec;
 use super::cores::GeventSpec;
@@ -27,6 +27,9 @@ pub struct InstanceSpec {
     pub name: String,
     /// The sockets, in the order written (`socket`, `uwsgi-socket`, `http-socket`, `http`).
     pub listen: Vec<Listen>,
+    /// `shared-socket`: which of them are bound before privileges drop.
+    #[serde(default)]
+    pub shared: Vec<Address>,
     /// `listen`: the backlog.
     pub backlog: u32,
     /// `freebind`, `reuse-port`, `so-keepalive` and the like.
@@ -257,6 +260,7 @@ impl Default for InstanceSpec {
         Self {
             name: String::new(),
             listen: Vec::new(),
+            shared: Vec::new(),
             sockets: SocketSpec::default(),
             socket_map: SocketMap::default(),
             backlog: 100,

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::address::Address;
+use crate::sys::activation::Passed;
 use serde::{Deserialize, Serialize};
 
 /// What the kernel is told of the sockets for requests.
@@ -17,6 +19,30 @@ pub struct SocketSpec {
     pub send_buffer_bytes: u32,
     /// `socket-rcvbuf`, in bytes; 0: as the kernel likes.
     pub receive_buffer_bytes: u32,
+}
+
+/// A socket on which whoever started the instance has it listen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassedSocket {
+    /// The number of the descriptor, by which `fd://NUMBER` names it; `None`: it has none of its own.
+    pub number: Option<i32>,
+    /// Where it listens.
+    pub address: Address,
+    /// It is served also where no option names it, as uWSGI does with those that systemd passes.
+    pub offered: bool,
+}
+
+impl PassedSocket {
+    /// What a configuration can know of these.
+    #[must_use]
+    pub fn all(passed: &[Passed]) -> Vec<Self> {
+        let one = |passed: &Passed| Self {
+            number: Some(passed.number),
+            address: passed.local.clone().into(),
+            offered: passed.offered,
+        };
+        passed.iter().map(one).collect()
+    }
 }
 
 /// `map-socket`: which workers serve which socket. Sockets are counted from 0, without those of the router; one that is

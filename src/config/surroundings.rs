@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::address::Address;
+use super::socket::PassedSocket;
 use crate::sys::{capture, host};
 
 /// Everything outside of the text that its meaning depends on. Tests imagine one.
@@ -57,6 +58,10 @@ pub trait Surroundings {
     fn on_demand(&self) -> Option<Address> {
         None
     }
+    /// The sockets that whoever starts the instance passes to it.
+    fn passed(&self) -> Vec<PassedSocket> {
+        Vec::new()
+    }
 }
 
 /// What lies at a path.
@@ -99,6 +104,7 @@ pub struct World {
     variables: BTreeMap<String, String>,
     directory: PathBuf,
     on_demand: Option<Address>,
+    passed: Vec<PassedSocket>,
     handed: Option<Vec<u8>>,
     purpose: Purpose,
 }
@@ -128,7 +134,14 @@ impl World {
         let variables = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self { variables, directory, on_demand: None, handed: None, purpose: Purpose::Look }
+        Self {
+            variables,
+            directory,
+            on_demand: None,
+            passed: Vec::new(),
+            handed: None,
+            purpose: Purpose::Look,
+        }
     }
 
     /// The same for another purpose.
@@ -151,6 +164,12 @@ impl World {
         Self { on_demand, ..self }
     }
 
+    /// The same with sockets that are passed to the instance.
+    #[must_use]
+    pub fn passed(self, passed: Vec<PassedSocket>) -> Self {
+        Self { passed, ..self }
+    }
+
     /// The same with a configuration that an emperor of uWSGI sent.
     #[must_use]
     pub fn handed(self, text: Option<Vec<u8>>) -> Self {
@@ -168,6 +187,10 @@ const MATCHES_MAX: usize = 10_000;
 impl Surroundings for World {
     fn on_demand(&self) -> Option<Address> {
         self.on_demand.clone()
+    }
+
+    fn passed(&self) -> Vec<PassedSocket> {
+        self.passed.clone()
     }
 
     fn handed(&self) -> io::Result<Vec<u8>> {

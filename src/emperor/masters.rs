@@ -19,7 +19,7 @@ use super::life::LifeId;
 use super::link::{Heard, Link};
 use super::logs::LogPipe;
 use super::scan::{self, Manner};
-use super::spawn::{Launched, Launcher, Listeners};
+use super::spawn::{Given, Launched, Launcher, Listeners};
 use crate::config::tenant::Tenant;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::pipe;
@@ -84,6 +84,8 @@ pub struct Masters {
     pub by_life: BTreeMap<LifeId, Master>,
     /// The listeners of each vassal, which its next life gets.
     pub kept: BTreeMap<String, Arc<Listeners>>,
+    /// The sockets that systemd passed for each vassal, by the names that it gave them.
+    pub passed: BTreeMap<String, Arc<Listeners>>,
     /// The emperor's face to the API, with the API's listeners.
     pub handle: Handle,
     /// The control groups of vassals that have limits.
@@ -101,6 +103,7 @@ impl Masters {
         Self {
             by_life: BTreeMap::new(),
             kept: BTreeMap::new(),
+            passed: BTreeMap::new(),
             handle,
             cgroups: Cgroups::default(),
             ledger: None,
@@ -125,7 +128,8 @@ impl Masters {
         if !programs.is_empty() {
             self.keep_only_on_demand(id);
         }
-        let listeners = self.kept.get(id).cloned().unwrap_or_default();
+        let passed = self.passed.get(id).cloned().unwrap_or_default();
+        let listeners = self.kept.get(id).cloned().unwrap_or_else(|| Arc::clone(&passed));
         let (on_demand, tenant, attributes) = match self.handle.fleet().vassals.get(id) {
             Some(vassal) => (vassal.on_demand.clone(), vassal.tenant, vassal.attributes.clone()),
             None => Default::default(),
@@ -151,7 +155,13 @@ impl Masters {
         let program = programs.first().cloned();
         let launched = launcher.launch(
             (id, directory),
-            (&listeners, on_demand, tenant, attributes.directory.map(String::from)),
+            Given {
+                listeners: &listeners,
+                passed: &passed,
+                on_demand,
+                tenant,
+                begin_in: attributes.directory.map(String::from),
+            },
             programs,
             (confine, write_down),
         );

@@ -1,5 +1,6 @@
 //! The emperor: watches directories, keeps one instance for each vassal file, adopts nothing it cannot prove.
 
+mod activation;
 pub mod adopt;
 pub mod attributes;
 pub mod audit;

@@ -43,6 +43,8 @@ pub struct Record {
     masters: Vec<MasterRecord>,
     kept: BTreeMap<String, Vec<(Listen, RawFd)>>,
     #[serde(default)]
+    passed: BTreeMap<String, Vec<(Listen, RawFd)>>,
+    #[serde(default)]
     doors: Vec<(String, RawFd)>,
     /// The runtime directory, its lock and its rendezvous.
     #[serde(default)]
@@ -96,6 +98,7 @@ pub fn write(header: &Header, fleet: &Fleet, masters: &Masters) -> io::Result<Ow
         fleet: &'a Fleet,
         masters: Vec<MasterRecord>,
         kept: BTreeMap<&'a String, Vec<(Listen, RawFd)>>,
+        passed: BTreeMap<&'a String, Vec<(Listen, RawFd)>>,
         doors: Vec<(String, RawFd)>,
         ledger: Option<(&'a Path, [RawFd; 2])>,
     }
@@ -106,6 +109,7 @@ pub fn write(header: &Header, fleet: &Fleet, masters: &Masters) -> io::Result<Ow
         fleet,
         masters: masters.by_life.iter().map(|(life, master)| master_record(*life, master)).collect(),
         kept: masters.kept.iter().map(|(id, listeners)| (id, numbers(listeners))).collect(),
+        passed: masters.passed.iter().map(|(id, listeners)| (id, numbers(listeners))).collect(),
         doors: masters
             .handle
             .doors()
@@ -192,6 +196,9 @@ impl Record {
         for (id, listeners) in self.kept {
             masters.kept.insert(id, Arc::new(adopted(listeners)?));
         }
+        for (id, listeners) in self.passed {
+            masters.passed.insert(id, Arc::new(adopted(listeners)?));
+        }
         for record in self.masters {
             let child = match record.pidfd {
                 None => Child::adopt(record.pid)?,
@@ -253,8 +260,8 @@ fn descriptors(masters: &Masters) -> Vec<BorrowedFd<'_>> {
         link.into_iter().chain(control).chain(log).chain(board).chain(listeners).chain(pidfds).chain(remnants)
     });
     let ledger = masters.ledger.iter().flat_map(|ledger| ledger.parts().1);
-    let kept =
-        masters.kept.values().flat_map(|listeners| listeners.iter()).map(|(_, listener)| listener.as_fd());
+    let kept = masters.kept.values().chain(masters.passed.values());
+    let kept = kept.flat_map(|listeners| listeners.iter()).map(|(_, listener)| listener.as_fd());
     of_masters.chain(kept).chain(ledger).collect()
 }
 

@@ -33,6 +33,7 @@ use super::watch::Watcher;
 use super::{adopt, audit, ledger, record, reexec, remembered, stats_server};
 use crate::config::emperor::{EmperorSpec, Source};
 use crate::config::instance::IdentitySpec;
+use crate::sys::activation::Activation;
 use crate::sys::capabilities::{self, Capabilities};
 use crate::sys::user::{self, Identity};
 use crate::sys::{background, clock, fd, limits, output, own, process, signals, title};
@@ -44,7 +45,7 @@ use crate::wire::message::{Adoption, OperationId, Policy};
 const HEARD: usize = 256;
 
 /// Runs an emperor to its end. `serve` gets the handle for the API; what it returns runs beside the loop.
-pub fn main<S, F>(spec: EmperorSpec, policy: Policy, serve: S) -> ExitCode
+pub fn main<S, F>(spec: EmperorSpec, policy: Policy, activation: Activation, serve: S) -> ExitCode
 where
     S: FnOnce(Handle) -> io::Result<F>,
     F: Future<Output = ()> + 'static,
@@ -52,7 +53,7 @@ where
     let ended = match reexec::rehearsed() {
         // The options were understood, or this line would not be reached.
         Some(result) => result.map_err(Failure::from),
-        None => run(spec, policy, serve),
+        None => run(spec, policy, activation, serve),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -63,7 +64,7 @@ where
     }
 }
 
-fn run<S, F>(spec: EmperorSpec, policy: Policy, serve: S) -> Result<(), Failure>
+fn run<S, F>(spec: EmperorSpec, policy: Policy, activation: Activation, serve: S) -> Result<(), Failure>
 where
     S: FnOnce(Handle) -> io::Result<F>,
     F: Future<Output = ()> + 'static,
@@ -123,7 +124,7 @@ where
     let pidfile = spec.pidfile.clone();
     let local = LocalSet::new();
     let ended = local.block_on(&runtime, async move {
-        let (mut emperor, operation) = Emperor::new(spec, launcher, record, ledger)?;
+        let (mut emperor, operation) = Emperor::new(spec, launcher, record, ledger, activation)?;
         for (address, listener) in stats {
             listener
                 .and_then(|listener| stats_server::serve(&address, listener, emperor.handle.clone()))
@@ -201,6 +202,7 @@ impl Emperor {
         mut launcher: Launcher,
         record: Option<record::Record>,
         ledger: Option<Ledger>,
+        activation: Activation,
     ) -> Result<(Self, Option<OperationId>), Failure> {
         let failed = |what: &str, error: io::Error| Failure::new(format!("cannot {what}: {error}"));
         let now = clock::now();
@@ -216,7 +218,10 @@ impl Emperor {
         masters.cgroups = Cgroups::new(spec.limits.clone(), survives)?;
         let operation = record.as_ref().map(|record| record.operation);
         let mut fleet = match record {
-            None => Fleet { started_epoch_ms: clock::epoch_ms(), ..Fleet::default() },
+            None => {
+                masters.hand_out(activation);
+                Fleet { started_epoch_ms: clock::epoch_ms(), ..Fleet::default() }
+            }
             Some(record) => {
                 record.restore(&mut masters).map_err(|error| failed("take over the fleet", error))?
             }

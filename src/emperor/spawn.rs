@@ -10,6 +10,7 @@ use super::environment;
 use super::fleet::FileIdentity;
 use super::scan::{self, Manner};
 use crate::config::address::{Address, Listen};
+use crate::config::socket::PassedSocket;
 use crate::config::tenant::Tenant;
 use crate::config::vassals::Programs;
 use crate::sys::fd;
@@ -73,6 +74,20 @@ pub struct Launched {
 /// Listeners with their descriptors.
 pub type Listeners = Vec<(Listen, OwnedFd)>;
 
+/// What a master is given.
+pub struct Given<'a> {
+    /// The listeners of an earlier life.
+    pub listeners: &'a Listeners,
+    /// Those that the service manager passed.
+    pub passed: &'a Listeners,
+    /// The socket whose first connection it is woken by.
+    pub on_demand: Option<Address>,
+    /// Who it runs as.
+    pub tenant: Option<Tenant>,
+    /// The directory that it begins in.
+    pub begin_in: Option<String>,
+}
+
 impl Launcher {
     /// The programs to try for a vassal, in order; none: ours.
     #[must_use]
@@ -80,21 +95,16 @@ impl Launcher {
         self.programs.of(attributes.exec.as_deref(), &self.policy.binary)
     }
 
-    /// Starts the master of the vassal `id`, whose file is in `directory`, in `begin_in` if that is said, with the listeners of an earlier life; with
-    /// `programs`, it becomes the first of them that can be executed. Before it begins `confine` and `record` are called
-    /// with its pid; where the latter fails, the instance will end with this emperor.
+    /// Starts the master of the vassal `id`, whose file is in `directory`; with `programs`, it becomes the first of them
+    /// that can be executed. Before it begins `confine` and `record` are called with its pid; where the latter fails, the
+    /// instance will end with this emperor.
     ///
     /// # Errors
     /// The file cannot be opened, or the process cannot be started.
     pub fn launch(
         &self,
         (id, directory): (&str, &Path),
-        (listeners, on_demand, tenant, begin_in): (
-            &Listeners,
-            Option<Address>,
-            Option<Tenant>,
-            Option<String>,
-        ),
+        Given { listeners, passed, on_demand, tenant, begin_in }: Given<'_>,
         programs: Vec<String>,
         (confine, record): (impl FnOnce(u32) -> Result<(), Failure>, impl FnOnce(u32, FileIdentity) -> bool),
     ) -> Result<Launched, Failure> {
@@ -138,6 +148,14 @@ impl Launcher {
             tenant,
             begin_in,
             foreign,
+            passed: passed
+                .iter()
+                .map(|(listen, _)| PassedSocket {
+                    number: None,
+                    address: listen.address.clone(),
+                    offered: true,
+                })
+                .collect(),
         };
         channel::send(&channel, &start, &fds).map_err(failed)?;
         let owner = tenant.unwrap_or(owner);

@@ -22,6 +22,11 @@ pub(super) struct Listener {
 }
 
 impl Listener {
+    /// One that whoever started the instance has made, and will remove.
+    pub(super) const fn passed(listen: Listen, socket: OwnedFd) -> Self {
+        Self { listen, socket, file: None }
+    }
+
     /// One that another process, or an earlier life, has bound.
     pub(super) fn inherited(listen: Listen, socket: OwnedFd) -> Self {
         let file = match &listen.address {
@@ -95,16 +100,28 @@ impl From<Unbound> for Failure {
     }
 }
 
-/// The unix sockets of `spec`: what has an owner is made before the right to give it away is given up.
+/// The sockets of `spec` that are made before privileges drop: shared ones, and, where they have an owner, those on unix
+/// addresses.
 ///
 /// # Errors
 /// As [`bind_all`].
-pub(super) fn bind_unix(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Unbound> {
-    let is_unix = |address: &Address| matches!(address, Address::Unix(_));
+pub(super) fn bind_early(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Unbound> {
+    let is_given = |address: &Address| spec.chown_socket.is_some() && matches!(address, Address::Unix(_));
     let mut only = spec.clone();
-    only.listen.retain(|listen| is_unix(&listen.address));
-    only.stats.retain(is_unix);
-    bind_all(&only, have, &socket::resolve)
+    only.listen.retain(|listen| is_given(&listen.address) || spec.shared.contains(&listen.address));
+    only.stats.retain(is_given);
+    bind_all(&only, have, &numeric)
+}
+
+/// No name is looked up as root.
+fn numeric(host: &str, port: u16) -> io::Result<SocketAddr> {
+    match host {
+        "" | "localhost" => socket::resolve(host, port),
+        _ if host.parse::<std::net::IpAddr>().is_ok() => socket::resolve(host, port),
+        _ => Err(io::Error::other(
+            "it is bound before privileges drop, when no name is looked up: write its number",
+        )),
+    }
 }
 
 /// The sockets of `spec`, in its order; those of `have` with the same address are used again.

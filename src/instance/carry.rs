@@ -165,8 +165,14 @@ pub(super) fn unpack(
     reports: tokio::sync::mpsc::Sender<Report>,
     asks: tokio::sync::mpsc::Sender<super::stats_socket::Ask>,
 ) -> io::Result<Master> {
+    let passed = record.source.passed().to_vec();
     let adopt_all = |all: Vec<(Listen, RawFd)>| -> io::Result<Vec<Rc<Listener>>> {
-        all.into_iter().map(|(l, n)| Ok(Rc::new(Listener::inherited(l, fd::adopt(n)?)))).collect()
+        let adopt = |(listen, number): (Listen, RawFd)| {
+            let is_passed = passed.iter().any(|passed| passed.address == listen.address);
+            let make = if is_passed { Listener::passed } else { Listener::inherited };
+            Ok(Rc::new(make(listen, fd::adopt(number)?)))
+        };
+        all.into_iter().map(adopt).collect()
     };
     let (listeners, stats) = (adopt_all(record.listeners)?, adopt_all(record.stats)?);
     let unpack_config = |c: ConfigRecord| -> io::Result<(u64, Rc<Config>)> {

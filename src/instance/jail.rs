@@ -52,10 +52,10 @@ pub(super) fn enter(
         }
         beginning.perform(spec, &[Point::Waits])?;
     }
-    // A socket that is given to another owner is made before the right to do so is given up.
+    // A socket that is shared, or given to another owner, is made before the right to do so is given up.
     let mut have = have.clone();
-    if spec.chown_socket.is_some() {
-        let early = bind::bind_unix(spec, &have).map_err(Failure::from)?;
+    if spec.chown_socket.is_some() || !spec.shared.is_empty() {
+        let early = bind::bind_early(spec, &have).map_err(Failure::from)?;
         have.listeners.extend(early.listeners);
         have.stats.extend(early.stats);
     }

@@ -31,6 +31,7 @@ use super::uwsgi_emperor::{Inheritance, UwsgiEmperor};
 use super::{announce, carry, certificates, inbox, interpreter, jail, launch, reexec, settle};
 use crate::config::hook::Point;
 use crate::stats::scoreboard::{Scoreboard, Total};
+use crate::sys::activation::Activation;
 use crate::sys::background::{self, SingleThreaded};
 use crate::sys::process;
 use crate::sys::signals::{self, Signals};
@@ -63,12 +64,16 @@ pub fn vassal() -> ExitCode {
 
 /// `liege app.ini`, `liege --http-socket …`: an instance without an emperor of ours.
 #[must_use]
-pub fn standalone(arguments: &[String], uwsgi_emperor: Option<Inheritance>) -> ExitCode {
+pub fn standalone(
+    arguments: &[String],
+    uwsgi_emperor: Option<Inheritance>,
+    activation: Activation,
+) -> ExitCode {
     trace::start(false);
     if let Some(number) = carried() {
         return resume(number);
     }
-    match prepare().and_then(|()| Start::of_command_line(arguments, uwsgi_emperor)) {
+    match prepare().and_then(|()| Start::of_command_line(arguments, uwsgi_emperor, activation)) {
         Ok(start) => begin(start),
         Err(error) => {
             tracing::error!("the instance cannot begin: {error}");

@@ -9,6 +9,7 @@ use crate::config::command_line;
 use crate::config::diagnostic::{Cause, Diagnostic, Severity};
 use crate::config::instance::{IdentitySpec, InstanceSpec};
 use crate::config::load::{self, Loaded};
+use crate::config::socket::PassedSocket;
 use crate::config::surroundings::{Purpose, World};
 use crate::config::tenant::Tenant;
 use crate::config::vassals::VassalOptions;
@@ -38,6 +39,9 @@ pub(super) enum Source {
         /// Whom the emperor has it run as, whatever the file says.
         #[serde(default)]
         tenant: Option<Tenant>,
+        /// The sockets that the emperor was passed for it.
+        #[serde(default)]
+        passed: Vec<PassedSocket>,
     },
     /// The command line, and the files that it names.
     CommandLine {
@@ -46,6 +50,9 @@ pub(super) enum Source {
         /// The socket on which an emperor of uWSGI waited for the first connection.
         #[serde(default)]
         on_demand: Option<Address>,
+        /// The sockets that were passed to it.
+        #[serde(default)]
+        passed: Vec<PassedSocket>,
     },
 }
 
@@ -73,6 +80,13 @@ impl Source {
         }
     }
 
+    /// The sockets that others have made for it.
+    pub(super) fn passed(&self) -> &[PassedSocket] {
+        match self {
+            Self::Vassal { passed, .. } | Self::CommandLine { passed, .. } => passed,
+        }
+    }
+
     /// Reads the configuration; relative names start from `directory`, and `bytes` are the vassal file's, or what an
     /// emperor of uWSGI sent.
     pub(super) fn load(&self, bytes: &[u8], directory: PathBuf) -> Result<Said, Failure> {
@@ -86,13 +100,13 @@ impl Source {
 
     fn load_in(&self, bytes: &[u8], around: &World) -> Result<Said, Failure> {
         let purpose = if self.file().is_some() { Purpose::Vassal } else { Purpose::Start };
-        let around = around.clone().with_purpose(purpose);
+        let around = around.clone().with_purpose(purpose).passed(self.passed().to_vec());
         let (loaded, what): (Loaded<InstanceSpec>, String) = match self {
             Self::Vassal { path, options, on_demand, .. } => {
                 let around = around.called_on(on_demand.clone());
                 (load::vassal_under(options, path, bytes, &around), path.clone())
             }
-            Self::CommandLine { arguments, on_demand } => {
+            Self::CommandLine { arguments, on_demand, .. } => {
                 let handed = (!bytes.is_empty()).then(|| bytes.to_vec());
                 let around = around.called_on(on_demand.clone()).handed(handed);
                 let raw = command_line::read(arguments, &around).raw;

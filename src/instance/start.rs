@@ -15,7 +15,9 @@ use super::uwsgi_emperor::Inheritance;
 use crate::config::address::{Listen, Protocol};
 use crate::config::hook::Point;
 use crate::config::instance::InstanceSpec;
+use crate::config::socket::PassedSocket;
 use crate::hook;
+use crate::sys::activation::Activation;
 use crate::sys::process::{self, Launch};
 use crate::sys::{fd, memfd, user, wait};
 use crate::wire::channel::Received;
@@ -46,6 +48,7 @@ impl Start {
     pub(super) fn of_command_line(
         arguments: &[String],
         mut uwsgi_emperor: Option<Inheritance>,
+        activation: Activation,
     ) -> io::Result<Self> {
         let text = uwsgi_emperor.as_mut().and_then(|emperor| emperor.text.take());
         let file = text.map(|text| memfd::sealed("liege-config", &text)).transpose()?;
@@ -57,7 +60,13 @@ impl Start {
             have.listeners.push(Rc::new(Listener::inherited(listen, listener.try_clone()?)));
             on_demand = Some(address.clone());
         }
-        let source = Source::CommandLine { arguments: arguments.to_vec(), on_demand };
+        activation.tell();
+        let known = PassedSocket::all(&activation.passed);
+        for (passed, known) in activation.passed.into_iter().zip(&known) {
+            let listen = Listen { address: known.address.clone(), protocol: Protocol::Uwsgi };
+            have.listeners.push(Rc::new(Listener::passed(listen, passed.socket)));
+        }
+        let source = Source::CommandLine { arguments: arguments.to_vec(), on_demand, passed: known };
         let policy = Policy::default();
         Ok(Self {
             source,
@@ -113,8 +122,18 @@ pub(super) fn receive_start() -> io::Result<Option<Begin>> {
     let channel = inherited::take()?;
     wait::readable(&channel, None)?;
     let Some((message, mut fds)) = channel::receive::<ToInstance>(&channel)? else { return Ok(None) };
-    let ToInstance::Start { protocol, name, path, listeners, policy, on_demand, tenant, begin_in, foreign } =
-        message
+    let ToInstance::Start {
+        protocol,
+        name,
+        path,
+        listeners,
+        policy,
+        on_demand,
+        tenant,
+        begin_in,
+        foreign,
+        passed,
+    } = message
     else {
         return Ok(None);
     };
@@ -143,7 +162,12 @@ pub(super) fn receive_start() -> io::Result<Option<Begin>> {
         return Ok(Some(Begin::Foreign(Box::new(birth), policy)));
     }
     let inherited = listeners.into_iter().zip(fds).filter(|(_, fd)| crate::sys::socket::is_listening(fd));
-    let listeners = inherited.map(|(listen, fd)| Rc::new(Listener::inherited(listen, fd))).collect();
+    let is_passed = |listen: &Listen| passed.iter().any(|passed| passed.address == listen.address);
+    let make = |(listen, fd)| {
+        let make = if is_passed(&listen) { Listener::passed } else { Listener::inherited };
+        Rc::new(make(listen, fd))
+    };
+    let listeners = inherited.map(make).collect();
     let deny_root_apps = policy.deny_root_apps;
     Ok(Some(Begin::Ours(Box::new(Start {
         source: Source::Vassal {
@@ -153,6 +177,7 @@ pub(super) fn receive_start() -> io::Result<Option<Begin>> {
             deny_root_apps,
             on_demand: on_demand.map(|address| *address),
             tenant,
+            passed,
         },
         policy: *policy,
         have: Sockets { listeners, stats: Vec::new() },

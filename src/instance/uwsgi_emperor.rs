@@ -18,7 +18,7 @@ use super::reexec::Luggage;
 use super::roster::Phase;
 use crate::config::address::Address;
 use crate::config::hook::Point;
-use crate::sys::socket::{self, Name};
+use crate::sys::socket;
 use crate::sys::{clock, fd, memfd, reactor, stream, wait};
 use crate::tick::Tick;
 use crate::wire::bytes::{FromVassal, Packets, ToVassal};
@@ -100,19 +100,7 @@ fn take_listener() -> io::Result<Option<(Address, OwnedFd)>> {
     let Some(name) = socket::local_name(stdin.as_fd()) else { return Ok(None) };
     let listener = fd::duplicate_high(&stdin)?;
     fd::replace(File::open("/dev/null")?, 0)?;
-    let address = match name {
-        Name::Tcp(address) => {
-            let host = if address.ip().is_unspecified() && address.is_ipv4() {
-                String::new()
-            } else {
-                address.ip().to_string()
-            };
-            Address::Tcp { host, port: address.port() }
-        }
-        Name::Unix(path) => Address::Unix(path),
-        Name::Abstract(name) => Address::Abstract(name),
-    };
-    Ok(Some((address, listener)))
+    Ok(Some((name.into(), listener)))
 }
 
 /// An emperor of uWSGI, as the master speaks to it.

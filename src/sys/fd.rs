@@ -88,6 +88,12 @@ pub fn keep_private() -> io::Result<()> {
 /// What [`keep_private`] found.
 static INHERITED: OnceLock<Vec<RawFd>> = OnceLock::new();
 
+/// The numbers of what [`keep_private`] found.
+#[must_use]
+pub fn inherited() -> &'static [RawFd] {
+    INHERITED.get().map(Vec::as_slice).unwrap_or_default()
+}
+
 /// Duplicates a descriptor that whoever started this process left open for what it runs; none of our own making.
 ///
 /// # Errors

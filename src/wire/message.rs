@@ -13,6 +13,7 @@ use crate::config::address::{Address, Listen, Protocol};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::config::log_level::LogLevel;
+use crate::config::socket::PassedSocket;
 use crate::config::tenant::Tenant;
 use crate::config::vassals::VassalOptions;
 
@@ -48,6 +49,10 @@ pub enum ToInstance {
         /// Another program runs this vassal: become it.
         #[serde(default)]
         foreign: Option<Box<Foreign>>,
+        /// The sockets that the emperor was passed for this vassal: served also where the file does not name them, and
+        /// never removed.
+        #[serde(default)]
+        passed: Vec<PassedSocket>,
     },
     /// Read the file again (descriptor: the vassal file, opened anew) and bring up a new generation; answer with
     /// [`FromInstance::Ended`].

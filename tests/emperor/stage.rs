@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use liege::config::emperor::{EmperorSpec, Source};
 use liege::emperor::{Handle, Request, run};
+use liege::sys::activation::Activation;
 use liege::wire::message::Policy;
 
 /// Everything that is waited for comes within this time.
@@ -21,7 +22,7 @@ pub(crate) fn play() -> ExitCode {
     let spec: EmperorSpec = serde_json::from_slice(&spec).unwrap();
     let binary = base.join("binary").to_string_lossy().into_owned();
     let policy = Policy { binary, ..Policy::default() };
-    run::main(spec, policy, move |handle| Ok(show(handle, base)))
+    run::main(spec, policy, Activation::default(), move |handle| Ok(show(handle, base)))
 }
 
 /// What the API would do: writes the fleet to a file whenever it changes, and follows requests written into another.

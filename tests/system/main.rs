@@ -12,6 +12,7 @@
 
 mod support;
 
+mod activation;
 mod adaptive;
 mod api_tls;
 mod application;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::config::socket::PassedSocket;
 use crate::config::surroundings::{Facts, Kind, Surroundings};
 
 /// A world with nothing but these files, this environment and the directory `/srv`.
@@ -11,13 +12,14 @@ use crate::config::surroundings::{Facts, Kind, Surroundings};
 pub(in crate::config) struct Imagined {
     pub(in crate::config) files: BTreeMap<PathBuf, Vec<u8>>,
     pub(in crate::config) variables: BTreeMap<String, String>,
+    pub(in crate::config) passed: Vec<PassedSocket>,
 }
 
 impl Imagined {
     pub(in crate::config) fn new(files: &[(&str, &str)]) -> Self {
         let files =
             files.iter().map(|(path, text)| (PathBuf::from(path), text.as_bytes().to_vec())).collect();
-        Self { files, variables: BTreeMap::new() }
+        Self { files, ..Self::default() }
     }
 
     pub(in crate::config) fn with(mut self, name: &str, value: &str) -> Self {
@@ -79,6 +81,10 @@ impl Surroundings for Imagined {
         let Ok(pattern) = glob::Pattern::new(pattern) else { return Vec::new() };
         let files = self.files.keys().map(|path| path.to_string_lossy().into_owned());
         files.filter(|path| pattern.matches(path)).collect()
+    }
+
+    fn passed(&self) -> Vec<PassedSocket> {
+        self.passed.clone()
     }
 
     fn facts(&self) -> Facts {

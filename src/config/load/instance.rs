@@ -6,10 +6,10 @@ use super::hooks::Hooks;
 use super::routes::Routes;
 use super::sift::{Said, Sift};
 use super::{
-    application, cheaper, companions, guard, lines, log_file, logging, socket_map, sockets, static_files,
-    statistics, websockets,
+    application, cheaper, companions, given, guard, lines, log_file, logging, socket_map, sockets,
+    static_files, statistics, websockets,
 };
-use crate::config::address::{Listen, Protocol};
+use crate::config::address::{Address, Listen, Protocol};
 use crate::config::diagnostic::Severity;
 use crate::config::instance::{AppSource, InstanceSpec, WorkerSpec};
 use crate::config::table::{self, By};
@@ -21,6 +21,7 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
     let start = sift.raw.directory.clone();
     let last = |name: &str| obeyed.iter().rfind(|said| said.name() == name).copied();
     let processes = last("processes");
+    let shared = given::shared(sift, &obeyed, &start);
     let mut reading = Reading {
         chdir: last("chdir").map_or_else(|| start.clone(), |said| start.join(said.text())),
         protocol: sockets::protocol(sift, last("protocol")),
@@ -33,6 +34,7 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
             .any(|name| last(name).is_some()),
         least_lifetime_s: last("min-worker-lifetime").map_or(10, count),
         listen_refused: false,
+        shared,
         hooks: Hooks::default(),
         start,
         spec: InstanceSpec { said: sift.raw.said(), ..InstanceSpec::default() },
@@ -46,6 +48,10 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
     reading.spec.routes = routes.finish(sift);
     let workers = &mut reading.spec.workers;
     cheaper::check(sift, &obeyed, &mut workers.cheaper, workers.processes);
+    given::check_shared(sift, &obeyed, &mut reading);
+    if reading.spec.emperor.is_empty() {
+        given::add_offered(sift, &mut reading);
+    }
     socket_map::read(sift, &obeyed, &mut reading.spec);
     companions::finish(&mut reading.spec.companions, sift, &obeyed);
     let would_idle = reading.spec.emperor.is_empty() && reading.spec.workers.processes == 0;
@@ -75,6 +81,8 @@ pub(super) struct Reading {
     pub(super) least_lifetime_s: u32,
     /// A line with an address was refused: what is wrong is said there.
     pub(super) listen_refused: bool,
+    /// Where the shared sockets are.
+    pub(super) shared: Vec<Option<Address>>,
     hooks: Hooks,
 }
 

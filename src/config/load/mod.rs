@@ -6,6 +6,7 @@ mod companions;
 mod emperor;
 #[cfg(test)]
 pub(super) mod fake;
+mod given;
 mod guard;
 mod hooks;
 mod instance;

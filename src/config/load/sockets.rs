@@ -25,7 +25,7 @@ impl Reading {
             "https-export-cert" => self.spec.router.export_certificate = said.flag(),
             "http-websockets" => self.spec.router.websockets = said.flag(),
             "http-enable-proxy-protocol" => self.spec.router.proxy_protocol = said.flag(),
-            "protocol" | "abstract-socket" | "map-socket" => {}
+            "protocol" | "abstract-socket" | "map-socket" | "shared-socket" => {}
             "http-timeout" => self.spec.router.timeout_s = sift.count(said),
             "http-headers-timeout" => self.spec.router.headers_timeout_s = sift.count(said),
             "http-server-name-as-http-host" => self.spec.router.names_server_by_host = said.flag(),
@@ -75,8 +75,8 @@ impl Reading {
             let message = format!("a worker runs at most {ROUTED_LIMIT} of its requests at a time");
             sift.warn(said, message, Some("for more use `http-socket`, or several workers".to_owned()));
         }
-        let directory = if protocol.is_of_router() { &self.start } else { &self.chdir };
-        let address = match sift.address_of(said, text, directory) {
+        let directory = if protocol.is_of_router() { self.start.clone() } else { self.chdir.clone() };
+        let address = match self.address(sift, said, text, &directory) {
             Some(Address::Unix(_)) if self.is_abstract && !text.starts_with('/') => {
                 Address::Abstract(text.to_owned())
             }

@@ -13,11 +13,6 @@ const DROP: &str = "privileges drop before the application is loaded: give the i
 pub(super) static ROWS: &[Row] = &[
     // Sockets and protocols.
     row(&["http-to"], Address, "the router serves this instance's workers only: leave it out, or use nginx"),
-    row(
-        &["shared-socket", "undeferred-shared-socket"],
-        Address,
-        "bind to a port that needs no privilege, or use socket activation in front",
-    ),
     row(&["add-header-req"], FreeText, "add it in the web server in front or in the application"),
     // Applications.
     row(&["no-site"], Flag, "name an interpreter that is set up that way with `python`"),

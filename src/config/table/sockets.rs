@@ -36,6 +36,13 @@ pub(super) static ROWS: &[Row] = &[
         "What is spoken on `socket`: uwsgi, http, fastcgi or scgi",
     ),
     row(
+        &["shared-socket", "undeferred-shared-socket"],
+        Address,
+        Master,
+        "none",
+        "Binds before privileges drop; other options name the first as `=0`, the next as `=1`; repeatable",
+    ),
+    row(
         &["map-socket"],
         Text,
         Worker,

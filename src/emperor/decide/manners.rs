@@ -63,7 +63,8 @@ impl World {
     /// A file is written that names this program to run it.
     pub(super) fn run_by(&mut self, id: &str, program: Option<&str>) {
         let exec = program.map(str::to_owned);
-        self.attributes.insert(id.to_owned(), Attributes { exec: exec.map(Into::into), ..Attributes::default() });
+        self.attributes
+            .insert(id.to_owned(), Attributes { exec: exec.map(Into::into), ..Attributes::default() });
         self.write(id);
     }
 

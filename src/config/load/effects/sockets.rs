@@ -37,6 +37,7 @@ pub(super) fn rows() -> Vec<(&'static str, &'static str, Value)> {
         ("http-var = A=b=c", "/router/variables", json!([["A", "b=c"]])),
         ("http-server-name-as-http-host = true", "/router/names_server_by_host", json!(true)),
         ("http-keepalive = 7", "/router/keepalive_s", json!(7)),
+        ("shared-socket = :1\nsocket = =0", "/shared", json!([{"Tcp": {"host": "", "port": 1}}])),
         ("map-socket = 0:1,3\nprocesses = 4", "/socket_map/0", json!([1, 3])),
         ("protocol = http\nsocket = @a", "/listen/1/protocol", json!("http")),
         ("protocol = fastcgi\nsocket = @a", "/listen/1/protocol", json!("fastcgi")),
