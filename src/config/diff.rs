@@ -375,6 +375,7 @@ mod tests {
             ("", "module = other", Need::Generation, &["module"]),
             ("", "env = A=b", Need::Generation, &["env"]),
             ("", "reload-on-exception = true", Need::Generation, &["reload-on-exception"]),
+            ("", "route = ^/ last:", Need::Generation, &["route"]),
             ("", "name = value", Need::Generation, &["opt"]),
             ("", "socket = :3031", Need::Generation, &["socket"]),
             ("", "socket = :80", Need::Generation, &["socket"]),

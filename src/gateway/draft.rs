@@ -73,3 +73,36 @@ impl Text {
         self.fields.iter().map(|(name, value)| name.len() + value.len() + 4).sum()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::head::Wire;
+
+    #[test]
+    fn fields_are_taken_out_and_added_before_a_head_goes_out() {
+        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), value.as_bytes().to_vec());
+        for (removed, added, expected) in [
+            (&[][..], &[][..], "X-A: 1|x-b: 2|Connection: close"),
+            (&["x-A"], &[], "x-b: 2|Connection: close"),
+            (&[], &[("X-C", "3"), ("X-A", "4")], "X-A: 1|x-b: 2|Connection: close|X-C: 3|X-A: 4"),
+            (&["X-C"], &[("X-C", "3")], "X-A: 1|x-b: 2|Connection: close"),
+            (&[], &[("X-C", "3\r\nX-D: 4"), ("X C", "5")], "X-A: 1|x-b: 2|Connection: close"),
+        ] {
+            let mut head = Head::<Draft>::new(b"200 Fine").unwrap();
+            for (name, value) in [("X-A", "1"), ("x-b", "2"), ("Connection", "close")] {
+                head.field(name.as_bytes(), value.as_bytes()).unwrap();
+            }
+            let mut text = head.into_text();
+            let removed: Vec<_> = removed.iter().map(|name| name.as_bytes().to_vec()).collect();
+            text.change(&removed, &added.iter().map(pair).collect::<Vec<_>>());
+            let shown = text.fields.iter().map(|(name, value)| {
+                format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value))
+            });
+            assert_eq!(shown.collect::<Vec<_>>().join("|"), expected);
+            let bytes = text.into_head::<Wire>().unwrap().into_bytes();
+            assert!(bytes.starts_with(b"HTTP/1.1 200 Fine\r\n"));
+        }
+        assert!(Head::<Draft>::new(b"200 OK").unwrap().field(b"X", b"\n").is_err());
+    }
+}

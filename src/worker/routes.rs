@@ -16,6 +16,7 @@ use super::output::{ItemError, Output, Sent};
 use super::static_file::StaticFiles;
 use super::{log, uwsgi_module};
 use crate::config::routes::Chain;
+use crate::config::routes::action::PASSWORDS_BYTES;
 use crate::config::routes::condition::FileTest;
 use crate::config::routes::template::Fact;
 use crate::gateway::draft::Text;
@@ -24,9 +25,6 @@ use crate::proto::uwsgi::Variables;
 use crate::sys::clock;
 use crate::sys::file::open_untrusted;
 use crate::trace::escaped;
-
-/// The longest file of passwords.
-const PASSWORDS_BYTES: u64 = 1024 * 1024;
 
 /// The rules of an instance.
 #[derive(Debug)]
@@ -236,7 +234,8 @@ impl World for Routing {
 
     fn passwords(&self, path: &Path) -> Option<String> {
         let mut text = String::new();
-        let read = open_untrusted(path).and_then(|file| file.take(PASSWORDS_BYTES).read_to_string(&mut text));
+        let read =
+            open_untrusted(path).and_then(|file| file.take(PASSWORDS_BYTES as u64).read_to_string(&mut text));
         match read {
             Ok(_) => Some(text),
             Err(error) => {

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::sift::{Said, Sift};
+use crate::config::routes::action::{self, BasicAuth, PASSWORDS_BYTES, Who};
 use crate::config::routes::read::{self, Read};
 use crate::config::routes::template::Template;
 use crate::config::routes::{Action, Chain, MOST, RouteSpec, Rule, When};
@@ -45,6 +46,9 @@ impl<'a> Routes<'a> {
             }
             None => return false,
         };
+        if let What::Rule(_, Read::Act(Action::BasicAuth(BasicAuth { who: Who::File(path), .. }))) = &what {
+            doubt_passwords(sift, said, path);
+        }
         let lines = self.lines(chain);
         lines.push(Line { said, what });
         if lines.len() == MOST + 1 {
@@ -67,6 +71,27 @@ impl<'a> Routes<'a> {
     pub(super) fn finish(self, sift: &mut Sift<'_>) -> RouteSpec {
         let [request, error, response, last] = self.chains.map(|lines| resolve(lines, sift));
         RouteSpec { request, error, response, last }
+    }
+}
+
+/// Warns of a file of passwords that lets fewer users in than it has.
+fn doubt_passwords(sift: &mut Sift<'_>, said: Said<'_>, path: &Path) {
+    match sift.around.read(path, PASSWORDS_BYTES) {
+        Ok(text) => {
+            let text = String::from_utf8_lossy(&text);
+            let users = text.lines().filter_map(|line| line.split_once(':'));
+            let kept_out = users.filter(|(_, hash)| !action::is_known_hash(hash)).count();
+            if kept_out > 0 {
+                let message = format!("{kept_out} users of {} cannot come in: their hashes", path.display());
+                let hint = "only bcrypt and SHA-1 are known: make them anew with htpasswd -B";
+                sift.warn(said, format!("{message} are of another kind"), Some(hint.to_owned()));
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            sift.warn(said, format!("nobody can come in: there is no {}", path.display()), None);
+        }
+        // Whoever reads the configuration need not be who serves.
+        Err(_) => {}
     }
 }
 
@@ -216,6 +241,26 @@ mod tests {
             "error-route-status = 404 redirect-302:/",
         ] {
             assert_eq!(told(line), Vec::<String>::new(), "{line}");
+        }
+    }
+
+    #[test]
+    fn users_that_cannot_come_in_are_told() {
+        let world = Imagined::new(&[
+            ("/srv/some", "a:{SHA}x\nb:rl.3StKT.4T8M\nc:$apr1$x$y\n"),
+            ("/srv/all", "a:$2y$x\n"),
+        ]);
+        for (file, expected) in [
+            ("some", "warning: route: 2 users of /srv/some cannot come in: their hashes are of another kind"),
+            ("gone", "warning: route: nobody can come in: there is no /srv/gone"),
+            ("all", ""),
+        ] {
+            let text = format!("[uwsgi]\nhttp-socket = :8080\nmodule = x\nroute = ^/ basicauth:x,{file}\n");
+            let loaded = vassal("/srv/a.ini", text.as_bytes(), &world);
+            let told: Vec<_> = loaded.diagnostics.iter().map(ToString::to_string).collect();
+            let is_told = told.iter().any(|told| told.contains(expected) && !expected.is_empty());
+            assert_eq!(is_told, !expected.is_empty(), "{file}: {told:?}");
+            assert!(loaded.spec.is_some(), "{file}");
         }
     }
 

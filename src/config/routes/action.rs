@@ -81,6 +81,15 @@ pub enum Who {
     File(PathBuf),
 }
 
+/// The longest file of passwords.
+pub const PASSWORDS_BYTES: usize = 1024 * 1024;
+
+/// Whether a hash of htpasswd is of a kind that can be compared with.
+#[must_use]
+pub fn is_known_hash(hash: &str) -> bool {
+    hash.starts_with("{SHA}") || hash.starts_with("$2")
+}
+
 /// A file as the answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileAnswer {
