@@ -75,6 +75,7 @@ impl Master {
                     let slot = as_u32(slot);
                     let generation = worker.generation;
                     router.link.send(&ToRouter::ReleaseWorker { slot, generation }, &[]);
+                    worker.process.link.send(&ToWorker::Farewell, &[]);
                 }
             }
             Effect::Look => self.look(),

@@ -188,16 +188,15 @@ impl Lane {
             let before = buffer.len();
             buffer.resize(before + length, 0);
             let space = buffer.get_mut(before..).unwrap_or_default();
-            let read = stream::receive_with_fds(self.socket.get_ref(), space).map(|(read, came)| {
-                fds.extend(came);
-                read
-            });
-            buffer.truncate(before + read.as_ref().map_or(0, |read| *read));
+            let read = stream::receive_with_fds(self.socket.get_ref(), space);
+            buffer.truncate(before + read.as_ref().map_or(0, |(read, _)| *read));
             match read {
-                Ok(read) => {
-                    if read < length {
+                Ok((read, came)) => {
+                    // The kernel stops behind a descriptor, whatever else is there.
+                    if read < length && came.is_empty() {
                         ready.clear_ready();
                     }
+                    fds.extend(came);
                     return Ok(read > 0);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),

@@ -103,7 +103,8 @@ mod tests {
     async fn between<F: Future<Output = ()>>(talk: impl FnOnce(DuplexStream, UnixStream) -> F) {
         let (client, inner) = duplex(10);
         let (worker, line) = stream::pair().unwrap();
-        tokio::join!(run(&limits(), inner, b"early ", line), talk(client, register(worker).unwrap()));
+        let limits = limits();
+        tokio::join!(run(&limits, inner, b"early ", line), talk(client, register(worker).unwrap()));
     }
 
     #[tokio::test]

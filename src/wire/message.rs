@@ -281,6 +281,9 @@ pub enum FromZygote {
 /// Master → worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker {
+    /// The router gives it no further request, and the order to finish comes when those that it has are answered. The time
+    /// that they get for it runs: those that last as long as their clients like must be ended in it.
+    Farewell,
     /// Finish: accept nothing new, answer what is there, exit with status 0. Others serve on: they get the kept-alive
     /// connections, and where that fails there is time for those to end by an answer.
     Drain,

@@ -230,6 +230,7 @@ async fn told(server: &Arc<Server>, channel: &AsyncFd<OwnedFd>) -> ToWorker {
     while let Ok(mut ready) = channel.readable().await {
         match channel::receive(channel.get_ref()) {
             Ok(Some((ToWorker::Passage, ends))) => passage::open(server, ends),
+            Ok(Some((ToWorker::Farewell, _))) => server.start_farewell(),
             Ok(Some((order, _))) => return order,
             Ok(None) => break,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),

@@ -1,5 +1,6 @@
 //! What the I/O side and the application threads of a worker share: the queue of requests, and how full it is.
 
+mod ending;
 mod held;
 
 use std::fmt::Display;
@@ -35,8 +36,6 @@ use crate::wire::queue::{Claim, SharedQueue};
 
 /// How far away the near timer is.
 const PULSE: Duration = Duration::from_secs(1);
-/// How long an idle connection may still send a request when the worker finishes.
-const SILENCE: Duration = Duration::from_secs(15);
 
 /// What the I/O side and the application threads of a worker share.
 #[derive(Debug)]
@@ -67,6 +66,9 @@ pub(super) struct Server {
     owes_turn: AtomicBool,
     held: AtomicUsize,
     pulses: AtomicUsize,
+    /// What lasts as long as its client likes has to end in time.
+    has_farewell: AtomicBool,
+    farewell: Notify,
     is_draining: AtomicBool,
     drain: Notify,
     is_hurried: AtomicBool,
@@ -99,6 +101,8 @@ impl Server {
             owes_turn: AtomicBool::new(false),
             held: AtomicUsize::new(0),
             pulses: AtomicUsize::new(0),
+            has_farewell: AtomicBool::new(false),
+            farewell: Notify::new(),
             is_draining: AtomicBool::new(false),
             drain: Notify::new(),
             is_hurried: AtomicBool::new(false),
@@ -307,13 +311,9 @@ impl Server {
         self.entrance.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until the worker is to hurry.
-    pub(super) async fn hurried(&self) {
-        raised(&self.is_hurried, &self.hurry).await;
-    }
-
     /// Accepts nothing more; what is there is finished, then the queue closes.
     pub(super) fn start_drain(&self) {
+        self.start_farewell();
         self.is_draining.store(true, Ordering::Relaxed);
         if let Some(slot) = self.host.slot() {
             slot.set(Field::Accepting, 0);
@@ -325,34 +325,6 @@ impl Server {
     /// Whether the worker finishes.
     pub(super) fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
-    }
-
-    /// Waits until the worker finishes.
-    pub(super) async fn drained(&self) {
-        raised(&self.is_draining, &self.drain).await;
-    }
-
-    /// Has connections closed that are silent for so long from now on.
-    pub(super) fn hurry(&self, silence: Duration) {
-        let _ = self.hurried_silence.set(silence);
-        self.is_hurried.store(true, Ordering::Relaxed);
-        self.hurry.notify_waiters();
-    }
-
-    /// Waits, in a worker that finishes, until a connection that stayed silent all the time is to be closed. A client
-    /// may be sending on it at that very moment and would read the end of the connection, so there is patience as long
-    /// as successors serve; what a busy client sends in that time is answered, with `Connection: close`.
-    pub(super) async fn silence_over(&self) {
-        let mercy = Duration::from_secs(u64::from(self.host.spec.workers.reload_mercy_s));
-        // A request that comes last still has half of the mercy.
-        let patience = SILENCE.min(mercy / 2);
-        tokio::select! {
-            () = sleep(patience) => {}
-            () = async {
-                self.hurried().await;
-                sleep(self.hurried_silence.get().copied().unwrap_or_default()).await;
-            } => {}
-        }
     }
 
     /// Keeps a near timer while deadlines are being set: each that comes before all others costs a system call, those
@@ -405,13 +377,4 @@ impl Server {
 enum Found {
     Own(Job),
     Routed(Arc<Lane>, Claim),
-}
-
-/// Waits for a flag that is set before those who wait for it are told.
-async fn raised(flag: &AtomicBool, told: &Notify) {
-    let mut notified = pin!(told.notified());
-    notified.as_mut().enable();
-    if !flag.load(Ordering::Relaxed) {
-        notified.await;
-    }
 }

@@ -158,7 +158,15 @@ impl Waiter {
     /// # Errors
     /// `poll`, or registering it.
     pub(super) fn readable(&self, fd: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
-        if !self.is_greenlet() {
+        if self.is_greenlet() { self.readable_at_length(fd, limit) } else { wait::readable(fd, Some(limit)) }
+    }
+
+    /// The same where it may take long: whoever runs the loop does so meanwhile.
+    ///
+    /// # Errors
+    /// As [`Waiter::readable`].
+    pub(super) fn readable_at_length(&self, fd: BorrowedFd<'_>, limit: Duration) -> io::Result<bool> {
+        if matches!(self, Self::Sleep) {
             return wait::readable(fd, Some(limit));
         }
         let ready = async {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use heart::{Beat, Heart};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tungstenite::error::{CapacityError, Error};
 use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tungstenite::protocol::frame::{CloseFrame, Frame, Utf8Bytes};
@@ -91,8 +91,7 @@ impl WebSocket {
         let leaving = server.handle.spawn({
             let (server, line) = (Arc::clone(server), Arc::clone(&line));
             async move {
-                server.drained().await;
-                sleep(patience(&server)).await;
+                server.farewell().await;
                 line.leave();
             }
         });
@@ -126,7 +125,8 @@ impl WebSocket {
             match self.step(usize::MAX)? {
                 Step::Message(message) => return Ok(message),
                 Step::Nothing(limit) => {
-                    let waited = self.waiter.readable(self.fd().as_fd(), limit.unwrap_or(Duration::MAX));
+                    let limit = limit.unwrap_or(Duration::MAX);
+                    let waited = self.waiter.readable_at_length(self.fd().as_fd(), limit);
                     waited.map_err(|error| self.lock().end(&error.to_string()))?;
                 }
             }
@@ -204,11 +204,6 @@ impl Drop for WebSocket {
     fn drop(&mut self) {
         self.leaving.abort();
     }
-}
-
-/// How much of the time that requests get at the end of a worker a websocket gets: it must end before the worker does.
-fn patience(server: &Server) -> Duration {
-    Duration::from_secs(u64::from(server.host.spec.workers.reload_mercy_s)).mul_f32(0.75)
 }
 
 /// Reads on until the client closes: closing with something unread would reset the connection, and the client would not

@@ -55,3 +55,4 @@ mod systemd;
 mod telegraf;
 mod top;
 mod uwsgitop;
+mod websockets;
