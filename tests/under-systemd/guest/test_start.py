@@ -31,7 +31,8 @@ class Start(Case):
         try:
             until("the name of who is starting", lambda: "slow.ini" in shown("StatusText"))
             self.assertEqual(shown("ActiveState"), "activating")
-            get(8001)
+            until("an answer of the quick one", lambda: answers(8001))
+            self.assertEqual(shown("ActiveState"), "activating")
         finally:
             (APPS / "go").touch()
             starting.join()
