@@ -105,7 +105,11 @@ impl Reader {
         while self.lines.borrow().has_one() {
             let mut turn = TURN.lock().await;
             for _ in 0..TURN_LINES {
+                if !self.lines.borrow().has_one() {
+                    break;
+                }
                 turn.wait_for_room(trace::full, PATIENCE).await;
+                // Taken only now: what waits is handed over when the emperor re-executes itself.
                 let Some(line) = self.lines.borrow_mut().next() else { break };
                 tracing::info!(target: trace::OUTPUT, vassal = self.vassal, "{line}");
                 self.keep(line);
@@ -115,6 +119,7 @@ impl Reader {
             // Others' turn, and not only to log: this one may have more than it is worth.
             tokio::task::yield_now().await;
         }
+        self.lines.borrow_mut().shrink();
     }
 
     fn keep(&self, text: String) {
@@ -209,11 +214,13 @@ impl Lines {
         self.length().is_some()
     }
 
+    /// Keeps no room for more than is there.
+    fn shrink(&mut self) {
+        self.begun.shrink_to_fit();
+    }
+
     fn next(&mut self) -> Option<String> {
-        let Some(length) = self.length() else {
-            self.begun.shrink_to_fit();
-            return None;
-        };
+        let length = self.length()?;
         let line: Vec<u8> = self.begun.drain(..length).collect();
         if length < LINE_LIMIT_BYTES {
             self.begun.pop_front();
