@@ -9,6 +9,9 @@ use regex::bytes;
 
 /// What a compiled pattern may take.
 const PATTERN_BYTES: usize = 1024 * 1024;
+/// The longest pattern, in bytes, and how deep its groups may be in each other.
+const LONGEST: usize = 4096;
+const DEEPEST: usize = 64;
 /// How far a match may go back.
 const BACKTRACKS: usize = 100_000;
 
@@ -96,6 +99,10 @@ struct Translated {
 const ESCAPES: &str = "dDwWsSbBAzZnrtfaexkpP";
 
 fn translate(pattern: &str) -> Result<Translated, String> {
+    if pattern.len() > LONGEST {
+        return Err(format!("it is longer than {LONGEST} bytes"));
+    }
+    let mut depth = 0_usize;
     let mut out = Translated { text: String::with_capacity(pattern.len() + 8), backtracks: false };
     let mut letters = pattern.chars().peekable();
     let mut in_class = false;
@@ -153,7 +160,15 @@ fn translate(pattern: &str) -> Result<Translated, String> {
             _ if in_class => out.text.push(letter),
             // Also before a newline at the end.
             '$' => out.text.push_str("(?:\\n?$)"),
+            ')' => {
+                depth = depth.saturating_sub(1);
+                out.text.push(')');
+            }
             '(' => {
+                depth += 1;
+                if depth > DEEPEST {
+                    return Err(format!("more than {DEEPEST} groups are in each other"));
+                }
                 out.text.push('(');
                 let rest: String = letters.clone().take(16).collect();
                 if let Some(rest) = rest.strip_prefix('?') {
@@ -244,6 +259,9 @@ mod tests {
                 "{pattern}"
             );
         }
+        let deep = |depth| format!("{}a{}", "(".repeat(depth), ")".repeat(depth));
+        assert!(Pattern::new(&deep(60)).is_ok());
+        assert!(Pattern::new(&deep(100_000)).is_err() && Pattern::new(&deep(65)).is_err());
         assert!(Pattern::new("^.$").unwrap().find(b"\xff").unwrap().is_some());
         assert!(Pattern::new("^(?!a).$").unwrap().find(b"\xff").unwrap().is_some());
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AnyHead, Keeper, Output, Way};
+use super::{AnyHead, Instead, Keeper, Output, Way};
 use crate::gateway::response::StartFault;
 use crate::proto::refusal::phrase;
 use crate::worker::start_response::STATUS_LINE_BYTES;
@@ -17,6 +17,10 @@ impl Output {
 
     /// The same, with this status where nothing was sent yet.
     pub(in crate::worker) fn refuse(&mut self, status: u16, page: Option<&[u8]>) {
+        // Rules have answered, or said that nothing is.
+        if matches!(self.instead, Instead::Over) {
+            return;
+        }
         if !self.is_sending() && self.start_error(status).is_ok() {
             let page = page.unwrap_or(phrase(status).as_bytes());
             let sent = self.item(page, true).and_then(|()| self.end());

@@ -31,7 +31,7 @@ impl Output {
         head: Head<Draft>,
         with_exc_info: bool,
     ) -> Result<(), StartFault> {
-        if self.is_sending() {
+        if self.is_sending() || matches!(self.instead, Instead::Over) {
             return Err(if with_exc_info { StartFault::HeadSent } else { StartFault::Twice });
         }
         if self.is_started() && !with_exc_info {
@@ -77,6 +77,15 @@ impl Output {
         let _ = self.start(head, false, 0, 0);
         self.item(&answer.body, true)?;
         self.end()
+    }
+
+    /// Whether `start_response` was called.
+    fn is_started(&self) -> bool {
+        match &self.way {
+            Way::Http(response, ..) => response.is_started(),
+            Way::Routed(response, _) => response.is_started(),
+            Way::Socket(response, _) => response.is_started(),
+        }
     }
 
     /// Sends what rules have put in the place of what was to be sent; whether there is such.
