@@ -373,7 +373,7 @@ def application(environ, start_response):
     assert sys.argv == ["uwsgi"], sys.argv
     assert sys.path[:4] == ["/second", "/first", ".", ""], sys.path
     assert os.environ["FROM_FILE"] == "yes" and "HOME" not in os.environ
-    assert not hasattr(uwsgi, "cache_get")
+    assert not hasattr(uwsgi, "sharedarea_read")
     uwsgi.set_user_harakiri(30)
     uwsgi.log("logged by the app")
     assert uwsgi.opt == {"module": b"app", "master": True}, uwsgi.opt

@@ -75,6 +75,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
         files,
         log,
         touch_reload,
+        caches,
         companions,
         limits,
         vacuum,
@@ -131,6 +132,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.log.daemonize != *daemonize, "daemonize", Need::Reexec);
     change.note(old.log.requests != *requests, "disable-logging", Need::Generation);
     change.note(old.touch_reload != *touch_reload, "touch-reload", Need::Nothing);
+    change.note(old.caches != *caches, "cache2", Need::Generation);
     diff_companions(&mut change, &old.companions, companions);
     change.note(old.limits != *limits, "max-fd", before_drop);
     change.note(old.vacuum != *vacuum, "vacuum", Need::Nothing);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::address::{Address, Listen};
+use super::cache::CacheSpec;
 use super::cheaper::CheaperSpec;
 use super::companions::CompanionSpec;
 use super::cores::GeventSpec;
@@ -78,6 +79,9 @@ pub struct InstanceSpec {
     pub log: LogSpec,
     /// `touch-reload`: files whose change reloads the instance.
     pub touch_reload: Vec<PathBuf>,
+    /// `cache2`, `cache`.
+    #[serde(default)]
+    pub caches: Vec<CacheSpec>,
     /// What lives beside the workers.
     #[serde(default)]
     pub companions: CompanionSpec,
@@ -281,6 +285,7 @@ impl Default for InstanceSpec {
             files: FilesSpec::default(),
             log: LogSpec { requests: true, ..LogSpec::default() },
             touch_reload: Vec::new(),
+            caches: Vec::new(),
             companions: CompanionSpec::default(),
             limits: LimitSpec::default(),
             vacuum: false,

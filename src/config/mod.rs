@@ -12,6 +12,7 @@
 
 pub mod address;
 mod assembly;
+pub mod cache;
 pub mod cheaper;
 pub mod command_line;
 pub mod companions;

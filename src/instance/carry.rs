@@ -150,6 +150,7 @@ impl Master {
             companions: self.attendance.companions.clone(),
             keepers: self.pack_keepers(luggage)?,
             mules: self.attendance.mules.pack(luggage)?,
+            caches: self.caches.pack(luggage)?,
         };
         let file = reexec::write(&record)?;
         luggage.take(&file)
@@ -296,6 +297,7 @@ pub(super) fn unpack(
         chores: Chores::default(),
         terminal: None,
         attendance: super::attend::Attendance::default(),
+        caches: super::caches::Caches::unpack(record.caches)?,
         fifo,
         paused: record.paused,
     };

@@ -214,6 +214,7 @@ impl Master {
             listeners: &self.current.sockets.listeners,
             threads: self.current.settings().threads,
             companions: &self.attendance.companions.all,
+            caches: self.caches.of(&self.current.said.spec.caches).collect(),
         };
         let spec = &self.current.said.spec;
         let document = stats_document::document(&facts, spec.stats_form).unwrap_or_default();

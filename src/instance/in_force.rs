@@ -34,6 +34,7 @@ impl Master {
         self.touched = Touched::renew(self.touched.take(), spec);
         self.output.obey(spec);
         self.renew_companions();
+        self.caches.retain(&config.said.spec.caches);
         let kept = |listener: &Rc<Listener>, all: &[Rc<Listener>]| {
             all.iter().any(|l| l.listen.address == listener.listen.address)
         };

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::attend::Attendance;
 use super::bind::Sockets;
+use super::caches::Caches;
 use super::certificates::Certificates;
 use super::children::{Children, Rehearsal};
 use super::chores::Chores;
@@ -167,6 +168,7 @@ pub(super) struct Master {
     /// How the terminal was before workers had it (`honour-stdin`).
     pub(super) terminal: Option<terminal::Modes>,
     pub(super) attendance: Attendance,
+    pub(super) caches: Caches,
     /// What an operator writes commands to.
     pub(super) fifo: Option<Fifo>,
     /// An operator wants no worker to run.

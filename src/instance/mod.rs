@@ -8,6 +8,7 @@ mod black_box;
 mod board;
 mod burial;
 mod busyness;
+mod caches;
 mod carry;
 pub mod certificates;
 pub mod cheaper;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::caches::CacheRecord;
 use super::companions::Companions;
 use super::fifo::FifoRecord;
 use super::logs::OutputRecord;
@@ -76,6 +77,8 @@ pub(super) struct Record {
     pub(super) keepers: Vec<ProcessRecord>,
     #[serde(default)]
     pub(super) mules: MulesRecord,
+    #[serde(default)]
+    pub(super) caches: Vec<CacheRecord>,
 }
 
 /// A configuration.

@@ -279,6 +279,7 @@ fn master(
         chores: Chores::default(),
         terminal: None,
         attendance: super::attend::Attendance::default(),
+        caches: super::caches::Caches::default(),
         fifo,
         paused: false,
     };

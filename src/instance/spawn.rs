@@ -23,6 +23,7 @@ impl Master {
         let config = self.config(generation)?;
         let spec = &config.said.spec;
         self.attendance.mules.keep_queues(&spec.companions)?;
+        self.caches.keep(&spec.caches)?;
         let (child, socket) =
             launch::zygote(&config.interpreter, spec, self.supervised, &|| self.output.for_child())?;
         let wrap = move |message| Report::Zygote(zygote, message);
@@ -35,6 +36,7 @@ impl Master {
             .chain(spec.honour_stdin.then(|| stdin.as_fd()))
             .chain(own.iter().map(|l| l.as_fd()))
             .chain(self.attendance.mules.ends(&spec.companions))
+            .chain(self.caches.memory(&spec.caches))
             .chain(requests.iter().map(AsFd::as_fd))
             .collect();
         let mut spec = Box::new(spec.clone());

@@ -16,6 +16,7 @@ use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
 use crate::sys::own;
 use crate::sys::{socket, user};
 use crate::trace::escaped;
+use crate::wire::cache::Cache;
 
 /// The locks that uWSGI lists; there are none here, and their keys stay for the tools.
 const LOCKS: [&str; 8] = ["user 0", "signal", "filemon", "timer", "rbtimer", "cron", "rpc", "snmp"];
@@ -59,6 +60,7 @@ pub(super) struct Facts<'a> {
     pub(super) threads: u32,
     /// What lives beside the workers.
     pub(super) companions: &'a [Companion],
+    pub(super) caches: Vec<&'a Cache>,
 }
 
 /// The document, as uWSGI writes it.
@@ -93,6 +95,8 @@ struct Document {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     daemons: Vec<Daemon>,
     locks: Vec<BTreeMap<&'static str, u32>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    caches: Vec<CacheFacts>,
     sockets: Vec<Socket>,
     workers: Vec<Worker>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -115,9 +119,46 @@ impl Document {
             cwd: std::env::current_dir().map_or_else(|_| String::new(), |d| d.to_string_lossy().into_owned()),
             daemons: facts.companions.iter().filter_map(Daemon::of).collect(),
             locks: LOCKS.iter().map(|name| BTreeMap::from([(*name, 0)])).collect(),
+            caches: facts.caches.iter().map(|cache| CacheFacts::of(cache)).collect(),
             sockets,
             workers: facts.workers.iter().map(|(id, slot)| Worker::of(facts, *id, *slot)).collect(),
             crons: facts.companions.iter().filter_map(Cron::of).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct CacheFacts {
+    name: String,
+    hash: &'static str,
+    hashsize: u64,
+    keysize: u64,
+    max_items: u64,
+    blocks: u64,
+    blocksize: u64,
+    items: u64,
+    hits: u64,
+    miss: u64,
+    full: u64,
+    last_modified_at: u64,
+}
+
+impl CacheFacts {
+    fn of(cache: &Cache) -> Self {
+        let (spec, counts) = (cache.spec(), cache.counts());
+        Self {
+            name: spec.name.clone(),
+            hash: "djb33x",
+            hashsize: spec.buckets,
+            keysize: spec.key_bytes,
+            max_items: spec.items,
+            blocks: spec.blocks,
+            blocksize: spec.block_bytes,
+            items: counts.items,
+            hits: counts.hits,
+            miss: counts.misses,
+            full: counts.full,
+            last_modified_at: counts.modified_epoch_s,
         }
     }
 }
@@ -440,7 +481,14 @@ mod tests {
         slot.core(1).unwrap().set(CoreField::StartedEpochS, 1_795_184_390);
         let tallies = BTreeMap::from([(1, Tally { requests: 4, spawns: 2, ..Tally::default() })]);
         let workers = vec![(1, Some(slot)), (2, None)];
-        let facts = Facts { workers, tallies: &tallies, listeners: &[], threads: 2, companions: &[] };
+        let facts = Facts {
+            workers,
+            tallies: &tallies,
+            listeners: &[],
+            threads: 2,
+            companions: &[],
+            caches: Vec::new(),
+        };
         let text = String::from_utf8(document(&facts, StatsForm::default()).unwrap()).unwrap();
         assert!(text.starts_with("{\n\t\"version\":\""), "{text}");
         assert!(text.contains("\n\t\"locks\":[\n\t\t{\n\t\t\t\"user 0\":0\n\t\t},"), "{text}");

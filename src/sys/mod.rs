@@ -33,6 +33,7 @@ pub mod peer;
 pub mod pipe;
 pub mod process;
 pub mod reactor;
+pub mod record_lock;
 pub mod rewrite;
 pub mod seqpacket;
 pub mod shared;

@@ -201,7 +201,7 @@ pub enum ToZygote {
     /// Load the application (unless `lazy-apps`). Descriptors: the scoreboard, with `honour-stdin` the standard input,
     /// then one listener for each entry of `listeners` (only those that workers serve themselves, never those of the
     /// router), then with mules the two ends of each queue, that of all mules first: where one sends, where one receives;
-    /// then, where lines of requests go another way than others, the end of the pipe for them.
+    /// then the memory of each cache; then, where lines of requests go another way than others, the end of the pipe for them.
     Load {
         /// [`super::PROTOCOL`] of the master.
         protocol: u32,

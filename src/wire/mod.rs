@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod bytes;
+pub mod cache;
 pub mod channel;
 pub mod companion;
 pub mod death;

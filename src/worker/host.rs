@@ -7,6 +7,7 @@ use crate::config::address::Listen;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::{Scoreboard, Slot};
 use crate::sys::mailbox::Mailbox;
+use crate::wire::cache::Cache;
 use crate::wire::channel;
 use crate::wire::message::FromWorker;
 
@@ -25,6 +26,8 @@ pub(super) struct Host {
     pub(super) master: u32,
     /// Which worker this is; unset in the zygote.
     pub(super) worker: OnceLock<Worker>,
+    /// The caches, in the order of the configuration.
+    pub(super) caches: Vec<Cache>,
     /// What messages to mules wait in: first that of all mules, then that of each.
     pub(super) mules: Vec<Mailbox>,
     /// Which mule this is; unset in every other process.

@@ -284,16 +284,6 @@ impl Output {
         Ok(())
     }
 
-    /// Whether `start_response` was called.
-    fn is_started(&self) -> bool {
-        match &self.way {
-            Way::Http(response, ..) => response.is_started(),
-            Way::Routed(response, _) => response.is_started(),
-            Way::Socket(response, _) => response.is_started(),
-            Way::Switched(_) => true,
-        }
-    }
-
     /// Whether the head went out.
     pub(super) fn is_sending(&self) -> bool {
         match &self.way {

@@ -10,6 +10,7 @@ use super::host::Host;
 use super::traceback;
 use crate::stats::scoreboard::Total;
 
+mod caches;
 mod functions;
 mod mules;
 mod websockets;
@@ -61,6 +62,18 @@ pub(super) fn install(py: Python<'_>, host: &'static Host) -> PyResult<()> {
         wrap_pyfunction!(websockets::websocket_send_binary, &module)?,
         wrap_pyfunction!(websockets::connection_fd, &module)?,
         wrap_pyfunction!(websockets::disconnect, &module)?,
+        wrap_pyfunction!(caches::cache_get, &module)?,
+        wrap_pyfunction!(caches::cache_num, &module)?,
+        wrap_pyfunction!(caches::cache_exists, &module)?,
+        wrap_pyfunction!(caches::cache_set, &module)?,
+        wrap_pyfunction!(caches::cache_update, &module)?,
+        wrap_pyfunction!(caches::cache_del, &module)?,
+        wrap_pyfunction!(caches::cache_clear, &module)?,
+        wrap_pyfunction!(caches::cache_keys, &module)?,
+        wrap_pyfunction!(caches::cache_inc, &module)?,
+        wrap_pyfunction!(caches::cache_dec, &module)?,
+        wrap_pyfunction!(caches::cache_mul, &module)?,
+        wrap_pyfunction!(caches::cache_div, &module)?,
         wrap_pyfunction!(mules::mule_id, &module)?,
         wrap_pyfunction!(mules::mule_msg, &module)?,
         wrap_pyfunction!(mules::mule_get_msg, &module)?,

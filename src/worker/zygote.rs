@@ -16,6 +16,7 @@ use crate::sys::fork::Side;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::{clock, fd, own, signals, title, wait};
 use crate::trace;
+use crate::wire::cache::Cache;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromZygote, ToZygote};
 use crate::wire::mule::MuleBirth;
@@ -226,6 +227,14 @@ fn host(
         let (sender, receiver) = ends.ok_or_else(|| Failure::new("a queue of the mules is missing"))?;
         mules.push(Mailbox::of_ends(sender, receiver));
     }
+    let mut caches = Vec::new();
+    for cache in &spec.caches {
+        let memory =
+            fds.next().ok_or_else(|| Failure::new(format!("the cache {} is missing", cache.name)))?;
+        let opened = Cache::open(cache.clone(), memory);
+        let failed = |error| Failure::new(format!("cannot open the cache {}: {error}", cache.name));
+        caches.push(opened.map_err(failed)?);
+    }
     trace::date_lines(spec.log.date.as_deref());
     if let Some(way) = fds.next().filter(|_| spec.log.routing.has_requests()) {
         log::send_requests_to(way);
@@ -237,6 +246,7 @@ fn host(
         generation,
         master: std::os::unix::process::parent_id(),
         worker: std::sync::OnceLock::new(),
+        caches,
         mules,
         mule: std::sync::OnceLock::new(),
     };

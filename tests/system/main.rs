@@ -17,6 +17,7 @@ mod adaptive;
 mod api_tls;
 mod application;
 mod below_uwsgi;
+mod caches;
 mod check;
 mod commands;
 mod companions;

@@ -6,7 +6,7 @@ use super::hooks::Hooks;
 use super::routes::Routes;
 use super::sift::{Said, Sift};
 use super::{
-    application, cheaper, companions, given, guard, lines, log_file, logging, socket_map, sockets,
+    application, caches, cheaper, companions, given, guard, lines, log_file, logging, socket_map, sockets,
     static_files, statistics, websockets,
 };
 use crate::config::address::{Address, Listen, Protocol};
@@ -103,6 +103,7 @@ impl Reading {
             || self.hooks.obey(sift, said)
             || log_file::obey(sift, said, self.has_log, &mut self.spec.log.file)
             || static_files::obey(sift, said, &self.chdir, &mut self.spec.static_files)
+            || caches::obey(&mut self.spec.caches, sift, said)
             || companions::obey(&mut self.spec.companions, sift, said, &self.chdir)
         {
             return;

@@ -1,6 +1,7 @@
 //! What was said becomes what was meant: specs, with every mistake reported at once.
 
 mod application;
+mod caches;
 mod cheaper;
 mod companions;
 mod emperor;

@@ -19,6 +19,8 @@ pub(super) fn beside_workers() -> Vec<(&'static str, &'static str, Value)> {
         ("unique-cron = 1 2 3 4 5 a", "/companions/crons/0/unique", json!(true)),
         ("cron2 = minute=7 a", "/companions/crons/0/minute", json!(7)),
         ("cron-harakiri = 7\ncron = 1 2 3 4 5 a", "/companions/crons/0/harakiri_s", json!(7)),
+        ("cache2 = name=x,items=7", "/caches/0/items", json!(7)),
+        ("cache = 7", "/caches/0/name", json!("default")),
         ("mule = x:y", "/companions/mules/0/code", json!({"Function": "x:y"})),
         ("mules = 3", "/companions/mules/2/number", json!(3)),
         ("mule-reload-mercy = 7\nmule =", "/companions/mules/0/mercy_s", json!(7)),

@@ -20,6 +20,15 @@ pub(super) static ROWS: &[Row] = &[
         "off",
         "The line is a template of `strftime`, too",
     ),
+    // Caches.
+    row(
+        &["cache2"],
+        FreeText,
+        Worker,
+        "none",
+        "A cache for `uwsgi.cache_get` and its like, in memory that all workers and mules share: `name=NAME,items=N` with `blocksize` (65535), `blocks`, `bitmap`, `keysize` (2048), `hashsize`, `math_initial`, `purge_lru`, `clear_on_full`, `ignore_full`, `no_expire`; it outlives reloads; repeatable",
+    ),
+    row(&["cache"], Number, Worker, "none", "A cache called `default`, of so many items"),
     row(&["memory-report"], Flag, Worker, "off", "Begins the line of a request with the size of the process")
         .short('m'),
     row(&["log-x-forwarded-for"], Flag, Worker, "off", "The line names the client of `X-Forwarded-For`"),

@@ -1,6 +1,6 @@
 //! The options that are accepted with a warning because serving does not miss them until they exist.
 
-use super::Kind::{Flag, FreeText, Number, Path, Text};
+use super::Kind::{Flag, Number, Path, Text};
 use super::{Kind, Row, Standing};
 
 const fn later(names: &'static [&'static str], kind: Kind, doc: &'static str) -> Row {
@@ -33,7 +33,6 @@ pub(super) static ROWS: &[Row] = &[
     later(&["reaper"], Flag, "the usual behaviour holds").short('r'),
     later(&["procname", "procname-master", "procname-append"], Text, "the title is that of `auto-procname`"),
     later(&["stats-no-metrics"], Flag, "the statistics have no metrics"),
-    later(&["cache2", "cache"], FreeText, "the `uwsgi.cache_*` functions raise"),
     later(
         &["fallback-config"],
         Path,

@@ -85,6 +85,7 @@ impl Output {
             Way::Http(response, ..) => response.is_started(),
             Way::Routed(response, _) => response.is_started(),
             Way::Socket(response, _) => response.is_started(),
+            Way::Switched(_) => true,
         }
     }
 

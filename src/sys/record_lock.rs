@@ -1,0 +1,44 @@
+//! A lock on a file between processes. The system gives it back when its holder dies.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+
+/// The lock, held until this is dropped. It is the whole process's: threads need another one between them, and so does
+/// who closes any other descriptor of the file meanwhile, which gives it back.
+#[derive(Debug)]
+pub struct RecordLock<F: AsFd>(F);
+
+impl<F: AsFd> RecordLock<F> {
+    /// Waits for the lock.
+    ///
+    /// # Errors
+    /// `fcntl`.
+    pub fn take(file: F) -> io::Result<Self> {
+        loop {
+            match set(&file, libc::F_WRLCK) {
+                Err(Errno::EINTR) => {}
+                done => return done.map(|()| Self(file)).map_err(io::Error::from),
+            }
+        }
+    }
+}
+
+impl<F: AsFd> Drop for RecordLock<F> {
+    fn drop(&mut self) {
+        let _ = set(&self.0, libc::F_UNLCK);
+    }
+}
+
+fn set(file: impl AsFd, kind: libc::c_int) -> Result<(), Errno> {
+    let whole = libc::flock {
+        l_type: libc::c_short::try_from(kind).unwrap_or_default(),
+        l_whence: libc::c_short::try_from(libc::SEEK_SET).unwrap_or_default(),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    fcntl(file, FcntlArg::F_SETLKW(&whole)).map(drop)
+}

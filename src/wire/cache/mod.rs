@@ -1,0 +1,464 @@
+//! A cache in memory that the processes of an instance share. Whoever works on it holds its lock; should it die there, the
+//! next one finds the cache changed by half, and empties it.
+
+mod memory;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{Ordering, fence};
+use std::sync::{Mutex, PoisonError};
+
+use self::memory::{Head, Memory, Part};
+use crate::config::cache::CacheSpec;
+use crate::sys::record_lock::RecordLock;
+
+/// How often what has expired is looked for in a cache that is full, in seconds.
+const SWEEP_S: u64 = 1;
+
+/// A cache.
+#[derive(Debug)]
+pub struct Cache {
+    spec: CacheSpec,
+    memory: Memory,
+    /// Between the threads of this process.
+    threads: Mutex<()>,
+}
+
+/// What is done with a key that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Present {
+    /// It stays.
+    Keep,
+    /// It gets the new value.
+    Replace,
+}
+
+/// Why a value was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The key is there already, or key or value are empty or too long.
+    Unfit,
+    /// There is no room.
+    Full,
+}
+
+/// What a cache counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Items.
+    pub items: u64,
+    /// Keys that were found.
+    pub hits: u64,
+    /// Keys that were not.
+    pub misses: u64,
+    /// How often there was no room.
+    pub full: u64,
+    /// When it was changed last, seconds since the epoch.
+    pub modified_epoch_s: u64,
+}
+
+impl Cache {
+    /// An empty cache.
+    ///
+    /// # Errors
+    /// There is no such memory.
+    pub fn create(spec: CacheSpec) -> io::Result<Self> {
+        Ok(Self { memory: Memory::create(&spec)?, spec, threads: Mutex::new(()) })
+    }
+
+    /// The cache of another process.
+    ///
+    /// # Errors
+    /// It is not this cache's memory.
+    pub fn open(spec: CacheSpec, memory: OwnedFd) -> io::Result<Self> {
+        Ok(Self { memory: Memory::open(&spec, memory)?, spec, threads: Mutex::new(()) })
+    }
+
+    /// What it is.
+    #[must_use]
+    pub const fn spec(&self) -> &CacheSpec {
+        &self.spec
+    }
+
+    /// Its memory, to be passed to another process.
+    #[must_use]
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.memory.fd()
+    }
+
+    /// What it counts, as it is at some moment.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            items: self.memory.head(Head::Items),
+            hits: self.memory.head(Head::Hits),
+            misses: self.memory.head(Head::Misses),
+            full: self.memory.head(Head::Full),
+            modified_epoch_s: self.memory.head(Head::Modified),
+        }
+    }
+
+    /// The value of a key at this time, in seconds since the epoch.
+    ///
+    /// # Errors
+    /// The lock.
+    pub fn get(&self, key: &[u8], now_s: u64) -> io::Result<Option<Vec<u8>>> {
+        self.hold(|| {
+            let item = self.find(key, now_s);
+            let count = if item.is_some() { Head::Hits } else { Head::Misses };
+            self.memory.set_head(count, self.memory.head(count).saturating_add(1));
+            let item = item?;
+            if self.spec.purge_lru {
+                self.unlink(item);
+                self.link(item);
+            }
+            Some(self.memory.value(item))
+        })
+    }
+
+    /// Whether there is such a key.
+    ///
+    /// # Errors
+    /// The lock.
+    pub fn has(&self, key: &[u8], now_s: u64) -> io::Result<bool> {
+        self.hold(|| self.find(key, now_s).is_some())
+    }
+
+    /// All keys.
+    ///
+    /// # Errors
+    /// The lock.
+    pub fn keys(&self, now_s: u64) -> io::Result<Vec<Vec<u8>>> {
+        self.hold(|| {
+            self.sweep(now_s);
+            self.all().into_iter().map(|item| self.memory.key(item)).collect()
+        })
+    }
+
+    /// Stores a value, for so many seconds; 0: for ever.
+    ///
+    /// # Errors
+    /// The lock; inside of it, why it was not stored.
+    pub fn set(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        expires_s: u64,
+        present: Present,
+        now_s: u64,
+    ) -> io::Result<Result<(), Refusal>> {
+        self.hold(|| {
+            let expires = if expires_s == 0 { 0 } else { now_s.saturating_add(expires_s) };
+            self.store(key, value, Some(expires), present, now_s)
+        })
+    }
+
+    /// Replaces the number of a key, of which a new one begins with that of the configuration, and lives for so many
+    /// seconds.
+    ///
+    /// # Errors
+    /// The lock; inside of it, why it was not stored.
+    pub fn count(
+        &self,
+        key: &[u8],
+        change: &dyn Fn(i64) -> i64,
+        expires_s: u64,
+        now_s: u64,
+    ) -> io::Result<Result<(), Refusal>> {
+        self.hold(|| {
+            let found = self.find(key, now_s);
+            let before = found.map_or(self.spec.math_initial, |item| number(&self.memory.value(item)));
+            let expires = match (found, expires_s) {
+                (Some(_), _) => None,
+                (None, 0) => Some(0),
+                (None, seconds) => Some(now_s.saturating_add(seconds)),
+            };
+            self.store(key, &change(before).to_ne_bytes(), expires, Present::Replace, now_s)
+        })
+    }
+
+    /// Takes a key out; whether it was there.
+    ///
+    /// # Errors
+    /// The lock.
+    pub fn delete(&self, key: &[u8], now_s: u64) -> io::Result<bool> {
+        self.hold(|| {
+            let found = self.find(key, now_s);
+            if let Some(item) = found {
+                self.remove(item);
+                self.memory.set_head(Head::Modified, now_s);
+            }
+            found.is_some()
+        })
+    }
+
+    /// Takes everything out.
+    ///
+    /// # Errors
+    /// The lock.
+    pub fn clear(&self, now_s: u64) -> io::Result<()> {
+        self.hold(|| {
+            self.memory.clear();
+            self.memory.set_head(Head::Modified, now_s);
+        })
+    }
+
+    /// Works on it with the lock.
+    fn hold<T>(&self, work: impl FnOnce() -> T) -> io::Result<T> {
+        let _threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let _processes = RecordLock::take(self.memory.fd())?;
+        fence(Ordering::SeqCst);
+        if self.memory.head(Head::Dirty) != 0 {
+            tracing::warn!("the cache \"{}\" is emptied: a process died while it changed it", self.spec.name);
+            self.memory.clear();
+        }
+        self.memory.set_head(Head::Dirty, 1);
+        fence(Ordering::SeqCst);
+        let done = work();
+        fence(Ordering::SeqCst);
+        self.memory.set_head(Head::Dirty, 0);
+        fence(Ordering::SeqCst);
+        Ok(done)
+    }
+
+    /// The item of a key; what has expired is taken out.
+    fn find(&self, key: &[u8], now_s: u64) -> Option<u64> {
+        let hash = hash(key);
+        let mut item = self.memory.bucket(hash);
+        for _ in 0..self.spec.items {
+            if item == 0 {
+                return None;
+            }
+            if self.memory.part(item, Part::Hash) == hash && self.memory.key(item) == key {
+                if self.has_expired(item, now_s) {
+                    self.remove(item);
+                    return None;
+                }
+                return Some(item);
+            }
+            item = self.memory.part(item, Part::Next);
+        }
+        None
+    }
+
+    fn store(
+        &self,
+        key: &[u8],
+        value: &[u8],
+        expires: Option<u64>,
+        present: Present,
+        now_s: u64,
+    ) -> Result<(), Refusal> {
+        let fits = |bytes: &[u8], most: u64| {
+            !bytes.is_empty() && u64::try_from(bytes.len()).is_ok_and(|length| length <= most)
+        };
+        if !fits(key, self.spec.key_bytes) || !fits(value, self.spec.longest_value()) {
+            return Err(Refusal::Unfit);
+        }
+        let found = self.find(key, now_s);
+        if found.is_some() && present == Present::Keep {
+            return Err(Refusal::Unfit);
+        }
+        let kept = found.map(|item| self.memory.part(item, Part::Expires));
+        let need = self.blocks_of(value);
+        let place = found.filter(|item| need <= self.blocks_in(*item));
+        let item = match place {
+            Some(item) => {
+                // The blocks beyond the new value are free again.
+                let first = self.memory.part(item, Part::Block);
+                self.release(first.saturating_add(need), self.blocks_in(item).saturating_sub(need));
+                self.unlink(item);
+                item
+            }
+            // Where there is no room for the new value, the old one is gone too: it would be wrong.
+            None => {
+                found.into_iter().for_each(|item| self.remove(item));
+                let (item, block) = self.make_room(need, now_s).ok_or(Refusal::Full)?;
+                let hash = hash(key);
+                self.memory.set_part(item, Part::Block, block);
+                self.memory.set_part(item, Part::Hash, hash);
+                self.memory.set_part(item, Part::Next, self.memory.bucket(hash));
+                self.memory.set_key(item, key);
+                self.memory.set_bucket(hash, item);
+                self.memory.set_head(Head::Items, self.memory.head(Head::Items).saturating_add(1));
+                item
+            }
+        };
+        self.memory.set_value(item, value);
+        self.memory.set_part(item, Part::Expires, expires.or(kept).unwrap_or_default());
+        self.link(item);
+        self.memory.set_head(Head::Modified, now_s);
+        Ok(())
+    }
+
+    /// A place and the first of so many blocks; others may have to go for it.
+    fn make_room(&self, need: u64, now_s: u64) -> Option<(u64, u64)> {
+        if let Some(room) = self.room(need) {
+            return Some(room);
+        }
+        self.memory.set_head(Head::Full, self.memory.head(Head::Full).saturating_add(1));
+        if self.memory.head(Head::Sweep) <= now_s {
+            self.memory.set_head(Head::Sweep, now_s.saturating_add(SWEEP_S));
+            self.sweep(now_s);
+        }
+        let mut room = self.room(need);
+        if self.spec.purge_lru {
+            for _ in 0..self.spec.items {
+                let first = self.memory.head(Head::First);
+                if room.is_some() || first == 0 {
+                    break;
+                }
+                self.remove(first);
+                room = self.room(need);
+            }
+        }
+        if room.is_none() && self.spec.clear_on_full {
+            self.memory.clear();
+            room = self.room(need);
+        }
+        room
+    }
+
+    /// The same, if it is there.
+    fn room(&self, need: u64) -> Option<(u64, u64)> {
+        let (free, fresh) = (self.memory.head(Head::Free), self.memory.head(Head::Fresh));
+        let item = match free {
+            0 if fresh < self.spec.items => fresh + 1,
+            0 => return None,
+            free => free,
+        };
+        let block = if self.spec.bitmap { self.free_blocks(need)? } else { item - 1 };
+        if free == 0 {
+            self.memory.set_head(Head::Fresh, item);
+        } else {
+            self.memory.set_head(Head::Free, self.memory.part(item, Part::Next));
+        }
+        if self.spec.bitmap {
+            (block..block + need).for_each(|block| self.memory.mark(block, true));
+            self.memory.set_head(Head::Block, block + need);
+        }
+        Some((item, block))
+    }
+
+    /// The first of so many free blocks in a row.
+    fn free_blocks(&self, need: u64) -> Option<u64> {
+        let from = self.memory.head(Head::Block).min(self.spec.blocks);
+        let search = |from: u64, to: u64| {
+            let mut free = 0;
+            (from..to).find_map(|block| {
+                free = if self.memory.is_used(block) { 0 } else { free + 1 };
+                (free == need).then(|| block + 1 - need)
+            })
+        };
+        search(from, self.spec.blocks).or_else(|| search(0, (from + need).min(self.spec.blocks)))
+    }
+
+    fn blocks_of(&self, value: &[u8]) -> u64 {
+        let bytes = u64::try_from(value.len()).unwrap_or(u64::MAX);
+        if self.spec.bitmap { bytes.div_ceil(self.spec.block_bytes) } else { 1 }
+    }
+
+    fn blocks_in(&self, item: u64) -> u64 {
+        let bytes = self.memory.part(item, Part::ValueBytes);
+        if self.spec.bitmap { bytes.div_ceil(self.spec.block_bytes) } else { 1 }
+    }
+
+    fn release(&self, first: u64, count: u64) {
+        if self.spec.bitmap {
+            let end = first.saturating_add(count).min(self.spec.blocks);
+            (first..end).for_each(|block| self.memory.mark(block, false));
+        }
+    }
+
+    fn remove(&self, item: u64) {
+        self.release(self.memory.part(item, Part::Block), self.blocks_in(item));
+        self.unlink(item);
+        let hash = self.memory.part(item, Part::Hash);
+        let after = self.memory.part(item, Part::Next);
+        let mut at = self.memory.bucket(hash);
+        if at == item {
+            self.memory.set_bucket(hash, after);
+        } else {
+            for _ in 0..self.spec.items {
+                let next = self.memory.part(at, Part::Next);
+                if next == item {
+                    self.memory.set_part(at, Part::Next, after);
+                    break;
+                }
+                at = next;
+            }
+        }
+        self.memory.set_part(item, Part::Next, self.memory.head(Head::Free));
+        self.memory.set_head(Head::Free, item);
+        self.memory.set_head(Head::Items, self.memory.head(Head::Items).saturating_sub(1));
+    }
+
+    /// Makes it the last item.
+    fn link(&self, item: u64) {
+        let last = self.memory.head(Head::Last);
+        self.memory.set_part(item, Part::Before, last);
+        self.memory.set_part(item, Part::After, 0);
+        match last {
+            0 => self.memory.set_head(Head::First, item),
+            last => self.memory.set_part(last, Part::After, item),
+        }
+        self.memory.set_head(Head::Last, item);
+    }
+
+    fn unlink(&self, item: u64) {
+        let (before, after) = (self.memory.part(item, Part::Before), self.memory.part(item, Part::After));
+        match before {
+            0 => self.memory.set_head(Head::First, after),
+            before => self.memory.set_part(before, Part::After, after),
+        }
+        match after {
+            0 => self.memory.set_head(Head::Last, before),
+            after => self.memory.set_part(after, Part::Before, before),
+        }
+    }
+
+    /// Every item, in order.
+    fn all(&self) -> Vec<u64> {
+        let mut all = Vec::new();
+        let mut item = self.memory.head(Head::First);
+        for _ in 0..self.spec.items {
+            if item == 0 {
+                break;
+            }
+            all.push(item);
+            item = self.memory.part(item, Part::After);
+        }
+        all
+    }
+
+    /// Takes out what has expired.
+    fn sweep(&self, now_s: u64) {
+        self.all()
+            .into_iter()
+            .filter(|item| self.has_expired(*item, now_s))
+            .for_each(|item| self.remove(item));
+    }
+
+    fn has_expired(&self, item: u64, now_s: u64) -> bool {
+        let expires = self.memory.part(item, Part::Expires);
+        !self.spec.no_expire && expires != 0 && expires <= now_s
+    }
+}
+
+/// What a value is as a number.
+#[must_use]
+pub fn number(value: &[u8]) -> i64 {
+    let mut bytes = [0; 8];
+    for (to, from) in bytes.iter_mut().zip(value) {
+        *to = *from;
+    }
+    i64::from_ne_bytes(bytes)
+}
+
+/// uWSGI's `djb33x`.
+fn hash(key: &[u8]) -> u64 {
+    let hash = key.iter().fold(5381_u32, |hash, byte| hash.wrapping_mul(33) ^ u32::from(*byte));
+    hash.into()
+}
