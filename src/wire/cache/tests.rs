@@ -1,3 +1,5 @@
+//! What a cache promises, told as stories.
+
 use super::*;
 
 const NOW: u64 = 1_000_000;
