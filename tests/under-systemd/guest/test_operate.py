@@ -131,7 +131,7 @@ class Stop(Case):
         self.assertEqual(len(masters("a.ini")), 1)
 
     def test_a_stop_while_the_emperor_is_stopped_by_a_signal_is_ended_by_systemd(self):
-        self.drop_in("TimeoutStopSec=5")
+        self.drop_in("TimeoutStopSec=30")
         self.vassal("a", 8001)
         self.start()
         os.kill(emperor(), signal.SIGSTOP)
