@@ -23,8 +23,8 @@ use crate::wire::message::OperationId;
 /// Set for a rehearsal: the process reads its options and a record, as the next image will, and ends before it does
 /// anything.
 const REHEARSAL: &str = "LIEGE_EMPEROR_REHEARSAL";
-/// A rehearsal gets this long.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A rehearsal gets this long: the host may be busy, and meanwhile the emperor does its work.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What those whom the API has let in get to be answered before it executes itself …
 const ANSWERS: Duration = Duration::from_millis(500);
