@@ -39,17 +39,13 @@ pub(super) static ROWS: &[Row] = &[
         "a configuration that cannot be used is reported, and the one before serves on",
     ),
     // Sockets and the router.
-    later(&["http-cheap", "http-auto-gzip"], Flag, "connections are handled as always"),
+    later(&["http-auto-gzip"], Flag, "answers go out as the application made them"),
     later(
         &["so-send-timeout", "socket-send-timeout", "so-write-timeout", "socket-write-timeout"],
         Number,
         "`socket-timeout` holds for writing too",
     ),
-    later(
-        &["http-connect-timeout", "http-buffer-size", "http-harakiri"],
-        Number,
-        "`http-timeout` and fixed limits hold",
-    ),
+    later(&["http-harakiri"], Number, "a router that ends is replaced; one that hangs is not found out"),
     later(
         &["chunked-input-limit", "chunked-input-timeout", "response-headers-limit"],
         Number,

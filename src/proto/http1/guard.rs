@@ -2,13 +2,12 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::Watch;
 use super::deadline::Deadline;
 use super::reader::Reader;
 use crate::proto::limits::Limits;
@@ -45,45 +44,6 @@ pub struct Guard<S> {
     waits: bool,
     /// ... though the last bytes may not be written yet.
     is_unflushed: bool,
-}
-
-/// Looks at a guarded connection from the service that answers its requests.
-#[derive(Clone, Debug, Default)]
-pub struct Watch(Arc<Seen>);
-
-#[derive(Debug, Default)]
-struct Seen {
-    refusal: OnceLock<Refusal>,
-    is_at_rest: AtomicBool,
-    is_switched: AtomicBool,
-}
-
-impl Watch {
-    /// Why the connection's input was cut off, if it was. When the body of a request ends in an error and no
-    /// response has begun, answer with this status.
-    #[must_use]
-    pub fn refusal(&self) -> Option<Refusal> {
-        self.0.refusal.get().copied()
-    }
-
-    /// Whether every request that was read is answered, every answer written, and no byte of a next request read: if
-    /// so right after hyper was polled, the connection can be taken from it and served by somebody else.
-    #[must_use]
-    pub fn is_at_rest(&self) -> bool {
-        self.0.is_at_rest.load(Ordering::Relaxed)
-    }
-
-    /// The answer is a 101: what the client sends after it is no request, and passes unread. Say so before hyper has
-    /// the answer.
-    pub fn switch(&self) {
-        self.0.is_switched.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the connection is another protocol's now: when hyper is done it can be taken from it.
-    #[must_use]
-    pub fn is_switched(&self) -> bool {
-        self.0.is_switched.load(Ordering::Relaxed)
-    }
 }
 
 #[derive(Debug)]
@@ -141,7 +101,7 @@ impl<S> Guard<S> {
 
     fn publish(&self) {
         if let Some(refusal) = self.reader.refusal() {
-            let _ = self.watch.0.refusal.set(refusal);
+            self.watch.refuse(refusal);
         }
     }
 
@@ -153,7 +113,7 @@ impl<S> Guard<S> {
     }
 
     fn publish_rest(&self) {
-        self.watch.0.is_at_rest.store(self.waits && !self.is_unflushed, Ordering::Relaxed);
+        self.watch.set_at_rest(self.waits && !self.is_unflushed);
     }
 
     /// Whether a head has begun and is incomplete; empty lines are none.

@@ -7,10 +7,12 @@ pub mod guard;
 mod guard_tests;
 pub mod head;
 pub mod reader;
+mod watch;
 
 use hyper::server::conn::http1::Builder;
 
-pub use guard::{Guard, Watch};
+pub use guard::Guard;
+pub use watch::Watch;
 
 use super::limits::Limits;
 
