@@ -94,6 +94,10 @@ impl Emperor {
         {
             self.masters.cgroups.adjust(&vassal, &known.attributes, life, pid);
         }
+        if matches!(message, ToInstance::Stop { last: true, .. }) {
+            // It makes them refuse everybody: no later life can use them.
+            self.masters.give_up_listeners(&vassal);
+        }
         if matches!(message, ToInstance::Stop { .. }) {
             self.masters.write_down(life, |record| record.leaving = true);
         }

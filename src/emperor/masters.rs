@@ -377,6 +377,14 @@ impl Masters {
         Some(message)
     }
 
+    /// The listeners of a vassal are of no use any more.
+    pub fn give_up_listeners(&mut self, id: &str) {
+        self.kept.remove(id);
+        if let Some(vassal) = self.handle.fleet().vassals.get_mut(id) {
+            vassal.listeners = Arc::default();
+        }
+    }
+
     /// From now on the listeners and the scoreboard of this life are those of the vassal.
     pub fn adopt(&mut self, id: &str, life: LifeId) {
         let Some(master) = self.by_life.get_mut(&life) else { return };

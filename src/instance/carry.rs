@@ -284,6 +284,7 @@ pub(super) fn unpack(
         touched: None,
         own_operations: record.own_operations,
         replaced: record.replaced,
+        last: false,
         events: std::collections::VecDeque::new(),
         reports,
         asks,

@@ -41,8 +41,9 @@ impl Master {
                 self.handle(Event::Scale { operation, workers, idle });
             }
             ToInstance::LogLevel(level) => trace::set_level(level),
-            ToInstance::Stop { mercy_ms, keep_files } => {
+            ToInstance::Stop { mercy_ms, keep_files, last } => {
                 self.replaced |= keep_files;
+                self.last = last;
                 let mercy = mercy_ms.map(std::time::Duration::from_millis);
                 self.act_and_stop(&Point::EmperorStop, mercy);
             }

@@ -151,6 +151,8 @@ pub(super) struct Master {
     pub(super) own_operations: u64,
     /// A replacement takes over: files and sockets are its own now.
     pub(super) replaced: bool,
+    /// Its emperor has it stop, and nobody will serve on its sockets.
+    pub(super) last: bool,
     pub(super) events: VecDeque<Event>,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) asks: mpsc::Sender<Ask>,

@@ -4,6 +4,8 @@ use super::companions;
 use super::event::{Effect, Event};
 use super::master::Master;
 use super::roster::{Phase, SlotState};
+use crate::config::address::Address;
+use crate::sys::socket;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, InstanceState, OperationId, Outcome, ToRouter, ToWorker};
 
@@ -60,6 +62,10 @@ impl Master {
             }
             Effect::DrainRouter => {
                 if let Some(router) = &self.children.router {
+                    if self.closes_its_sockets() {
+                        self.refuse_at_unix_sockets();
+                        router.link.send(&ToRouter::LastCall, &[]);
+                    }
                     router.link.send(&ToRouter::Drain, &[]);
                 }
             }
@@ -108,6 +114,10 @@ impl Master {
             // Not even a word before it: what a worker passes on must find a taker.
             (true, false) => ToWorker::Stop,
         };
+        if order == ToWorker::Stop && self.closes_its_sockets() {
+            self.refuse_at_unix_sockets();
+            worker.process.link.send(&ToWorker::LastCall, &[]);
+        }
         worker.process.link.send(&order, &[]);
         for (&other, earlier) in &self.children.workers {
             let drains = self.roster.slots.get(other).is_some_and(|s| s.state == SlotState::Draining);
@@ -115,6 +125,22 @@ impl Master {
                 earlier.process.link.send(&ToWorker::Hurry, &[]);
             }
         }
+    }
+
+    /// Whoever comes is refused at once, even while all workers are too busy to hear of it; who waits already can be let in
+    /// still. (At a TCP socket both would be turned away, so there it is up to who lets in.)
+    fn refuse_at_unix_sockets(&self) {
+        let is_unix = |address: &Address| matches!(address, Address::Unix(_) | Address::Abstract(_));
+        let listeners = &self.current.sockets.listeners;
+        listeners.iter().filter(|listener| is_unix(&listener.listen.address)).for_each(socket::refuse_all);
+    }
+
+    /// Whether the instance stops, and nobody else has its sockets or will serve on them: who comes is better refused than
+    /// left waiting until the last request is done.
+    fn closes_its_sockets(&self) -> bool {
+        let alone = || self.uwsgi_emperor.is_none() && std::env::var_os("LISTEN_FDS").is_none();
+        let last = if self.supervised { self.last } else { alone() };
+        last && !self.replaced && matches!(self.roster.phase, Phase::Stopping { .. })
     }
 
     fn announce(&mut self, state: InstanceState) {

@@ -266,6 +266,7 @@ fn master(
         touched: None,
         own_operations: 0,
         replaced: false,
+        last: false,
         events: VecDeque::new(),
         reports,
         asks,

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::{JoinHandle, spawn_local};
+use tokio::time::sleep;
 
 use super::arrival::{self, Ends, Reception};
 use super::client;
@@ -18,11 +19,14 @@ use super::socket::{Socket, Stream};
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::router::RouterSpec;
 use crate::proto::tls::Material;
-use crate::sys::{memfd, own};
+use crate::sys::{memfd, own, socket, stream};
 
 /// How long nobody is accepted after descriptors or memory ran out, doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long those who wait are let in when the sockets go away: in that time all of them are.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// The longest certificate, key and list of authorities, as they come from the master.
 const MATERIAL_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
@@ -38,6 +42,7 @@ pub(super) struct Doors {
 struct Door {
     listen: Listen,
     reception: Rc<RefCell<Rc<Reception>>>,
+    listener: OwnedFd,
     task: JoinHandle<()>,
 }
 
@@ -89,11 +94,24 @@ impl Doors {
             door.reception.replace(reception);
             return Ok(());
         }
+        let own = fd.try_clone()?;
         let listener = Listener::new(&listen.address, fd)?;
         let reception = Rc::new(RefCell::new(reception));
         let accepting = accept(Rc::clone(front), listener, listen.address.to_string(), Rc::clone(&reception));
-        self.open.push(Door { listen, reception, task: spawn_local(accepting) });
+        self.open.push(Door { listen, reception, listener: own, task: spawn_local(accepting) });
         Ok(())
+    }
+
+    /// Lets those in who wait, for a moment; after that all are refused who come, wherever else the sockets are open.
+    pub(super) fn last_call(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        spawn_local(async move {
+            sleep(MOMENT).await;
+            for door in open {
+                socket::refuse_all(&door.listener);
+                door.task.abort();
+            }
+        });
     }
 
     /// Lets nobody in any more.
@@ -149,6 +167,8 @@ async fn accept(front: Rc<Front>, listener: Listener, name: String, reception: R
                     spawn_local(arrival::receive(held, socket, ends, reception));
                 }
             }
+            // It refuses everybody, by order of the master.
+            Err(error) if stream::is_closed(&error) => return,
             // The client left before it was its turn.
             Err(error)
                 if matches!(

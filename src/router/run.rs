@@ -141,6 +141,7 @@ fn follow(
             }
         }
         ToRouter::ReleaseWorker { slot, generation } => front.release((slot, generation)),
+        ToRouter::LastCall => doors.last_call(),
         ToRouter::Drain => begin_to_finish(front, doors),
     }
     Ok(())

@@ -178,6 +178,13 @@ pub fn is_listening(fd: impl AsFd) -> bool {
     nix::sys::socket::getsockopt(&fd, sockopt::AcceptConn).unwrap_or(false)
 }
 
+/// Has a listener, in whichever processes it is, refuse everybody from now on. Whoever waits at a unix socket can be
+/// accepted still; at a TCP socket he is refused as well.
+pub fn refuse_all(listener: impl AsFd) {
+    // It fails for one that is closed to everybody already.
+    let _ = nix::sys::socket::shutdown(listener.as_fd().as_raw_fd(), nix::sys::socket::Shutdown::Both);
+}
+
 /// Changes the length of a listener's queue.
 ///
 /// # Errors

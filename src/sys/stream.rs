@@ -20,6 +20,12 @@ pub fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
     Ok(fd::own(retry(|| accept4(listener.as_fd().as_raw_fd(), flags))?))
 }
 
+/// Whether accepting failed because the listener refuses everybody for good.
+#[must_use]
+pub fn is_closed(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EINVAL)
+}
+
 /// Whether accepting failed because the process or the system has no descriptors or memory left for it.
 #[must_use]
 pub fn is_exhausted(error: &io::Error) -> bool {

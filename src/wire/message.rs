@@ -87,6 +87,9 @@ pub enum ToInstance {
         /// Another life of this vassal serves on with the same sockets and files: `vacuum` removes none.
         #[serde(default)]
         keep_files: bool,
+        /// Nobody will serve on its sockets: who comes is refused from now on.
+        #[serde(default)]
+        last: bool,
     },
     /// The answer to a call at the rendezvous: this emperor is yours from now on. Answer with
     /// [`FromInstance::Output`] (unless the output is a file), then as a new image after a re-exec.
@@ -292,6 +295,9 @@ pub enum ToWorker {
     Hurry,
     /// The same, sooner still: the instance stops, and clients would find nobody.
     Stop,
+    /// The sockets go away: let those in who wait at them, and have all who come later refused at once. Followed by
+    /// [`ToWorker::Stop`].
+    LastCall,
     /// Where workers pass kept-alive connections to each other. Sent once the worker is ready, and again by the next
     /// image of the master. Descriptors: the end into which a worker that drains gives its idle connections, each as
     /// [`Passed`] with its descriptor, and the end from which those that serve take them.
@@ -370,6 +376,9 @@ pub enum ToRouter {
         /// Its generation.
         generation: u64,
     },
+    /// The sockets go away: let those in who wait at them, and have all who come later refused at once. Followed by
+    /// [`ToRouter::Drain`].
+    LastCall,
     /// Accept nothing new, answer what is there (workers stay until then), close, exit with status 0.
     Drain,
 }

@@ -33,6 +33,37 @@ pub(super) fn open(server: &Arc<Server>, listen: &Listen, listener: &OwnedFd) ->
     Ok(Box::pin(accept(Arc::clone(server), listener, listen.clone())))
 }
 
+/// How many are let in at the end, at each listener.
+const LAST: usize = 1024;
+
+/// Lets those in who wait at the listeners, to be served before this worker ends, and has all refused who come later.
+pub(super) fn last_call(server: &Arc<Server>) {
+    for (listen, listener) in &server.host.listeners {
+        let server_port = socket::local_port(listener.as_fd());
+        let let_in = || {
+            for _ in 0..LAST {
+                match stream::accept(listener) {
+                    Ok(socket) => admit(server, socket, listen, server_port),
+                    Err(_) => return,
+                }
+            }
+        };
+        let_in();
+        socket::refuse_all(listener);
+        // At a unix socket nobody was turned away in between.
+        let_in();
+    }
+}
+
+fn admit(server: &Arc<Server>, socket: OwnedFd, listen: &Listen, server_port: Option<u16>) {
+    let held = Held::new(server);
+    if listen.protocol.has_variables() {
+        packet::serve(held, socket, listen.protocol);
+    } else {
+        http::serve(held, socket, server_port, 0);
+    }
+}
+
 async fn accept(server: Arc<Server>, listener: AsyncFd<OwnedFd>, listen: Listen) {
     let server_port = socket::local_port(listener.get_ref().as_fd());
     let mut told: Option<Tick> = None;
@@ -50,11 +81,8 @@ async fn accept(server: Arc<Server>, listener: AsyncFd<OwnedFd>, listen: Listen)
         }
         match stream::accept(&listener) {
             Ok(socket) => {
-                let held = Held::new(&server);
-                if listen.protocol.has_variables() {
-                    packet::serve(held, socket, listen.protocol);
-                } else {
-                    http::serve(held, socket, server_port, 0);
+                admit(&server, socket, &listen, server_port);
+                if !listen.protocol.has_variables() {
                     // Its request, which usually is there already, counts before the next connection is taken.
                     tokio::task::yield_now().await;
                 }
@@ -68,6 +96,8 @@ async fn accept(server: Arc<Server>, listener: AsyncFd<OwnedFd>, listen: Listen)
                 }
                 tokio::time::sleep(PAUSE).await;
             }
+            // It refuses everybody, by order of the master or of another worker.
+            Err(error) if stream::is_closed(&error) => return,
             // The client gave up while it waited, or the network did.
             Err(_) => tokio::task::yield_now().await,
         }

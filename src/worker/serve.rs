@@ -231,6 +231,7 @@ async fn told(server: &Arc<Server>, channel: &AsyncFd<OwnedFd>) -> ToWorker {
         match channel::receive(channel.get_ref()) {
             Ok(Some((ToWorker::Passage, ends))) => passage::open(server, ends),
             Ok(Some((ToWorker::Farewell, _))) => server.start_farewell(),
+            Ok(Some((ToWorker::LastCall, _))) => listen::last_call(server),
             Ok(Some((order, _))) => return order,
             Ok(None) => break,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),

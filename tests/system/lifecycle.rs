@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -11,7 +12,8 @@ use serde_json::Value;
 use crate::support::apps::TOOLS;
 use crate::support::free_port;
 use crate::support::host::Host;
-use crate::support::http::Door;
+use crate::support::http::{Connection, Door};
+use crate::support::server::{Folder, liege};
 use crate::support::wait::{eventually, until};
 
 fn vassal(port: u16) -> String {
@@ -136,4 +138,85 @@ def application(environ, start_response):
     let ours = ignored(&std::fs::read_to_string("/proc/self/status").unwrap());
     // Rust's runtime ignores SIGPIPE, in this process too.
     assert_eq!(ignored(&status) & !ours, 0, "{status}");
+}
+
+/// `/hold` is answered once there is a file `go`, and says by files `held…` how many wait.
+const HOLDS: &str = r#"
+import os, threading, time
+HERE = os.path.dirname(os.path.abspath(__file__))
+def application(environ, start_response):
+    if environ["PATH_INFO"] == "/hold":
+        open(os.path.join(HERE, "held%d" % threading.get_ident()), "w").close()
+        while not os.path.exists(os.path.join(HERE, "go")):
+            time.sleep(0.01)
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "5")])
+    return [b"hello"]
+"#;
+
+fn held(folder: &Path) -> usize {
+    let names = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().starts_with("held")).count()
+}
+
+fn ask(door: &Door, path: &str) -> Connection {
+    let mut connection = door.connect().unwrap();
+    connection
+        .send(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+        .unwrap();
+    connection
+}
+
+#[test]
+fn who_waits_at_a_stop_is_served_and_who_comes_later_is_refused_at_once() {
+    for (option, is_unix, threads) in
+        [("http-socket", true, 1), ("http-socket", false, 2), ("http", false, 1)]
+    {
+        let mut host = Host::start(&[]);
+        host.folder().write("app.py", HOLDS);
+        let (port, path) = (free_port(), host.folder().path().join("app.sock"));
+        let (address, door) = match is_unix {
+            true => (path.display().to_string(), Door::Unix(path)),
+            false => (format!("127.0.0.1:{port}"), Door::Port(port)),
+        };
+        let text = format!("[uwsgi]\n{option} = {address}\nwsgi-file = %d../app.py\nthreads = {threads}\n");
+        host.write("app.ini", &text);
+        door.wait_for("/", "hello");
+        let mut clients: Vec<_> = (0..threads).map(|_| ask(&door, "/hold")).collect();
+        until("the requests", || held(host.folder().path()) == threads);
+        clients.extend((0..5).map(|_| ask(&door, "/")));
+        host.remove("app.ini");
+        until(&format!("a refusal ({option} = {address})"), || door.connect().is_err());
+        // Who is wanted again comes back, on sockets of its own.
+        host.write("app.ini", &text);
+        host.folder().write("go", "");
+        for mut client in clients {
+            let answer = client.answer(false).unwrap();
+            assert_eq!((answer.status, answer.text().as_str()), (200, "hello"), "{option} = {address}");
+        }
+        door.wait_for("/", "hello");
+        host.emperor.signal(Signal::SIGTERM);
+        assert!(host.emperor.wait().success());
+    }
+}
+
+#[test]
+fn who_waits_for_a_worker_that_is_busy_when_an_instance_stops_is_served() {
+    let folder = Folder::new();
+    folder.write("app.py", HOLDS);
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let mut instance = liege(&folder, &["--http-socket", &address, "--wsgi-file", "app.py"]);
+    let door = Door::Port(port);
+    door.wait_for("/", "hello");
+    let mut clients = vec![ask(&door, "/hold")];
+    until("the request", || held(folder.path()) == 1);
+    clients.extend((0..5).map(|_| ask(&door, "/")));
+    instance.signal(Signal::SIGTERM);
+    instance.wait_for_log("graceful shutdown triggered");
+    folder.write("go", "");
+    for mut client in clients {
+        let answer = client.answer(false).unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
+    }
+    assert!(instance.wait().success());
 }

@@ -95,7 +95,11 @@ impl Turn<'_> {
         let now = self.now;
         let epoch_ms = self.epoch_ms();
         let longest = self.fleet.rules.mercy;
+        let is_end = self.fleet.phase == Phase::Stopping;
         let Some(vassal) = self.vassal(id) else { return };
+        let is_end = is_end || vassal.plan.removed || vassal.plan.stopped;
+        // On a socket that is ours a connection is waited for as long as the vassal is known.
+        let last = is_end && !keep_files && vassal.on_demand.is_none();
         let mercy = vassal.mercy(longest);
         let number = life.id;
         life.leaving_epoch_ms = life.leaving_epoch_ms.or(Some(epoch_ms));
@@ -108,7 +112,7 @@ impl Turn<'_> {
         if life.leaving.is_none() {
             life.leaving = Some(Leaving::Asked(now + mercy + BEYOND));
             let mercy_ms = u64::try_from(mercy.as_millis()).ok();
-            let message = ToInstance::Stop { mercy_ms, keep_files };
+            let message = ToInstance::Stop { mercy_ms, keep_files, last };
             self.out.push(Effect::Send { life: number, message, file_of: None });
             life.beat_until = None;
             // One that has said nothing may never read the word; uWSGI minds this signal only once it has spoken.
