@@ -243,6 +243,46 @@ fn a_program_that_a_tenant_names_runs_as_the_tenant() {
 }
 
 #[test]
+fn the_api_reads_and_writes_of_a_tenant_only_what_is_the_tenants() {
+    if !is_root() {
+        return;
+    }
+    let host = tyrant(&["--api-write"]);
+    let api = |method: &str, body: &str| {
+        let said = stage::exchange(&host.path("api"), &format!("{method} /v1/vassals/a.ini/config"), body);
+        serde_json::from_str::<serde_json::Value>(&said).unwrap_or_default()
+    };
+    let home = host.path("home/alice.ini");
+    let port = write(&host, &home, ALICE, "");
+    symlink(&home, host.path("v/a.ini")).unwrap();
+    until_up(&host, port);
+    let text = api("GET", "")["text"].as_str().unwrap().to_owned();
+    assert!(text.contains("[uwsgi]"));
+    // Through root's link nothing is written: what it leads to is the tenant's to change.
+    let more = serde_json::json!({ "text": format!("{text}env = A=b\n") }).to_string();
+    assert!(api("PUT", &more).to_string().contains("not a regular file"));
+    // A link of hers to what only root reads shows nobody anything.
+    let secret = host.path("secret");
+    fs::write(&secret, "[uwsgi]\nenv = SECRET=1\n").unwrap();
+    fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    link(&secret, &home, ALICE);
+    let answer = api("GET", "").to_string();
+    assert!(!answer.contains("SECRET"), "{answer}");
+    fs::remove_file(host.path("v/a.ini")).unwrap();
+    host.wait("its end", || get(port, "/").is_err());
+    // A file of hers in the directory stays hers, with its mode.
+    let port = tenant(&host, "a.ini", ALICE, "");
+    until_up(&host, port);
+    let text = api("GET", "")["text"].as_str().unwrap().to_owned();
+    let more = serde_json::json!({ "text": format!("{text}vassals-limit = 1\nuid = root\n") }).to_string();
+    api("PUT", &more);
+    let file = fs::metadata(host.path("v/a.ini")).unwrap();
+    assert_eq!((file.uid(), file.gid(), file.mode() & 0o7777), (ALICE, ALICE, 0o600));
+    host.wait("her app", || stage::ask(port).is_some_and(|said| said["Uid"].starts_with("20001 ")));
+    host.end();
+}
+
+#[test]
 fn a_new_owner_gets_a_new_instance_after_the_old_one_is_gone() {
     if !is_root() {
         return;

@@ -1,6 +1,7 @@
 //! The files of vassals: read, looked at before they count, and written where the operator allows it.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path as FilePath, PathBuf};
 
 use axum::Json;
@@ -17,6 +18,7 @@ use super::desk::{Answer, Desk};
 use super::guard::{Access, Grant};
 use super::problem::Problem;
 use super::views::{ConfigFile, ConfigVerdict};
+use crate::config::tenant::Tenant;
 use crate::emperor::Request as Wish;
 use crate::sys::{file, memfd, rewrite};
 use crate::trace::{self, escaped};
@@ -51,8 +53,8 @@ pub(super) fn validate() -> MethodRouter<Desk> {
         let Draft { name, text } =
             asked.parameters.read("{\"name\": \"blog.ini\", \"text\": \"[uwsgi]…\"}")?;
         asked.access.allows(Grant::Admin, Some(&name))?;
-        let path = path_of(&asked.desk, &name)?;
-        let old = open(path.clone()).await;
+        let (path, tenant) = path_of(&asked.desk, &name)?;
+        let old = open(path.clone(), tenant).await;
         let verdict = match (text, old) {
             (Some(text), old) => judge(&asked.desk, &path, text.as_bytes(), old.ok().as_deref()).await?,
             (None, Ok(old)) => judge(&asked.desk, &path, &old, None).await?,
@@ -65,8 +67,8 @@ pub(super) fn validate() -> MethodRouter<Desk> {
 async fn read(State(desk): State<Desk>, Extension(access): Extension<Access>, name: Name) -> Answer {
     let name = plain(name)?;
     access.allows(Grant::Admin, Some(&name))?;
-    let path = path_of(&desk, &name)?;
-    let bytes = open(path.clone()).await?;
+    let (path, tenant) = path_of(&desk, &name)?;
+    let bytes = open(path.clone(), tenant).await?;
     let tag = tag_of(&bytes);
     let text = String::from_utf8(bytes).map_err(|_| {
         Problem::new(StatusCode::CONFLICT, "not-text", format!("{} is not UTF-8", path.display()))
@@ -84,11 +86,11 @@ async fn write(name: String, asked: Asked) -> Answer {
         return Err(Problem::new(StatusCode::FORBIDDEN, "writing-off", detail)
             .suggesting("start the emperor with --api-write"));
     }
-    let path = path_of(desk, &name)?;
+    let (path, tenant) = path_of(desk, &name)?;
     let wait = asked.wait.clone()?;
     // One after the other, so that what was looked at is what is replaced.
     let writing = desk.kept.writing.lock().await;
-    let old = open(path.clone()).await?;
+    let old = open(path.clone(), tenant).await?;
     check_tag(&asked.headers, &tag_of(&old))?;
     let verdict = judge(desk, &path, text.as_bytes(), Some(&old)).await?;
     if !verdict.is_good() {
@@ -117,8 +119,9 @@ fn errors(mut verdict: Verdict) -> Vec<crate::config::diagnostic::Diagnostic> {
     verdict.diagnostics
 }
 
-fn path_of(desk: &Desk, name: &str) -> Result<PathBuf, Box<Problem>> {
-    let path = desk.handle.fleet().vassals.get(name).map(|vassal| vassal.path.clone());
+/// Where a vassal's file is, and whose it is where that is who the vassal runs as.
+fn path_of(desk: &Desk, name: &str) -> Result<(PathBuf, Option<Tenant>), Box<Problem>> {
+    let path = desk.handle.fleet().vassals.get(name).map(|vassal| (vassal.path.clone(), vassal.tenant));
     path.ok_or_else(|| desk.unknown(name))
 }
 
@@ -132,13 +135,18 @@ async fn judge(
     judged.map_err(|failure| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-looked-at", failure.message))
 }
 
-/// The content of a file, read beside the emperor's work.
-async fn open(path: PathBuf) -> Result<Vec<u8>, Box<Problem>> {
+/// The content of a file, read beside the emperor's work. A tenant's is read only if it is the tenant's: its owner may have
+/// put a link to another's where it was.
+async fn open(path: PathBuf, tenant: Option<Tenant>) -> Result<Vec<u8>, Box<Problem>> {
     let shown = path.clone();
     let reading = tokio::task::spawn_blocking(move || {
         let file = file::open_untrusted(&path)?;
-        if !file.metadata()?.is_file() {
+        let found = file.metadata()?;
+        if !found.is_file() {
             return Err(io::Error::other("it is not a regular file"));
+        }
+        if tenant.is_some_and(|tenant| tenant != Tenant { uid: found.uid(), gid: found.gid() }) {
+            return Err(io::Error::other("it is another's than the vassal's owner's"));
         }
         memfd::read_all(file.into(), FILE_LIMIT_BYTES)
     });

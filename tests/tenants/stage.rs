@@ -190,3 +190,19 @@ pub(crate) fn run(port: u16, command: &str) -> String {
     let encoded: String = command.bytes().map(|byte| format!("%{byte:02X}")).collect();
     get(port, &format!("/run/{encoded}")).unwrap()
 }
+
+/// The body of the answer to a request of JSON on a unix socket.
+pub(crate) fn exchange(socket: &Path, request: &str, body: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).unwrap();
+    write!(
+        stream,
+        "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         If-Match: *\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
+}
