@@ -83,6 +83,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
         auto_procname,
         procname_prefix,
         emperor,
+        exchange,
         router,
         websockets,
         hooks,
@@ -140,6 +141,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.auto_procname != *auto_procname, "auto-procname", Need::Generation);
     change.note(old.procname_prefix != *procname_prefix, "procname-prefix", Need::Generation);
     change.note(old.emperor != *emperor, "emperor", Need::Replace);
+    change.note(old.exchange != *exchange, "chunked-input-limit", Need::Generation);
     diff_router(&mut change, &old.router, router);
     change.note(old.websockets != *websockets, "websockets-ping-freq", Need::Generation);
     diff_hooks(&mut change, &old.hooks, hooks);

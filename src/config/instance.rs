@@ -10,6 +10,7 @@ use super::cheaper::CheaperSpec;
 use super::companions::CompanionSpec;
 use super::cores::GeventSpec;
 use super::exceptions::ExceptionSpec;
+use super::exchange::ExchangeSpec;
 use super::guard::GuardSpec;
 use super::hook::Hook;
 use super::logging::LogSpec;
@@ -98,6 +99,9 @@ pub struct InstanceSpec {
     pub procname_prefix: String,
     /// `emperor = DIR` inside the file: the instance is an emperor.
     pub emperor: Vec<PathBuf>,
+    /// What a request and its response may cost.
+    #[serde(default)]
+    pub exchange: ExchangeSpec,
     /// The router of `http`.
     #[serde(default)]
     pub router: RouterSpec,
@@ -293,6 +297,7 @@ impl Default for InstanceSpec {
             auto_procname: false,
             procname_prefix: String::new(),
             emperor: Vec::new(),
+            exchange: ExchangeSpec::default(),
             router: RouterSpec::default(),
             websockets: WebsocketSpec::default(),
             hooks: Vec::new(),

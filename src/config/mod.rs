@@ -21,6 +21,7 @@ pub mod diagnostic;
 pub mod diff;
 pub mod emperor;
 pub mod exceptions;
+pub mod exchange;
 mod expand;
 pub mod fingerprint;
 pub mod format;

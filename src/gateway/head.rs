@@ -38,8 +38,8 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-/// The most bytes of all names and values together, as in uWSGI.
-const FIELDS_LIMIT_BYTES: usize = 65_535;
+/// The most bytes of all names and values together, as in uWSGI, unless somebody says otherwise.
+pub const FIELDS_LIMIT_BYTES: usize = 65_535;
 
 /// A form in which a head goes out.
 pub trait Form {
@@ -61,6 +61,7 @@ pub struct Head<F> {
     close: bool,
     dated: bool,
     bytes: usize,
+    limit: usize,
 }
 
 impl<F: Form> Head<F> {
@@ -81,7 +82,21 @@ impl<F: Form> Head<F> {
             return Err(Fault::Status);
         }
         let form = F::start(number, reason);
-        Ok(Self { status: number, form, content_length: None, close: false, dated: false, bytes: 0 })
+        Ok(Self {
+            status: number,
+            form,
+            content_length: None,
+            close: false,
+            dated: false,
+            bytes: 0,
+            limit: FIELDS_LIMIT_BYTES,
+        })
+    }
+
+    /// With so many bytes of names and values at most.
+    #[must_use]
+    pub fn limited_to(self, limit: usize) -> Self {
+        Self { limit, ..self }
     }
 
     /// Adds a field. Those that are about the connection are the server's: they are left out, and `Connection: close`
@@ -92,7 +107,7 @@ impl<F: Form> Head<F> {
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Fault> {
         // Names and values a byte long each count more than they weigh, so that their number is bounded too.
         self.bytes = self.bytes.saturating_add(name.len() + value.len() + 4);
-        if self.bytes > FIELDS_LIMIT_BYTES {
+        if self.bytes > self.limit {
             return Err(Fault::TooLong);
         }
         match special(name) {

@@ -18,6 +18,8 @@ pub struct Limits {
     pub fields: usize,
     /// Empty lines before a request line.
     pub blank_lines: usize,
+    /// Bytes of one chunk of a body.
+    pub chunk_bytes: u64,
     /// Bytes of chunk extensions in one body.
     pub chunk_extension_bytes: usize,
     /// Bytes of a trailer section.
@@ -28,6 +30,8 @@ pub struct Limits {
     pub head_time: Duration,
     /// Between two reads of a body that bring something.
     pub body_idle: Duration,
+    /// The same for one in chunks; `None`: as for any.
+    pub chunk_idle: Option<Duration>,
     /// From the end of a response to the first byte of the next request.
     pub keep_alive_idle: Duration,
     /// Between two writes that make progress.
@@ -45,11 +49,13 @@ impl Default for Limits {
             line_bytes: 16 * 1024,
             fields: 200,
             blank_lines: 4,
+            chunk_bytes: u64::MAX,
             chunk_extension_bytes: 16 * 1024,
             trailer_bytes: 16 * 1024,
             packet_bytes: LONGEST_PACKET_BYTES,
             head_time: Duration::from_secs(15),
             body_idle: Duration::from_secs(30),
+            chunk_idle: None,
             keep_alive_idle: Duration::from_secs(5),
             write_stall: Duration::from_secs(30),
             linger_time: Duration::from_secs(2),
@@ -69,6 +75,18 @@ impl Limits {
             return Self { head_bytes: bytes, line_bytes: bytes, packet_bytes: bytes, ..usual };
         }
         Self { head_bytes: usual.head_bytes.max(bytes), line_bytes: usual.line_bytes.max(bytes), ..usual }
+    }
+}
+
+impl Limits {
+    /// The same with limits for bodies in chunks; 0: what held before.
+    #[must_use]
+    pub fn with_chunks(self, bytes: u64, idle_s: u32) -> Self {
+        Self {
+            chunk_bytes: if bytes == 0 { self.chunk_bytes } else { bytes },
+            chunk_idle: (idle_s > 0).then(|| Duration::from_secs(idle_s.into())).or(self.chunk_idle),
+            ..self
+        }
     }
 }
 

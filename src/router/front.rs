@@ -100,7 +100,8 @@ impl Front {
 
     /// Goes by this configuration from now on; connections that are there keep the limits on what they send.
     pub(super) fn obey(&self, spec: &InstanceSpec) {
-        let limits = Limits::with_buffer_size(spec.workers.buffer_size_bytes);
+        let limits = Limits::with_buffer_size(spec.workers.buffer_size_bytes)
+            .with_chunks(spec.exchange.chunk_bytes, spec.exchange.chunk_timeout_s);
         let timeout = Duration::from_secs(u64::from(spec.router.timeout_s.max(1)));
         let head_time = match spec.router.headers_timeout_s {
             0 => limits.head_time,

@@ -228,15 +228,15 @@ fn is_too_long(head: &Head, limit: u64) -> bool {
 fn send(py: Python<'_>, response: &Bound<'_, PyAny>, exchange: &Exchange) -> Result<(), Trouble> {
     if let Ok(list) = response.cast_exact::<PyList>() {
         if list.len() == 1 {
-            return Ok(exchange.only(py, file::item(&list.get_item(0)?)?)??);
+            return Ok(exchange.only(py, file::item(&list.get_item(0)?)?.as_bytes())??);
         }
     } else if let Ok(tuple) = response.cast_exact::<PyTuple>() {
         if tuple.len() == 1 {
-            return Ok(exchange.only(py, file::item(&tuple.get_item(0)?)?)??);
+            return Ok(exchange.only(py, file::item(&tuple.get_item(0)?)?.as_bytes())??);
         }
     } else if response.is_exact_instance_of::<PyBytes>() {
         // Its items would be numbers; uWSGI sends it whole, and so do we.
-        return Ok(exchange.only(py, file::item(response)?)??);
+        return Ok(exchange.only(py, file::item(response)?.as_bytes())??);
     } else if let Ok(wrapper) = response.cast_exact::<FileWrapper>()
         && let Some(plain) = wrapper.get().plain(py)
     {
@@ -252,7 +252,8 @@ fn send(py: Python<'_>, response: &Bound<'_, PyAny>, exchange: &Exchange) -> Res
 
 /// Sends one item; whether another one makes sense.
 fn item(py: Python<'_>, item: &Bound<'_, PyAny>, exchange: &Exchange) -> Result<bool, Trouble> {
-    let bytes = file::item(item)?;
+    let item = file::item(item)?;
+    let bytes = item.as_bytes();
     let sent = exchange.with_output(py, |output| {
         // Code behind the last item that fits still runs; PEP 3333 asks for an end of what is too much.
         let is_too_much = output.is_full() && !bytes.is_empty();

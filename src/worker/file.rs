@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use pyo3::exceptions::PyStopIteration;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyMemoryView};
 
 use super::exchange::Exchange;
+use super::host::Host;
 use super::output::{ItemError, Output};
 use super::spool::{PIECE_BYTES, Part};
 use crate::sys::fd;
@@ -104,13 +105,22 @@ pub(super) fn send(output: &mut Output, mut part: Part) -> Result<(), ItemError>
     Ok(())
 }
 
-/// An item of the body, which must be bytes.
-pub(super) fn item<'a>(item: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
+/// An item of the body, which must be bytes, or what has some where that is allowed.
+pub(super) fn item<'py>(item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
     match item.cast::<PyBytes>() {
-        Ok(bytes) => Ok(bytes.as_bytes()),
+        Ok(bytes) => Ok(bytes.clone()),
+        // The stable interface of the oldest interpreter has no buffers but by this object.
+        Err(_) if accepts_buffers() && PyMemoryView::from(item).is_ok() => {
+            let view = PyMemoryView::from(item)?;
+            Ok(view.call_method0(pyo3::intern!(item.py(), "tobytes"))?.cast_into()?)
+        }
         Err(_) => Err(pyo3::exceptions::PyTypeError::new_err(format!(
             "the response must consist of bytes, not {}",
             item.get_type().name()?
         ))),
     }
+}
+
+fn accepts_buffers() -> bool {
+    Host::get().is_some_and(|host| host.spec.exchange.accept_buffers)
 }

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use super::exchange::Exchange;
+use super::host::Host;
 use super::job::RequestBody;
 use super::packet::PacketSocket;
 use super::routed::Pulled;
@@ -25,6 +26,8 @@ pub(super) struct Body {
     held: BytesMut,
     source: Source,
     waiter: Waiter,
+    /// How many bytes in one piece are too many; `None` once that was said.
+    warns_at: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -46,12 +49,15 @@ impl Body {
             RequestBody::Routed(pulled) => (Bytes::new(), Source::Routed(pulled)),
             RequestBody::Socket(bytes, socket) => (bytes, Source::Socket(socket)),
         };
-        Self { held: BytesMut::from(held), source, waiter }
+        let warns_at =
+            Host::get().map(|host| host.spec.exchange.body_read_warning_mib.saturating_mul(1 << 20));
+        Self { held: BytesMut::from(held), source, waiter, warns_at }
     }
 
     /// The next `limit` bytes, fewer only at the end of the body.
     fn read(&mut self, limit: usize) -> io::Result<BytesMut> {
         while self.held.len() < limit && self.fill()? {}
+        self.weigh("read()", limit);
         Ok(self.held.split_to(limit.min(self.held.len())))
     }
 
@@ -59,6 +65,7 @@ impl Body {
     fn read_line(&mut self, limit: usize) -> io::Result<BytesMut> {
         let mut searched = 0;
         loop {
+            self.weigh("readline()", limit);
             let fresh = self.held.get(searched..).unwrap_or_default();
             if let Some(at) = fresh.iter().position(|&byte| byte == b'\n') {
                 return Ok(self.held.split_to((searched + at + 1).min(limit)));
@@ -67,6 +74,18 @@ impl Body {
             if searched >= limit || !self.fill()? {
                 return Ok(self.held.split_to(limit.min(searched)));
             }
+        }
+    }
+
+    /// Warns of an application that has much of a body in memory at once.
+    fn weigh(&mut self, what: &str, limit: usize) {
+        let bytes = u64::try_from(self.held.len().min(limit)).unwrap_or(u64::MAX);
+        if self.warns_at.is_some_and(|most| bytes > most) {
+            self.warns_at = None;
+            tracing::warn!(
+                "[uwsgi-warning] you are using {what} on request body allocating over than {} MB, that is really bad and can be avoided...",
+                bytes >> 20
+            );
         }
     }
 

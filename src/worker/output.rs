@@ -15,6 +15,7 @@ use ruled::Instead;
 use switched::Keeper;
 
 use super::feed::{Feed, ReplyBody};
+use super::host::Host;
 use super::job::Reply;
 use super::packet::PacketSocket;
 use super::reply::ReplySender;
@@ -42,6 +43,8 @@ pub(super) struct Output {
     /// The rules that the answer goes past; `None`: there are none.
     routing: Option<Arc<Routing>>,
     instead: Instead,
+    /// How many more failed writes the application is not told of.
+    tolerated: u64,
     /// What went out, for the log and the scoreboard.
     pub(super) sent: Sent,
 }
@@ -101,7 +104,8 @@ impl Output {
             Reply::Socket(socket) => (Way::Socket(Response::new(is_head), socket), Watch::default()),
         };
         let (instead, sent) = (Instead::Nothing, Sent::default());
-        Self { way, watch, waiter, room, is_bodiless: false, routing, instead, sent }
+        let tolerated = Host::get().map_or(0, |host| host.spec.exchange.write_errors_tolerance);
+        Self { way, watch, waiter, room, is_bodiless: false, routing, instead, tolerated, sent }
     }
 
     /// `start_response` was called with this head, of so many fields and bytes.
@@ -150,8 +154,14 @@ impl Output {
             Ok(false) => self.send(bytes, is_only),
             other => other.map(drop),
         };
-        self.sent.is_cut |= matches!(result, Err(ItemError::Gone(_)));
-        result
+        match result {
+            Err(ItemError::Gone(error)) => {
+                self.sent.is_cut = true;
+                self.tolerated = self.tolerated.checked_sub(1).ok_or(error)?;
+                Ok(())
+            }
+            other => other,
+        }
     }
 
     fn send(&mut self, bytes: &[u8], is_only: bool) -> Result<(), ItemError> {

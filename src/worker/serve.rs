@@ -115,7 +115,12 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Unread
     let mut doors = Vec::new();
     let server = {
         let _inside = runtime.enter();
-        let limits = Limits::with_buffer_size(host.spec.workers.buffer_size_bytes);
+        let exchange = &host.spec.exchange;
+        let mut limits = Limits::with_buffer_size(host.spec.workers.buffer_size_bytes)
+            .with_chunks(exchange.chunk_bytes, exchange.chunk_timeout_s);
+        if exchange.send_timeout_s > 0 {
+            limits.write_stall = Duration::from_secs(exchange.send_timeout_s.into());
+        }
         let server = Arc::new(Server::new(host, limits, runtime.handle().clone()));
         let control = Control::new(Arc::clone(&server), channel)?;
         for (thread, socket) in routed.into_iter().enumerate() {

@@ -44,6 +44,9 @@ impl StartResponse {
         let exc_info = exc_info.filter(|info| info.is_truthy().unwrap_or(true));
         let line = native("status", status)?;
         let mut head = AnyHead::new(self.0.medium, &line).map_err(|fault| refused(fault, status))?;
+        if let Some(limit) = Host::get().map(|host| host.spec.exchange.response_head_bytes) {
+            head = head.limited_to(usize::try_from(limit).unwrap_or(usize::MAX));
+        }
         let (mut fields, mut bytes) = (0, line.len() + STATUS_LINE_BYTES);
         let headers = headers
             .cast::<PyList>()

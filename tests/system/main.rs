@@ -26,6 +26,7 @@ mod emperor_hooks;
 mod engines;
 mod examples;
 mod exceptions;
+mod exchange;
 mod fastcgi;
 mod fifo;
 mod files;

@@ -6,8 +6,8 @@ use super::hooks::Hooks;
 use super::routes::Routes;
 use super::sift::{Said, Sift};
 use super::{
-    application, caches, cheaper, companions, given, guard, lines, log_file, logging, socket_map, sockets,
-    static_files, statistics, websockets,
+    application, caches, cheaper, companions, exchange, given, guard, lines, log_file, logging, socket_map,
+    sockets, static_files, statistics, websockets,
 };
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::diagnostic::Severity;
@@ -94,6 +94,7 @@ impl Reading {
             || guard::obey(sift, said, &mut self.spec.workers.guard)
             || self.sockets(sift, said)
             || websockets::obey(sift, said, &mut self.spec.websockets)
+            || exchange::obey(sift, said, &mut self.spec.exchange)
             || statistics::obey(&mut self.spec, sift, said, &self.chdir)
         {
             return;

@@ -5,6 +5,7 @@ mod caches;
 mod cheaper;
 mod companions;
 mod emperor;
+mod exchange;
 #[cfg(test)]
 pub(super) mod fake;
 mod given;

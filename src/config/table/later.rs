@@ -9,27 +9,12 @@ const fn later(names: &'static [&'static str], kind: Kind, doc: &'static str) ->
 
 pub(super) static ROWS: &[Row] = &[
     // Logging.
-    later(&["body-read-warning"], Number, "log detail"),
-    later(
-        &["write-errors-tolerance"],
-        Number,
-        "an application that writes to a client that is gone is told so",
-    ),
     // Workers.
     later(&["fs-reload", "fs-brutal-reload"], Path, "use `touch-reload`"),
     later(&["exit-on-reload"], Flag, "a reload reloads"),
-    later(
-        &["post-buffering-bufsize"],
-        Number,
-        "bodies from `http` and `http-socket` are always received before the application is called",
-    ),
     later(&["prio"], Number, "the limits of the service manager hold"),
     later(&["cpu-affinity"], Number, "the kernel chooses the CPU"),
-    later(
-        &["skip-atexit", "skip-atexit-teardown", "wsgi-accept-buffer", "wsgi-accept-buffers"],
-        Flag,
-        "the usual behaviour holds",
-    ),
+    later(&["skip-atexit", "skip-atexit-teardown"], Flag, "the usual behaviour holds"),
     later(&["reaper"], Flag, "the usual behaviour holds").short('r'),
     later(&["procname", "procname-master", "procname-append"], Text, "the title is that of `auto-procname`"),
     later(&["stats-no-metrics"], Flag, "the statistics have no metrics"),
@@ -40,15 +25,5 @@ pub(super) static ROWS: &[Row] = &[
     ),
     // Sockets and the router.
     later(&["http-auto-gzip"], Flag, "answers go out as the application made them"),
-    later(
-        &["so-send-timeout", "socket-send-timeout", "so-write-timeout", "socket-write-timeout"],
-        Number,
-        "`socket-timeout` holds for writing too",
-    ),
     later(&["http-harakiri"], Number, "a router that ends is replaced; one that hangs is not found out"),
-    later(
-        &["chunked-input-limit", "chunked-input-timeout", "response-headers-limit"],
-        Number,
-        "fixed limits hold",
-    ),
 ];

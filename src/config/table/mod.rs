@@ -5,6 +5,7 @@ mod cheaper;
 mod companions;
 mod emperor;
 mod engines;
+mod exchange;
 mod families;
 mod guard;
 mod harmless;
@@ -152,6 +153,7 @@ static PARTS: &[Part] = &[
     part("… on the number of workers", cheaper::ROWS),
     part("… on the lines of requests, on the size of workers and on their interpreter", engines::ROWS),
     part("… on the application", application::ROWS),
+    part("… on what a request and its response may cost", exchange::ROWS),
     part("… on what the master holds workers to", guard::ROWS),
     part("… on where log lines go", logging::ROWS),
     part("… on hooks: what is done around a start, workers and the end", hooks::ROWS),

@@ -109,6 +109,9 @@ impl Chunks {
             (Quoted, b'\\') => Escaped,
             (Quoted | Escaped, byte) if is_value(byte) => Quoted,
             (SizeLf, b'\n') if self.left == 0 => Trailer,
+            (SizeLf, b'\n') if self.left > limits.chunk_bytes => {
+                return Err(Refusal::new(413, "chunk too long"));
+            }
             (SizeLf, b'\n') => Data,
             (DataCr, b'\r') => DataLf,
             (DataLf, b'\n') => Size,

@@ -122,7 +122,9 @@ impl<S> Guard<S> {
     }
 
     fn wait_limit(&self) -> Duration {
-        if self.reader.is_in_body() {
+        if self.reader.is_in_chunks() {
+            self.limits.chunk_idle.unwrap_or(self.limits.body_idle)
+        } else if self.reader.is_in_body() {
             self.limits.body_idle
         } else if !self.held.is_empty() || self.reader.requests() == 0 {
             self.limits.head_time

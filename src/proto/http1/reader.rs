@@ -89,6 +89,12 @@ impl Reader {
         matches!(self.phase, Phase::Length(_) | Phase::Chunked(_))
     }
 
+    /// Whether it is one in chunks.
+    #[must_use]
+    pub const fn is_in_chunks(&self) -> bool {
+        matches!(self.phase, Phase::Chunked(_))
+    }
+
     /// How many heads were accepted.
     #[must_use]
     pub const fn requests(&self) -> u64 {

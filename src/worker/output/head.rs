@@ -38,6 +38,16 @@ impl AnyHead {
         })
     }
 
+    /// With so many bytes of names and values at most.
+    pub(in crate::worker) fn limited_to(self, limit: usize) -> Self {
+        match self {
+            Self::Http(head) => Self::Http(head.limited_to(limit)),
+            Self::Packed(head) => Self::Packed(head.limited_to(limit)),
+            Self::Wire(head) => Self::Wire(head.limited_to(limit)),
+            Self::Draft(head) => Self::Draft(head.limited_to(limit)),
+        }
+    }
+
     /// Adds a field.
     pub(in crate::worker) fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), Fault> {
         match self {

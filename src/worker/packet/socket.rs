@@ -48,7 +48,11 @@ impl PacketSocket {
         outlet: Outlet,
         requests: u64,
     ) -> Self {
-        let write_timeout = read_timeout.max(held.server().limits.write_stall);
+        let server = held.server();
+        let write_timeout = match server.host.spec.exchange.send_timeout_s {
+            0 => read_timeout.max(server.limits.write_stall),
+            _ => server.limits.write_stall,
+        };
         Self { fd, read_timeout, write_timeout, inlet: Mutex::new(inlet), outlet, requests, held }
     }
 
