@@ -7,6 +7,7 @@ use super::exit::Exit;
 use super::paper::complain;
 use crate::config::command_line::Signal as Asked;
 use crate::sys::process::{Signal, signal_process};
+use crate::sys::signals::PAUSE;
 
 /// Sends the signal to the process that the file names.
 #[must_use]
@@ -14,7 +15,7 @@ pub fn run(file: &Path, asked: Asked) -> Exit {
     let signal = match asked {
         Asked::Reload => Signal::Hup,
         Asked::Stop => Signal::Int,
-        Asked::Pause => Signal::Tstp,
+        Asked::Pause => Signal::Other(PAUSE),
     };
     match fs::read_to_string(file).map_err(|error| error.to_string()).and_then(|text| pid(&text)) {
         Err(reason) => {

@@ -272,8 +272,6 @@ pub enum Signal {
     Usr1,
     /// `SIGUSR2`.
     Usr2,
-    /// `SIGTSTP`.
-    Tstp,
     /// `SIGCONT`.
     Cont,
     /// `SIGKILL`.
@@ -293,7 +291,6 @@ impl Signal {
             Self::Term => libc::SIGTERM,
             Self::Usr1 => libc::SIGUSR1,
             Self::Usr2 => libc::SIGUSR2,
-            Self::Tstp => libc::SIGTSTP,
             Self::Cont => libc::SIGCONT,
             Self::Kill => libc::SIGKILL,
             Self::Other(number) => number,

@@ -7,6 +7,9 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signa
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::signal::unix::{self, SignalKind};
 
+/// `SIGTSTP`, which tokio has no name for.
+pub const PAUSE: i32 = Signal::SIGTSTP as i32;
+
 /// `SIGURG`, which tokio has no name for.
 pub const URGENT: i32 = Signal::SIGURG as i32;
 
@@ -146,7 +149,7 @@ impl Signals {
             quit: unix::signal(SignalKind::quit())?,
             term: unix::signal(SignalKind::terminate())?,
             usr1: unix::signal(SignalKind::user_defined1())?,
-            tstp: unix::signal(SignalKind::from_raw(Signal::SIGTSTP as i32))?,
+            tstp: unix::signal(SignalKind::from_raw(PAUSE))?,
             child: unix::signal(SignalKind::child())?,
         })
     }

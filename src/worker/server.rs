@@ -2,6 +2,7 @@
 
 mod ending;
 mod held;
+mod turns;
 
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
@@ -30,7 +31,7 @@ use super::spool::Room;
 use crate::gateway::peer::Connection;
 use crate::proto::limits::Limits;
 use crate::proto::rate::Rate;
-use crate::stats::scoreboard::{Field, Slot};
+use crate::stats::scoreboard::Field;
 use crate::sys::clock;
 use crate::wire::queue::{Claim, SharedQueue};
 
@@ -246,56 +247,6 @@ impl Server {
                 server.lifetime.expire();
             }
         });
-    }
-
-    /// A request is over, and its thread is free again.
-    pub(super) fn done(&self) {
-        self.lifetime.count();
-        let others = self.taken.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
-        if others >= self.threads && self.lock().favours_kept() && !self.is_relieved() {
-            self.owes_turn.store(true, Ordering::Relaxed);
-        }
-        self.room.notify_waiters();
-    }
-
-    /// Waits until a thread is free: only then is a connection accepted, so that the kernel balances the workers. Where
-    /// kept connections always have a request that waits, new ones take turns with them, or they would wait for ever.
-    pub(super) async fn room(&self) {
-        while !self.has_room() {
-            let mut notified = pin!(self.room.notified());
-            notified.as_mut().enable();
-            if self.has_room() {
-                return;
-            }
-            notified.await;
-        }
-    }
-
-    fn has_room(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) < self.threads || self.owes_turn.swap(false, Ordering::Relaxed)
-    }
-
-    /// Whether it is the turn of a new connection.
-    pub(super) fn owes_turn(&self) -> bool {
-        self.owes_turn.load(Ordering::Relaxed)
-    }
-
-    /// Whether another worker has nothing to do that serves the same sockets.
-    fn is_relieved(&self) -> bool {
-        self.host.spec.socket_map.is_empty() && self.idle_siblings().next().is_some()
-    }
-
-    /// Whether requests wait here while another worker has nothing to do, so that a kept-alive connection is better
-    /// opened anew.
-    pub(super) fn is_overtaken(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) > self.threads && self.is_relieved()
-    }
-
-    /// Other workers that accept requests and have none.
-    pub(super) fn idle_siblings(&self) -> impl Iterator<Item = Slot<'_>> {
-        let own = self.host.worker.get().map(|worker| worker.slot);
-        let slots = self.host.board.iter().enumerate().filter(move |(n, _)| Some(*n) != own);
-        slots.map(|(_, slot)| slot).filter(|slot| slot.get(Field::Accepting) == 1 && !slot.is_busy())
     }
 
     /// Idle connections go through here from now on, or, without an entrance, stay.

@@ -124,14 +124,14 @@ mod tests {
         for (lines, expected) in [
             ("", &["uwsgi [::]:80", "uwsgi /run/a.sock"][..]),
             ("protocol = http", &["http-socket [::]:80", "http-socket /run/a.sock"]),
-            ("http = :80", &["http :80", "uwsgi /run/a.sock"]),
+            ("http = :80", &["http [::]:80", "uwsgi /run/a.sock"]),
             (
                 "http-socket = fd://4, socket = fd://9",
                 &["http-socket /run/a.sock", "uwsgi :90", "uwsgi [::]:80"],
             ),
             (
                 "shared-socket = :443, shared-socket = s, socket = =1, http = :80, http-socket = =0, socket = fd://4",
-                &["uwsgi /srv/s", "http :80", "http-socket :443", "uwsgi /run/a.sock"],
+                &["uwsgi /srv/s", "http [::]:80", "http-socket :443", "uwsgi /run/a.sock"],
             ),
         ] {
             let (listen, told) = listen(lines);

@@ -230,7 +230,7 @@ fn doubts_do_not_refuse() {
             "app.ini:4: warning: http: a worker runs at most 250 of its requests",
         ),
         ("stats-no-metrics = true", "warning: stats-no-metrics: has no effect yet: the statistics have"),
-        ("body-read-warning = 4", "has no effect yet"),
+        ("prio = 4", "has no effect yet"),
         ("master = false", "warning: master: cannot be switched off: there is always a master"),
         ("logto = /x ; y", "app.ini:4: warning: logto: `/x ; y`: what looks like a comment is left out"),
         ("callable = x # y", "what looks like a comment is part of the value"),

@@ -49,11 +49,6 @@ pub(super) static ROWS: &[Row] = &[
     ),
     // For good: it does not matter here.
     never(&["thunder-lock", "tlock"], Flag, "an incoming connection wakes one worker anyway"),
-    never(
-        &["post-buffering-bufsize"],
-        Number,
-        "a performance hint; what waits in a file moves in pieces of 256 KiB",
-    ),
     never(&["offload-threads", "offload-thread"], Number, "a performance hint; big answers are streamed"),
     never(&["plugins-dir", "plugin-dir"], Text, NO_PLUGINS),
     never(&["autoload"], Flag, NO_PLUGINS),

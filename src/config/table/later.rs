@@ -12,6 +12,7 @@ pub(super) static ROWS: &[Row] = &[
     // Workers.
     later(&["fs-reload", "fs-brutal-reload"], Path, "use `touch-reload`"),
     later(&["exit-on-reload"], Flag, "a reload reloads"),
+    later(&["post-buffering-bufsize"], Number, "what waits in a file moves in pieces of 256 KiB"),
     later(&["prio"], Number, "the limits of the service manager hold"),
     later(&["cpu-affinity"], Number, "the kernel chooses the CPU"),
     later(&["skip-atexit", "skip-atexit-teardown"], Flag, "the usual behaviour holds"),

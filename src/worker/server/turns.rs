@@ -1,0 +1,59 @@
+//! When a worker accepts: only with a free thread, or in turn with its kept connections.
+
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+
+use super::Server;
+use crate::stats::scoreboard::{Field, Slot};
+
+impl Server {
+    /// A request is over, and its thread is free again.
+    pub(in crate::worker) fn done(&self) {
+        self.lifetime.count();
+        let others = self.taken.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
+        if others >= self.threads && self.lock().favours_kept() && !self.is_relieved() {
+            self.owes_turn.store(true, Ordering::Relaxed);
+        }
+        self.room.notify_waiters();
+    }
+
+    /// Waits until a thread is free: only then is a connection accepted, so that the kernel balances the workers. Where
+    /// kept connections always have a request that waits, new ones take turns with them, or they would wait for ever.
+    pub(in crate::worker) async fn room(&self) {
+        while !self.has_room() {
+            let mut notified = pin!(self.room.notified());
+            notified.as_mut().enable();
+            if self.has_room() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) < self.threads || self.owes_turn.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether it is the turn of a new connection.
+    pub(in crate::worker) fn owes_turn(&self) -> bool {
+        self.owes_turn.load(Ordering::Relaxed)
+    }
+
+    /// Whether another worker has nothing to do that serves the same sockets.
+    fn is_relieved(&self) -> bool {
+        self.host.spec.socket_map.is_empty() && self.idle_siblings().next().is_some()
+    }
+
+    /// Whether requests wait here while another worker has nothing to do, so that a kept-alive connection is better
+    /// opened anew.
+    pub(in crate::worker) fn is_overtaken(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) > self.threads && self.is_relieved()
+    }
+
+    /// Other workers that accept requests and have none.
+    pub(in crate::worker) fn idle_siblings(&self) -> impl Iterator<Item = Slot<'_>> {
+        let own = self.host.worker.get().map(|worker| worker.slot);
+        let slots = self.host.board.iter().enumerate().filter(move |(n, _)| Some(*n) != own);
+        slots.map(|(_, slot)| slot).filter(|slot| slot.get(Field::Accepting) == 1 && !slot.is_busy())
+    }
+}
