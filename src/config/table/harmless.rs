@@ -53,13 +53,6 @@ pub(super) static ROWS: &[Row] = &[
     never(&["plugins-dir", "plugin-dir"], Text, NO_PLUGINS),
     never(&["autoload"], Flag, NO_PLUGINS),
     never(
-        &["http-connect-timeout"],
-        Number,
-        "workers take requests from the router: nothing is connected to",
-    ),
-    never(&["http-buffer-size"], Number, "the router's buffers grow as they are needed, up to fixed limits"),
-    never(&["http-cheap"], Flag, "it is about routers that instances subscribe to"),
-    never(
         &[
             "plugins-list",
             "plugin-list",
