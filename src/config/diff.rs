@@ -249,7 +249,9 @@ fn diff_app(change: &mut Change, old: &AppSpec, new: &AppSpec) {
         post_aliases,
         paste,
         tracebacker,
+        locks,
     } = new;
+    change.note(old.locks != *locks, "locks", Need::Generation);
     change.note(old.shared_imports != *shared_imports, "shared-import", Need::Generation);
     change.note(old.aliases != *aliases, "pymodule-alias", Need::Generation);
     change.note(old.post_aliases != *post_aliases, "post-pymodule-alias", Need::Generation);

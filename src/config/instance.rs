@@ -173,6 +173,9 @@ pub struct AppSpec {
     /// `py-tracebacker`: where who connects gets the stacks of a worker whose number is behind it.
     #[serde(default)]
     pub tracebacker: Option<PathBuf>,
+    /// `locks`: the highest number of a lock between the workers.
+    #[serde(default)]
+    pub locks: u32,
     /// What becomes of a request, and of its worker, when it raises an exception.
     #[serde(default)]
     pub exceptions: ExceptionSpec,

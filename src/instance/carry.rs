@@ -25,6 +25,7 @@ use super::rest::Rest;
 use super::uwsgi_emperor::UwsgiEmperor;
 use crate::config::address::Listen;
 use crate::stats::scoreboard::Scoreboard;
+use crate::sys::locks::Locks;
 use crate::sys::process::Child;
 use crate::sys::{exec, fd, signals};
 use crate::wire::failure::Failure;
@@ -130,6 +131,7 @@ impl Master {
             lives: self.children.lives,
             replaced: self.replaced,
             board: luggage.take_owned(self.scoreboard().share().try_clone_to_owned()?)?,
+            locks: Some(luggage.take_owned(fd::duplicate_high(self.locks.share())?)?),
             file: self.file.as_ref().map(|file| luggage.take(file)).transpose()?,
             emperor,
             uwsgi_emperor: self.uwsgi_emperor.as_ref().map(|emperor| emperor.pack(luggage)).transpose()?,
@@ -265,6 +267,7 @@ pub(super) fn unpack(
         supervised: record.supervised,
         roster: record.roster,
         board,
+        locks: record.locks.map_or_else(Locks::create, |number| fd::adopt(number).map(Locks::of))?,
         output,
         configs,
         current,

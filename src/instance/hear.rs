@@ -214,6 +214,9 @@ impl Master {
             tallies: &self.tallies,
             listeners: &self.current.sockets.listeners,
             threads: self.current.settings().threads,
+            locks: (0..=self.current.said.spec.app.locks)
+                .map(|n| self.locks.holder(n).unwrap_or(0))
+                .collect(),
             companions: &self.attendance.companions.all,
             caches: self.caches.of(&self.current.said.spec.caches).collect(),
         };

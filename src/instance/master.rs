@@ -41,6 +41,7 @@ use crate::config::hook::Point;
 use crate::hook::role::Word;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::alarm::Alarm;
+use crate::sys::locks::Locks;
 use crate::sys::signals::Signals;
 use crate::sys::{clock, terminal, title};
 use crate::tick::Tick;
@@ -124,6 +125,8 @@ pub(super) struct Master {
     pub(super) supervised: bool,
     pub(super) roster: Roster,
     pub(super) board: Board,
+    /// The application's, over all generations.
+    pub(super) locks: Locks,
     pub(super) output: Output,
     pub(super) configs: BTreeMap<u64, Rc<Config>>,
     /// The configuration in force.

@@ -41,6 +41,8 @@ pub(super) struct Record {
     pub(super) lives: u64,
     pub(super) replaced: bool,
     pub(super) board: RawFd,
+    #[serde(default)]
+    pub(super) locks: Option<RawFd>,
     pub(super) file: Option<RawFd>,
     pub(super) emperor: Option<RawFd>,
     #[serde(default)]

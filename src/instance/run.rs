@@ -33,6 +33,7 @@ use crate::config::hook::Point;
 use crate::stats::scoreboard::{Scoreboard, Total};
 use crate::sys::activation::Activation;
 use crate::sys::background::{self, SingleThreaded};
+use crate::sys::locks::Locks;
 use crate::sys::process;
 use crate::sys::signals::{self, Signals};
 use crate::sys::{clock, fd, memfd, peer};
@@ -247,6 +248,7 @@ fn master(
         supervised,
         roster: Roster::default(),
         board,
+        locks: Locks::create()?,
         output,
         configs: BTreeMap::new(),
         current: Rc::clone(&config),

@@ -38,6 +38,7 @@ impl Master {
             .chain(self.attendance.mules.ends(&spec.companions))
             .chain(self.caches.memory(&spec.caches))
             .chain(requests.iter().map(AsFd::as_fd))
+            .chain([self.locks.share()])
             .collect();
         let mut spec = Box::new(spec.clone());
         spec.workers.lazy_apps = lazy;

@@ -18,8 +18,8 @@ use crate::sys::{socket, user};
 use crate::trace::escaped;
 use crate::wire::cache::Cache;
 
-/// The locks that uWSGI lists; there are none here, and their keys stay for the tools.
-const LOCKS: [&str; 8] = ["user 0", "signal", "filemon", "timer", "rbtimer", "cron", "rpc", "snmp"];
+/// The locks of its own that uWSGI lists; there are none here, and their keys stay for the tools.
+const LOCKS: [&str; 7] = ["signal", "filemon", "timer", "rbtimer", "cron", "rpc", "snmp"];
 
 /// What is counted for a worker's number over all its lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
@@ -58,6 +58,8 @@ pub(super) struct Facts<'a> {
     pub(super) listeners: &'a [Rc<Listener>],
     /// Requests that each worker runs at the same time.
     pub(super) threads: u32,
+    /// Of each of the application's locks who has it; 0: nobody.
+    pub(super) locks: Vec<u32>,
     /// What lives beside the workers.
     pub(super) companions: &'a [Companion],
     pub(super) caches: Vec<&'a Cache>,
@@ -94,13 +96,19 @@ struct Document {
     cwd: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     daemons: Vec<Daemon>,
-    locks: Vec<BTreeMap<&'static str, u32>>,
+    locks: Vec<BTreeMap<String, u32>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     caches: Vec<CacheFacts>,
     sockets: Vec<Socket>,
     workers: Vec<Worker>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     crons: Vec<Cron>,
+}
+
+fn locks(holders: &[u32]) -> Vec<BTreeMap<String, u32>> {
+    let users = holders.iter().enumerate().map(|(number, holder)| (format!("user {number}"), *holder));
+    let others = LOCKS.iter().map(|name| ((*name).to_owned(), 0));
+    users.chain(others).map(|lock| BTreeMap::from([lock])).collect()
 }
 
 impl Document {
@@ -118,7 +126,7 @@ impl Document {
             gid: user::current_gid(),
             cwd: std::env::current_dir().map_or_else(|_| String::new(), |d| d.to_string_lossy().into_owned()),
             daemons: facts.companions.iter().filter_map(Daemon::of).collect(),
-            locks: LOCKS.iter().map(|name| BTreeMap::from([(*name, 0)])).collect(),
+            locks: locks(&facts.locks),
             caches: facts.caches.iter().map(|cache| CacheFacts::of(cache)).collect(),
             sockets,
             workers: facts.workers.iter().map(|(id, slot)| Worker::of(facts, *id, *slot)).collect(),
@@ -486,12 +494,18 @@ mod tests {
             tallies: &tallies,
             listeners: &[],
             threads: 2,
+            locks: vec![0, 7],
             companions: &[],
             caches: Vec::new(),
         };
         let text = String::from_utf8(document(&facts, StatsForm::default()).unwrap()).unwrap();
         assert!(text.starts_with("{\n\t\"version\":\""), "{text}");
-        assert!(text.contains("\n\t\"locks\":[\n\t\t{\n\t\t\t\"user 0\":0\n\t\t},"), "{text}");
+        assert!(
+            text.contains(
+                "\n\t\"locks\":[\n\t\t{\n\t\t\t\"user 0\":0\n\t\t},\n\t\t{\n\t\t\t\"user 1\":7\n\t\t},"
+            ),
+            "{text}"
+        );
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         let worker = &value["workers"][0];
         assert_eq!(worker["requests"], 7);

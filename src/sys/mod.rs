@@ -23,6 +23,7 @@ pub mod host;
 pub mod journal;
 pub mod limits;
 pub mod local_time;
+pub mod locks;
 pub mod mailbox;
 pub mod memfd;
 pub mod namespace;

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
+use super::locks::Shared;
 use crate::config::address::Listen;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::{Scoreboard, Slot};
@@ -18,6 +19,8 @@ pub(super) struct Host {
     pub(super) spec: InstanceSpec,
     /// The scoreboard.
     pub(super) board: Scoreboard,
+    /// The locks of the instance.
+    pub(super) locks: Shared,
     /// The sockets that workers listen on.
     pub(super) listeners: Vec<(Listen, OwnedFd)>,
     /// The generation that the zygote makes.

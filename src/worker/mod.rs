@@ -25,6 +25,7 @@ mod lane;
 mod lifetime;
 mod line;
 mod listen;
+mod locks;
 mod log;
 mod mule;
 mod output;

@@ -7,7 +7,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyModule};
 
 use super::host::Host;
-use super::traceback;
+use super::{locks, traceback};
 use crate::stats::scoreboard::Total;
 
 mod caches;
@@ -77,6 +77,9 @@ pub(super) fn install(py: Python<'_>, host: &'static Host) -> PyResult<()> {
         wrap_pyfunction!(mules::mule_id, &module)?,
         wrap_pyfunction!(mules::mule_msg, &module)?,
         wrap_pyfunction!(mules::mule_get_msg, &module)?,
+        wrap_pyfunction!(locks::lock, &module)?,
+        wrap_pyfunction!(locks::unlock, &module)?,
+        wrap_pyfunction!(locks::is_locked, &module)?,
     ] {
         module.add_function(function)?;
     }

@@ -7,12 +7,14 @@ use pyo3::prelude::*;
 
 use super::apps::Apps;
 use super::host::Host;
+use super::locks::Shared;
 use super::{app, autoreload, fork, greenlets, hooks, log, mule, prepare, serve, traceback, uwsgi_module};
 use crate::config::address::Listen;
 use crate::config::hook::Point;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::fork::Side;
+use crate::sys::locks::Locks;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::{clock, fd, own, signals, title, wait};
 use crate::trace;
@@ -236,12 +238,21 @@ fn host(
         caches.push(opened.map_err(failed)?);
     }
     trace::date_lines(spec.log.date.as_deref());
-    if let Some(way) = fds.next().filter(|_| spec.log.routing.has_requests()) {
+    if spec.log.routing.has_requests()
+        && let Some(way) = fds.next()
+    {
         log::send_requests_to(way);
     }
+    let locks = match fds.next() {
+        Some(file) => fd::duplicate_high(file).map(Locks::of),
+        None => Locks::create(),
+    };
+    let locks = locks.map_err(|error| Failure::new(format!("no locks: {error}")))?;
+    let count = usize::try_from(spec.app.locks).unwrap_or_default().saturating_add(1);
     let host = Host {
         spec,
         board,
+        locks: Shared::new(locks, count),
         listeners,
         generation,
         master: std::os::unix::process::parent_id(),

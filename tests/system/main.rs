@@ -39,6 +39,7 @@ mod inherit;
 mod journal;
 mod lifecycle;
 mod lines;
+mod locks;
 mod logging;
 mod monitoring;
 mod mounts;

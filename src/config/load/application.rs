@@ -9,6 +9,8 @@ use crate::config::surroundings::Kind;
 
 /// The longest value that a file of `envdir` holds.
 const VARIABLE_MAX: usize = 128 * 1024;
+/// The statistics tell of each lock.
+const LOCKS_MAX: u32 = 1024;
 
 /// Obeys them; whether it was one. Relative paths start from the start directory, or from `chdir`.
 pub(super) fn obey(
@@ -79,6 +81,13 @@ pub(super) fn obey(
         "shared-import" => app.shared_imports.push(said.text().to_owned()),
         "pymodule-alias" => app.aliases.extend(alias(sift, said)),
         "post-pymodule-alias" => app.post_aliases.extend(alias(sift, said)),
+        "locks" => {
+            let count = sift.count(said);
+            if count > LOCKS_MAX {
+                sift.error(said, format!("{count}: more than {LOCKS_MAX} are not supported"), None);
+            }
+            app.locks = count.min(LOCKS_MAX);
+        }
         "py-tracebacker" => app.tracebacker = sift.path(said, chdir),
         "add-header" => match said.text().split_once(':') {
             Some((name, value)) if !name.trim().is_empty() => {

@@ -44,6 +44,7 @@ fn instances() -> Vec<(&'static str, &'static str, Value)> {
         ("ini-paste = paste.ini", "/app/load", json!({"Paste": "config:/srv/paste.ini"})),
         ("ini-paste = paste.ini", "/workers/harakiri_s", json!(9)),
         ("ini-paste-logged = paste.ini", "/app/paste/logger", json!(true)),
+        ("locks = 7", "/app/locks", json!(7)),
         ("py-tracebacker = x", "/app/tracebacker", json!("/srv/x")),
         ("catch-exceptions = true", "/app/exceptions/shown", json!(true)),
         ("reload-on-exception = true", "/app/exceptions/any", json!(true)),

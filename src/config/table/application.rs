@@ -1,8 +1,8 @@
 //! The options of what is made of the application: what is loaded besides, how it is found, what becomes of its
-//! exceptions, and where its stacks are told.
+//! exceptions, its locks, and where its stacks are told.
 
 use super::By::Worker;
-use super::Kind::{Flag, FreeText, Pair, Path, Text};
+use super::Kind::{Flag, FreeText, Number, Pair, Path, Text};
 use super::{Row, obeyed_by as row};
 
 pub(super) static ROWS: &[Row] = &[
@@ -46,6 +46,13 @@ pub(super) static ROWS: &[Row] = &[
     row(&["paste-logger"], Flag, Worker, "off", "With `paste`: the file sets the loggers up, too"),
     row(&["ini-paste"], Path, Worker, "none", "As `ini` and `paste = config:` with this file"),
     row(&["ini-paste-logged"], Path, Worker, "none", "As `ini-paste` and `paste-logger`"),
+    row(
+        &["locks"],
+        Number,
+        Worker,
+        "0",
+        "The highest number of a lock for `uwsgi.lock`, beside lock 0; at most 1024",
+    ),
     row(
         &["py-tracebacker"],
         Path,

@@ -1,7 +1,7 @@
 //! The options that are refused until they exist: without them something else would be served, or something unsafe
 //! done. The text says what to use until then.
 
-use super::Kind::{Address, Flag, FreeText, Number, Path, Text};
+use super::Kind::{Address, Flag, FreeText, Path, Text};
 use super::{Kind, Row, Standing};
 
 const fn row(names: &'static [&'static str], kind: Kind, doc: &'static str) -> Row {
@@ -18,7 +18,6 @@ pub(super) static ROWS: &[Row] = &[
     row(&["no-site"], Flag, "name an interpreter that is set up that way with `python`"),
     row(&["chdir2"], Path, "use `chdir`, or os.chdir in the application"),
     row(&["early-envdir"], Path, "use `envdir` or `env`, or EnvironmentFile= of the service unit"),
-    row(&["locks"], Number, "lock through the database or a file"),
     // Companions.
     row(&["legion-attach-daemon"], FreeText, "there are no legions: use `attach-daemon` on one host"),
     row(&["legion-cron"], FreeText, "there are no legions: use `cron` on one host"),
