@@ -19,6 +19,7 @@ mod application;
 mod below_uwsgi;
 mod caches;
 mod check;
+mod combinations;
 mod commands;
 mod companions;
 mod crash;
