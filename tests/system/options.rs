@@ -361,7 +361,8 @@ fn an_app_that_floods_a_log_that_nobody_reads_serves_on() {
 
 #[test]
 fn options_that_are_not_there_are_refused_by_name() {
-    for (line, name) in [("asyncio = 10", "asyncio"), ("locks = 10", "locks"), ("spooler = /tmp", "spooler")]
+    for (line, name) in
+        [("asyncio = 10", "asyncio"), ("sharedarea = 10", "sharedarea"), ("spooler = /tmp", "spooler")]
     {
         let (mut family, door, _folder) = start(TOOLS, line);
         assert_eq!(family.wait().code(), Some(1), "{line}");
