@@ -63,9 +63,10 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         None => {
             let loaded = load::instance(line.raw, &world);
             // Warnings alone are logged by the instance, which reads it all again.
-            match loaded.spec {
-                Some(_) => instance::run::standalone(&arguments, uwsgi_emperor, activation),
-                None => accepted(loaded).map_or_else(ExitCode::from, |_| ExitCode::FAILURE),
+            let names_another = loaded.draft.as_ref().is_some_and(|draft| draft.fallback.is_some());
+            match loaded.spec.is_some() || names_another {
+                true => instance::run::standalone(&arguments, uwsgi_emperor, activation),
+                false => accepted(loaded).map_or_else(ExitCode::from, |_| ExitCode::FAILURE),
             }
         }
     }

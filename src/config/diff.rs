@@ -7,7 +7,7 @@ use super::companions::CompanionSpec;
 use super::guard::GuardSpec;
 use super::hook::{Hook, Point};
 use super::instance::{
-    AppSpec, FilesSpec, IdentitySpec, InstanceSpec, InterpreterSpec, RouterSpec, WorkerSpec,
+    AppSpec, FilesSpec, IdentitySpec, InstanceSpec, InterpreterSpec, LimitSpec, RouterSpec, WorkerSpec,
 };
 use super::logger::LoggingSpec;
 use super::logging::LogSpec;
@@ -82,6 +82,10 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
         die_on_term,
         auto_procname,
         procname_prefix,
+        titles,
+        fs_reload,
+        exit_on_reload,
+        fallback,
         emperor,
         exchange,
         router,
@@ -104,7 +108,8 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     diff_app(&mut change, &old.app, app);
     diff_workers(&mut change, &old.workers, workers);
     diff_identity(&mut change, &old.identity, identity);
-    let InterpreterSpec { python, virtualenv, extension, optimize } = interpreter;
+    let InterpreterSpec { python, virtualenv, extension, optimize, no_site } = interpreter;
+    change.note(old.interpreter.no_site != *no_site, "no-site", Need::Generation);
     change.note(old.interpreter.optimize != *optimize, "optimize", Need::Generation);
     change.note(old.interpreter.python != *python, "python", Need::Generation);
     change.note(old.interpreter.virtualenv != *virtualenv, "virtualenv", Need::Generation);
@@ -117,12 +122,16 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.stats != *stats, "stats", Need::Nothing);
     change.note(old.static_files != *static_files, "static-map", Need::Generation);
     change.note(old.routes != *routes, "route", Need::Generation);
-    let FilesSpec { pidfile, pidfile2, safe_pidfile, master_fifo } = files;
+    let FilesSpec { pidfile, pidfile2, safe_pidfile, safe_pidfile2, master_fifo, locks } = files;
+    // Somebody else may have it: only who starts can find that out and give up.
+    change.note(old.files.locks != *locks, "flock", Need::Replace);
     change.note(old.files.master_fifo != *master_fifo, "master-fifo", Need::Nothing);
     change.note(old.files.pidfile != *pidfile, "pidfile", before_drop);
     change.note(old.files.pidfile2 != *pidfile2, "pidfile2", Need::Reexec);
     change.note(old.files.safe_pidfile != *safe_pidfile, "safe-pidfile", Need::Reexec);
-    let LogSpec { logto, logto2, daemonize, requests, lines, file, show_config, date, routing } = log;
+    change.note(old.files.safe_pidfile2 != *safe_pidfile2, "safe-pidfile2", Need::Reexec);
+    let LogSpec { logto, logto2, daemonize, daemonize2, requests, lines, file, show_config, date, routing } =
+        log;
     change.note(old.log.date != *date, "log-date", Need::Generation);
     change.note(old.log.routing != *routing, "logger", logging(old, routing));
     change.note(old.log.file != *file, "log-maxsize", Need::Nothing);
@@ -131,15 +140,26 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.log.logto != *logto, "logto", before_drop);
     change.note(old.log.logto2 != *logto2, "logto2", Need::Reexec);
     change.note(old.log.daemonize != *daemonize, "daemonize", Need::Reexec);
+    change.note(old.log.daemonize2 != *daemonize2, "daemonize2", Need::Reexec);
     change.note(old.log.requests != *requests, "disable-logging", Need::Generation);
     change.note(old.touch_reload != *touch_reload, "touch-reload", Need::Nothing);
     change.note(old.caches != *caches, "cache2", Need::Generation);
     diff_companions(&mut change, &old.companions, companions);
-    change.note(old.limits != *limits, "max-fd", before_drop);
+    let LimitSpec { files, memory_bytes, processes, nice } = limits;
+    change.note(old.limits.files != *files, "max-fd", before_drop);
+    change.note(old.limits.memory_bytes != *memory_bytes, "limit-as", before_drop);
+    change.note(old.limits.processes != *processes, "limit-nproc", before_drop);
+    // Only root may make it smaller again.
+    let is_less = *nice < old.limits.nice;
+    change.note(old.limits.nice != *nice, "prio", if is_less { before_drop } else { Need::Generation });
     change.note(old.vacuum != *vacuum, "vacuum", Need::Nothing);
     change.note(old.die_on_term != *die_on_term, "die-on-term", Need::Nothing);
     change.note(old.auto_procname != *auto_procname, "auto-procname", Need::Generation);
     change.note(old.procname_prefix != *procname_prefix, "procname-prefix", Need::Generation);
+    change.note(old.titles != *titles, "procname", Need::Generation);
+    change.note(old.fs_reload != *fs_reload, "fs-reload", Need::Nothing);
+    change.note(old.exit_on_reload != *exit_on_reload, "exit-on-reload", Need::Nothing);
+    change.note(old.fallback != *fallback, "fallback-config", Need::Nothing);
     change.note(old.emperor != *emperor, "emperor", Need::Replace);
     change.note(old.exchange != *exchange, "chunked-input-limit", Need::Generation);
     diff_router(&mut change, &old.router, router);
@@ -250,7 +270,13 @@ fn diff_app(change: &mut Change, old: &AppSpec, new: &AppSpec) {
         paste,
         tracebacker,
         locks,
+        chdir2,
+        skip_atexit,
+        skip_teardown,
     } = new;
+    change.note(old.chdir2 != *chdir2, "chdir2", Need::Generation);
+    change.note(old.skip_atexit != *skip_atexit, "skip-atexit", Need::Generation);
+    change.note(old.skip_teardown != *skip_teardown, "skip-atexit-teardown", Need::Generation);
     change.note(old.locks != *locks, "locks", Need::Generation);
     change.note(old.shared_imports != *shared_imports, "shared-import", Need::Generation);
     change.note(old.aliases != *aliases, "pymodule-alias", Need::Generation);
@@ -299,7 +325,11 @@ fn diff_workers(change: &mut Change, old: &WorkerSpec, new: &WorkerSpec) {
         heartbeat_s,
         cheaper,
         guard,
+        reaper,
+        cpus,
     } = new;
+    change.note(old.reaper != *reaper, "reaper", Need::Generation);
+    change.note(old.cpus != *cpus, "cpu-affinity", Need::Generation);
     change.note(old.cheaper != *cheaper, "cheaper", Need::Generation);
     let GuardSpec { evil_rss_mib, evil_as_mib, collector_s, harakiri } = guard;
     let limits = (old.guard.evil_rss_mib, old.guard.evil_as_mib, old.guard.collector_s);
@@ -344,7 +374,11 @@ fn diff_identity(change: &mut Change, old: &IdentitySpec, new: &IdentitySpec) {
         deny_root_apps,
         new_privileges,
         capabilities,
+        immediate,
+        after_init,
     } = new;
+    change.note(old.immediate != *immediate, "immediate-uid", Need::Replace);
+    change.note(old.after_init != *after_init, "drop-after-init", Need::Replace);
     change.note(old.capabilities != *capabilities, "cap", Need::Replace);
     change.note(old.new_privileges != *new_privileges, "no-new-privileges", Need::Replace);
     change.note(old.uid != *uid, "uid", Need::Replace);
@@ -392,6 +426,11 @@ mod tests {
             ("", "exec-asap = true, hook-pre-app = print:a", Need::Generation, &["hook-asap"]),
             ("", "exec-as-root = true", Need::Replace, &["hook-as-root"]),
             ("", "hook-touch = /f exec:true, wait-for-file = /f", Need::Nothing, &["hook-touch"]),
+            ("", "procname = x, prio = 3, chdir2 = x", Need::Generation, &["procname", "prio", "chdir2"]),
+            ("prio = 3", "", Need::Reexec, &["prio"]),
+            ("uid = app, prio = 3", "uid = app", Need::Replace, &["prio"]),
+            ("", "flock = x", Need::Replace, &["flock"]),
+            ("", "exit-on-reload = true, fs-reload = x", Need::Nothing, &["fs-reload", "exit-on-reload"]),
             ("", "honour-stdin = true", Need::Generation, &["honour-stdin"]),
             ("", "logto = x.log", Need::Reexec, &["logto"]),
             ("uid = app", "uid = app, logto = x.log", Need::Replace, &["logto"]),

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::diagnostic::{Diagnostic, Severity, has_room};
+use super::envdir::{self, Changes};
 use super::format::VALUE_MAX;
 use super::pipeline;
 use super::raw::{Entry, Role};
@@ -19,15 +20,16 @@ const NESTED_MAX: usize = 8;
 /// How many bytes all expanded values may have together.
 pub(super) const TOTAL_MAX: usize = 16 * 1024 * 1024;
 
-/// Expands the entries that are to be expanded, and reveals all. Gives the names that some `%(…)` refers to.
+/// Expands the entries that are to be expanded, in an environment with the `early` changes, and reveals all. Gives the names that some `%(…)` refers to.
 pub(super) fn expand(
     entries: &mut [Entry],
     around: &dyn Surroundings,
+    early: &Changes,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> HashSet<String> {
     for entry in entries.iter_mut().filter(|entry| expands(entry)) {
         let Some(value) = entry.value.take() else { continue };
-        let value = environment(&value, around);
+        let value = environment(&value, around, early);
         let (value, failure) = match contents(&value, around) {
             Ok(value) => (value, None),
             Err(failure) => (value, Some(failure)),
@@ -51,20 +53,21 @@ fn expands(entry: &Entry) -> bool {
 
 /// `$(NAME)`: the environment's value, or what follows `:-` (unset or empty) or `-` (unset); an unset name without
 /// such a default stays as it is.
-pub(super) fn environment(value: &str, around: &dyn Surroundings) -> String {
+pub(super) fn environment(value: &str, around: &dyn Surroundings, early: &Changes) -> String {
+    let variable = |name: &str| envdir::variable(name, early, around);
     let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     replace(value, "$(", |name| {
-        if let Some(value) = around.variable(name) {
+        if let Some(value) = variable(name) {
             return Some(value);
         }
         // Anything else is a command for a shell: `$(id -u)`.
         if let Some((name, default)) = name.split_once(":-").filter(|(name, _)| is_name(name)) {
             return Some(
-                around.variable(name).filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned()),
+                variable(name).filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned()),
             );
         }
         let (name, default) = name.split_once('-').filter(|(name, _)| is_name(name))?;
-        Some(around.variable(name).unwrap_or_else(|| default.to_owned()))
+        Some(variable(name).unwrap_or_else(|| default.to_owned()))
     })
 }
 

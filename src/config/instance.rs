@@ -14,7 +14,9 @@ use super::exchange::ExchangeSpec;
 use super::guard::GuardSpec;
 use super::hook::Hook;
 use super::logging::LogSpec;
-pub use super::process::{FilesSpec, IdentitySpec, InterpreterSpec, LimitSpec, Ownership};
+pub use super::process::{
+    FilesSpec, IdentitySpec, InterpreterSpec, LimitSpec, LockSpec, Ownership, TitleSpec,
+};
 pub use super::router::RouterSpec;
 use super::routes::RouteSpec;
 use super::socket::{SocketMap, SocketSpec};
@@ -97,6 +99,18 @@ pub struct InstanceSpec {
     pub auto_procname: bool,
     /// `procname-prefix`, with its trailing space if `procname-prefix-spaced`.
     pub procname_prefix: String,
+    /// The rest of the titles.
+    #[serde(default)]
+    pub titles: TitleSpec,
+    /// `fs-reload`: files and directories whose change reloads the instance at once.
+    #[serde(default)]
+    pub fs_reload: Vec<PathBuf>,
+    /// `exit-on-reload`: it ends where it would reload.
+    #[serde(default)]
+    pub exit_on_reload: bool,
+    /// `fallback-config`: what is started where this configuration cannot.
+    #[serde(default)]
+    pub fallback: Option<PathBuf>,
     /// `emperor = DIR` inside the file: the instance is an emperor.
     pub emperor: Vec<PathBuf>,
     /// What a request and its response may cost.
@@ -135,6 +149,9 @@ pub struct AppSpec {
     pub need_app: bool,
     /// `chdir`: where the app runs.
     pub chdir: Option<PathBuf>,
+    /// `chdir2`: where workers go once it is loaded.
+    #[serde(default)]
+    pub chdir2: Option<PathBuf>,
     /// `pythonpath`, as given: the last one comes first on `sys.path`.
     pub pythonpath: Vec<PathBuf>,
     /// `import`: modules, or files, that are loaded before it; a failure is only logged.
@@ -179,6 +196,12 @@ pub struct AppSpec {
     /// What becomes of a request, and of its worker, when it raises an exception.
     #[serde(default)]
     pub exceptions: ExceptionSpec,
+    /// `skip-atexit`: a worker ends without what was registered for its end.
+    #[serde(default)]
+    pub skip_atexit: bool,
+    /// `skip-atexit-teardown`: a worker ends after `uwsgi.atexit`, without what Python does at its end.
+    #[serde(default)]
+    pub skip_teardown: bool,
 }
 
 /// What to load.
@@ -263,6 +286,26 @@ pub struct WorkerSpec {
     /// What the master holds them to.
     #[serde(default)]
     pub guard: GuardSpec,
+    /// `reaper`: children that ended are reaped after each request.
+    #[serde(default)]
+    pub reaper: bool,
+    /// `cpu-affinity`: how many CPUs each of them has for itself; 0: all.
+    #[serde(default)]
+    pub cpus: u32,
+}
+
+impl InstanceSpec {
+    /// What a process is called, if titles are asked for: the `master`, or any other role such as `worker 1`.
+    #[must_use]
+    pub fn title(&self, role: &str) -> Option<String> {
+        let (prefix, TitleSpec { append, all, master }) = (&self.procname_prefix, &self.titles);
+        if !self.auto_procname && prefix.is_empty() {
+            return None;
+        }
+        let own = master.as_ref().filter(|_| role == "master").or(all.as_ref());
+        let name = own.map_or_else(|| format!("uWSGI {role}"), Clone::clone);
+        Some(format!("{prefix}{name}{append}"))
+    }
 }
 
 impl Default for InstanceSpec {
@@ -299,6 +342,10 @@ impl Default for InstanceSpec {
             die_on_term: true,
             auto_procname: false,
             procname_prefix: String::new(),
+            titles: TitleSpec::default(),
+            fs_reload: Vec::new(),
+            exit_on_reload: false,
+            fallback: None,
             emperor: Vec::new(),
             exchange: ExchangeSpec::default(),
             router: RouterSpec::default(),
@@ -336,6 +383,8 @@ impl Default for WorkerSpec {
             startup_timeout_s: 300,
             cheaper: CheaperSpec::default(),
             guard: GuardSpec::default(),
+            reaper: false,
+            cpus: 0,
         }
     }
 }

@@ -18,6 +18,9 @@ pub struct LogSpec {
     pub logto2: Option<PathBuf>,
     /// `daemonize`: go to the background (never under an emperor).
     pub daemonize: bool,
+    /// `daemonize2`: the log once the instance serves, and then it goes to the background.
+    #[serde(default)]
+    pub daemonize2: Option<PathBuf>,
     /// `disable-logging` is off: a line for each request.
     pub requests: bool,
     /// What the lines of requests say, and which are written in spite of `disable-logging`.
@@ -35,6 +38,14 @@ pub struct LogSpec {
     /// `logger` and its like.
     #[serde(default)]
     pub routing: LoggingSpec,
+}
+
+impl LogSpec {
+    /// The file that is logged to in the end.
+    #[must_use]
+    pub fn file_path(&self) -> Option<&PathBuf> {
+        self.daemonize2.as_ref().or(self.logto2.as_ref()).or(self.logto.as_ref())
+    }
 }
 
 /// What becomes of the file that `logto` names.

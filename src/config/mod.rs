@@ -20,6 +20,7 @@ pub mod cores;
 pub mod diagnostic;
 pub mod diff;
 pub mod emperor;
+mod envdir;
 pub mod exceptions;
 pub mod exchange;
 mod expand;

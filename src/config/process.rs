@@ -13,6 +13,9 @@ pub struct LimitSpec {
     pub memory_bytes: Option<u64>,
     /// `limit-nproc`: processes of the user.
     pub processes: Option<u64>,
+    /// `prio`: the nice value of each process; 0: as it is.
+    #[serde(default)]
+    pub nice: i32,
 }
 
 /// Who the instance runs as.
@@ -36,6 +39,12 @@ pub struct IdentitySpec {
     /// `cap`: capabilities that are kept, lists of names as written.
     #[serde(default)]
     pub capabilities: Vec<String>,
+    /// `immediate-uid`, `immediate-gid`: nothing at all is done before the privileges drop.
+    #[serde(default)]
+    pub immediate: bool,
+    /// `drop-after-init`: the privileges drop once the sockets are bound.
+    #[serde(default)]
+    pub after_init: bool,
 }
 
 /// Owner and group of a file, as written; names are looked up when they are used.
@@ -59,6 +68,9 @@ pub struct InterpreterSpec {
     /// `optimize`: how often Python's `-O` is said, at most twice.
     #[serde(default)]
     pub optimize: u32,
+    /// `no-site`: Python's `-S`.
+    #[serde(default)]
+    pub no_site: bool,
 }
 
 /// Files that an instance writes.
@@ -70,7 +82,42 @@ pub struct FilesSpec {
     pub pidfile2: Option<PathBuf>,
     /// `safe-pidfile`: written when the instance is ready.
     pub safe_pidfile: Option<PathBuf>,
+    /// `safe-pidfile2`: another one.
+    #[serde(default)]
+    pub safe_pidfile2: Option<PathBuf>,
     /// `master-fifo`: by which an operator gives commands; the first one is listened to.
     #[serde(default)]
     pub master_fifo: Vec<PathBuf>,
+    /// `flock` and its like: files that only one instance at a time may have locked.
+    #[serde(default)]
+    pub locks: Vec<LockSpec>,
+}
+
+impl FilesSpec {
+    /// Every pid file.
+    pub fn pid_files(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.pidfile, &self.pidfile2, &self.safe_pidfile, &self.safe_pidfile2].into_iter().flatten()
+    }
+}
+
+/// A file that is locked before anything starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockSpec {
+    /// The file, which must be there.
+    pub path: PathBuf,
+    /// `flock-wait`: waits for whoever has it locked, instead of giving up.
+    pub waits: bool,
+    /// `flock2`, `flock-wait2`: after the log is set up.
+    pub late: bool,
+}
+
+/// What processes are called by `ps`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TitleSpec {
+    /// `procname-append`: behind every title.
+    pub append: String,
+    /// `procname`: instead of what the process is.
+    pub all: Option<String>,
+    /// `procname-master`: the same for the master.
+    pub master: Option<String>,
 }

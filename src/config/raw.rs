@@ -21,6 +21,8 @@ pub struct Raw {
     pub file: Option<String>,
     /// The names that some `%(…)` refers to.
     pub used: HashSet<String>,
+    /// What `early-envdir` has set.
+    pub early: Vec<(String, Option<String>)>,
 }
 
 /// One `key = value`.

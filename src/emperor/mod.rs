@@ -8,7 +8,6 @@ pub mod backoff;
 pub mod cgroups;
 pub mod control;
 pub mod decide;
-pub mod directories;
 mod environment;
 mod errands;
 pub mod event;

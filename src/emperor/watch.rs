@@ -8,10 +8,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
-use super::directories::{Change, Directories, Kind};
 use super::scan::{Links, Name};
 use super::settle::Note;
 use super::sources::{Place, Sources};
+use crate::sys::directories::{Change, Directories, Kind};
 use crate::sys::filesystem;
 
 /// How many symbolic links are followed from one file, as the kernel does.

@@ -124,6 +124,20 @@ impl<'a> Beginning<'a> {
         }
     }
 
+    /// Waits until somebody else is done, of whom `end` becomes readable then.
+    ///
+    /// # Errors
+    /// The instance is to stop.
+    pub(super) fn wait_for(&mut self, doing: String, end: &OwnedFd) -> Result<(), Unbegun> {
+        self.tell(Some(doing));
+        let woken = self.wait(end, None)?;
+        self.tell(None);
+        match woken {
+            Woken::Said | Woken::Late => Ok(()),
+            Woken::Stop => Err(Unbegun::Stopped),
+        }
+    }
+
     /// Hears it to its end; `None`: it ended without a word.
     fn hear(&mut self, socket: &OwnedFd) -> Result<Option<()>, Unbegun> {
         let (mut doing, mut deadline) = (String::new(), None);

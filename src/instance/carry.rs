@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::bind::{Listener, Sockets};
 use super::certificates::Certificates;
+use super::changes::Watch;
 use super::children::{Children, Owner, Process, WorkerProcess};
 use super::chores::Chores;
 use super::event::Event;
@@ -25,6 +26,7 @@ use super::rest::Rest;
 use super::uwsgi_emperor::UwsgiEmperor;
 use crate::config::address::Listen;
 use crate::stats::scoreboard::Scoreboard;
+use crate::sys::background::Foreground;
 use crate::sys::locks::Locks;
 use crate::sys::process::Child;
 use crate::sys::{exec, fd, signals};
@@ -138,6 +140,11 @@ impl Master {
             emperor_uid: self.emperor_uid,
             fifo: self.fifo.as_ref().map(|fifo| fifo.pack(luggage)).transpose()?,
             paused: self.paused,
+            flocks: self.flocks.iter().map(|lock| luggage.take(lock)).collect::<io::Result<_>>()?,
+            foreground: match &self.foreground {
+                Some(foreground) => Some(luggage.take(foreground.end_of_it())?),
+                None => None,
+            },
             unsent: self.unsent.borrow().clone(),
             output,
             logs,
@@ -304,10 +311,15 @@ pub(super) fn unpack(
         caches: super::caches::Caches::unpack(record.caches)?,
         fifo,
         paused: record.paused,
+        changes: None,
+        flocks: record.flocks.into_iter().map(fd::adopt).collect::<io::Result<_>>()?,
+        foreground: record.foreground.map(fd::adopt).transpose()?.map(Foreground::at),
     };
+    master.heed_foreground()?;
     master.unpack_companions(record.companions, record.keepers)?;
     master.unpack_mules(record.mules)?;
     master.touched = super::touch::Touched::watch(&master.current.said.spec);
+    master.changes = Watch::renew(None, &master.current.said.spec, &master.reports);
     master.output.obey(&master.current.said.spec);
     master.serve_statistics();
     master.keep_fifo();

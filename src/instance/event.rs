@@ -194,6 +194,8 @@ pub enum Plan {
         /// Which options changed.
         reason: String,
     },
+    /// The instance ends, for whoever starts it again.
+    End,
 }
 
 /// What is to be done.

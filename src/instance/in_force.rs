@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
 use super::bind::Listener;
+use super::changes::Watch;
 use super::log_file::LogFile;
 use super::master::{Config, Master};
 use super::stats_socket::StatsServer;
@@ -28,10 +29,13 @@ impl Master {
             self.serve_by_router(&config);
             self.tell_configured();
             self.take_over_files(&old.said.spec, spec);
+            super::jail::set_nice(spec.limits.nice);
+            self.show_title();
         }
         self.serve_statistics();
         self.keep_fifo();
         self.touched = Touched::renew(self.touched.take(), spec);
+        self.changes = Watch::renew(self.changes.take(), spec, &self.reports);
         self.output.obey(spec);
         self.renew_companions();
         self.caches.retain(&config.said.spec.caches);
@@ -65,16 +69,19 @@ impl Master {
     /// Applies what a new configuration says about files that the master writes itself.
     pub(super) fn take_over_files(&self, old: &InstanceSpec, new: &InstanceSpec) {
         let mut done = Ok(());
-        if let Some(path) = new.log.logto2.as_ref().or(new.log.logto.as_ref()).filter(|_| old.log != new.log)
-        {
+        if let Some(path) = new.log.file_path().filter(|_| old.log != new.log) {
             done = super::log_file::log_to(path, &new.log.file);
         }
         if new.log.file.reopen {
             self.output.with_file(LogFile::reopen);
         }
-        for (before, now) in
-            [(&old.files.pidfile, &new.files.pidfile), (&old.files.pidfile2, &new.files.pidfile2)]
-        {
+        let (before, now) = (&old.files, &new.files);
+        for (before, now) in [
+            (&before.pidfile, &now.pidfile),
+            (&before.pidfile2, &now.pidfile2),
+            (&before.safe_pidfile, &now.safe_pidfile),
+            (&before.safe_pidfile2, &now.safe_pidfile2),
+        ] {
             if before != now {
                 before.iter().for_each(|path| super::jail::remove_pid(path));
                 done = done.and(now.as_ref().map_or(Ok(()), |path| super::jail::write_pid(path)));

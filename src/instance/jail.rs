@@ -4,11 +4,12 @@
 use std::env;
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use super::beginning::{Beginning, Unbegun};
 use super::bind::{self, Sockets};
-use super::log_file;
+use super::{flock, log_file};
 use crate::config::hook::Point;
 use crate::config::instance::{IdentitySpec, InstanceSpec, LimitSpec};
 use crate::config::namespaces::Namespaces;
@@ -29,6 +30,7 @@ pub(super) fn enter(
     spec: &InstanceSpec,
     have: &Sockets,
     beginning: &mut Beginning<'_>,
+    locks: &mut Vec<OwnedFd>,
 ) -> Result<Sockets, Unbegun> {
     if let Some(log) = &spec.log.logto {
         log_file::log_to(log, &spec.log.file)?;
@@ -38,6 +40,7 @@ pub(super) fn enter(
         log_file::prepare(log, &spec.log.file, &identity)?;
     }
     refuse_root(spec, &identity)?;
+    locks.extend(flock::take(spec, true, beginning)?);
     set_umask(spec);
     set_limits(&spec.limits)?;
     if let Some(path) = &spec.files.pidfile {
@@ -71,6 +74,9 @@ pub(super) fn enter(
     }
     if let Some(path) = &spec.files.pidfile2 {
         write_pid(path)?;
+    }
+    if let Some(log) = &spec.log.daemonize2 {
+        log_file::try_out(log)?;
     }
     // Names of hosts are looked up here, and never as root.
     Ok(bind::bind_all(spec, &have, &socket::resolve).map_err(Failure::from)?)
@@ -213,7 +219,18 @@ fn set_limits(limits: &LimitSpec) -> Result<(), Failure> {
     };
     set("max-fd", limits::limit_files, limits.files)?;
     set("limit-as", limits::limit_memory_bytes, limits.memory_bytes)?;
-    set("limit-nproc", limits::limit_processes, limits.processes)
+    set("limit-nproc", limits::limit_processes, limits.processes)?;
+    set_nice(limits.nice);
+    Ok(())
+}
+
+/// Gives this process the nice value of the configuration. As in uWSGI it goes on where it may not.
+pub(super) fn set_nice(nice: i32) {
+    if nice != 0
+        && let Err(error) = limits::set_nice(nice)
+    {
+        tracing::warn!("cannot set prio to {nice}: {error}");
+    }
 }
 
 /// As configured, or as inherited, but new files are never writable for the world by default.

@@ -71,6 +71,9 @@ pub(super) fn zygote(
         1 => launch = launch.arg("-O"),
         _ => launch = launch.arg("-OO"),
     }
+    if spec.interpreter.no_site {
+        launch = launch.arg("-S");
+    }
     launch = launch.arg("-c").arg(boot::BOOT).stdin(theirs).stdout(output()?).stderr(output()?);
     if let Some(directory) = &spec.app.chdir {
         launch = launch.directory(directory);

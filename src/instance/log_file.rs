@@ -42,7 +42,7 @@ enum Place {
 impl LogFile {
     /// The one that `logto` names, if it does.
     pub(super) fn of(spec: &InstanceSpec) -> Option<Self> {
-        let path = spec.log.logto2.as_ref().or(spec.log.logto.as_ref())?.clone();
+        let path = spec.log.file_path()?.clone();
         let file = spec.log.file.clone();
         Some(Self {
             path,
@@ -162,6 +162,15 @@ pub(super) fn log_to(path: &Path, spec: &LogFileSpec) -> Result<(), Failure> {
         fd::replace(&file, 2)
     };
     open().map_err(|error: io::Error| Failure::new(format!("cannot log to {}: {error}", path.display())))
+}
+
+/// Finds out whether a file can be logged to later.
+///
+/// # Errors
+/// It cannot be opened.
+pub(super) fn try_out(path: &Path) -> Result<(), Failure> {
+    let opened = output::append(path);
+    opened.map(drop).map_err(|error| Failure::new(format!("cannot log to {}: {error}", path.display())))
 }
 
 /// Empties it, and gives it away, as the configuration says: at the start, before privileges drop.

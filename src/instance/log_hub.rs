@@ -106,6 +106,11 @@ impl Hub {
         }))
     }
 
+    /// See [`super::logs::Output::let_go_of_stderr`].
+    pub(super) fn let_go_of_stderr(&mut self) {
+        self.stderr = Stderr::default();
+    }
+
     /// Does what a configuration says about the log from now on.
     pub(super) fn obey(&mut self, spec: &InstanceSpec) {
         self.file = LogFile::of(spec);

@@ -119,6 +119,11 @@ impl Output {
         self.hub.borrow_mut().obey(spec);
     }
 
+    /// Descriptor 2 is another file: what it was is open no more, so that whoever reads that sees its end.
+    pub(super) fn let_go_of_stderr(&self) {
+        self.hub.borrow_mut().let_go_of_stderr();
+    }
+
     /// Does something with each file that is logged to.
     pub(super) fn with_file(&self, act: impl FnMut(&mut LogFile)) {
         self.hub.borrow_mut().with_files(act);

@@ -14,6 +14,7 @@ use super::attend::Attendance;
 use super::bind::Sockets;
 use super::caches::Caches;
 use super::certificates::Certificates;
+use super::changes::Watch;
 use super::children::{Children, Rehearsal};
 use super::chores::Chores;
 use super::companions;
@@ -41,6 +42,7 @@ use crate::config::hook::Point;
 use crate::hook::role::Word;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::alarm::Alarm;
+use crate::sys::background::Foreground;
 use crate::sys::locks::Locks;
 use crate::sys::signals::Signals;
 use crate::sys::{clock, terminal, title};
@@ -110,6 +112,10 @@ pub(super) enum Report {
     Logger(String),
     /// What was written to the FIFO.
     Commands(Vec<u8>),
+    /// A file of `fs-reload` has changed.
+    Changed(PathBuf),
+    /// Who waited in the foreground does not any more.
+    Left,
 }
 
 /// The master of an instance.
@@ -151,6 +157,11 @@ pub(super) struct Master {
     pub(super) stats: Vec<StatsServer>,
     pub(super) pushers: Pushers,
     pub(super) touched: Option<Touched>,
+    pub(super) changes: Option<Watch>,
+    /// The files that no other instance is to have locked meanwhile.
+    pub(super) flocks: Vec<OwnedFd>,
+    /// Who waits in the foreground for the instance to serve (`daemonize2`).
+    pub(super) foreground: Option<Foreground>,
     pub(super) own_operations: u64,
     /// A replacement takes over: files and sockets are its own now.
     pub(super) replaced: bool,
@@ -314,6 +325,8 @@ impl Master {
             }
             Report::Logger(message) => self.tell(message),
             Report::Commands(commands) => self.hear_commands(commands),
+            Report::Changed(path) => self.hear_change(&path),
+            Report::Left => self.left_in_foreground(),
             Report::Zygote(id, message) => self.hear_zygote(id, message),
             Report::Worker(slot, life, message) => {
                 if self.children.workers.get(&slot).is_some_and(|w| w.life == life) {
@@ -353,9 +366,8 @@ impl Master {
 
     /// Calls the process as uWSGI would, if that is wanted.
     pub(super) fn show_title(&self) {
-        let spec = &self.current.said.spec;
-        if spec.auto_procname {
-            title::set(&format!("{}uWSGI master", spec.procname_prefix));
+        if let Some(title) = self.current.said.spec.title("master") {
+            title::set(&title);
         }
     }
 }

@@ -46,6 +46,10 @@ pub(super) fn rehearsed(
             settle::abandon_candidate(roster, Outcome::Superseded, now, out);
             settle::add_generation(roster, settings, Some(operation), now, out);
         }
+        Ok(Plan::End) => {
+            out.push(ended(operation, Outcome::Done));
+            settle::stop(roster, None, now, out);
+        }
         Ok(Plan::Replace { reason }) => out.push(ended(operation, Outcome::NeedsReplace { reason })),
         Err(failure) => out.push(ended(operation, Outcome::RolledBack(failure))),
     }

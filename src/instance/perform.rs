@@ -149,11 +149,13 @@ impl Master {
                 if state == InstanceState::ReadyWithoutApp {
                     self.tell("*** no app loaded: every request is answered with 500 ***".to_owned());
                 }
-                if let Some(path) = &self.current.said.spec.files.safe_pidfile
-                    && let Err(failure) = super::jail::write_pid(path)
-                {
-                    self.tell(failure.to_string());
+                let files = &self.current.said.spec.files;
+                for path in [&files.safe_pidfile, &files.safe_pidfile2].into_iter().flatten() {
+                    if let Err(failure) = super::jail::write_pid(path) {
+                        self.tell(failure.to_string());
+                    }
                 }
+                self.go_to_background();
             }
             InstanceState::Stopping => tracing::info!("graceful shutdown triggered..."),
             InstanceState::Starting | InstanceState::Loyal => {}
@@ -181,6 +183,8 @@ impl Master {
             Outcome::TimedOut => tracing::error!("reload not ready within startup-timeout"),
             Outcome::NeedsReplace { reason } => {
                 self.replaced = true;
+                // Who takes over is to have them.
+                self.flocks.clear();
                 tracing::info!("a new instance has to take over: {reason} changed");
             }
             Outcome::Done => {}

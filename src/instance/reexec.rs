@@ -54,6 +54,10 @@ pub(super) struct Record {
     #[serde(default)]
     pub(super) paused: bool,
     #[serde(default)]
+    pub(super) flocks: Vec<RawFd>,
+    #[serde(default)]
+    pub(super) foreground: Option<RawFd>,
+    #[serde(default)]
     pub(super) unsent: VecDeque<FromInstance>,
     /// The router's queue.
     #[serde(default)]

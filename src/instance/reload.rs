@@ -32,6 +32,18 @@ impl Master {
     pub(super) fn rehearse(&mut self, pending: Pending) {
         self.give_up_rehearsal();
         let operation = pending.operation;
+        // What executes another binary only, and loads nothing, is no reload.
+        if self.current.said.spec.exit_on_reload && pending.reexec != Some(false) {
+            let plan = match self.emperor {
+                // It would start it again, too, but not before this one is gone.
+                Some(_) => Plan::Replace { reason: "exit-on-reload".to_owned() },
+                None => {
+                    tracing::info!("uWSGI: GAME OVER (insert coin)");
+                    Plan::End
+                }
+            };
+            return self.handle(Event::Rehearsed { operation, plan: Ok(plan) });
+        }
         if let Err(error) = self.start_rehearsal(pending) {
             let failure = Failure::new(format!("the configuration cannot be read again: {error}"));
             self.handle(Event::Rehearsed { operation, plan: Err(failure) });

@@ -3,44 +3,39 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::env;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::beginning::{Beginning, Unbegun};
-use super::bind::Sockets;
-use super::certificates::Certificates;
+use super::changes::Watch;
 use super::children::{Children, end_children};
 use super::chores::Chores;
+use super::entry::{self, Bound};
 use super::event::Event;
-use super::fifo::{self, Fifo};
+use super::fifo::Fifo;
 use super::foreign;
 use super::link::Link;
-use super::log_hub::{Own, Surroundings};
+use super::log_hub::Surroundings;
 use super::logs::Output;
-use super::master::{self, Config, Master, Report};
+use super::master::{self, Master, Report};
 use super::orphan::Unsent;
 use super::rest::Rest;
 use super::roster::Roster;
-use super::source::{FILE_LIMIT_BYTES, Source};
-use super::start::{Begin, Start, go_to, receive_start, run_start_hook};
+use super::start::{Begin, Start, receive_start};
 use super::uwsgi_emperor::{Inheritance, UwsgiEmperor};
-use super::{announce, carry, certificates, inbox, interpreter, jail, launch, reexec, settle};
+use super::{announce, carry, inbox, jail, launch, reexec, settle};
 use crate::config::hook::Point;
 use crate::stats::scoreboard::{Scoreboard, Total};
 use crate::sys::activation::Activation;
-use crate::sys::background::{self, SingleThreaded};
 use crate::sys::locks::Locks;
 use crate::sys::process;
 use crate::sys::signals::{self, Signals};
-use crate::sys::{clock, fd, memfd, peer};
+use crate::sys::{clock, fd, peer};
 use crate::trace;
 use crate::wire::bytes::FromVassal;
 use crate::wire::channel;
-use crate::wire::failure::Failure;
 use crate::wire::message::FromInstance;
 
 /// The role `liege instance NAME`: the master of a vassal, with the emperor's channel.
@@ -92,16 +87,6 @@ pub fn is_carried() -> bool {
 /// How long each hook of the end may take.
 const HOOKS_AT_EXIT: Duration = Duration::from_secs(30);
 
-/// What is known once the sockets are bound.
-struct Bound {
-    config: Config,
-    directory: PathBuf,
-    binary: PathBuf,
-    own: Arc<Own>,
-    /// The first FIFO.
-    fifo: Option<OwnedFd>,
-}
-
 fn carried() -> Option<i32> {
     env::var(launch::RESUME_VARIABLE).ok()?.parse().ok()
 }
@@ -115,7 +100,7 @@ fn prepare() -> io::Result<()> {
 
 fn begin(mut start: Start) -> ExitCode {
     let own = Arc::default();
-    match bind(&mut start, &own) {
+    match entry::bind(&mut start, &own) {
         Ok(bound) => run(|reports, asks| master(start, bound, reports, asks)),
         Err(Unbegun::Stopped) => {
             own.give_up(start.channel.is_some());
@@ -134,78 +119,6 @@ fn begin(mut start: Start) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Reads the configuration, takes on the identity, binds the sockets.
-fn bind(start: &mut Start, own: &Arc<Own>) -> Result<Bound, Unbegun> {
-    if start.channel.is_some() {
-        jail::separate(start.policy.privileges.namespaces)?;
-    }
-    jail::bound(&start.policy.privileges)?;
-    if let Some(tenant) = start.source.tenant() {
-        jail::become_tenant(tenant, &start.policy.privileges)?;
-    }
-    let mut beginning = Beginning::new(start.channel.as_ref()).map_err(Failure::from)?;
-    if let Source::Vassal { name, .. } = &start.source {
-        if let Some(hook) = &start.policy.start_hook {
-            run_start_hook(hook, name, &env::current_dir().unwrap_or_default());
-        }
-        beginning.perform_as_vassal(name, &start.policy.hooks)?;
-    }
-    go_to(start.begin_in.as_ref())?;
-    let directory = env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-    let binary = match start.policy.binary.as_str() {
-        "" => launch::own_path(),
-        named => PathBuf::from(named),
-    };
-    let bytes = match &start.file {
-        Some(file) => file
-            .try_clone()
-            .and_then(|file| memfd::read_all(file, FILE_LIMIT_BYTES))
-            .map_err(|error| Failure::new(format!("the file cannot be read: {error}")))?,
-        None => Vec::new(),
-    };
-    let said = start.source.load(&bytes, directory.clone())?;
-    if !said.spec.emperor.is_empty() {
-        return Err(Failure::new("an emperor inside of a vassal is not supported")
-            .with_hint("start it on its own: liege --emperor DIR")
-            .into());
-    }
-    start.may_act(&said.spec)?;
-    let unchecked = certificates::read(&said.spec).map_err(|unread| unread.failure)?;
-    let supervised = start.channel.is_some();
-    let alone = !supervised && start.uwsgi_emperor.is_none();
-    own.divert(&said.spec, supervised);
-    for warning in &said.warnings {
-        tracing::warn!("{warning}");
-    }
-    announce::configuration(&said.spec);
-    beginning.patience = match said.spec.workers.startup_timeout_s {
-        0 => None,
-        seconds => Some(Duration::from_secs(seconds.into())),
-    };
-    beginning.perform(&said.spec, &[Point::Asap])?;
-    if said.spec.log.daemonize && alone {
-        SingleThreaded::prove()
-            .and_then(background::go_to_background)
-            .map_err(|error| Failure::new(format!("cannot go to the background: {error}")))?;
-    }
-    let sockets = jail::enter(&said.spec, &start.have, &mut beginning)?;
-    beginning.perform(&said.spec, &[Point::MasterStart])?;
-    start.heard = beginning.heard;
-    start.have = Sockets::default();
-    let fifo = fifo::make_first(&said.spec)?;
-    let certificates = Certificates::keep(&unchecked)?;
-    // A tenant's interpreter is looked for with the tenant's rights.
-    let interpreter = interpreter::find_all(&said.spec, start.policy.extension.as_deref().map(Path::new))?;
-    let config = Config { said, interpreter, sockets, certificates };
-    let spec = &config.said.spec;
-    // Of a fleet nobody wants to read this for each vassal.
-    if !supervised {
-        announce::mode(spec);
-    }
-    tracing::info!("spawned uWSGI master process (pid: {})", std::process::id());
-    Ok(Bound { config, directory, binary, own: Arc::clone(own), fifo })
 }
 
 fn master(
@@ -231,7 +144,7 @@ fn master(
     };
     let uwsgi_emperor =
         start.uwsgi_emperor.map(|emperor| UwsgiEmperor::inherit(emperor, &reports)).transpose()?;
-    let fifo = bound.config.said.spec.files.master_fifo.first().cloned().zip(bound.fifo);
+    let fifo = bound.config.said.spec.files.master_fifo.first().cloned().zip(bound.rest.fifo);
     let fifo = fifo.map(|(path, file)| Fifo::listen((0, path, file), reports.clone())).transpose()?;
     let config = Rc::new(bound.config);
     let board = master::board(board);
@@ -266,6 +179,9 @@ fn master(
         stats: Vec::new(),
         pushers: super::stats_push::Pushers::default(),
         touched: None,
+        changes: None,
+        flocks: bound.rest.flocks,
+        foreground: start.foreground,
         own_operations: 0,
         replaced: false,
         last: false,
@@ -291,7 +207,9 @@ fn master(
     master.say_to_uwsgi(FromVassal::Spawned);
     master.serve_statistics();
     master.show_title();
+    master.heed_foreground()?;
     master.touched = super::touch::Touched::watch(&master.current.said.spec);
+    master.changes = Watch::renew(None, &master.current.said.spec, &master.reports);
     master.handle(Event::Begin(settings));
     for message in heard {
         master.hear_emperor(Some(message));
@@ -365,6 +283,9 @@ impl Master {
         self.output.finish();
         tracing::info!("goodbye to uWSGI.");
         self.output.flush();
+        if let Some(foreground) = self.foreground.take() {
+            foreground.end(status);
+        }
         status
     }
 
@@ -389,9 +310,6 @@ impl Master {
         let sockets = &self.current.sockets;
         sockets.listeners.iter().chain(&sockets.stats).for_each(|listener| listener.remove_file());
         self.fifo.iter().for_each(Fifo::remove);
-        let files = &spec.files;
-        [&files.pidfile, &files.pidfile2, &files.safe_pidfile].into_iter().flatten().for_each(|p| {
-            jail::remove_pid(p);
-        });
+        spec.files.pid_files().for_each(|path| jail::remove_pid(path));
     }
 }

@@ -1,6 +1,6 @@
 //! Where an instance's configuration comes from, so that it can be read again, here or in a rehearsal.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::config::socket::PassedSocket;
 use crate::config::surroundings::{Purpose, World};
 use crate::config::tenant::Tenant;
 use crate::config::vassals::VassalOptions;
-use crate::sys::user;
+use crate::sys::{host, user};
 use crate::wire::failure::Failure;
 
 /// The longest configuration file that is read.
@@ -98,22 +98,54 @@ impl Source {
         self.load_in(bytes, &World::at(directory).with_variable("UWSGI_RELOADS", "1"))
     }
 
-    fn load_in(&self, bytes: &[u8], around: &World) -> Result<Said, Failure> {
+    /// What is to be used instead of a configuration that cannot be: the file that it names for that, read in its place.
+    pub(super) fn load_fallback(
+        &self,
+        bytes: &[u8],
+        directory: &Path,
+    ) -> Option<(PathBuf, Result<Said, Failure>)> {
+        let around = World::at(directory.to_owned());
+        let (refused, _) = self.read(bytes, &around);
+        let path = refused.spec.or(refused.draft)?.fallback?;
+        let text = path.to_string_lossy().into_owned();
+        let limit = usize::try_from(FILE_LIMIT_BYTES).unwrap_or(usize::MAX);
+        let mut bytes = Ok(Vec::new());
+        let mut instead = self.clone();
+        match &mut instead {
+            Self::Vassal { path: file, .. } => {
+                *file = text;
+                let read = host::read_regular(&path, limit);
+                bytes = read.map_err(|e| Failure::new(format!("cannot read {}: {e}", path.display())));
+            }
+            Self::CommandLine { arguments, .. } => *arguments = vec![text],
+        }
+        let said = bytes.and_then(|bytes| instead.load(&bytes, directory.to_owned()));
+        Some((path, said))
+    }
+
+    /// Reads it, and names it.
+    fn read(&self, bytes: &[u8], around: &World) -> (Loaded<InstanceSpec>, String) {
         let purpose = if self.file().is_some() { Purpose::Vassal } else { Purpose::Start };
         let around = around.clone().with_purpose(purpose).passed(self.passed().to_vec());
-        let (loaded, what): (Loaded<InstanceSpec>, String) = match self {
+        match self {
             Self::Vassal { path, options, on_demand, .. } => {
-                let around = around.called_on(on_demand.clone());
+                let around = around.clone().called_on(on_demand.clone());
                 (load::vassal_under(options, path, bytes, &around), path.clone())
             }
             Self::CommandLine { arguments, on_demand, .. } => {
                 let handed = (!bytes.is_empty()).then(|| bytes.to_vec());
-                let around = around.called_on(on_demand.clone()).handed(handed);
+                let around = around.clone().called_on(on_demand.clone()).handed(handed);
                 let raw = command_line::read(arguments, &around).raw;
                 let what = raw.file.clone().unwrap_or_else(|| "the command line".to_owned());
                 (load::instance(raw, &around), what)
             }
-        };
+        }
+    }
+
+    fn load_in(&self, bytes: &[u8], around: &World) -> Result<Said, Failure> {
+        let purpose = if self.file().is_some() { Purpose::Vassal } else { Purpose::Start };
+        let around = around.clone().with_purpose(purpose);
+        let (loaded, what) = self.read(bytes, &around);
         let Some(mut spec) = loaded.spec else {
             let errors: Vec<Diagnostic> = loaded.diagnostics.into_iter().collect();
             return Err(Failure {

@@ -18,6 +18,7 @@ use crate::config::instance::InstanceSpec;
 use crate::config::socket::PassedSocket;
 use crate::hook;
 use crate::sys::activation::Activation;
+use crate::sys::background::Foreground;
 use crate::sys::process::{self, Launch};
 use crate::sys::{fd, memfd, user, wait};
 use crate::wire::channel::Received;
@@ -36,6 +37,8 @@ pub(super) struct Start {
     pub(super) begin_in: Option<String>,
     /// An emperor of uWSGI above it.
     pub(super) uwsgi_emperor: Option<Inheritance>,
+    /// Who waits in the foreground for it to serve, or to tell why it cannot.
+    pub(super) foreground: Option<Foreground>,
     /// What the emperor said while it began.
     pub(super) heard: Vec<Received<ToInstance>>,
 }
@@ -76,6 +79,7 @@ impl Start {
             channel: None,
             begin_in: None,
             uwsgi_emperor,
+            foreground: None,
             heard: Vec::new(),
         })
     }
@@ -185,6 +189,7 @@ pub(super) fn receive_start() -> io::Result<Option<Begin>> {
         channel: Some(channel),
         begin_in,
         uwsgi_emperor: None,
+        foreground: None,
         heard: Vec::new(),
     }))))
 }

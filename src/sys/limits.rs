@@ -37,6 +37,17 @@ pub fn limit_processes(count: u64) -> io::Result<()> {
     Ok(setrlimit(Resource::RLIMIT_NPROC, count, count)?)
 }
 
+/// Gives this process, and all that it starts from now on, this nice value.
+///
+/// # Errors
+/// `setpriority`: only root may make it smaller.
+pub fn set_nice(nice: i32) -> io::Result<()> {
+    // SAFETY: only numbers are passed.
+    #[expect(unsafe_code, reason = "there is no wrapper for setpriority")]
+    let done = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// The mode of unix sockets unless an option says otherwise: what the umask leaves, never writable for the world.
 #[must_use]
 pub fn socket_mode() -> u32 {

@@ -91,10 +91,6 @@ impl Host {
     /// The process title of a role: `worker 1` as `liege worker 1 NAME`, or with uWSGI's names when those were
     /// asked for.
     pub(super) fn title(&self, role: &str) -> String {
-        if self.spec.auto_procname || !self.spec.procname_prefix.is_empty() {
-            format!("{}uWSGI {role}", self.spec.procname_prefix)
-        } else {
-            format!("liege {role} {}", self.spec.name)
-        }
+        self.spec.title(role).unwrap_or_else(|| format!("liege {role} {}", self.spec.name))
     }
 }

@@ -1,5 +1,6 @@
 //! A worker's life: from the fork to the last answered request.
 
+use std::env;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -15,12 +16,13 @@ use super::host::{Host, Worker};
 use super::server::{Held, Server};
 use super::zygote::Loaded;
 use super::{
-    autoreload, driver, greenlets, hooks, lane, listen, passage, stacks, traceback, tracebacker, uwsgi_module,
+    autoreload, driver, greenlets, hooks, lane, listen, passage, prepare, stacks, traceback, tracebacker,
+    uwsgi_module,
 };
 use crate::config::hook::Point;
 use crate::proto::limits::Limits;
 use crate::stats::scoreboard::Field;
-use crate::sys::{clock, fd, orphan, reactor, title};
+use crate::sys::{clock, cpus, fd, orphan, reactor, title};
 use crate::wire::channel;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromWorker, ToWorker};
@@ -82,6 +84,7 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Unread
     let _ = host.worker.set(Worker { number, slot, channel: for_threads });
     let slot = host.slot().ok_or_else(|| Failure::new(format!("the scoreboard has no slot {slot}")))?;
     title::set(&host.title(&format!("worker {number}")));
+    keep_to_cpus(host, number);
     let act = |points: &[Point]| {
         let tell = |doing| host.tell(&FromWorker::Doing(doing));
         hooks::perform(py, host, points, &tell).map_err(Unready::Hook)
@@ -102,6 +105,10 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Unread
         }
     };
     slot.set(Field::StartupMs, startup_ms);
+    if let Some(directory) = &host.spec.app.chdir2 {
+        let failed = |error| format!("cannot chdir to {} (chdir2): {error}", directory.display());
+        env::set_current_dir(directory).map_err(|error| Failure::new(failed(error)))?;
+    }
     let has_app = !apps.is_empty();
     // A request that never ends would have nobody who ends it.
     if let Err(error) = orphan::die_after_parent(host.master, host.spec.workers.reload_mercy_s) {
@@ -151,8 +158,28 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Unread
     slot.set(Field::Accepting, 0);
     drop(tracebacker);
     finish(py, runtime);
-    uwsgi_module::at_exit(py);
+    if !host.spec.app.skip_atexit {
+        uwsgi_module::at_exit(py);
+    }
+    if host.spec.app.skip_atexit || host.spec.app.skip_teardown {
+        prepare::leave(py, 0).map_err(|error| Failure::new(traceback::summary(py, &error)))?;
+    }
     Ok(())
+}
+
+/// Has the worker, and every thread that it starts, keep to its own CPUs, as in uWSGI only if that is possible.
+fn keep_to_cpus(host: &Host, number: u32) {
+    let count = host.spec.workers.cpus;
+    if count == 0 {
+        return;
+    }
+    match cpus::keep_to(number, count) {
+        Ok(own) => {
+            let own: Vec<String> = own.iter().map(usize::to_string).collect();
+            tracing::info!("mapping worker {number} to CPUs: {}", own.join(" "));
+        }
+        Err(error) => tracing::warn!("worker {number} cannot keep to its CPUs: {error}"),
+    }
 }
 
 /// What is done before a worker accepts.

@@ -16,7 +16,7 @@ use crate::stats::scoreboard::Scoreboard;
 use crate::sys::fork::Side;
 use crate::sys::locks::Locks;
 use crate::sys::mailbox::Mailbox;
-use crate::sys::{clock, fd, own, signals, title, wait};
+use crate::sys::{clock, fd, limits, own, signals, title, wait};
 use crate::trace;
 use crate::wire::cache::Cache;
 use crate::wire::failure::Failure;
@@ -37,8 +37,7 @@ pub(super) fn zygote(py: Python<'_>, channel: i32) -> PyResult<u8> {
         }
     };
     // What the application registered for the end, and the threads it would wait for, are the workers' to end.
-    prepare::flush(py);
-    py.import("os")?.call_method1("_exit", (status,))?;
+    prepare::leave(py, status)?;
     Ok(status)
 }
 
@@ -161,6 +160,12 @@ fn load(
     let (host, started) =
         (host(generation, spec, listeners, fds).map_err(FromZygote::LoadFailed)?, clock::now());
     title::set(&host.title("zygote"));
+    let nice = host.spec.limits.nice;
+    if nice != 0
+        && let Err(error) = limits::set_nice(nice)
+    {
+        tracing::warn!("cannot set prio to {nice}: {error}");
+    }
     let failed = |error| {
         let reason = format!("cannot prepare the interpreter: {}", traceback::summary(py, &error));
         FromZygote::LoadFailed(Failure::new(reason).with_traceback(&traceback::text(py, &error)))

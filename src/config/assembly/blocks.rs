@@ -6,6 +6,7 @@ use regex_lite::Regex;
 
 use super::Assembly;
 use crate::config::diagnostic::Severity;
+use crate::config::envdir;
 use crate::config::expand;
 use crate::config::logic::{self, CONTEXTS_MAX, Condition, Context, Loop};
 use crate::config::raw::Origin;
@@ -20,7 +21,8 @@ impl Assembly<'_> {
         let mut holds = Vec::new();
         let mut otherwise = Vec::new();
         for context in self.logic.contexts().to_vec() {
-            let argument = reveal(&expand::environment(&logic::fill(text, &context), self.around));
+            let argument =
+                reveal(&expand::environment(&logic::fill(text, &context), self.around, &self.early));
             let (is_so, subject) = self.check(key, condition, &argument, origin);
             let context = subject.map_or(context, |subject| Some(tame(&subject)));
             if is_so == negated { otherwise.push(context) } else { holds.push(context) }
@@ -50,7 +52,7 @@ impl Assembly<'_> {
         let kind = || self.around.kind(Path::new(argument));
         match condition {
             Condition::Env => {
-                let value = self.around.variable(name);
+                let value = envdir::variable(name, &self.early, self.around);
                 (value.as_deref().is_some_and(|value| wanted.is_none_or(|wanted| wanted == value)), value)
             }
             Condition::Opt => {
@@ -88,7 +90,8 @@ impl Assembly<'_> {
     pub(super) fn repeat(&mut self, key: &str, text: &str, kind: Loop, origin: &Origin) {
         let mut items: Vec<Context> = Vec::new();
         for context in self.logic.contexts().to_vec() {
-            let argument = reveal(&expand::environment(&logic::fill(text, &context), self.around));
+            let argument =
+                reveal(&expand::environment(&logic::fill(text, &context), self.around, &self.early));
             let room = CONTEXTS_MAX.saturating_sub(items.len()).saturating_add(1);
             match kind {
                 Loop::Items => items.extend(words(&argument).take(room).map(|word| Some(tame(word)))),

@@ -24,7 +24,7 @@ const ODDITIES_MAX: usize = 200;
 impl Assembly<'_> {
     /// Loads `FILE` or `FILE:SECTION`.
     pub(in crate::config) fn load(&mut self, name: &str, manner: Manner, origin: &Origin) {
-        let name = reveal(&expand::environment(name, self.around));
+        let name = reveal(&expand::environment(name, self.around, &self.early));
         let option = match manner {
             Manner::Named(Some(format)) => format.option(),
             Manner::Named(None) => "config",

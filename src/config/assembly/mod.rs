@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use crate::config::diagnostic::{Diagnostic, Severity, has_room};
+use crate::config::envdir::{self, Changes};
 use crate::config::expand;
 use crate::config::format::Format;
 use crate::config::logic::{self, Logic, Word};
@@ -49,6 +50,8 @@ pub(in crate::config) struct Assembly<'a> {
     logic: Logic,
     files: Vec<String>,
     inherits: Vec<(String, Origin)>,
+    /// What `early-envdir` has set so far.
+    early: Changes,
     /// The last file of each format that was read.
     last: BTreeMap<Format, String>,
     first: Option<FileNames>,
@@ -78,6 +81,7 @@ impl<'a> Assembly<'a> {
             logic: Logic::default(),
             files: Vec::new(),
             inherits: Vec::new(),
+            early: Changes::new(),
             last: BTreeMap::new(),
             first: None,
             file: None,
@@ -134,7 +138,7 @@ impl<'a> Assembly<'a> {
             let message = "this block is never closed: it holds everything to the end of the configuration";
             self.report(Severity::Warning, &origin, Some(&word), message, None);
         }
-        let mut used = expand::expand(&mut self.entries, self.around, &mut self.diagnostics);
+        let mut used = expand::expand(&mut self.entries, self.around, &self.early, &mut self.diagnostics);
         used.extend(self.asked.drain());
         let inherits: Vec<_> = self.inherits.drain(..).collect();
         for (file, origin) in inherits {
@@ -152,6 +156,7 @@ impl<'a> Assembly<'a> {
             directory: self.directory,
             file: self.file,
             used,
+            early: self.early,
         }
     }
 
@@ -229,6 +234,14 @@ impl<'a> Assembly<'a> {
             "inherit" => {
                 self.push(key, value, origin, Role::Acted);
                 self.inherits.push((text, origin.clone()));
+            }
+            "early-envdir" => {
+                self.push(key, value, origin, Role::Acted);
+                let (changes, wrong) = envdir::read(&self.directory.join(reveal(&text)), self.around);
+                self.early.extend(changes);
+                for message in wrong {
+                    self.report(Severity::Error, origin, Some(key), &message, None);
+                }
             }
             "set" | "set-ph" | "set-placeholder" => {
                 self.push(key, value, origin, Role::Acted);

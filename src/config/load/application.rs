@@ -3,12 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::sift::{Said, Sift};
+use crate::config::envdir;
 use crate::config::exceptions::ExceptionSpec;
 use crate::config::instance::{AppSource, InstanceSpec};
-use crate::config::surroundings::Kind;
 
-/// The longest value that a file of `envdir` holds.
-const VARIABLE_MAX: usize = 128 * 1024;
 /// The statistics tell of each lock.
 const LOCKS_MAX: u32 = 1024;
 
@@ -22,9 +20,8 @@ pub(super) fn obey(
     let app = &mut spec.app;
     let interpreter = &mut spec.interpreter;
     match said.name() {
-        "chdir" => {
-            app.chdir = sift.path(said, start);
-        }
+        "chdir" => app.chdir = sift.path(said, start),
+        "chdir2" => app.chdir2 = sift.path(said, chdir),
         "wsgi-file" => {
             if let Some(file) = sift.path(said, chdir) {
                 prefer(&mut app.load, AppSource::File(file));
@@ -76,6 +73,7 @@ pub(super) fn obey(
         "python" if !said.text().contains('/') => interpreter.python = Some(PathBuf::from(said.text())),
         "python" => interpreter.python = sift.path(said, start),
         "extension" => interpreter.extension = sift.path(said, start),
+        "no-site" => interpreter.no_site = said.flag(),
         "optimize" => interpreter.optimize = sift.count(said).min(2),
         "import" => app.imports.push(said.text().to_owned()),
         "shared-import" => app.shared_imports.push(said.text().to_owned()),
@@ -97,12 +95,16 @@ pub(super) fn obey(
         },
         "disable-write-exception" => app.no_write_exception = said.flag(),
         "wsgi-disable-file-wrapper" => app.no_file_wrapper = said.flag(),
+        "skip-atexit" => app.skip_atexit = said.flag(),
+        "skip-atexit-teardown" => app.skip_teardown = said.flag(),
         "py-autoreload" => app.autoreload_s = sift.count(said),
         "py-auto-reload-ignore" => app.autoreload_ignore.push(said.text().to_owned()),
         "env" => spec.env.extend(variable(sift, said)),
         "envdir" => {
             if let Some(directory) = sift.path(said, start) {
-                environment_of(sift, said, &directory, &mut spec.env);
+                let (changes, wrong) = envdir::read(&directory, sift.around);
+                spec.env.extend(changes);
+                wrong.into_iter().for_each(|message| sift.error(said, message, None));
             }
         }
         "pyargv" => app.argv = said.text().split_whitespace().map(str::to_owned).collect(),
@@ -157,31 +159,6 @@ fn exceptions(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut ExceptionSpec) -> 
         _ => return false,
     }
     true
-}
-
-/// A file for each variable, as daemontools has it; an empty one removes it.
-fn environment_of(
-    sift: &mut Sift<'_>,
-    said: Said<'_>,
-    directory: &Path,
-    env: &mut Vec<(String, Option<String>)>,
-) {
-    if sift.around.kind(directory) != Some(Kind::Directory) {
-        return sift.error(said, format!("there is no directory {}", directory.display()), None);
-    }
-    for file in sift.around.matches(&format!("{}/*", glob::Pattern::escape(&directory.to_string_lossy()))) {
-        let path = Path::new(&file);
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let read = sift.around.read(path, VARIABLE_MAX).map(|bytes| (bytes.len(), String::from_utf8(bytes)));
-        match read {
-            Ok((..=VARIABLE_MAX, Ok(text))) if !name.contains('=') && !text.contains('\0') => {
-                let text = text.strip_suffix('\n').unwrap_or(&text);
-                env.push((name, Some(text.to_owned()).filter(|text| !text.is_empty())));
-            }
-            Ok(_) => sift.error(said, format!("{file} is no value of a variable"), None),
-            Err(error) => sift.error(said, format!("cannot read {file}: {error}"), None),
-        }
-    }
 }
 
 fn variable(sift: &mut Sift<'_>, said: Said<'_>) -> Option<(String, Option<String>)> {

@@ -4,6 +4,7 @@
 //! option, fails them. Options that are accepted without an effect or refused need no row: the table itself says what
 //! they must be answered with.
 
+mod processes;
 mod routes;
 mod sockets;
 
@@ -152,9 +153,6 @@ fn instances() -> Vec<(&'static str, &'static str, Value)> {
         ("no-new-privileges = false", "/identity/new_privileges", json!(true)),
         ("umask = 027", "/identity/umask", json!(0o27)),
         ("root-apps = deny", "/identity/deny_root_apps", json!(true)),
-        ("pidfile = x", "/files/pidfile", json!("/srv/x")),
-        ("pidfile2 = x", "/files/pidfile2", json!("/srv/x")),
-        ("safe-pidfile = x", "/files/safe_pidfile", json!("/srv/x")),
         ("master-fifo = x", "/files/master_fifo", json!(["/srv/x"])),
         ("logto = x", "/log/logto", json!("/srv/x")),
         ("logto2 = x", "/log/logto2", json!("/srv/x")),
@@ -200,9 +198,6 @@ fn instances() -> Vec<(&'static str, &'static str, Value)> {
         ("max-worker-lifetime-delta = 7", "/workers/max_lifetime_delta_s", json!(7)),
         ("idle = 7", "/workers/idle_s", json!(7)),
         ("heartbeat = 7", "/workers/heartbeat_s", json!(7)),
-        ("max-fd = 7", "/limits/files", json!(7)),
-        ("limit-as = 7", "/limits/memory_bytes", json!(7 << 20)),
-        ("limit-nproc = 7", "/limits/processes", json!(7)),
         ("py-autoreload = 7", "/app/autoreload_s", json!(7)),
         ("py-auto-reload-ignore = x", "/app/autoreload_ignore", json!(["x"])),
         ("import = x", "/app/imports", json!(["x"])),
@@ -219,9 +214,6 @@ fn instances() -> Vec<(&'static str, &'static str, Value)> {
         ("wsgi-disable-file-wrapper = true", "/app/no_file_wrapper", json!(true)),
         ("touch-reload = x", "/touch_reload", json!(["/srv/x"])),
         ("stats = @a", "/stats", json!([{"Abstract": "a"}])),
-        ("auto-procname = true", "/auto_procname", json!(true)),
-        ("procname-prefix = x", "/procname_prefix", json!("x")),
-        ("procname-prefix-spaced = x", "/procname_prefix", json!("x ")),
         (
             "static-map = /s=x",
             "/static_files/places",
@@ -257,6 +249,7 @@ fn instances() -> Vec<(&'static str, &'static str, Value)> {
         ("file-serve-mode = nginx", "/static_files/mode", json!("AccelRedirect")),
         ("emperor = x", "/emperor", json!(["/srv/x"])),
     ]);
+    rows.extend(processes::rows());
     rows.extend(hooks());
     rows.extend(beside_workers());
     rows

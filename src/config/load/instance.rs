@@ -6,8 +6,8 @@ use super::hooks::Hooks;
 use super::routes::Routes;
 use super::sift::{Said, Sift};
 use super::{
-    application, caches, cheaper, companions, exchange, given, guard, lines, log_file, logging, socket_map,
-    sockets, static_files, statistics, websockets,
+    application, caches, cheaper, companions, exchange, given, guard, lines, log_file, logging, processes,
+    socket_map, sockets, static_files, statistics, websockets,
 };
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::diagnostic::Severity;
@@ -29,7 +29,7 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
         has_emperor: last("emperor").is_some_and(|said| !sift.raw.takes_emperor_for_a_switch(said.text())),
         has_gevent: last("gevent").is_some(),
         cores: last("gevent").or_else(|| last("threads")).map_or(1, count),
-        has_log: ["logto", "logto2", "daemonize", "logger", "req-logger"]
+        has_log: ["logto", "logto2", "daemonize", "daemonize2", "logger", "req-logger"]
             .iter()
             .any(|name| last(name).is_some()),
         least_lifetime_s: last("min-worker-lifetime").map_or(10, count),
@@ -37,7 +37,7 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
         shared,
         hooks: Hooks::default(),
         start,
-        spec: InstanceSpec { said: sift.raw.said(), ..InstanceSpec::default() },
+        spec: InstanceSpec { said: sift.raw.said(), env: sift.raw.early.clone(), ..InstanceSpec::default() },
     };
     let mut routes = Routes::default();
     for said in &obeyed {
@@ -101,6 +101,7 @@ impl Reading {
         }
         if application::obey(sift, said, (&self.start, &self.chdir), &mut self.spec)
             || self.files(sift, said)
+            || processes::obey(sift, said, (&self.start, &self.chdir), &mut self.spec)
             || self.hooks.obey(sift, said)
             || log_file::obey(sift, said, self.has_log, &mut self.spec.log.file)
             || static_files::obey(sift, said, &self.chdir, &mut self.spec.static_files)
@@ -148,6 +149,8 @@ impl Reading {
             }
             "gevent-monkey-patch" => workers.gevent.monkey_patch = said.flag(),
             "gevent-wait-for-hub" => workers.gevent.wait_for_hub = said.flag(),
+            "reaper" => workers.reaper = said.flag(),
+            "cpu-affinity" => workers.cpus = sift.count(said),
             "lazy-apps" | "lazy" => workers.lazy_apps = said.flag(),
             "harakiri" => workers.harakiri_s = sift.count(said),
             "harakiri-no-arh" => workers.harakiri_no_hook = said.flag(),
@@ -188,21 +191,12 @@ impl Reading {
     }
 
     fn files(&mut self, sift: &mut Sift<'_>, said: Said<'_>) -> bool {
-        let (files, log, limits) = (&mut self.spec.files, &mut self.spec.log, &mut self.spec.limits);
+        let (files, log) = (&mut self.spec.files, &mut self.spec.log);
         if lines::obey(sift, said, &mut log.lines) || logging::obey(sift, said, &self.chdir, log) {
             return true;
         }
         match said.name() {
-            "max-fd" => limits.files = Some(large(sift, said)).filter(|count| *count > 0),
-            "limit-as" => {
-                limits.memory_bytes =
-                    Some(large(sift, said).saturating_mul(1 << 20)).filter(|bytes| *bytes > 0)
-            }
-            "limit-nproc" => limits.processes = Some(large(sift, said)).filter(|count| *count > 0),
             "show-config" => log.show_config = said.flag(),
-            "pidfile" => files.pidfile = sift.path(said, &self.start),
-            "pidfile2" => files.pidfile2 = sift.path(said, &self.chdir),
-            "safe-pidfile" => files.safe_pidfile = sift.path(said, &self.chdir),
             "master-fifo" => files.master_fifo.extend(sift.path(said, &self.chdir)),
             "logto" => log.logto = sift.log(said),
             "logto2" => log.logto2 = sift.log(said),
@@ -210,14 +204,13 @@ impl Reading {
                 log.logto = sift.log(said);
                 log.daemonize = true;
             }
+            "daemonize2" => log.daemonize2 = sift.log(said),
             "disable-logging" => log.requests = !said.flag(),
             "touch-reload" => self.spec.touch_reload.extend(sift.path(said, &self.start)),
+            "fs-reload" => self.spec.fs_reload.extend(sift.path(said, &self.start)),
             "honour-stdin" => self.spec.honour_stdin = said.flag(),
             "vacuum" => self.spec.vacuum = said.flag(),
             "die-on-term" => self.spec.die_on_term = said.flag(),
-            "auto-procname" => self.spec.auto_procname = said.flag(),
-            "procname-prefix" => said.text().clone_into(&mut self.spec.procname_prefix),
-            "procname-prefix-spaced" => self.spec.procname_prefix = format!("{} ", said.text()),
             _ => return false,
         }
         true
@@ -228,9 +221,6 @@ impl Reading {
         let spec = &mut self.spec;
         spec.hooks = hooks;
         spec.env.extend(env);
-        if !spec.procname_prefix.is_empty() {
-            spec.auto_procname = true;
-        }
         spec.name = name(sift, spec);
         logging::doubt(sift, &spec.log.routing);
         if spec.emperor.is_empty() {

@@ -78,11 +78,17 @@ fn logic_includes_and_expansion_meet() {
         ("blacklist = x y\nz = 1\nend-blacklist =\nx = 2", "z=1 x=2"),
         ("whitelist = x\nx = 1\nend-whitelist\nz = 2", "x=1 z=2"),
         ("x = %%(y)", "x=%(y)"),
+        (
+            "early-envdir = vars\nx = $(EARLY)$(A)\nif-env = EARLY\ny = %(_)\nend",
+            "early-envdir=vars x=bird$(A) y=bird",
+        ),
     ];
     for (lines, expected) in rows {
         let world = Imagined::new(&[
             ("/srv/a.ini", "[uwsgi]\nin = %n\nz = %(in)\n"),
             ("/srv/lines", "one\ntwo\n"),
+            ("/srv/vars/EARLY", "bird\n"),
+            ("/srv/vars/A", ""),
             ("/srv/a.json", r#"{"uwsgi": {"in": "%n", "z": "%(in)", "l": [1, 2]}, "web": {"w": "%s"}}"#),
             ("/srv/a.yml", "uwsgi:\n  in: %n\n  z: %(in)\n  l: [1, 2]\nweb:\n  w: 1\n"),
             ("/srv/a.xml", "<uwsgi><in>%n</in><w id='web'>1</w><z>%(in)</z><l>1</l><l>2</l></uwsgi>"),

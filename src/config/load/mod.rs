@@ -15,6 +15,7 @@ mod instance;
 mod lines;
 mod log_file;
 mod logging;
+mod processes;
 mod routes;
 mod sift;
 mod socket_map;

@@ -37,6 +37,7 @@ pub(super) static ROWS: &[Row] = &[
     always(&["http-auto-chunked"], "Answers without a length are chunked"),
     always(&["http-manage-expect"], "`Expect: 100-continue` is answered when the body is read").optional(),
     always(&["die-on-idle"], "Under an emperor an instance that `idle` finds idle ends, and is woken again"),
+    always(&["stats-no-metrics"], "The statistics have no metrics"),
     always(&["emperor-graceful-shutdown"], "Vassals finish their requests"),
     always(&["emperor-subreaper"], "What a vassal leaves behind is the emperor's to end"),
     always(&["ignore-sigpipe", "ignore-write-errors"], "A client that goes away is no event of the log"),

@@ -1,6 +1,6 @@
 //! The options that are accepted with a warning because serving does not miss them until they exist.
 
-use super::Kind::{Flag, Number, Path, Text};
+use super::Kind::{Flag, Number};
 use super::{Kind, Row, Standing};
 
 const fn later(names: &'static [&'static str], kind: Kind, doc: &'static str) -> Row {
@@ -8,22 +8,8 @@ const fn later(names: &'static [&'static str], kind: Kind, doc: &'static str) ->
 }
 
 pub(super) static ROWS: &[Row] = &[
-    // Logging.
     // Workers.
-    later(&["fs-reload", "fs-brutal-reload"], Path, "use `touch-reload`"),
-    later(&["exit-on-reload"], Flag, "a reload reloads"),
     later(&["post-buffering-bufsize"], Number, "what waits in a file moves in pieces of 256 KiB"),
-    later(&["prio"], Number, "the limits of the service manager hold"),
-    later(&["cpu-affinity"], Number, "the kernel chooses the CPU"),
-    later(&["skip-atexit", "skip-atexit-teardown"], Flag, "the usual behaviour holds"),
-    later(&["reaper"], Flag, "the usual behaviour holds").short('r'),
-    later(&["procname", "procname-master", "procname-append"], Text, "the title is that of `auto-procname`"),
-    later(&["stats-no-metrics"], Flag, "the statistics have no metrics"),
-    later(
-        &["fallback-config"],
-        Path,
-        "a configuration that cannot be used is reported, and the one before serves on",
-    ),
     // Sockets and the router.
     later(
         &["http-connect-timeout"],

@@ -15,6 +15,7 @@ mod logging;
 mod not_yet;
 mod obeyed;
 mod page;
+mod processes;
 mod refused;
 mod router;
 mod routes;
@@ -148,6 +149,7 @@ const fn part(title: &'static str, rows: &'static [Row]) -> Part {
 /// The table, but for what nobody was seen to use.
 static PARTS: &[Part] = &[
     part("Options that take effect", obeyed::ROWS),
+    part("… on processes: what they are called, and how they begin and end", processes::ROWS),
     part("… on sockets", sockets::ROWS),
     part("… on the router", router::ROWS),
     part("… on the number of workers", cheaper::ROWS),

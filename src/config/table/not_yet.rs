@@ -15,9 +15,6 @@ pub(super) static ROWS: &[Row] = &[
     row(&["http-to"], Address, "the router serves this instance's workers only: leave it out, or use nginx"),
     row(&["add-header-req"], FreeText, "add it in the web server in front or in the application"),
     // Applications.
-    row(&["no-site"], Flag, "name an interpreter that is set up that way with `python`"),
-    row(&["chdir2"], Path, "use `chdir`, or os.chdir in the application"),
-    row(&["early-envdir"], Path, "use `envdir` or `env`, or EnvironmentFile= of the service unit"),
     // Companions.
     row(&["legion-attach-daemon"], FreeText, "there are no legions: use `attach-daemon` on one host"),
     row(&["legion-cron"], FreeText, "there are no legions: use `cron` on one host"),
@@ -26,9 +23,6 @@ pub(super) static ROWS: &[Row] = &[
     row(&["drop-after-init", "drop-after-apps", "master-as-root"], Flag, DROP),
     row(&["immediate-uid", "immediate-gid"], Text, DROP),
     row(&["chroot"], Path, "use RootDirectory= of the service unit"),
-    row(&["flock", "flock-wait", "flock2", "flock-wait2"], Path, "the emperor starts each vassal once"),
-    row(&["safe-pidfile2"], Path, "use `safe-pidfile` or `pidfile2`"),
-    row(&["daemonize2"], Path, "use `daemonize`"),
     // The emperor.
     row(&["early-emperor"], Flag, "give each vassal its `uid` and `gid`, or say emperor-tyrant"),
     row(

@@ -260,9 +260,6 @@ pub(super) static ROWS: &[Row] = &[
         "none",
         "Serves uWSGI's JSON statistics at this address; repeatable",
     ),
-    row(&["auto-procname"], Flag, Master, "off", "Process titles that tell what each process is"),
-    row(&["procname-prefix"], Text, Master, "none", "In front of the process titles"),
-    row(&["procname-prefix-spaced"], Text, Master, "none", "As `procname-prefix`, with a space behind it"),
     // The language.
     row(&["strict"], Flag, Config, "off", "An unknown option is an error"),
     row(

@@ -11,7 +11,7 @@ use notify::event::{AccessKind, AccessMode, Event, EventKind, ModifyKind, Rename
 use notify::{Config, ErrorKind, EventKindMask, INotifyWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
-use crate::sys::signals;
+use super::signals;
 
 /// How many changes wait to be taken; what is beyond is lost, and the directories are listed instead.
 const WAITING: usize = 4096;

@@ -1,0 +1,70 @@
+//! The options about the processes of an instance: what they are called, what they may use, the files that tell their
+//! pids or let only one instance start, and how they begin and end.
+
+use std::path::Path;
+
+use super::instance::large;
+use super::sift::{Said, Sift};
+use crate::config::instance::{InstanceSpec, LockSpec};
+
+/// Obeys an option, if it is one of these. Relative paths start from the start directory, or from `chdir`.
+pub(super) fn obey(
+    sift: &mut Sift<'_>,
+    said: Said<'_>,
+    (start, chdir): (&Path, &Path),
+    spec: &mut InstanceSpec,
+) -> bool {
+    titles(said, spec) || limits(sift, said, spec) || {
+        let files = &mut spec.files;
+        match said.name() {
+            "pidfile" => files.pidfile = sift.path(said, start),
+            "pidfile2" => files.pidfile2 = sift.path(said, chdir),
+            "safe-pidfile" => files.safe_pidfile = sift.path(said, chdir),
+            "safe-pidfile2" => files.safe_pidfile2 = sift.path(said, chdir),
+            name @ ("flock" | "flock-wait" | "flock2" | "flock-wait2") => {
+                let (waits, late) = (name.contains("wait"), name.ends_with('2'));
+                let path = sift.path(said, start);
+                files.locks.extend(path.map(|path| LockSpec { path, waits, late }));
+            }
+            "exit-on-reload" => spec.exit_on_reload = said.flag(),
+            "fallback-config" => spec.fallback = sift.path(said, start),
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Each of them asks for titles, whatever it says, as in uWSGI.
+fn titles(said: Said<'_>, spec: &mut InstanceSpec) -> bool {
+    let text = || said.text().to_owned();
+    match said.name() {
+        "auto-procname" => {
+            spec.auto_procname = said.flag();
+            return true;
+        }
+        "procname-prefix" => spec.procname_prefix = text(),
+        "procname-prefix-spaced" => spec.procname_prefix = format!("{} ", said.text()),
+        "procname-append" => spec.titles.append = text(),
+        "procname" => spec.titles.all = Some(text()),
+        "procname-master" => spec.titles.master = Some(text()),
+        _ => return false,
+    }
+    spec.auto_procname = true;
+    true
+}
+
+fn limits(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut InstanceSpec) -> bool {
+    let limits = &mut spec.limits;
+    match said.name() {
+        "max-fd" => limits.files = Some(large(sift, said)).filter(|count| *count > 0),
+        "limit-as" => {
+            let bytes = large(sift, said).saturating_mul(1 << 20);
+            limits.memory_bytes = Some(bytes).filter(|bytes| *bytes > 0);
+        }
+        "limit-nproc" => limits.processes = Some(large(sift, said)).filter(|count| *count > 0),
+        // The kernel knows no others.
+        "prio" => limits.nice = i32::try_from(sift.number(said).clamp(-20, 19)).unwrap_or_default(),
+        _ => return false,
+    }
+    true
+}
