@@ -95,6 +95,9 @@ fn enter(start: &mut Start, said: Said, own: &Arc<Own>) -> Result<(Config, Held)
             .into());
     }
     start.may_act(&said.spec)?;
+    if said.spec.identity.immediate {
+        jail::become_user(&said.spec)?;
+    }
     let unchecked = certificates::read(&said.spec).map_err(|unread| unread.failure)?;
     let supervised = start.channel.is_some();
     let alone = !supervised && start.uwsgi_emperor.is_none();

@@ -4,6 +4,7 @@
 use std::env;
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -62,8 +63,11 @@ pub(super) fn enter(
         have.listeners.extend(early.listeners);
         have.stats.extend(early.stats);
     }
-    drop_privileges(&identity, &spec.identity)?;
-    beginning.perform(spec, &[Point::AsUser, Point::WaitsForSocket])?;
+    if !spec.identity.after_init {
+        drop_privileges(&identity, &spec.identity)?;
+        beginning.perform(spec, &[Point::AsUser])?;
+    }
+    beginning.perform(spec, &[Point::WaitsForSocket])?;
     if let Some(log) = &spec.log.logto2 {
         log_file::log_to(log, &spec.log.file)?;
         log_file::prepare(log, &spec.log.file, &identity)?;
@@ -75,11 +79,24 @@ pub(super) fn enter(
     if let Some(path) = &spec.files.pidfile2 {
         write_pid(path)?;
     }
+    // Names of hosts are looked up here, and never with rights that are to be given up.
+    let is_privileged = !identity.is_current();
+    let resolve = |host: &str, port: u16| {
+        if is_privileged && !host.is_empty() && host.parse::<IpAddr>().is_err() {
+            let message = "drop-after-init: no name is looked up as root: write its address";
+            return Err(io::Error::other(message));
+        }
+        socket::resolve(host, port)
+    };
+    let sockets = bind::bind_all(spec, &have, &resolve).map_err(Failure::from)?;
+    if spec.identity.after_init {
+        drop_privileges(&identity, &spec.identity)?;
+        beginning.perform(spec, &[Point::AsUser])?;
+    }
     if let Some(log) = &spec.log.daemonize2 {
         log_file::try_out(log)?;
     }
-    // Names of hosts are looked up here, and never as root.
-    Ok(bind::bind_all(spec, &have, &socket::resolve).map_err(Failure::from)?)
+    Ok(sockets)
 }
 
 /// Becomes whom the application of `spec` runs as, if this process may.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::event::Event;
+use super::event::{Event, Plan};
 use super::roster::{Settings, SlotState};
 use super::world::{Load, Nature, World, gone, settings};
 use crate::wire::failure::Failure;
@@ -20,6 +20,18 @@ fn it_starts_serves_and_stops() {
     use InstanceState::{Loyal, Ready, Starting, Stopping};
     assert_eq!(world.states, [Starting, Ready, Loyal, Stopping]);
     assert_eq!(world.exit, Some(0));
+}
+
+#[test]
+fn a_reload_that_is_the_end_lets_running_requests_finish() {
+    let mut world = World::new(settings(2), Nature::default());
+    world.pass(100);
+    world.event(Event::Reload(7));
+    // Before its rehearsal answers.
+    world.event(Event::Rehearsed { operation: 7, plan: Ok(Plan::End) });
+    world.pass(1000);
+    assert_eq!(world.ended, [(7, Outcome::Done)]);
+    assert_eq!((world.exit, world.accepting()), (Some(0), 0));
 }
 
 #[test]

@@ -112,6 +112,13 @@ impl Start {
             ))
             .with_hint("say exec-as-user, or give the file to root"));
         }
+        if user::current_uid() == 0 && spec.identity.deny_root_apps && owner != 0 && spec.identity.after_init
+        {
+            return Err(Failure::new(
+                "drop-after-init: its sockets would be made as root, which root-apps = deny refuses for a file that is not root's",
+            )
+            .with_hint("leave it out, or give the file to root"));
+        }
         Ok(())
     }
 }

@@ -465,7 +465,15 @@ mod tests {
         };
         let tallies = BTreeMap::from([(1, tally)]);
         let workers = vec![(1, Some(slot))];
-        let facts = Facts { workers, tallies: &tallies, listeners: &[], threads: 1, companions: &[] };
+        let facts = Facts {
+            workers,
+            tallies: &tallies,
+            listeners: &[],
+            threads: 1,
+            locks: Vec::new(),
+            companions: &[],
+            caches: Vec::new(),
+        };
         let text = document(&facts, StatsForm::default()).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(value["workers"][0]["tx"], i64::MAX);

@@ -1,5 +1,7 @@
 //! What the options about processes promise: what they are called, what they may use, and how they begin and end.
 
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::process::Command;
 
 use nix::sys::signal::{Signal, kill};
@@ -320,4 +322,53 @@ fn who_waits_for_an_instance_in_the_background_hears_that_it_fails() {
     family.wait_for_log("spawned uWSGI master process");
     family.signal(Signal::SIGINT);
     family.wait_until_empty();
+}
+
+/// A stage where an app of another user finds all that it needs, or `None`, said, where nobody can become one.
+fn stage_for_nobody() -> Option<(Stage, String)> {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can drop privileges");
+        return None;
+    }
+    let stage = Stage::new();
+    let place = stage.folder.path();
+    std::fs::set_permissions(place, PermissionsExt::from_mode(0o777)).unwrap();
+    std::fs::copy(extension(), place.join("libliege.so")).unwrap();
+    Some((stage, "python = /usr/bin/python3\nextension = libliege.so".to_owned()))
+}
+
+#[test]
+fn sockets_may_be_made_before_the_privileges_drop() {
+    for (lines, owner) in [("", 65534), ("drop-after-init = true", 0)] {
+        let Some((stage, base)) = stage_for_nobody() else { return };
+        let family = stage.start(&format!(
+            "{base}\nuid = nobody\ngid = nogroup\nsocket = app.sock\npidfile2 = app.pid\n{lines}"
+        ));
+        let told = stage.ask("/");
+        let owner_of = |path: &Path| std::fs::metadata(path).unwrap().uid();
+        for name in ["app.sock", "app.pid"] {
+            assert_eq!(owner_of(&stage.folder.path().join(name)), owner, "{lines}: {name}");
+        }
+        for pid in family.members() {
+            assert_eq!(owner_of(Path::new(&format!("/proc/{pid}"))), 65534, "{lines}");
+        }
+        // The sockets are kept where they could not be made again.
+        family.signal(Signal::SIGHUP);
+        until("another worker", || stage.ask("/")["pid"] != told["pid"]);
+    }
+}
+
+#[test]
+fn an_immediate_user_does_nothing_as_root() {
+    let Some((stage, base)) = stage_for_nobody() else { return };
+    let family = stage.start(&format!(
+        "{base}\nimmediate-uid = nobody\nuid = nobody\npidfile = app.pid\nexec-as-root = touch rooted"
+    ));
+    stage.ask("/");
+    assert_eq!(std::fs::metadata(stage.folder.path().join("app.pid")).unwrap().uid(), 65534);
+    assert!(!stage.has("rooted") && family.log().contains("not started as root"), "{}", family.log());
+    drop(family);
+    let mut refused = stage.start(&format!("{base}\nimmediate-uid = nobody\nuid = daemon"));
+    assert_eq!(refused.wait().code(), Some(1));
+    assert!(refused.log().contains("uid: daemon: it is nobody already then"), "{}", refused.log());
 }

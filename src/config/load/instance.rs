@@ -46,6 +46,17 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
         }
     }
     reading.spec.routes = routes.finish(sift);
+    let identity = &mut reading.spec.identity;
+    for (at_once, later, who) in
+        [("immediate-uid", "uid", &mut identity.uid), ("immediate-gid", "gid", &mut identity.gid)]
+    {
+        let Some(said) = last(at_once) else { continue };
+        *who = Some(said.text().to_owned());
+        if let Some(other) = last(later).filter(|other| other.text() != said.text()) {
+            let message = format!("{}: it is {} already then ({at_once})", other.text(), said.text());
+            sift.error(other, message, Some(format!("leave out {later} or {at_once}")));
+        }
+    }
     let workers = &mut reading.spec.workers;
     cheaper::check(sift, &obeyed, &mut workers.cheaper, workers.processes);
     given::check_shared(sift, &obeyed, &mut reading);

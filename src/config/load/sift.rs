@@ -217,6 +217,15 @@ impl<'a> Sift<'a> {
         match said.name() {
             "uid" => identity.uid = self.user(said, "user", "root"),
             "gid" => identity.gid = self.user(said, "group", "root"),
+            "immediate-uid" => {
+                identity.uid = self.user(said, "user", "root");
+                identity.immediate = true;
+            }
+            "immediate-gid" => {
+                identity.gid = self.user(said, "group", "root");
+                identity.immediate = true;
+            }
+            "drop-after-init" => identity.after_init = said.flag(),
             "add-gid" => identity.add_gid.extend(self.user(said, "group", "root")),
             "no-new-privileges" => identity.new_privileges = !said.flag(),
             "cap" => identity.capabilities.extend(self.capabilities(said)),

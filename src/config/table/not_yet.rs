@@ -8,7 +8,8 @@ const fn row(names: &'static [&'static str], kind: Kind, doc: &'static str) -> R
     Row::new(names, kind, Standing::NotYet, "", doc)
 }
 
-const DROP: &str = "privileges drop before the application is loaded: give the instance `uid` and `gid`";
+const DROP: &str = "an application is never loaded as root: let its user read what it needs, or say `cap`; `drop-after-init` binds the sockets as root";
+const MASTER: &str = "the master believes its workers, and so has no rights that they have not: say `drop-after-init` for sockets, `hook-as-root` for what root does first, or `cap`";
 
 pub(super) static ROWS: &[Row] = &[
     // Sockets and protocols.
@@ -20,9 +21,13 @@ pub(super) static ROWS: &[Row] = &[
     row(&["legion-cron"], FreeText, "there are no legions: use `cron` on one host"),
     // Hooks and commands.
     // Privileges.
-    row(&["drop-after-init", "drop-after-apps", "master-as-root"], Flag, DROP),
-    row(&["immediate-uid", "immediate-gid"], Text, DROP),
-    row(&["chroot"], Path, "use RootDirectory= of the service unit"),
+    row(&["drop-after-apps"], Flag, DROP),
+    row(&["master-as-root"], Flag, MASTER),
+    row(
+        &["chroot"],
+        Path,
+        "a reload executes the binary and the interpreter by their paths: use RootDirectory= of the service unit, where all of them are",
+    ),
     // The emperor.
     row(&["early-emperor"], Flag, "give each vassal its `uid` and `gid`, or say emperor-tyrant"),
     row(

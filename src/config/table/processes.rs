@@ -1,8 +1,8 @@
 //! The options about the processes of an instance: what they are called, the files that tell their pids or let only one
 //! instance start, and how they begin and end.
 
-use super::By::{Config, Master, Worker};
-use super::Kind::{Flag, Language, Number, Path, Text};
+use super::By::{Both, Config, Master, Worker};
+use super::Kind::{Flag, Identity, Language, Number, Path, Text};
 use super::{Row, obeyed_by as row};
 
 pub(super) static ROWS: &[Row] = &[
@@ -60,6 +60,22 @@ pub(super) static ROWS: &[Row] = &[
         Master,
         "off",
         "A reload ends the instance with status 0, for whoever starts it again; below liege's emperor a new one takes its place",
+    ),
+    // Privileges.
+    row(
+        &["immediate-uid"],
+        Identity,
+        Both,
+        "none",
+        "As `uid`, but an instance becomes it before it does anything else: no log, pid file or hook is made as root",
+    ),
+    row(&["immediate-gid"], Identity, Both, "none", "As `gid`, at the same time as `immediate-uid`"),
+    row(
+        &["drop-after-init"],
+        Flag,
+        Master,
+        "off",
+        "The privileges drop once `chdir` is entered, and `logto2`, `pidfile2` and the sockets are made; nothing of the application is loaded before",
     ),
     // How workers live.
     row(&["chdir2"], Path, Worker, "none", "Where workers go once the application is loaded"),

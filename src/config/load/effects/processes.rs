@@ -5,6 +5,14 @@ use serde_json::{Value, json};
 /// A line, the place in the spec that it changes, and the value there.
 pub(super) fn rows() -> Vec<(&'static str, &'static str, Value)> {
     let lock = |waits: bool, late: bool| json!([{"path": "/srv/x", "waits": waits, "late": late}]);
+    let identity = |who: &str| {
+        let mut identity = json!({
+            "uid": null, "gid": null, "add_gid": [], "no_initgroups": false, "umask": null, "deny_root_apps": false,
+            "new_privileges": false, "capabilities": [], "immediate": true, "after_init": false
+        });
+        identity[who] = json!("x");
+        identity
+    };
     vec![
         ("auto-procname = true", "/auto_procname", json!(true)),
         ("procname-prefix = x", "/procname_prefix", json!("x")),
@@ -25,6 +33,10 @@ pub(super) fn rows() -> Vec<(&'static str, &'static str, Value)> {
         ("fallback-config = x", "/fallback", json!("/srv/x")),
         ("fs-reload = x", "/fs_reload", json!(["/srv/x"])),
         ("exit-on-reload = true", "/exit_on_reload", json!(true)),
+        ("immediate-uid = x", "/identity", identity("uid")),
+        ("immediate-gid = x", "/identity", identity("gid")),
+        ("immediate-uid = x\nuid = x", "/identity", identity("uid")),
+        ("drop-after-init = true", "/identity/after_init", json!(true)),
         ("chdir2 = x", "/app/chdir2", json!("/srv/x")),
         ("prio = -7", "/limits/nice", json!(-7)),
         ("max-fd = 7", "/limits/files", json!(7)),
