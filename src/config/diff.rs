@@ -426,7 +426,12 @@ mod tests {
             ("", "exec-asap = true, hook-pre-app = print:a", Need::Generation, &["hook-asap"]),
             ("", "exec-as-root = true", Need::Replace, &["hook-as-root"]),
             ("", "hook-touch = /f exec:true, wait-for-file = /f", Need::Nothing, &["hook-touch"]),
-            ("", "procname = x, prio = 3, chdir2 = x", Need::Generation, &["chdir2", "prio", "procname"]),
+            (
+                "",
+                "procname = x, prio = 3, chdir2 = x",
+                Need::Generation,
+                &["chdir2", "prio", "auto-procname", "procname"],
+            ),
             ("prio = 3", "", Need::Reexec, &["prio"]),
             ("uid = app, prio = 3", "uid = app", Need::Replace, &["prio"]),
             ("", "flock = x", Need::Replace, &["flock"]),
