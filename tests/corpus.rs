@@ -22,10 +22,10 @@ const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
 
 /// How many of the files give a spec; the rest need options that are refused, or are parts of a configuration. This
 /// number may only grow.
-const LOADED: usize = 237;
+const LOADED: usize = 246;
 
 /// How often they ask for what liege cannot do yet. This number may only shrink.
-const MISSING: usize = 15;
+const MISSING: usize = 0;
 
 /// The errors that are right, by a part of their message, and why.
 const ERRORS: &[(&str, &str)] = &[

@@ -1,6 +1,8 @@
 //! uWSGI's stats document: its keys in its order, so that its tools work unchanged. Variables of
 //! requests are in it where `stats-request-vars` says so.
 
+mod beside;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
@@ -10,13 +12,14 @@ use serde::Serialize;
 use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::bind::Listener;
-use super::companions::{Companion, Standing, Task};
+use super::companions::Companion;
 use crate::config::stats_push::StatsForm;
 use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
 use crate::sys::own;
 use crate::sys::{socket, user};
 use crate::trace::escaped;
 use crate::wire::cache::Cache;
+use beside::{CacheFacts, Cron, Daemon};
 
 /// The locks of its own that uWSGI lists; there are none here, and their keys stay for the tools.
 const LOCKS: [&str; 7] = ["signal", "filemon", "timer", "rbtimer", "cron", "rpc", "snmp"];
@@ -132,95 +135,6 @@ impl Document {
             workers: facts.workers.iter().map(|(id, slot)| Worker::of(facts, *id, *slot)).collect(),
             crons: facts.companions.iter().filter_map(Cron::of).collect(),
         }
-    }
-}
-
-#[derive(Serialize)]
-struct CacheFacts {
-    name: String,
-    hash: &'static str,
-    hashsize: u64,
-    keysize: u64,
-    max_items: u64,
-    blocks: u64,
-    blocksize: u64,
-    items: u64,
-    hits: u64,
-    miss: u64,
-    full: u64,
-    last_modified_at: u64,
-}
-
-impl CacheFacts {
-    fn of(cache: &Cache) -> Self {
-        let (spec, counts) = (cache.spec(), cache.counts());
-        Self {
-            name: spec.name.clone(),
-            hash: "djb33x",
-            hashsize: spec.buckets,
-            keysize: spec.key_bytes,
-            max_items: spec.items,
-            blocks: spec.blocks,
-            blocksize: spec.block_bytes,
-            items: counts.items,
-            hits: counts.hits,
-            miss: counts.misses,
-            full: counts.full,
-            last_modified_at: counts.modified_epoch_s,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Daemon {
-    cmd: String,
-    pid: u32,
-    /// uWSGI means this, and always prints 0.
-    respawns: u64,
-}
-
-impl Daemon {
-    fn of(companion: &Companion) -> Option<Self> {
-        let Task::Daemon(daemon) = &companion.task else { return None };
-        let stranger = match companion.standing {
-            Standing::Stranger(pid) => Some(pid),
-            _ => None,
-        };
-        let pid = companion.runs.last().map_or(stranger, |run| run.pid).unwrap_or(0);
-        Some(Self { cmd: daemon.command.clone(), pid, respawns: companion.starts.saturating_sub(1) })
-    }
-}
-
-#[derive(Serialize)]
-struct Cron {
-    minute: i32,
-    hour: i32,
-    day: i32,
-    month: i32,
-    week: i32,
-    command: String,
-    unique: u8,
-    legion: &'static str,
-    pid: i64,
-    started_at: u64,
-}
-
-impl Cron {
-    fn of(companion: &Companion) -> Option<Self> {
-        let Task::Cron(cron) = &companion.task else { return None };
-        let run = companion.runs.last();
-        Some(Self {
-            minute: cron.minute,
-            hour: cron.hour,
-            day: cron.day,
-            month: cron.month,
-            week: cron.week,
-            command: cron.command.clone(),
-            unique: u8::from(cron.unique),
-            legion: "",
-            pid: run.and_then(|run| run.pid).map_or(-1, i64::from),
-            started_at: run.map_or(0, |run| run.since_epoch_s),
-        })
     }
 }
 

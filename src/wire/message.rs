@@ -9,6 +9,7 @@ use super::foreign::Foreign;
 use super::mule::{MuleBirth, MuleOrder};
 pub use super::outcome::Outcome;
 pub use super::policy::{Adoption, Policy, Privileges};
+pub use super::router_message::{FromRouter, ToRouter};
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
@@ -349,59 +350,4 @@ pub enum FromWorker {
     Stirred,
     /// It has stopped accepting and finishes what it has (the answer to `Drain`).
     Draining,
-}
-
-/// Master → router.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum ToRouter {
-    /// Serve. Descriptors: one listener for each entry of `listeners`, then for each of them on which TLS is spoken,
-    /// in the same order, the sealed memory file with its [`crate::proto::tls::Material`]. Sent again when they change.
-    Serve {
-        /// In the order of the descriptors.
-        listeners: Vec<Listen>,
-        /// The configuration.
-        spec: Box<InstanceSpec>,
-    },
-    /// A worker is ready. Descriptors: the router's ends of its connections, each carries one request at a time.
-    AddWorker {
-        /// Its slot on the scoreboard.
-        slot: u32,
-        /// Its generation.
-        generation: u64,
-    },
-    /// Send it no further request; close its connections when they are idle and say [`FromRouter::Released`].
-    ReleaseWorker {
-        /// Its slot.
-        slot: u32,
-        /// Its generation.
-        generation: u64,
-    },
-    /// The sockets go away: let those in who wait at them, and have all who come later refused at once. Followed by
-    /// [`ToRouter::Drain`].
-    LastCall,
-    /// Accept nothing new, answer what is there (workers stay until then), close, exit with status 0.
-    Drain,
-}
-
-/// Router → master.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum FromRouter {
-    /// It accepts connections. Descriptor: the memory of its queue.
-    Ready,
-    /// The worker's connections are closed.
-    Released {
-        /// Its slot.
-        slot: u32,
-        /// Its generation.
-        generation: u64,
-    },
-    /// A connection of the worker ended without having been released: the worker is dead or finishing, or the router
-    /// cut off an endless answer whose client is gone. A worker that is alive should be replaced: it may have no
-    /// connection left.
-    Lost {
-        /// Its slot.
-        slot: u32,
-        /// Its generation.
-        generation: u64,
-    },
 }

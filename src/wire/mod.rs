@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod packed;
 pub mod policy;
 pub mod queue;
+mod router_message;
 pub mod validation;
 
 /// The version of the wire messages. A new child with another one is refused; peers that were carried over an

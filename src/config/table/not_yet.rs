@@ -1,7 +1,7 @@
 //! The options that are refused until they exist: without them something else would be served, or something unsafe
 //! done. The text says what to use until then.
 
-use super::Kind::{Address, Flag, FreeText, Path, Text};
+use super::Kind::{Address, Flag, FreeText, Path};
 use super::{Kind, Row, Standing};
 
 const fn row(names: &'static [&'static str], kind: Kind, doc: &'static str) -> Row {
