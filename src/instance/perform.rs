@@ -138,9 +138,11 @@ impl Master {
     /// Whether the instance stops, and nobody else has its sockets or will serve on them: who comes is better refused than
     /// left waiting until the last request is done.
     fn closes_its_sockets(&self) -> bool {
-        let alone = || self.uwsgi_emperor.is_none() && std::env::var_os("LISTEN_FDS").is_none();
-        let last = if self.supervised { self.last } else { alone() };
-        last && !self.replaced && matches!(self.roster.phase, Phase::Stopping { .. })
+        let last = if self.supervised { self.last } else { self.uwsgi_emperor.is_none() };
+        // What a service manager has passed is its own, and waits there for the next who serves.
+        last && self.source.passed().is_empty()
+            && !self.replaced
+            && matches!(self.roster.phase, Phase::Stopping { .. })
     }
 
     fn announce(&mut self, state: InstanceState) {

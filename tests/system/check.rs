@@ -59,7 +59,7 @@ fn five_mistakes_are_five_lines() {
 fn a_good_file_is_good_and_what_is_not_there_yet_is_counted() {
     let folder = folder(&[
         ("good.ini", GOOD),
-        ("later.ini", "http-socket = 127.0.0.1:0\nwsgi-file = app.py\nsafe-pidfile2 = a\nlegion-cron = a b"),
+        ("later.ini", "http-socket = 127.0.0.1:0\nwsgi-file = app.py\nlegion-cron = a b\nchroot = /a"),
     ]);
     let output = run(&folder, &["check", "./good.ini"]);
     assert_eq!((output.status.code(), text(&output).as_str()), (Some(0), "good.ini: good\n"));
@@ -68,7 +68,7 @@ fn a_good_file_is_good_and_what_is_not_there_yet_is_counted() {
     assert_eq!(output.status.code(), Some(1));
     assert!(
         told.ends_with(
-            "\n1 good, 1 with errors\nwhat liege cannot do yet, and how often: legion-cron 1, safe-pidfile2 1\n"
+            "\n1 good, 1 with errors\nwhat liege cannot do yet, and how often: chroot 1, legion-cron 1\n"
         ),
         "{told}"
     );

@@ -5,11 +5,15 @@ use std::sync::atomic::Ordering;
 
 use super::Server;
 use crate::stats::scoreboard::{Field, Slot};
+use crate::sys::process;
 
 impl Server {
     /// A request is over, and its thread is free again.
     pub(in crate::worker) fn done(&self) {
         self.lifetime.count();
+        if self.host.spec.workers.reaper {
+            while let Ok(Some(_)) = process::reap_any() {}
+        }
         let others = self.taken.fetch_sub(1, Ordering::Relaxed).saturating_sub(1);
         if others >= self.threads && self.lock().favours_kept() && !self.is_relieved() {
             self.owes_turn.store(true, Ordering::Relaxed);
