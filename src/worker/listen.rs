@@ -87,6 +87,10 @@ async fn accept(server: Arc<Server>, listener: AsyncFd<OwnedFd>, listen: Listen)
                     tokio::task::yield_now().await;
                 }
             }
+            // At a unix socket that refuses everybody this is all that is told: nobody waits there any more.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && ready.ready().is_read_closed() => {
+                return;
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
             Err(error) if stream::is_exhausted(&error) => {
                 let now = clock::now();

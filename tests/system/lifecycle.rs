@@ -220,3 +220,15 @@ fn who_waits_for_a_worker_that_is_busy_when_an_instance_stops_is_served() {
     }
     assert!(instance.wait().success());
 }
+
+#[test]
+fn a_worker_that_is_at_rest_at_a_unix_socket_ends_when_its_sockets_go_away() {
+    for round in 0..10 {
+        let folder = Folder::new();
+        folder.write("app.py", crate::support::apps::says("hello"));
+        let mut family = liege(&folder, &["--http-socket", "app.sock", "--wsgi-file", "app.py"]);
+        Door::Unix(folder.path().join("app.sock")).wait_for("/", "hello");
+        family.signal(Signal::SIGTERM);
+        assert!(family.wait().success(), "round {round}");
+    }
+}
