@@ -141,8 +141,7 @@ fn a_worker_that_is_killed_while_it_changes_a_cache_stops_nobody() {
     for _ in 0..5 {
         let mut spinning = instance.door.connect().unwrap();
         spinning.send(b"GET /spin HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
-        until("its first round", || instance.call("exists&spin") == "True");
-        // Whoever does not answer is it.
+        // Only then it lets nobody else in, who would wait for ever.
         let busy = eventually("the worker that spins", || {
             let told: serde_json::Value =
                 serde_json::from_slice(&instance.stats.connect().ok()?.rest().ok()?).ok()?;
@@ -150,6 +149,7 @@ fn a_worker_that_is_killed_while_it_changes_a_cache_stops_nobody() {
             let one = workers.iter().find(|worker| worker["status"] == "busy")?;
             i32::try_from(one["pid"].as_i64()?).ok()
         });
+        until("its first round", || instance.call("exists&spin") == "True");
         kill(Pid::from_raw(busy), Signal::SIGKILL).unwrap();
         until("everybody else", || {
             instance.call("clear") == "True" && instance.call("set&after&x") == "True"
