@@ -12,15 +12,27 @@ use nix::fcntl::{FcntlArg, fcntl};
 pub struct RecordLock<F: AsFd>(F);
 
 impl<F: AsFd> RecordLock<F> {
+    /// The lock, if nobody has it.
+    ///
+    /// # Errors
+    /// `fcntl`.
+    pub fn try_take(file: F) -> io::Result<Option<Self>> {
+        match fcntl(&file, FcntlArg::F_SETLK(&whole(libc::F_WRLCK))) {
+            Ok(_) => Ok(Some(Self(file))),
+            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Waits for the lock.
     ///
     /// # Errors
     /// `fcntl`.
     pub fn take(file: F) -> io::Result<Self> {
         loop {
-            match set(&file, libc::F_WRLCK) {
+            match fcntl(&file, FcntlArg::F_SETLKW(&whole(libc::F_WRLCK))) {
                 Err(Errno::EINTR) => {}
-                done => return done.map(|()| Self(file)).map_err(io::Error::from),
+                done => return done.map(|_| Self(file)).map_err(io::Error::from),
             }
         }
     }
@@ -28,17 +40,16 @@ impl<F: AsFd> RecordLock<F> {
 
 impl<F: AsFd> Drop for RecordLock<F> {
     fn drop(&mut self) {
-        let _ = set(&self.0, libc::F_UNLCK);
+        let _ = fcntl(&self.0, FcntlArg::F_SETLK(&whole(libc::F_UNLCK)));
     }
 }
 
-fn set(file: impl AsFd, kind: libc::c_int) -> Result<(), Errno> {
-    let whole = libc::flock {
+fn whole(kind: libc::c_int) -> libc::flock {
+    libc::flock {
         l_type: libc::c_short::try_from(kind).unwrap_or_default(),
         l_whence: libc::c_short::try_from(libc::SEEK_SET).unwrap_or_default(),
         l_start: 0,
         l_len: 0,
         l_pid: 0,
-    };
-    fcntl(file, FcntlArg::F_SETLKW(&whole)).map(drop)
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use crate::config::cache::CacheSpec;
 use crate::sys::shared::SharedWords;
@@ -30,6 +30,8 @@ pub(super) enum Head {
     Misses,
     Full,
     Modified,
+    /// How many processes wait for the lock.
+    Waiting,
 }
 const HEAD_WORDS: u64 = 16;
 
@@ -107,7 +109,8 @@ impl Memory {
 
     /// Empties it, whatever is in it.
     pub(super) fn clear(&self) {
-        let kept = [Head::Dirty, Head::Hits, Head::Misses, Head::Full].map(|word| (word, self.head(word)));
+        let kept = [Head::Dirty, Head::Hits, Head::Misses, Head::Full, Head::Waiting]
+            .map(|word| (word, self.head(word)));
         for at in (0..self.items_at).chain(self.bits_at..self.bits_at + self.bits_words) {
             self.store(at, 0);
         }
@@ -120,6 +123,12 @@ impl Memory {
 
     pub(super) fn set_head(&self, word: Head, value: u64) {
         self.store(word as u64, value);
+    }
+
+    /// Changes a word of the whole cache that others change at the same time.
+    pub(super) fn change_head(&self, word: Head, change: impl Fn(u64) -> u64) {
+        let place = usize::try_from(word as u64).ok().and_then(|at| self.words.words().get(at));
+        let _ = place.map(|place| place.fetch_update(SeqCst, SeqCst, |value| Some(change(value))));
     }
 
     /// The place of a bucket: the number of its first item.

@@ -10,10 +10,15 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{Ordering, fence};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use self::memory::{Head, Memory, Part};
 use crate::config::cache::CacheSpec;
+use crate::sys::clock;
 use crate::sys::record_lock::RecordLock;
+
+/// How long who waits for the lock may take to wake up.
+const WAY_US: u64 = 1000;
 
 /// A cache.
 #[derive(Debug)]
@@ -206,7 +211,7 @@ impl Cache {
     /// Works on it with the lock.
     fn hold<T>(&self, work: impl FnOnce() -> T) -> io::Result<T> {
         let _threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        let _processes = RecordLock::take(self.memory.fd())?;
+        let processes = self.lock()?;
         fence(Ordering::SeqCst);
         if self.memory.head(Head::Dirty) != 0 {
             tracing::warn!("the cache \"{}\" is emptied: a process died while it changed it", self.spec.name);
@@ -218,7 +223,32 @@ impl Cache {
         fence(Ordering::SeqCst);
         self.memory.set_head(Head::Dirty, 0);
         fence(Ordering::SeqCst);
+        drop(processes);
+        self.let_next_in();
         Ok(done)
+    }
+
+    fn lock(&self) -> io::Result<RecordLock<BorrowedFd<'_>>> {
+        if let Some(lock) = RecordLock::try_take(self.memory.fd())? {
+            return Ok(lock);
+        }
+        self.memory.change_head(Head::Waiting, |count| count.saturating_add(1));
+        let lock = RecordLock::take(self.memory.fd());
+        self.memory.change_head(Head::Waiting, |count| count.saturating_sub(1));
+        lock
+    }
+
+    /// Gives way to who waits for the lock: whoever takes it again and again would have it before the other one wakes up.
+    fn let_next_in(&self) {
+        let waiting = self.memory.head(Head::Waiting);
+        let since_us = clock::monotonic_us();
+        while waiting > 0 && self.memory.head(Head::Waiting) >= waiting {
+            if clock::monotonic_us().saturating_sub(since_us) >= WAY_US {
+                // Who is counted has died.
+                return self.memory.set_head(Head::Waiting, 0);
+            }
+            thread::yield_now();
+        }
     }
 
     /// The item of a key; what has expired is taken out.
