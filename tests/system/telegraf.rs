@@ -113,7 +113,10 @@ fn telegraf_can_decode_the_statistics_by_tcp_unix_and_http() {
             };
             Some(serde_json::from_slice(&bytes).unwrap_or_else(|error| panic!("{scheme}: {error}")))
         };
-        check(&eventually("the document", &document));
+        let has_begun = |worker: &Value| !list(worker, "cores").is_empty();
+        check(&eventually("the document", || {
+            document().filter(|document| list(document, "workers").iter().all(has_begun))
+        }));
         // While a request runs, too.
         let mut running = door.connect().unwrap();
         running.send(b"GET /sleep?2 HTTP/1.1\r\nHost: a\r\nX-Quote: \"\\\r\n\r\n").unwrap();
