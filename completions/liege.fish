@@ -291,7 +291,7 @@ complete -c liege -n __fish_use_subcommand -l log-zero -d 'With `disable-logging
 complete -c liege -n __fish_use_subcommand -l log-ioerror -r -d 'With `disable-logging`: a line for answers that could not be written'
 complete -c liege -n __fish_use_subcommand -l log-slow -r -d 'With `disable-logging`: a line for requests that took so many milliseconds'
 complete -c liege -n __fish_use_subcommand -l log-big -r -d 'With `disable-logging`: a line for answers of so many bytes'
-complete -c liege -n __fish_use_subcommand -l show-config -d 'The configuration goes to the log at the start'
+complete -c liege -n __fish_use_subcommand -l show-config -d 'The configuration goes to the log at the start, without its secrets'
 complete -c liege -n __fish_use_subcommand -l log-maxsize -r -d 'The file of `logto` is renamed when it has so many bytes, and a new one begun'
 complete -c liege -n __fish_use_subcommand -l log-backupname -r -d 'What it is renamed to; what was there before is lost'
 complete -c liege -n __fish_use_subcommand -l log-reopen -d 'A reload opens the file anew'

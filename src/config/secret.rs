@@ -11,18 +11,25 @@ const WORDS: [&str; 8] =
 #[must_use]
 pub fn without(entry: &Entry) -> String {
     let key = reveal(&entry.key);
-    let Some(value) = entry.value.as_deref().map(reveal) else { return format!("{key} = true") };
+    match entry.value.as_deref().map(reveal) {
+        Some(value) => format!("{key} = {}", shown(&key, &value)),
+        None => format!("{key} = true"),
+    }
+}
+
+/// What may be seen of the value of an option.
+#[must_use]
+pub fn shown(key: &str, value: &str) -> String {
     let lower = key.to_ascii_lowercase().replace('_', "-");
-    let shown = if WORDS.iter().any(|word| lower.contains(word)) {
+    if WORDS.iter().any(|word| lower.contains(word)) {
         "…".to_owned()
     } else if lower == "env" {
-        value.split_once('=').map_or(value.clone(), |(name, _)| format!("{name}=…"))
+        value.split_once('=').map_or(value.to_owned(), |(name, _)| format!("{name}=…"))
     } else if lower.contains("route") {
-        without_credentials(&value)
+        without_credentials(value)
     } else {
-        without_password(&value)
-    };
-    format!("{key} = {shown}")
+        without_password(value)
+    }
 }
 
 /// A rule of internal routing without the password that it asks for.

@@ -2,6 +2,7 @@
 
 use crate::config::diagnostic::Severity;
 use crate::config::instance::{InstanceSpec, WorkerSpec};
+use crate::config::secret;
 use crate::wire::failure::Failure;
 
 /// The configuration, if it asks for that.
@@ -12,7 +13,7 @@ pub(super) fn configuration(spec: &InstanceSpec) {
     tracing::info!(";uWSGI instance configuration");
     tracing::info!("[uwsgi]");
     for (key, value) in &spec.said {
-        tracing::info!("{key} = {value}");
+        tracing::info!("{key} = {}", secret::shown(key, value));
     }
     tracing::info!(";end of configuration");
 }

@@ -5,27 +5,14 @@ use std::os::unix::fs::PermissionsExt;
 use crate::support::apps::{TOOLS, says};
 use crate::support::free_port;
 use crate::support::http::Door;
-use crate::support::process::Family;
-use crate::support::server::{Folder, liege};
+use crate::support::server::{Folder, liege, serve_app};
 use crate::support::wait::until;
-
-fn start(app: &str, lines: &str) -> (Family, Door, Folder) {
-    let folder = Folder::new();
-    let port = free_port();
-    folder.write("app.py", app);
-    folder.write(
-        "app.ini",
-        format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %dapp.py\n{lines}\n"),
-    );
-    let family = liege(&folder, &["--ini", "app.ini"]);
-    (family, Door::Port(port), folder)
-}
 
 #[test]
 fn the_line_of_a_request_is_what_its_format_says() {
     let format = "log-format = <%(addr)|%(method)|%(uri)|%(status)|%(rsize)|%(uagent)|%(var.HTTP_X)|%(nothing)>\n\
         log-x-forwarded-for = true";
-    let (family, door, _folder) = start(TOOLS, format);
+    let (family, door, _folder) = serve_app(TOOLS, format);
     door.wait_for("/", "hello");
     let headers = ["User-Agent: me/1", "X: y", "X-Forwarded-For: 192.0.2.7"];
     door.connect().unwrap().ask("GET", "/a?b=c", &headers, b"").unwrap();
@@ -34,7 +21,7 @@ fn the_line_of_a_request_is_what_its_format_says() {
 
 #[test]
 fn the_usual_line_tells_sizes_and_microseconds_when_asked() {
-    let (family, door, _folder) = start(TOOLS, "memory-report = true\nlog-micros = true");
+    let (family, door, _folder) = serve_app(TOOLS, "memory-report = true\nlog-micros = true");
     door.wait_for("/", "hello");
     family.wait_for_log("{address space usage: ");
     let log = family.log();
@@ -44,7 +31,7 @@ fn the_usual_line_tells_sizes_and_microseconds_when_asked() {
 
 #[test]
 fn only_what_matters_is_logged_in_spite_of_disable_logging() {
-    let (family, door, _folder) = start(TOOLS, "disable-logging = true\nlog-5xx = true");
+    let (family, door, _folder) = serve_app(TOOLS, "disable-logging = true\nlog-5xx = true");
     door.wait_for("/", "hello");
     assert_eq!(door.get("/raise").unwrap().status, 500);
     family.wait_for_log("GET /raise => generated ");
@@ -58,7 +45,7 @@ fn a_worker_that_grew_or_aged_is_replaced() {
         ("reload-on-as = 1", "reload-on-as reached"),
         ("max-worker-lifetime = 1", "max-worker-lifetime reached"),
     ] {
-        let (family, door, _folder) = start(TOOLS, &format!("{lines}\nmin-worker-lifetime = 0"));
+        let (family, door, _folder) = serve_app(TOOLS, &format!("{lines}\nmin-worker-lifetime = 0"));
         door.wait_for("/", "hello");
         let first = door.get("/pid").unwrap().text();
         until("another worker", || door.get("/pid").is_ok_and(|answer| answer.text() != first));
@@ -68,7 +55,7 @@ fn a_worker_that_grew_or_aged_is_replaced() {
 
 #[test]
 fn a_changed_module_reloads() {
-    let (family, door, folder) = start(&says("v1"), "py-autoreload = 1\nprocesses = 2");
+    let (family, door, folder) = serve_app(&says("v1"), "py-autoreload = 1\nprocesses = 2");
     door.wait_for("/", "v1");
     folder.write("app.py", says("v2"));
     door.wait_for("/", "v2");
@@ -79,7 +66,7 @@ fn a_changed_module_reloads() {
 fn a_log_is_renamed_when_it_is_long_and_opened_anew_when_asked() {
     let lines = "logto = %dthe.log\nlog-maxsize = 3000\nlog-backupname = %dold.log\nlogfile-chmod = 600\n\
         touch-logreopen = %dreopen\ntouch-logrotate = %drotate";
-    let (_family, door, folder) = start(TOOLS, lines);
+    let (_family, door, folder) = serve_app(TOOLS, lines);
     let at = |name: &str| folder.path().join(name);
     let read = |name: &str| std::fs::read_to_string(at(name)).unwrap_or_default();
     until("the rotation", || door.get("/").is_ok() && at("old.log").exists());
@@ -125,9 +112,9 @@ def application(environ, start_response):
 #[test]
 fn the_interpreter_runs_as_told() {
     let (_family, door, _folder) =
-        start(FACTS, "optimize = 1\nwsgi-disable-file-wrapper = true\nmax-fd = 200");
+        serve_app(FACTS, "optimize = 1\nwsgi-disable-file-wrapper = true\nmax-fd = 200");
     door.wait_for("/", "[False, False, 200]");
-    let (_family, door, _folder) = start(FACTS, "max-fd = 201");
+    let (_family, door, _folder) = serve_app(FACTS, "max-fd = 201");
     door.wait_for("/", "[True, True, 201]");
 }
 
@@ -155,7 +142,7 @@ fn headers_are_added_and_modules_imported_first() {
 #[test]
 fn statistics_have_a_head_when_asked() {
     let stats = free_port();
-    let (_family, door, _folder) = start(TOOLS, &format!("stats = 127.0.0.1:{stats}\nstats-http = true"));
+    let (_family, door, _folder) = serve_app(TOOLS, &format!("stats = 127.0.0.1:{stats}\nstats-http = true"));
     door.wait_for("/", "hello");
     let answer = Door::Port(stats).connect().unwrap().rest().unwrap();
     let text = String::from_utf8(answer).unwrap();
@@ -167,9 +154,11 @@ fn statistics_have_a_head_when_asked() {
 
 #[test]
 fn the_configuration_is_in_the_log_when_asked() {
-    let (family, door, _folder) = start(TOOLS, "show-config = true\nname = blog");
+    let (family, door, _folder) = serve_app(TOOLS, "show-config = true\nenv = KEY=hush\nname = blog");
     door.wait_for("/", "hello");
     family.wait_for_log(";uWSGI instance configuration");
     family.wait_for_log("name = blog");
+    family.wait_for_log("env = KEY=…");
     family.wait_for_log(";end of configuration");
+    assert!(!family.log().contains("hush"), "{}", family.log());
 }

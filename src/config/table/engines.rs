@@ -51,7 +51,13 @@ pub(super) static ROWS: &[Row] = &[
         "With `disable-logging`: a line for requests that took so many milliseconds",
     ),
     row(&["log-big"], Number, Worker, "off", "With `disable-logging`: a line for answers of so many bytes"),
-    row(&["show-config"], Flag, Master, "off", "The configuration goes to the log at the start"),
+    row(
+        &["show-config"],
+        Flag,
+        Master,
+        "off",
+        "The configuration goes to the log at the start, without its secrets",
+    ),
     row(
         &["log-maxsize"],
         Number,
