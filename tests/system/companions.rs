@@ -10,7 +10,7 @@ use crate::support::apps::TOOLS;
 use crate::support::host::Host;
 use crate::support::http::Door;
 use crate::support::process::{Family, is_gone};
-use crate::support::server::{Folder, liege};
+use crate::support::server::{Folder, can_drop_privileges, liege};
 use crate::support::wait::{eventually, until};
 use crate::support::{LIEGE, free_port};
 
@@ -202,8 +202,7 @@ fn a_daemon_that_runs_already_is_not_started_again() {
 
 #[test]
 fn a_daemon_may_run_as_somebody_with_fewer_rights() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can drop privileges");
+    if !can_drop_privileges() {
         return;
     }
     let mut instance = Instance::start(

@@ -11,7 +11,7 @@ use crate::support::free_port;
 use crate::support::http::Door;
 use crate::support::load::{Load, Manner};
 use crate::support::process::Family;
-use crate::support::server::{Folder, liege};
+use crate::support::server::{Folder, liege, serve_app};
 use crate::support::wait::until;
 
 /// Writes commands, as `echo` does: only if somebody listens.
@@ -28,17 +28,7 @@ fn no_wait() -> i32 {
 }
 
 fn start(app: &str, lines: &str) -> (Family, Door, Folder) {
-    let (folder, port) = (Folder::new(), free_port());
-    folder.write("app.py", app);
-    let lines = lines.replace(", ", "\n");
-    folder.write(
-        "app.ini",
-        format!(
-            "[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %dapp.py\nmaster-fifo = %dm.fifo\n{lines}\n"
-        ),
-    );
-    let family = liege(&folder, &["app.ini"]);
-    (family, Door::Port(port), folder)
+    serve_app(app, &format!("master-fifo = %dm.fifo\n{}", lines.replace(", ", "\n")))
 }
 
 fn is_fifo(path: &Path) -> bool {

@@ -2,10 +2,9 @@
 
 use std::thread;
 
-use crate::support::free_port;
 use crate::support::http::{Answer, Door};
 use crate::support::process::Family;
-use crate::support::server::{Folder, liege};
+use crate::support::server::{Folder, serve_app};
 use crate::support::wait::{eventually, until};
 
 /// `/NAME` waits for the file NAME beside it.
@@ -23,15 +22,7 @@ def application(environ, start_response):
 "#;
 
 fn start(app: &str, lines: &str) -> (Family, Door, Folder) {
-    let folder = Folder::new();
-    let port = free_port();
-    folder.write("app.py", app);
-    folder.write(
-        "app.ini",
-        format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %dapp.py\nharakiri = 1\n{lines}\n"),
-    );
-    let family = liege(&folder, &["--ini", "app.ini"]);
-    let door = Door::Port(port);
+    let (family, door, folder) = serve_app(app, &format!("harakiri = 1\n{lines}"));
     eventually("the app", || pid(&door));
     (family, door, folder)
 }

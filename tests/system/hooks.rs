@@ -11,23 +11,13 @@ use crate::support::apps::{TOOLS, says};
 use crate::support::host::Host;
 use crate::support::http::Door;
 use crate::support::process::Family;
-use crate::support::server::{Folder, liege};
+use crate::support::server::{Folder, serve_app};
 use crate::support::wait::{eventually, until};
 use crate::support::{LIEGE, extension, free_port};
 
 /// An instance with `app.ini` made of these lines and a door; `%(did)` is a file for hooks to write to.
 fn start(app: &str, lines: &str) -> (Family, Door, Folder) {
-    let folder = Folder::new();
-    let port = free_port();
-    folder.write("app.py", app);
-    folder.write(
-        "app.ini",
-        format!(
-            "[uwsgi]\nset-ph = did=%ddid\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %dapp.py\n{lines}\n"
-        ),
-    );
-    let family = liege(&folder, &["--ini", "app.ini"]);
-    (family, Door::Port(port), folder)
+    serve_app(app, &format!("set-ph = did=%ddid\n{lines}"))
 }
 
 fn did(folder: &Folder) -> Vec<String> {
@@ -275,15 +265,10 @@ def application(environ, start_response):
 
 #[test]
 fn hooks_have_the_rights_of_their_point() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can drop privileges");
-        return;
-    }
-    let place = Folder::new();
+    let Some(place) = Folder::for_nobody() else { return };
+    place.open_to(0o777);
     let place = place.path();
-    std::fs::set_permissions(place, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     let library = place.join("libliege.so");
-    std::fs::copy(extension(), &library).unwrap();
     let made = |name: &str| std::fs::metadata(place.join(name)).unwrap().uid();
     let names = ["asap", "pre-jail", "in-jail", "as-root", "as-user", "pre-app", "as-user-atexit"];
     let hooks: String =

@@ -175,13 +175,7 @@ fn the_certificate_outlives_the_router_and_the_binary() {
 /// A folder that everybody may look into, with an extension that everybody can load; `None`: who is not root cannot drop
 /// privileges.
 fn open_folder() -> Option<Folder> {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can drop privileges");
-        return None;
-    }
-    let open = Folder::new();
-    std::fs::set_permissions(open.path(), Permissions::from_mode(0o755)).unwrap();
-    std::fs::copy(crate::support::extension(), open.path().join("libliege.so")).unwrap();
+    let open = Folder::for_nobody()?;
     open.write("app.py", MIRROR);
     Some(open)
 }

@@ -10,7 +10,7 @@ use crate::support::apps::{BROKEN, TOOLS, says};
 use crate::support::host::Host;
 use crate::support::http::Door;
 use crate::support::process::Family;
-use crate::support::server::{Folder, liege};
+use crate::support::server::{Folder, liege, serve_app};
 use crate::support::wait::{eventually, until};
 use crate::support::{free_port, uwsgi};
 
@@ -36,22 +36,8 @@ def application(environ, start_response):
     return [body]
 "#;
 
-/// An instance with `app.ini` made of these lines and a door.
-fn start(app: &str, lines: &str) -> (Family, Door, Folder) {
-    let folder = Folder::new();
-    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    let port = free_port();
-    folder.write("app.py", app);
-    folder.write(
-        "app.ini",
-        format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %dapp.py\n{lines}\n"),
-    );
-    let family = liege(&folder, &["--ini", "app.ini"]);
-    (family, Door::Port(port), folder)
-}
-
 fn mirror(lines: &str) -> (Family, serde_json::Value, Folder) {
-    let (family, door, folder) = start(MIRROR, lines);
+    let (family, door, folder) = serve_app(MIRROR, lines);
     let facts = eventually("the facts", || serde_json::from_slice(&door.get("/").ok()?.body).ok());
     (family, facts, folder)
 }
@@ -81,15 +67,8 @@ fn chdir_pythonpath_env_and_umask_reach_the_app() {
 
 #[test]
 fn privileges_are_dropped_for_good() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can drop privileges");
-        return;
-    }
-    // The clone may be where nobody else can go.
-    let open = Folder::new();
-    std::fs::set_permissions(open.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let Some(open) = Folder::for_nobody() else { return };
     let extension = open.path().join("libliege.so");
-    std::fs::copy(crate::support::extension(), &extension).unwrap();
     let (family, facts, _folder) = mirror(&format!(
         "uid = nobody\ngid = nogroup\nprocesses = 2\npython = /usr/bin/python3\nextension = {}",
         extension.display()
@@ -114,10 +93,10 @@ fn an_app_as_root_is_warned_about_and_refused_when_told() {
         eprintln!("skipped: this needs root");
         return;
     }
-    let (family, door, _folder) = start(TOOLS, "");
+    let (family, door, _folder) = serve_app(TOOLS, "");
     door.wait_for("/", "hello");
     assert!(family.log().to_lowercase().contains("root"), "{}", family.log());
-    let (mut family, door, _folder) = start(TOOLS, "root-apps = deny");
+    let (mut family, door, _folder) = serve_app(TOOLS, "root-apps = deny");
     assert_eq!(family.wait().code(), Some(1));
     assert!(family.log().contains("root"), "{}", family.log());
     assert!(door.connect().is_err());
@@ -129,7 +108,7 @@ fn a_user_that_is_not_there_is_named_with_what_to_do() {
         eprintln!("skipped: this needs root");
         return;
     }
-    let (mut family, _door, _folder) = start(TOOLS, "uid = nosuchuser");
+    let (mut family, _door, _folder) = serve_app(TOOLS, "uid = nosuchuser");
     assert_eq!(family.wait().code(), Some(1));
     let log = family.log();
     assert!(log.contains("there is no user nosuchuser (mend `uid`"), "{log}");
@@ -153,7 +132,7 @@ fn an_app_sees_no_descriptor_of_its_supervisors() {
 #[test]
 fn signals_stop_an_instance_gracefully_and_leave_nothing() {
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
-        let (mut family, door, _folder) = start(TOOLS, "processes = 2");
+        let (mut family, door, _folder) = serve_app(TOOLS, "processes = 2");
         door.wait_for("/", "hello");
         let mut running = door.connect().unwrap();
         running.send(b"GET /sleep?0.5 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -168,7 +147,7 @@ fn signals_stop_an_instance_gracefully_and_leave_nothing() {
 
 #[test]
 fn a_hangup_brings_new_code_under_the_same_pid() {
-    let (family, door, folder) = start(&says("v1"), "pidfile = app.pid\nprocesses = 2");
+    let (family, door, folder) = serve_app(&says("v1"), "pidfile = app.pid\nprocesses = 2");
     door.wait_for("/", "v1");
     let written: i32 =
         std::fs::read_to_string(folder.path().join("app.pid")).unwrap().trim().parse().unwrap();
@@ -184,7 +163,7 @@ fn a_hangup_brings_new_code_under_the_same_pid() {
 
 #[test]
 fn a_broken_hangup_leaves_the_old_code_and_says_why() {
-    let (family, door, folder) = start(&says("v1"), "");
+    let (family, door, folder) = serve_app(&says("v1"), "");
     let good = std::fs::read(folder.path().join("app.ini")).unwrap();
     door.wait_for("/", "v1");
     folder.write("app.py", BROKEN);
@@ -206,7 +185,7 @@ fn a_broken_hangup_leaves_the_old_code_and_says_why() {
 fn a_touched_file_reloads() {
     let folder = Folder::new();
     let touched = folder.path().join("reload.txt");
-    let (_family, door, app) = start(&says("v1"), &format!("touch-reload = {}", touched.display()));
+    let (_family, door, app) = serve_app(&says("v1"), &format!("touch-reload = {}", touched.display()));
     door.wait_for("/", "v1");
     app.write("app.py", says("v2"));
     std::fs::write(&touched, "now").unwrap();
@@ -215,7 +194,7 @@ fn a_touched_file_reloads() {
 
 #[test]
 fn a_worker_is_replaced_after_max_requests() {
-    let (_family, door, _folder) = start(TOOLS, "max-requests = 5\nmin-worker-lifetime = 0");
+    let (_family, door, _folder) = serve_app(TOOLS, "max-requests = 5\nmin-worker-lifetime = 0");
     door.wait_for("/", "hello");
     let first = door.get("/pid").unwrap().text();
     until("another worker", || door.get("/pid").unwrap().text() != first);
@@ -225,22 +204,22 @@ fn a_worker_is_replaced_after_max_requests() {
 fn lazy_apps_load_in_every_worker() {
     let app = "import os\nPID = os.getpid()\n".to_owned()
         + &says("x").replace("\"x\".encode()", "str(PID == os.getpid()).encode()");
-    let (_family, door, _folder) = start(&app, "lazy-apps = true\nprocesses = 2");
+    let (_family, door, _folder) = serve_app(&app, "lazy-apps = true\nprocesses = 2");
     door.wait_for("/", "True");
-    let (_family, door, _folder) = start(&app, "processes = 2");
+    let (_family, door, _folder) = serve_app(&app, "processes = 2");
     door.wait_for("/", "False");
 }
 
 #[test]
 fn a_printed_value_is_in_the_log() {
-    let (family, door, _folder) = start(TOOLS, "name = blog\nprint = this is %(name)");
+    let (family, door, _folder) = serve_app(TOOLS, "name = blog\nprint = this is %(name)");
     door.wait_for("/", "hello");
     family.wait_for_log("this is blog");
 }
 
 #[test]
 fn need_app_ends_with_status_22() {
-    let (mut family, door, _folder) = start(BROKEN, "need-app = true");
+    let (mut family, door, _folder) = serve_app(BROKEN, "need-app = true");
     assert_eq!(family.wait().code(), Some(22));
     assert!(family.log().contains("no luck today"));
     assert!(door.connect().is_err());
@@ -253,7 +232,7 @@ fn an_abstract_socket_serves() {
     use std::os::unix::net::{SocketAddr, UnixStream};
 
     let name = format!("liege-test-{}-{}", std::process::id(), free_port());
-    let (_family, door, _folder) = start(TOOLS, &format!("http-socket = @{name}"));
+    let (_family, door, _folder) = serve_app(TOOLS, &format!("http-socket = @{name}"));
     door.wait_for("/", "hello");
     let mut stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
@@ -267,7 +246,7 @@ fn a_unix_socket_is_not_writable_for_the_world_unless_told() {
     let folder = Folder::new();
     for (lines, mode) in [("", 0), ("chmod-socket = 666", 2)] {
         let path = folder.path().join(format!("{mode}.sock"));
-        let (_family, door, _folder) = start(TOOLS, &format!("socket = {}\n{lines}", path.display()));
+        let (_family, door, _folder) = serve_app(TOOLS, &format!("socket = {}\n{lines}", path.display()));
         door.wait_for("/", "hello");
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 2, mode, "{lines}");
         let unix = Door::Unix(path);
@@ -277,7 +256,7 @@ fn a_unix_socket_is_not_writable_for_the_world_unless_told() {
 
 #[test]
 fn the_log_goes_where_it_is_told() {
-    let (_family, door, folder) = start(TOOLS, "logto = %dapp.log");
+    let (_family, door, folder) = serve_app(TOOLS, "logto = %dapp.log");
     door.wait_for("/", "hello");
     assert_eq!(door.get("/raise").unwrap().status, 500);
     let log = folder.path().join("app.log");
@@ -303,7 +282,7 @@ fn a_vassals_own_log_says_when() {
 
 #[test]
 fn an_instance_goes_to_the_background() {
-    let (mut family, door, folder) = start(TOOLS, "daemonize = %dapp.log\npidfile = %dapp.pid");
+    let (mut family, door, folder) = serve_app(TOOLS, "daemonize = %dapp.log\npidfile = %dapp.pid");
     assert_eq!(family.wait().code(), Some(0));
     door.wait_for("/", "hello");
     let pid: i32 = std::fs::read_to_string(folder.path().join("app.pid")).unwrap().trim().parse().unwrap();
@@ -364,7 +343,7 @@ fn options_that_are_not_there_are_refused_by_name() {
     for (line, name) in
         [("asyncio = 10", "asyncio"), ("sharedarea = 10", "sharedarea"), ("spooler = /tmp", "spooler")]
     {
-        let (mut family, door, _folder) = start(TOOLS, line);
+        let (mut family, door, _folder) = serve_app(TOOLS, line);
         assert_eq!(family.wait().code(), Some(1), "{line}");
         assert!(family.log().contains("app.ini:4") && family.log().contains(name), "{}", family.log());
         assert!(door.connect().is_err());

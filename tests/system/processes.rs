@@ -1,6 +1,6 @@
 //! What the options about processes promise: what they are called, what they may use, and how they begin and end.
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -48,7 +48,10 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let folder = Folder::new();
+        Self::at(Folder::new())
+    }
+
+    fn at(folder: Folder) -> Self {
         folder.write("app.py", APP);
         Self { folder, door: Door::Port(free_port()) }
     }
@@ -326,14 +329,9 @@ fn who_waits_for_an_instance_in_the_background_hears_that_it_fails() {
 
 /// A stage where an app of another user finds all that it needs, or `None`, said, where nobody can become one.
 fn stage_for_nobody() -> Option<(Stage, String)> {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can drop privileges");
-        return None;
-    }
-    let stage = Stage::new();
-    let place = stage.folder.path();
-    std::fs::set_permissions(place, PermissionsExt::from_mode(0o777)).unwrap();
-    std::fs::copy(extension(), place.join("libliege.so")).unwrap();
+    let folder = Folder::for_nobody()?;
+    folder.open_to(0o777);
+    let stage = Stage::at(folder);
     Some((stage, "python = /usr/bin/python3\nextension = libliege.so".to_owned()))
 }
 

@@ -1,6 +1,5 @@
 //! Sockets that come with a reload: what the running master may not or must not do itself is done all the same.
 
-use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
@@ -40,15 +39,7 @@ fn a_reload_listens_on_the_name_of_a_host_and_says_when_there_is_none() {
 
 #[test]
 fn a_socket_that_only_root_may_make_comes_with_a_replacement() {
-    if !nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: only root can drop privileges");
-        return;
-    }
-    // The clone may be where nobody else can go.
-    let open = Folder::new();
-    std::fs::set_permissions(open.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    let extension = open.path().join("libliege.so");
-    std::fs::copy(crate::support::extension(), &extension).unwrap();
+    let Some(open) = Folder::for_nobody() else { return };
     open.write("app.py", says("v1"));
     let place = open.path().display();
     let options = format!(
