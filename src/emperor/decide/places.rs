@@ -62,6 +62,10 @@ impl Turn<'_> {
         if self.fleet.phase == Phase::Stopping || self.fleet.queue.is_empty() {
             return;
         }
+        // Who is the most important is known when all are.
+        if self.fleet.scanned.is_none() {
+            return;
+        }
         let mut taken = self.fleet.vassals.values().filter(|vassal| vassal.plan.place.is_some()).count();
         while let Some(id) = self.fleet.queue.front().cloned() {
             let urgent = self.vassal(&id).is_some_and(|vassal| vassal.plan.urgent);

@@ -54,12 +54,14 @@ impl World {
     pub(super) fn new(places: usize) -> Self {
         let mut world = Self::default();
         world.fleet.rules = Rules { places, ..Rules::default() };
+        world.fleet.scanned = Some(Tick::default());
         world
     }
 
     /// A world in which these files were found at the start.
     pub(super) fn with(places: usize, files: &[&str]) -> Self {
         let mut world = Self::new(places);
+        world.fleet.scanned = None;
         for file in files {
             world.write(file);
         }
