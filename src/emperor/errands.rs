@@ -52,6 +52,7 @@ impl Emperor {
         let directory = self.handle.fleet().vassals.get(&vassal).map(|known| known.directory.clone());
         let Some(directory) = directory else { return };
         self.hooks.began(life, &directory);
+        self.hold_on_demand(&vassal);
         let news = match self.masters.launch(&self.launcher, &vassal, &directory, life) {
             Ok((launched, owner)) => {
                 if let News::Launched { pid, .. } = launched {

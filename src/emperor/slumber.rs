@@ -199,6 +199,21 @@ impl Emperor {
         true
     }
 
+    /// The instance that is about to be started gets the socket on which its vassal is waited for, made with our rights, also
+    /// where the last one has ended it for good.
+    pub(super) fn hold_on_demand(&mut self, vassal: &str) {
+        let known = self.handle.fleet().vassals.get(vassal).map(|v| (v.on_demand.clone(), v.tenant));
+        let Some((Some(address), tenant)) = known else { return };
+        if self.masters.kept.contains_key(vassal) {
+            return;
+        }
+        match self.slumber.bind(vassal, &address, tenant) {
+            Ok(listeners) => drop(self.masters.kept.insert(vassal.to_owned(), Arc::new(listeners))),
+            // The instance tries it itself, and tells better what is wrong.
+            Err(error) => tracing::debug!(vassal, "the emperor cannot make its socket: {error}"),
+        }
+    }
+
     /// Waits for a connection to a vassal's sockets.
     pub(super) fn put_to_bed(&mut self, vassal: String) {
         let (on_demand, tenant) = match self.handle.fleet().vassals.get(&vassal) {

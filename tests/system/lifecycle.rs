@@ -168,9 +168,13 @@ fn ask(door: &Door, path: &str) -> Connection {
 
 #[test]
 fn who_waits_at_a_stop_is_served_and_who_comes_later_is_refused_at_once() {
-    for (option, is_unix, threads) in
-        [("http-socket", true, 1), ("http-socket", false, 2), ("http", false, 1)]
-    {
+    for (option, is_unix, threads) in [
+        ("http-socket", true, 1),
+        ("http-socket", false, 2),
+        ("http", false, 1),
+        ("on-demand", true, 1),
+        ("on-demand", false, 2),
+    ] {
         let mut host = Host::start(&[]);
         host.folder().write("app.py", HOLDS);
         let (port, path) = (free_port(), host.folder().path().join("app.sock"));
@@ -178,7 +182,13 @@ fn who_waits_at_a_stop_is_served_and_who_comes_later_is_refused_at_once() {
             true => (path.display().to_string(), Door::Unix(path)),
             false => (format!("127.0.0.1:{port}"), Door::Port(port)),
         };
-        let text = format!("[uwsgi]\n{option} = {address}\nwsgi-file = %d../app.py\nthreads = {threads}\n");
+        let text = match option {
+            // The emperor's own, which it holds over every life of the vassal.
+            "on-demand" => format!(
+                "[uwsgi]\nprotocol = http\nwsgi-file = %d../app.py\nthreads = {threads}\n[emperor]\non-demand = {address}\n"
+            ),
+            _ => format!("[uwsgi]\n{option} = {address}\nwsgi-file = %d../app.py\nthreads = {threads}\n"),
+        };
         host.write("app.ini", &text);
         door.wait_for("/", "hello");
         let mut clients: Vec<_> = (0..threads).map(|_| ask(&door, "/hold")).collect();

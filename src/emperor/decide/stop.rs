@@ -98,8 +98,7 @@ impl Turn<'_> {
         let is_end = self.fleet.phase == Phase::Stopping;
         let Some(vassal) = self.vassal(id) else { return };
         let is_end = is_end || vassal.plan.removed || vassal.plan.stopped;
-        // On a socket that is ours a connection is waited for as long as the vassal is known.
-        let last = is_end && !keep_files && vassal.on_demand.is_none();
+        let last = is_end && !keep_files;
         let mercy = vassal.mercy(longest);
         let number = life.id;
         life.leaving_epoch_ms = life.leaving_epoch_ms.or(Some(epoch_ms));
