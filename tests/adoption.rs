@@ -230,6 +230,11 @@ fn options_that_are_refused_end_a_start_for_good_but_leave_no_vassal_alone() {
     );
     assert_eq!(recorded(&host, "a.ini"), master);
     assert!(all_up(&host, 1));
+    // Who only looks at it learns of it, too.
+    for look in [&["status"][..], &["why", "a.ini"]] {
+        let (_, said) = host.ask(look);
+        assert!(said.contains("its options are refused") && said.contains("emperor-broodlord"), "{said}");
+    }
     // It is an emperor like any other: options that are refused still are no reason to become another image.
     host.signal_emperor("HUP");
     host.wait("a refusal", || host.log().contains("failed its rehearsal: exit status 78"));

@@ -87,5 +87,6 @@ fn summary(fleet: &Fleet) -> Vec<(String, String)> {
             let addresses: Vec<_> = listen.map(|listen| listen.address.to_string()).collect();
             (vassal.id.clone(), addresses.join(", "))
         })
+        .filter(|(_, addresses)| !addresses.is_empty())
         .collect()
 }

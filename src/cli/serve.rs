@@ -7,6 +7,7 @@ use super::exit::Exit;
 use super::paper::{Paper, complain, print};
 use super::{emperor, failure, manual, pidfile, reader};
 use crate::config::command_line::{self, Action};
+use crate::config::diagnostic::Severity;
 use crate::config::emperor::EmperorSpec;
 use crate::config::load::{self, Loaded};
 use crate::config::raw::Raw;
@@ -55,9 +56,11 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         None if line.raw.is_emperor() => {
             let loaded = load::emperor(line.raw, &world);
             let draft = loaded.draft.clone();
+            let first = loaded.diagnostics.iter().find(|told| told.severity == Severity::Error);
+            let first = first.map(ToString::to_string).unwrap_or_default();
             match accepted(loaded) {
                 Ok(spec) => emperor::main(spec, activation),
-                Err(_) => go_on_without(draft, activation),
+                Err(_) => go_on_without(draft, &first, activation),
             }
         }
         None => {
@@ -74,11 +77,14 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 
 /// The options of an emperor are refused. Whoever starts it need not try again until they are mended; but vassals that
 /// serve are not left alone for that.
-fn go_on_without(draft: Option<EmperorSpec>, activation: Activation) -> ExitCode {
-    let Some(last) = draft.and_then(emperor::options_of_the_last) else { return Exit::Refused.into() };
+fn go_on_without(draft: Option<EmperorSpec>, first: &str, activation: Activation) -> ExitCode {
+    let Some(mut last) = draft.and_then(emperor::options_of_the_last) else { return Exit::Refused.into() };
     complain(
         "the options are refused: the vassals that run are taken over with those of the emperor before; mend them, then send SIGHUP",
     );
+    last.instead = Some(format!(
+        "its options are refused, and it goes by those of the emperor before: {first} (mend them, then send SIGHUP)"
+    ));
     emperor::main(last, activation)
 }
 

@@ -61,6 +61,9 @@ pub async fn run(
 #[must_use]
 pub fn fleet(list: &VassalList, paper: Paper, now: SystemTime) -> String {
     let mut out = summary(list, now);
+    if let Some(problem) = &list.emperor.options_problem {
+        out.push_str(&paper.tone(Tone::Bad, &format!("the emperor: {problem}\n")));
+    }
     for directory in &list.emperor.directories {
         let doubt = directory.problem.as_ref().or(directory.warning.as_ref());
         if let Some(doubt) = doubt {

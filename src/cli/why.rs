@@ -52,6 +52,10 @@ pub async fn run(client: &Client, names: &[String], json: bool) -> Result<Exit, 
     let list: VassalList = client.get("/v1/vassals").await?;
     let mut exit = Exit::Done;
     let mut gap = "";
+    if let (Some(problem), false) = (&list.emperor.options_problem, json) {
+        // It concerns every vassal.
+        print(&paper.tone(Tone::Bad, &format!("the emperor: {problem}\n\n")));
+    }
     for vassal in names::resolve(&list, names).map_err(ClientError::Name)? {
         let detail: VassalDetail = client.get(&vassal.link).await?;
         let boxes: BlackBoxList = client.get(&format!("{}/black-boxes", vassal.link)).await?;

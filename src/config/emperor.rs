@@ -90,6 +90,9 @@ pub struct EmperorSpec {
     /// Run by an instance before it reads its configuration, the same way (`vassals-start-hook`).
     #[serde(default)]
     pub start_hook: Option<String>,
+    /// Why these options count in the place of those that the emperor was started with.
+    #[serde(skip)]
+    pub instead: Option<String>,
     /// What is done around vassals and the emperor's start (`hook-as-vassal`, `exec-as-emperor` and the like).
     #[serde(default)]
     pub hooks: Vec<Hook>,
@@ -220,6 +223,7 @@ impl Default for EmperorSpec {
             constant_throttle: false,
             stop_hook: None,
             start_hook: None,
+            instead: None,
             hooks: Vec::new(),
             vassal_variables: Vec::new(),
             stats: None,

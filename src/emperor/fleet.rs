@@ -67,6 +67,9 @@ pub struct Fleet {
     /// What the operator decided.
     #[serde(skip)]
     pub(super) rules: Rules,
+    /// Why it does not go by the options that it was started with.
+    #[serde(skip)]
+    pub options_problem: Option<String>,
 }
 
 /// Whether the emperor runs or is on its way out.

@@ -33,6 +33,7 @@ fn defaults_templates_and_settings_reach_every_vassal_and_are_read_again() {
     host.wait_for_vassal("a.ini", "has the workers of the last word", |vassal| {
         vassal["totals"]["workers"] == 3
     });
+    assert_eq!(host.vassal("a.ini").unwrap()["attributes"]["team"], "blue");
 
     host.folder().write("emperor.ini", emperor.replace("one", "two"));
     host.emperor.signal(Signal::SIGHUP);

@@ -55,6 +55,7 @@ pub fn emperor(fleet: &Fleet, moment: &Moment<'_>) -> views::Emperor {
         phase: word(fleet.phase),
         since: rfc3339(fleet.started_epoch_ms),
         reexecutions: fleet.reexecutions,
+        options_problem: fleet.options_problem.clone(),
         directories: fleet
             .directories
             .iter()
@@ -91,6 +92,7 @@ pub fn detail(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> vie
     views::VassalDetail {
         vassal: self::vassal(vassal, fleet, moment),
         version: vassal.current.as_ref().and_then(|life| life.version.clone()),
+        attributes: vassal.attributes.collected.clone(),
         warnings: vassal.warnings.clone(),
         last_exit: vassal.last_exit.map(|exit| views::Exit {
             pid: exit.pid,

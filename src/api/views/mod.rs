@@ -20,6 +20,8 @@ pub use worker::{
     Request, RequestList, Running, Stats, Totals, VassalStats, Worker, WorkerList, WorkerState,
 };
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::address::Protocol;
@@ -62,6 +64,9 @@ pub struct Emperor {
     pub since: String,
     /// How often it re-executed itself.
     pub reexecutions: u64,
+    /// Why it goes by the options of the emperor before and not by its own, where it does.
+    #[serde(default)]
+    pub options_problem: Option<String>,
     /// The watched directories.
     pub directories: Vec<Directory>,
 }
@@ -155,6 +160,9 @@ pub struct VassalDetail {
     pub vassal: Vassal,
     /// The version of liege that the master runs.
     pub version: Option<String>,
+    /// What its file says to the emperor by the keys that `emperor-attr` names.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
     /// What the configuration in effect warns about.
     pub warnings: Vec<Diagnostic>,
     /// How the last instance ended.

@@ -75,6 +75,8 @@ pub(super) fn emperor(seen: &[Seen]) -> Emperor {
         phase: of_all(|emperor| &emperor.phase, "running"),
         since: here().map(|(_, emperor)| emperor.since.clone()).min().unwrap_or_default(),
         reexecutions: here().map(|(_, emperor)| emperor.reexecutions).sum(),
+        options_problem: here()
+            .find_map(|(name, emperor)| emperor.options_problem.as_ref().map(|problem| told(name, problem))),
         directories: directories.collect(),
     }
 }
