@@ -14,8 +14,8 @@ use crate::config::emperor::EmperorSpec;
 use crate::config::hook::{Hook, Point};
 use crate::config::tenant::Tenant;
 use crate::hook::{self, role};
-use crate::sys::pipe;
 use crate::sys::process::{self, Child, Exit, Launch};
+use crate::sys::{pipe, user};
 use crate::tick::Tick;
 use crate::wire::channel;
 use crate::wire::failure::Failure;
@@ -204,23 +204,34 @@ impl Hooks {
     }
 }
 
-/// Does what is to be done before the emperor starts anything, and waits for it.
+/// What an emperor does with the rights of whoever starts it, and what it does as its user, before it starts anything.
+pub const BEFORE_DROP: [Point; 6] =
+    [Point::Asap, Point::PreJail, Point::InJail, Point::PostJail, Point::Waits, Point::AsRoot];
+/// See [`BEFORE_DROP`].
+pub const AFTER_DROP: [Point; 3] = [Point::AsUser, Point::WaitsForSocket, Point::EmperorStart];
+
+/// Does what is said of these points of the emperor's own life, and waits for it. What is for root is not done by others.
 ///
 /// # Errors
 /// What failed is in the log.
-pub fn begin_emperor(hooks: &[Hook]) -> Result<(), Failure> {
-    let hooks = hook::of(hooks, &[Point::EmperorStart]);
+pub fn perform(hooks: &[Hook], points: &[Point]) -> Result<(), Failure> {
+    let mut hooks = hook::of(hooks, points);
+    if user::current_uid() != 0 {
+        for hook in hooks.extract_if(.., |hook| hook.point.is_of_root()) {
+            tracing::warn!("{} is not done: not started as root", hook::name(&hook));
+        }
+    }
     if hooks.is_empty() {
         return Ok(());
     }
-    let undone = |error: io::Error| Failure::new(format!("hook-emperor-start cannot be done: {error}"));
+    let undone = |error: io::Error| Failure::new(format!("the emperor's hooks cannot be done: {error}"));
     let (launch, socket) = role::launch("emperor").map_err(undone)?;
     let child = launch.spawn().map_err(undone)?;
     channel::send(&socket, &order(hooks, [], false), &[]).map_err(undone)?;
     match process::wait(&child).map_err(undone)? {
         exit if exit.is_success() => Ok(()),
-        exit => Err(Failure::new(format!("what is to be done before the emperor starts failed: {exit}"))
-            .with_hint("the line above names it: mend it, or remove hook-emperor-start")),
+        exit => Err(Failure::new(format!("a hook of the emperor failed: {exit}"))
+            .with_hint("the line above names it: mend it, or remove it")),
     }
 }
 

@@ -32,6 +32,7 @@ use super::turns::Emperor;
 use super::watch::Watcher;
 use super::{adopt, audit, ledger, record, reexec, remembered, stats_server};
 use crate::config::emperor::{EmperorSpec, Source};
+use crate::config::hook::Point;
 use crate::config::instance::IdentitySpec;
 use crate::sys::activation::Activation;
 use crate::sys::capabilities::{self, Capabilities};
@@ -79,6 +80,11 @@ where
     let pid_file = spec.pidfile.as_deref().map(output::open_to_replace).transpose();
     let mut pid_file = pid_file.map_err(step("open the pid file"))?;
     let prepared = prepare_ledger(&spec);
+    // A later image does not start: it goes on.
+    let starts = record.is_none();
+    if starts {
+        hooks::perform(&spec.hooks, &hooks::BEFORE_DROP)?;
+    }
     drop_privileges(&spec.identity).map_err(step("drop privileges"))?;
     if spec.tyrant.is_some() {
         prove_tyrant()?;
@@ -100,9 +106,8 @@ where
         let pid = format!("{}\n", std::process::id());
         output::fill(file, pid.as_bytes()).map_err(step("write the pid file"))?;
     }
-    // A later image does not start: it goes on.
-    if record.is_none() {
-        hooks::begin_emperor(&spec.hooks)?;
+    if starts {
+        hooks::perform(&spec.hooks, &hooks::AFTER_DROP)?;
     }
     let launcher = Launcher {
         policy,
@@ -121,7 +126,7 @@ where
         .enable_all()
         .build()
         .map_err(step("start the runtime"))?;
-    let pidfile = spec.pidfile.clone();
+    let (pidfile, at_exit) = (spec.pidfile.clone(), spec.hooks.clone());
     let local = LocalSet::new();
     let ended = local.block_on(&runtime, async move {
         let (mut emperor, operation) = Emperor::new(spec, launcher, record, ledger, activation)?;
@@ -138,6 +143,9 @@ where
         }
         emperor.run(operation).await
     });
+    if let Err(failure) = hooks::perform(&at_exit, &[Point::Atexit]) {
+        tracing::warn!("{failure}");
+    }
     if let Some(pidfile) = pidfile {
         let _ = std::fs::remove_file(pidfile);
     }
@@ -240,6 +248,7 @@ impl Emperor {
             grace_ms: spec.orphan_grace_ms,
         });
         fleet.rules = rules(&spec);
+        fleet.options_problem.clone_from(&spec.instead);
         let served = spec.served_file.clone().map(|path| Served::new(path, now));
         fleet.remembered = served.as_ref().map(Served::known).unwrap_or_default();
         fleet.directories = sources.bases().map(|(path, base)| directory(path, base)).collect();

@@ -135,6 +135,12 @@ impl Point {
         matches!(self, Self::Asap | Self::PreJail | Self::InJail | Self::PostJail | Self::AsRoot)
     }
 
+    /// Whether an emperor's start and end have it, too.
+    #[must_use]
+    pub const fn is_of_any_start(&self) -> bool {
+        self.is_privileged() || matches!(self, Self::AsUser | Self::Atexit)
+    }
+
     /// Whether it comes again when the instance reloads, before the new generation.
     #[must_use]
     pub const fn is_of_every_reload(&self) -> bool {

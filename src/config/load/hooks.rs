@@ -74,20 +74,26 @@ impl Hooks {
 
     /// Obeys an option of an emperor, if it is one of these.
     pub(super) fn obey_as_emperor(&mut self, sift: &mut Sift<'_>, said: Said<'_>) -> bool {
-        let point = match said.name() {
-            "hook-as-vassal" | "exec-as-vassal" => Point::AsVassal,
-            "hook-as-emperor" | "exec-as-emperor" => Point::AsEmperor,
-            "hook-emperor-start" => Point::EmperorStart,
-            _ => return false,
+        let name = said.name();
+        let point = match name {
+            "hook-as-vassal" | "exec-as-vassal" => Some(Point::AsVassal),
+            "hook-as-emperor" | "exec-as-emperor" => Some(Point::AsEmperor),
+            "hook-emperor-start" => Some(Point::EmperorStart),
+            _ => point_of(name).filter(Point::is_of_any_start),
         };
-        self.hook(sift, said, point, said.text());
-        true
+        if let Some(point) = point {
+            self.hook(sift, said, point, said.text());
+            return true;
+        }
+        // Those that remain are about workers, or about an emperor above.
+        point_of(name).is_none() && name != "hook-touch" && self.obey(sift, said)
     }
 
     /// What was said to an emperor: what is done, and the variables of its vassals.
     pub(super) fn finish_as_emperor(self) -> (Vec<Hook>, Vec<(String, String)>) {
+        let (hooks, env) = self.finish();
         let set = |(name, value): (String, Option<String>)| Some((name, value?));
-        (self.hooks, self.env.into_iter().filter_map(set).collect())
+        (hooks, env.into_iter().filter_map(set).collect())
     }
 
     fn hook(&mut self, sift: &mut Sift<'_>, said: Said<'_>, point: Point, text: &str) {
