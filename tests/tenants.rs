@@ -523,6 +523,42 @@ fn a_tenant_with_namespaces_of_its_own_sees_nobody_and_is_governed_as_ever() {
 }
 
 #[test]
+fn another_program_of_a_tenant_is_as_shut_in_as_ours() {
+    if !is_root() {
+        return;
+    }
+    let host = tyrant(&["--emperor-use-clone", "pid,ipc,uts"]);
+    let port = tenant(&host, "a.ini", ALICE, "");
+    if stage::refuses_namespaces(&host, port) {
+        return;
+    }
+    let spaces = |pid: &str| {
+        ["pid", "ipc", "uts", "mnt"].map(|kind| fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap())
+    };
+    let ours = spaces(&host.emperor_pid().to_string());
+    for option in ["privileged-binary-patch", "unprivileged-binary-patch-arg", "[emperor]\nexec"] {
+        let name = option.rsplit('\n').next().unwrap();
+        let program = host.path("home").join(name);
+        let script = "#!/bin/sh\necho $(id -u) $(grep NoNewPrivs /proc/self/status | cut -f 2) \
+                      $(ls /proc | grep -c '^[0-9]') $(cd /proc/$$/ns; readlink pid ipc uts mnt) > $0.new\n\
+                      mv $0.new $0.told\nexec sleep 1000\n";
+        fs::write(&program, script).unwrap();
+        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        tenant(&host, &format!("{name}.ini"), BOB, &format!("{option} = {}", program.display()));
+        let told = host.path("home").join(format!("{name}.told"));
+        host.wait(&format!("what {name} tells"), || told.exists());
+        let told = fs::read_to_string(told).unwrap();
+        let words: Vec<&str> = told.split_whitespace().collect();
+        assert_eq!(words[..2], [BOB.to_string().as_str(), "1"], "{name}: {told}");
+        assert!(words[2].parse::<u32>().unwrap() < 8, "{name} sees others: {told}");
+        for (own, others) in words[3..].iter().zip(&ours) {
+            assert_ne!(std::path::Path::new(own), others, "{name}: {told}");
+        }
+    }
+    host.end();
+}
+
+#[test]
 fn a_tenant_without_a_network_is_reached_by_its_unix_socket() {
     if !is_root() {
         return;

@@ -86,6 +86,8 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
         fs_reload,
         exit_on_reload,
         fallback,
+        patches,
+        unshare,
         emperor,
         exchange,
         router,
@@ -160,6 +162,9 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.fs_reload != *fs_reload, "fs-reload", Need::Nothing);
     change.note(old.exit_on_reload != *exit_on_reload, "exit-on-reload", Need::Nothing);
     change.note(old.fallback != *fallback, "fallback-config", Need::Nothing);
+    // This one runs on as itself: what another becomes, its emperor follows.
+    change.note(old.patches != *patches, "privileged-binary-patch", Need::Replace);
+    change.note(old.unshare != *unshare, "unshare", Need::Replace);
     change.note(old.emperor != *emperor, "emperor", Need::Replace);
     change.note(old.exchange != *exchange, "chunked-input-limit", Need::Generation);
     diff_router(&mut change, &old.router, router);
@@ -434,6 +439,8 @@ mod tests {
             ),
             ("prio = 3", "", Need::Reexec, &["prio"]),
             ("uid = app, prio = 3", "uid = app", Need::Replace, &["prio"]),
+            ("", "unprivileged-binary-patch = x", Need::Replace, &["privileged-binary-patch"]),
+            ("", "unshare = uts", Need::Replace, &["unshare"]),
             ("", "flock = x", Need::Replace, &["flock"]),
             ("", "exit-on-reload = true, fs-reload = x", Need::Nothing, &["fs-reload", "exit-on-reload"]),
             ("", "honour-stdin = true", Need::Generation, &["honour-stdin"]),

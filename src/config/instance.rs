@@ -14,6 +14,8 @@ use super::exchange::ExchangeSpec;
 use super::guard::GuardSpec;
 use super::hook::Hook;
 use super::logging::LogSpec;
+use super::namespaces::Namespaces;
+use super::patch::PatchSpec;
 pub use super::process::{
     FilesSpec, IdentitySpec, InterpreterSpec, LimitSpec, LockSpec, Ownership, TitleSpec,
 };
@@ -111,6 +113,12 @@ pub struct InstanceSpec {
     /// `fallback-config`: what is started where this configuration cannot.
     #[serde(default)]
     pub fallback: Option<PathBuf>,
+    /// `privileged-binary-patch` and its like: what it becomes in the place of itself.
+    #[serde(default)]
+    pub patches: PatchSpec,
+    /// `unshare`: namespaces of its own, where root starts it.
+    #[serde(default)]
+    pub unshare: Namespaces,
     /// `emperor = DIR` inside the file: the instance is an emperor.
     pub emperor: Vec<PathBuf>,
     /// What a request and its response may cost.
@@ -346,6 +354,8 @@ impl Default for InstanceSpec {
             fs_reload: Vec::new(),
             exit_on_reload: false,
             fallback: None,
+            patches: PatchSpec::default(),
+            unshare: Namespaces::default(),
             emperor: Vec::new(),
             exchange: ExchangeSpec::default(),
             router: RouterSpec::default(),

@@ -38,6 +38,7 @@ pub mod logging;
 mod logic;
 mod magic;
 pub mod namespaces;
+pub mod patch;
 mod pipeline;
 pub mod process;
 pub mod raw;

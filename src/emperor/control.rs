@@ -114,6 +114,33 @@ impl Masters {
         Control::start(control, id, life, self.ear.clone())
     }
 
+    /// An instance becomes another program, as its own configuration says: from here on it is spoken to by what came with
+    /// that word. Whether it is so.
+    pub(super) fn become_foreign(&mut self, life: LifeId, fds: Vec<OwnedFd>) -> bool {
+        let Some(master) = self.by_life.get(&life).filter(|master| master.control.is_none()) else {
+            return false;
+        };
+        let vassal = master.vassal.clone();
+        let control = match fds.into_iter().next().filter(|fd| stream::is_unix_connection(fd)) {
+            Some(fd) => self.follow_control(fd, &vassal, life),
+            None => Err(io::ErrorKind::InvalidInput.into()),
+        };
+        match control {
+            Ok(control) => {
+                if let Some(master) = self.by_life.get_mut(&life) {
+                    master.control = Some(control);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(vassal, "the program that it becomes cannot be followed: {error}");
+                return false;
+            }
+        }
+        self.write_down(life, |record| record.foreign = true);
+        self.keep_only_on_demand(&vassal);
+        true
+    }
+
     /// Whether another program than ours leads a life.
     #[must_use]
     pub fn is_foreign(&self, life: LifeId) -> bool {
@@ -126,6 +153,14 @@ impl Masters {
         let Some(master) = self.by_life.get(&life) else { return Vec::new() };
         let messages = master.link.iter().flat_map(Link::last_words).map(Said::Message);
         messages.chain(master.control.iter().flat_map(Control::last_words).map(Said::Byte)).collect()
+    }
+
+    /// The listeners of a vassal are of no use any more.
+    pub fn give_up_listeners(&mut self, id: &str) {
+        self.kept.remove(id);
+        if let Some(vassal) = self.handle.fleet().vassals.get_mut(id) {
+            vassal.listeners = Arc::default();
+        }
     }
 
     /// Another program binds its sockets itself: what is kept of them would be in its way, but for the one on which it is

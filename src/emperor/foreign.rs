@@ -18,6 +18,9 @@ pub(super) const RELOAD: Duration = Duration::from_secs(120);
 pub struct Foreign {
     /// The program, as it was asked for.
     pub program: String,
+    /// The configuration of one of ours named it: the emperor does not know what a changed file would name.
+    #[serde(default)]
+    pub(super) by_configuration: bool,
     /// When it last said that its master is set up, milliseconds since the epoch.
     pub spawned_epoch_ms: Option<u64>,
     /// When it last said that it accepts requests; `None` again from a reload on.

@@ -364,25 +364,18 @@ impl Masters {
                     None => {}
                 }
             }
+            FromInstance::Becomes { .. } => return self.become_foreign(life, fds).then_some(message),
+            FromInstance::Listeners { listeners } if listeners.len() != fds.len() => {
+                let (said, came) = (listeners.len(), fds.len());
+                tracing::warn!(vassal = master.vassal, "it announced {said} listeners and sent {came}");
+                return None;
+            }
             FromInstance::Listeners { listeners } => {
-                if listeners.len() != fds.len() {
-                    let (said, came) = (listeners.len(), fds.len());
-                    tracing::warn!(vassal = master.vassal, "it announced {said} listeners and sent {came}");
-                    return None;
-                }
                 master.listeners = listeners.iter().cloned().zip(fds).collect();
             }
             _ => {}
         }
         Some(message)
-    }
-
-    /// The listeners of a vassal are of no use any more.
-    pub fn give_up_listeners(&mut self, id: &str) {
-        self.kept.remove(id);
-        if let Some(vassal) = self.handle.fleet().vassals.get_mut(id) {
-            vassal.listeners = Arc::default();
-        }
     }
 
     /// From now on the listeners and the scoreboard of this life are those of the vassal.

@@ -10,7 +10,7 @@ use crate::config::hook::{Hook, Point};
 use crate::config::instance::InstanceSpec;
 use crate::hook::{self, role::Word};
 use crate::sys::clock;
-use crate::sys::process::{self, Child};
+use crate::sys::process::{self, Child, Launch};
 use crate::sys::signals::Stops;
 use crate::sys::wait;
 use crate::tick::Tick;
@@ -109,6 +109,43 @@ impl<'a> Beginning<'a> {
         done
     }
 
+    /// Runs the command that the emperor runs before each start (`vassals-start-hook`), and waits for it: only this vassal
+    /// waits, for a bounded time, and what it returns does not matter.
+    ///
+    /// # Errors
+    /// The instance is to stop.
+    pub(super) fn run_start_hook(&mut self, hook: &str, name: &str) -> Result<(), Unbegun> {
+        let mut words = hook.split_whitespace();
+        let Some(program) = words.next() else { return Ok(()) };
+        let directory = env::current_dir().unwrap_or_default();
+        let launch = words.chain([name]).fold(Launch::new(program), Launch::arg);
+        let launched = launch.own_group().env("UWSGI_VASSALS_DIR", directory).spawn();
+        let child = match launched {
+            Ok(child) => child,
+            Err(error) => {
+                tracing::warn!("vassals-start-hook {hook}: {error}");
+                return Ok(());
+            }
+        };
+        self.tell(Some(format!("vassals-start-hook {hook}")));
+        let woken = self.wait(child.as_fd(), Some(clock::now() + AS_VASSAL));
+        if !matches!(woken, Ok(Woken::Said)) {
+            let _ = child.kill_group();
+        }
+        let exit = process::wait(&child).map_err(unstarted)?;
+        self.tell(None);
+        match woken? {
+            Woken::Stop => return Err(Unbegun::Stopped),
+            Woken::Late => tracing::warn!(
+                "vassals-start-hook {hook}: it ran for more than {} s: SIGKILL",
+                AS_VASSAL.as_secs()
+            ),
+            Woken::Said if !exit.is_success() => tracing::warn!("vassals-start-hook {hook}: {exit}"),
+            Woken::Said => {}
+        }
+        Ok(())
+    }
+
     /// Follows the process that does them to its end.
     fn attend(&mut self, (child, socket): (Child, OwnedFd)) -> Result<(), Unbegun> {
         let done = self.hear(&socket);
@@ -173,7 +210,7 @@ impl<'a> Beginning<'a> {
         }
     }
 
-    fn wait(&mut self, socket: &OwnedFd, deadline: Option<Tick>) -> Result<Woken, Failure> {
+    fn wait(&mut self, socket: impl AsFd, deadline: Option<Tick>) -> Result<Woken, Failure> {
         loop {
             let emperor = self.emperor.filter(|_| !self.is_deaf);
             let mut fds = vec![socket.as_fd(), self.stops.as_fd()];

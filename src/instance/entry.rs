@@ -13,8 +13,8 @@ use super::certificates::{self, Certificates};
 use super::log_hub::Own;
 use super::master::Config;
 use super::source::{FILE_LIMIT_BYTES, Said, Source};
-use super::start::{Start, go_to, run_start_hook};
-use super::{announce, fifo, flock, interpreter, jail, launch};
+use super::start::{Start, go_to};
+use super::{announce, fifo, flock, interpreter, jail, launch, patch};
 use crate::config::hook::Point;
 use crate::sys::background::{self, SingleThreaded};
 use crate::sys::memfd;
@@ -48,7 +48,7 @@ pub(super) fn bind(start: &mut Start, own: &Arc<Own>) -> Result<Bound, Unbegun> 
     let mut beginning = Beginning::new(start.channel.as_ref()).map_err(Failure::from)?;
     if let Source::Vassal { name, .. } = &start.source {
         if let Some(hook) = &start.policy.start_hook {
-            run_start_hook(hook, name, &env::current_dir().unwrap_or_default());
+            beginning.run_start_hook(hook, name)?;
         }
         beginning.perform_as_vassal(name, &start.policy.hooks)?;
     }
@@ -121,7 +121,8 @@ fn enter(start: &mut Start, said: Said, own: &Arc<Own>) -> Result<(Config, Held)
         let left = SingleThreaded::prove().and_then(background::go_to_background_later);
         start.foreground = Some(left.map_err(in_background)?);
     }
-    let sockets = jail::enter(&said.spec, &start.have, &mut beginning, &mut flocks)?;
+    let become_it = |patch: &_| patch::become_it(patch, start, &said.spec);
+    let sockets = jail::enter(&said.spec, &start.have, &mut beginning, &mut flocks, become_it)?;
     beginning.perform(&said.spec, &[Point::MasterStart])?;
     start.heard = beginning.heard;
     let fifo = fifo::make_first(&said.spec)?;

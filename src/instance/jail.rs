@@ -14,6 +14,7 @@ use super::{flock, log_file};
 use crate::config::hook::Point;
 use crate::config::instance::{IdentitySpec, InstanceSpec, LimitSpec};
 use crate::config::namespaces::Namespaces;
+use crate::config::patch::Patch;
 use crate::config::tenant::Tenant;
 use crate::hook;
 use crate::sys::capabilities::{self, Capabilities};
@@ -23,7 +24,7 @@ use crate::wire::failure::Failure;
 use crate::wire::message::Privileges;
 
 /// Takes on the identity of `spec` and binds its sockets. Of the vassal's choosing only the hooks that ask for it run
-/// before that.
+/// before that. `become_it` becomes another program where one is named, and comes back only when that fails.
 ///
 /// # Errors
 /// A step that failed, or the wish to stop; the process must not go on.
@@ -32,6 +33,7 @@ pub(super) fn enter(
     have: &Sockets,
     beginning: &mut Beginning<'_>,
     locks: &mut Vec<OwnedFd>,
+    become_it: impl Fn(&Patch) -> Failure,
 ) -> Result<Sockets, Unbegun> {
     if let Some(log) = &spec.log.logto {
         log_file::log_to(log, &spec.log.file)?;
@@ -47,25 +49,44 @@ pub(super) fn enter(
     if let Some(path) = &spec.files.pidfile {
         write_pid(path)?;
     }
-    beginning.perform(spec, &[Point::PreJail, Point::InJail])?;
+    beginning.perform(spec, &[Point::PreJail])?;
+    if let Some(patch) = &spec.patches.privileged {
+        return Err(become_it(patch).into());
+    }
+    beginning.perform(spec, &[Point::InJail])?;
+    let mut have = have.clone();
+    let wants_early = spec.chown_socket.is_some() || !spec.shared.is_empty();
+    // A socket that is shared is one of the network that is left.
+    if wants_early && spec.unshare.network {
+        bind_early(spec, &mut have)?;
+    }
     if user::current_uid() == 0 {
+        unshare(spec.unshare, "unshare")?;
         beginning.perform(spec, &[Point::PostJail, Point::Waits, Point::AsRoot])?;
     } else {
+        if !spec.unshare.is_empty() {
+            tracing::warn!("unshare is not done: not started as root (emperor-use-clone is for tenants)");
+        }
         for hook in spec.hooks.iter().filter(|hook| hook.point.is_of_root()) {
             tracing::warn!("{} is not done: not started as root", hook::name(hook));
         }
         beginning.perform(spec, &[Point::Waits])?;
     }
     // A socket that is shared, or given to another owner, is made before the right to do so is given up.
-    let mut have = have.clone();
-    if spec.chown_socket.is_some() || !spec.shared.is_empty() {
-        let early = bind::bind_early(spec, &have).map_err(Failure::from)?;
-        have.listeners.extend(early.listeners);
-        have.stats.extend(early.stats);
+    if wants_early && !spec.unshare.network {
+        bind_early(spec, &mut have)?;
     }
     if !spec.identity.after_init {
         drop_privileges(&identity, &spec.identity)?;
         beginning.perform(spec, &[Point::AsUser])?;
+    }
+    if let Some(patch) = &spec.patches.unprivileged {
+        // Its sockets are its own matter: there is nothing that `drop-after-init` could wait for.
+        if spec.identity.after_init {
+            drop_privileges(&identity, &spec.identity)?;
+            beginning.perform(spec, &[Point::AsUser])?;
+        }
+        return Err(become_it(patch).into());
     }
     beginning.perform(spec, &[Point::WaitsForSocket])?;
     if let Some(log) = &spec.log.logto2 {
@@ -97,6 +118,13 @@ pub(super) fn enter(
         log_file::try_out(log)?;
     }
     Ok(sockets)
+}
+
+fn bind_early(spec: &InstanceSpec, have: &mut Sockets) -> Result<(), Failure> {
+    let early = bind::bind_early(spec, have).map_err(Failure::from)?;
+    have.listeners.extend(early.listeners);
+    have.stats.extend(early.stats);
+    Ok(())
 }
 
 /// Becomes whom the application of `spec` runs as, if this process may.
@@ -176,10 +204,15 @@ pub(super) fn become_tenant(tenant: Tenant, privileges: &Privileges) -> Result<(
 pub(super) fn separate(wanted: Namespaces) -> Result<(), Failure> {
     // Its pid for others is told by their /proc only.
     own::remember_outer_pid();
+    unshare(wanted, "emperor-use-clone")
+}
+
+/// The same by this option.
+fn unshare(wanted: Namespaces, option: &str) -> Result<(), Failure> {
     let have = |wanted: bool, name: &str, step: fn() -> io::Result<()>| match wanted.then(step) {
-        Some(Err(error)) => Err(Failure::new(format!(
-            "cannot have a namespace of its own (emperor-use-clone = {name}): {error}"
-        ))),
+        Some(Err(error)) => {
+            Err(Failure::new(format!("cannot have a namespace of its own ({option} = {name}): {error}")))
+        }
         _ => Ok(()),
     };
     have(wanted.mounts, "fs", namespace::own_mounts)?;

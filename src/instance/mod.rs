@@ -52,6 +52,7 @@ mod mules;
 mod operations;
 mod orphan;
 mod passage;
+mod patch;
 mod perform;
 mod reexec;
 pub mod rehearse;

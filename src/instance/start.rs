@@ -5,11 +5,10 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::rc::Rc;
 
 use super::bind::{Listener, Sockets};
-use super::foreign::Birth;
+use super::foreign::{self, Birth};
 use super::source::Source;
 use super::uwsgi_emperor::Inheritance;
 use crate::config::address::{Listen, Protocol};
@@ -19,7 +18,6 @@ use crate::config::socket::PassedSocket;
 use crate::hook;
 use crate::sys::activation::Activation;
 use crate::sys::background::Foreground;
-use crate::sys::process::{self, Launch};
 use crate::sys::{fd, memfd, user, wait};
 use crate::wire::channel::Received;
 use crate::wire::failure::Failure;
@@ -101,6 +99,9 @@ impl Start {
         let owner =
             self.file.as_ref().and_then(|file| fs::File::from(file.try_clone().ok()?).metadata().ok());
         let owner = owner.map_or(0, |stat| stat.uid());
+        if spec.patches.privileged.is_some() {
+            foreign::may_name_program(owner, "privileged-binary-patch")?;
+        }
         if user::current_uid() == 0
             && spec.identity.deny_root_apps
             && owner != 0
@@ -199,18 +200,6 @@ pub(super) fn receive_start() -> io::Result<Option<Begin>> {
         foreground: None,
         heard: Vec::new(),
     }))))
-}
-
-/// Runs the emperor's hook and waits for it: only this vassal waits, and only its start.
-pub(super) fn run_start_hook(hook: &str, name: &str, directory: &Path) {
-    let mut words = hook.split_whitespace();
-    let Some(program) = words.next() else { return };
-    let launch = words.chain([name]).fold(Launch::new(program), Launch::arg);
-    match launch.env("UWSGI_VASSALS_DIR", directory).spawn().and_then(|child| process::wait(&child)) {
-        Ok(exit) if exit.is_success() => {}
-        Ok(exit) => tracing::warn!("vassals-start-hook {hook}: {exit}"),
-        Err(error) => tracing::warn!("vassals-start-hook {hook}: {error}"),
-    }
 }
 
 /// Goes where the vassal's file says that it begins.

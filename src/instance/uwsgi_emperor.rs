@@ -51,6 +51,14 @@ impl Inheritance {
         let text = config.as_ref().map(read_config).transpose()?;
         Ok(Some(Self { control, config, text, listener: take_listener()? }))
     }
+
+    /// Duplicates of its descriptors, for another program that takes this process over.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(super) fn hand_on(&self) -> io::Result<(OwnedFd, Option<OwnedFd>)> {
+        Ok((self.control.try_clone()?, self.config.as_ref().map(OwnedFd::try_clone).transpose()?))
+    }
 }
 
 /// The descriptor that a variable names, moved to where no subprocess meets it; none if it is no connection: then the

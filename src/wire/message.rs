@@ -137,6 +137,12 @@ pub enum FromInstance {
     Doing(Option<String>),
     /// It lives: said every so often as `heartbeat` says.
     Heartbeat,
+    /// From here on it is another program, as its own configuration says: what else comes of it are uWSGI's bytes, on the
+    /// stream socket that is attached.
+    Becomes {
+        /// The program, for people.
+        program: String,
+    },
     /// Where the output goes since the last emperor died. Descriptor: the read end of a pipe.
     Output,
     /// How the instance stands.

@@ -86,7 +86,7 @@ fn what_fails_before_an_emperor_starts_ends_it() {
         log.contains("hook-emperor-start = exec:exit 7 (command line): the command ended with exit status 7"),
         "{log}"
     );
-    assert!(log.contains("remove hook-emperor-start"), "{log}");
+    assert!(log.contains("mend it, or remove it"), "{log}");
 }
 
 #[test]
@@ -110,4 +110,63 @@ fn a_vassal_begins_where_its_file_says() {
     until("the program", || {
         std::fs::read_to_string(site.join("ran")).is_ok_and(|said| said.trim() == site.display().to_string())
     });
+}
+
+#[test]
+fn an_emperors_own_start_and_end_have_the_hooks_of_any_start() {
+    let said = |point: &str| format!("--exec-{point}=echo {point} $(id -u) >> told");
+    let mut arguments =
+        ["as-user", "as-root", "asap", "in-jail", "pre-jail", "as-user-atexit"].map(said).to_vec();
+    arguments.push("--hook-emperor-start=exec:echo emperor-start $(id -u) >> told".to_owned());
+    arguments.push("--hook-asap=putenv:GIVEN=by hook-asap".to_owned());
+    arguments.push("--exec-post-jail=echo not jailed >> told".to_owned());
+    arguments.push("--exec-pre-app=echo a worker's matter >> told".to_owned());
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut host = Host::start_with(&[], &arguments);
+    let told = host.folder().path().join("told");
+    host.folder()
+        .write("app.py", format!("import os\nassert os.environ['GIVEN'] == 'by hook-asap'\n{TOOLS}"));
+    let port = free_port();
+    host.write("a.ini", vassal(port, ""));
+    Door::Port(port).wait_for("/", "hello");
+    host.emperor.wait_for_log("exec-pre-app: has no effect in an emperor");
+    let uid = nix::unistd::geteuid();
+    let points = ["asap", "pre-jail", "in-jail", "as-root", "as-user", "emperor-start"];
+    let mut expected: Vec<String> = points
+        .iter()
+        .filter(|point| uid.is_root() || **point != "as-root")
+        .map(|p| format!("{p} {uid}"))
+        .collect();
+    assert_eq!(lines(&told), expected);
+    // A later image goes on: it does not start.
+    let reexecuted = || host.ask("/v1/emperor")["reexecutions"] == 1;
+    host.emperor.signal(nix::sys::signal::Signal::SIGHUP);
+    until("another image", reexecuted);
+    assert_eq!(lines(&told), expected);
+    host.emperor.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(host.emperor.wait().success());
+    expected.push(format!("as-user-atexit {uid}"));
+    assert_eq!(lines(&told), expected);
+}
+
+#[test]
+fn a_start_hook_that_hangs_is_named_and_ends_with_its_vassal() {
+    let mut host = Host::start_with(
+        &[],
+        &["--vassals-start-hook=/usr/bin/tail -f /dev/null", "--emperor-concurrency=1"],
+    );
+    host.folder().write("app.py", TOOLS);
+    for name in ["a.ini", "b.ini"] {
+        host.write(name, vassal(free_port(), ""));
+    }
+    host.wait_for_vassal("a.ini", "hangs", |vassal| {
+        vassal["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("vassals-start-hook /usr/bin/tail -f /dev/null"))
+    });
+    host.remove("a.ini");
+    until("its end", || host.vassal("a.ini").is_none());
+    host.emperor.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(host.emperor.wait().success());
+    assert!(!host.emperor.log().contains("SIGKILL"), "{}", host.emperor.log());
 }

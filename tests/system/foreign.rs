@@ -305,3 +305,153 @@ fn a_stop_of_a_fleet_with_uwsgi_finishes_what_runs() {
     assert!(host.emperor.wait().success());
     host.emperor.wait_until_empty();
 }
+
+/// A program that knows nothing of an emperor, and tells who it is.
+fn teller(host: &Host) -> PathBuf {
+    let script = host.folder().path().join("tell.sh");
+    std::fs::write(
+        &script,
+        "#!/bin/sh\necho \"told: $(basename $0) $* uid $(id -u) MINE=$MINE fd $UWSGI_EMPEROR_FD\"\nexec sleep 1000\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    script
+}
+
+#[test]
+fn an_instance_becomes_the_program_that_its_file_names() {
+    let host = Host::start(&[]);
+    let script = teller(&host);
+    let script = script.display();
+    for (name, lines, expected) in [
+        ("p.ini", format!("privileged-binary-patch = {script}"), "tell.sh --ini p.ini"),
+        (
+            "pa.ini",
+            format!("privileged-binary-patch-arg = exec {script} of \"two words\""),
+            "tell.sh of two words",
+        ),
+        ("u.ini", format!("unprivileged-binary-patch = {script}"), "tell.sh --ini u.ini"),
+        ("ua.ini", format!("unprivileged-binary-patch-arg = exec {script} own"), "tell.sh own"),
+    ] {
+        host.write(name, format!("[uwsgi]\nenv = MINE=yes\n{lines}\n"));
+        let uid = nix::unistd::geteuid();
+        host.emperor.wait_for_log(&format!("[{name}] told: {expected} uid {uid} MINE=yes fd "));
+        let vassal = host.vassal(name).unwrap();
+        assert!(vassal["program"].as_str().unwrap().ends_with("tell.sh"), "{vassal:#}");
+        // It keeps the process, and is stopped like any other program.
+        let first = pid(&host, name);
+        host.remove(name);
+        until("its end", || host.vassal(name).is_none());
+        assert!(is_gone(first));
+    }
+    host.write("gone.ini", "[uwsgi]\nunprivileged-binary-patch = /nowhere/x\n");
+    let vassal = host.wait_for_vassal("gone.ini", "says why", |vassal| vassal["last_failure"].is_object());
+    let failure = vassal["last_failure"].to_string();
+    assert!(failure.contains("/nowhere/x") && failure.contains("unprivileged-binary-patch"), "{failure}");
+}
+
+#[test]
+fn a_file_that_others_own_names_no_program_for_root() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: this needs root");
+        return;
+    }
+    let host = Host::start(&[]);
+    let script = teller(&host);
+    std::fs::set_permissions(host.folder().path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script = script.display();
+    for (name, line, refused) in [
+        ("p.ini", "privileged-binary-patch", true),
+        ("pa.ini", "privileged-binary-patch-arg", true),
+        ("u.ini", "unprivileged-binary-patch", false),
+    ] {
+        let text = format!("[uwsgi]\nuid = nobody\ngid = nogroup\n{line} = {script}\n");
+        // What is not there yet starts nothing.
+        let draft = host.folder().path().join("draft");
+        std::fs::write(&draft, text).unwrap();
+        std::os::unix::fs::chown(&draft, Some(65534), Some(65534)).unwrap();
+        std::fs::rename(&draft, host.file(name)).unwrap();
+        if refused {
+            let vassal = host.wait_for_vassal(name, "says why", |vassal| vassal["last_failure"].is_object());
+            let failure = vassal["last_failure"].to_string();
+            assert!(failure.contains("belongs to uid 65534"), "{failure}");
+        } else {
+            host.emperor.wait_for_log(&format!("[{name}] told: tell.sh --ini {name} uid 65534 "));
+        }
+    }
+    assert!(!host.emperor.log().contains("[p.ini] told") && !host.emperor.log().contains("[pa.ini] told"));
+}
+
+#[test]
+fn an_instance_becomes_a_real_uwsgi_and_back() {
+    let Some(uwsgi) = uwsgi() else { return };
+    let host = Host::start(&[]);
+    host.folder().write("app.py", app("one"));
+    let port = free_port();
+    // With a configuration of its own: uWSGI would become the same program again and again.
+    let own = file(&host, port, "", "");
+    host.folder().write("own.ini", &own);
+    let own_file = host.folder().path().join("own.ini");
+    let line = format!("unprivileged-binary-patch-arg = exec {} {}", uwsgi.display(), own_file.display());
+    let patched = format!("[uwsgi]\n{line}\n");
+    for _ in 0..2 {
+        host.write("u.ini", &own);
+        host.wait_for_vassal("u.ini", "is ours", |vassal| {
+            vassal["state"] == "up" && vassal["program"].is_null()
+        });
+        host.write("u.ini", &patched);
+        host.wait_for_vassal("u.ini", "is uWSGI's", |vassal| {
+            vassal["state"] == "up" && vassal["program"] == "uwsgi"
+        });
+        Door::Port(port).wait_for("/", "one");
+        // It speaks with the emperor: a reload keeps its process.
+        let master = pid(&host, "u.ini");
+        assert_eq!(host.reload("u.ini")["outcome"], "swapped");
+        assert_eq!(pid(&host, "u.ini"), master);
+        host.remove("u.ini");
+        until("its end", || host.vassal("u.ini").is_none());
+    }
+}
+
+/// A process and all that came of it.
+fn family(pid: i32) -> Vec<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = text.split_whitespace().filter_map(|child| child.parse().ok());
+    std::iter::once(pid).chain(children.flat_map(family)).collect()
+}
+
+#[test]
+fn a_signal_to_everybody_ends_a_fleet_with_uwsgi_in_one_stop() {
+    let Some(uwsgi) = uwsgi() else { return };
+    // From a terminal it goes to the emperor's group, in which no vassal is; from who ends a whole container to all.
+    for (signal, all) in [(Signal::SIGINT, false), (Signal::SIGTERM, true)] {
+        let mut host = Host::start_with(&[], &["--emperor-curse-tolerance=4"]);
+        host.folder().write("app.py", app("one"));
+        let [port, ours] = [free_port(), free_port()];
+        host.write("u.ini", file(&host, port, "", &format!("exec = {}", uwsgi.display())));
+        host.write("a.ini", file(&host, ours, "", ""));
+        let doors = [Door::Port(port), Door::Port(ours)];
+        let mut running = Vec::new();
+        for (door, name) in doors.iter().zip(["u.ini", "a.ini"]) {
+            door.wait_for("/", "one");
+            let mut connection = door.connect().unwrap();
+            connection.send(b"GET /slow HTTP/1.0\r\n\r\n").unwrap();
+            wait_for_request(&host, pid(&host, name));
+            running.push(connection);
+        }
+        let everybody = family(host.emperor.pid());
+        let group = nix::unistd::getpgid(Some(Pid::from_raw(host.emperor.pid()))).unwrap();
+        for one in everybody.iter().map(|pid| Pid::from_raw(*pid)) {
+            if all || nix::unistd::getpgid(Some(one)) == Ok(group) {
+                kill(one, signal).unwrap();
+            }
+        }
+        // What a worker of uWSGI does that is told so itself is its own affair.
+        let mut answers = running.into_iter().map(|mut connection| connection.answer(false));
+        let theirs = answers.next().unwrap();
+        assert!(all || theirs.unwrap().text() == "one");
+        assert_eq!(answers.next().unwrap().unwrap().text(), "one");
+        assert!(host.emperor.wait().success(), "{signal}");
+        until("everybody's end", || everybody.iter().all(|pid| is_gone(*pid)));
+    }
+}

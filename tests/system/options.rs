@@ -349,3 +349,41 @@ fn options_that_are_not_there_are_refused_by_name() {
         assert!(door.connect().is_err());
     }
 }
+
+#[test]
+fn an_instance_that_root_starts_has_the_namespaces_that_it_asks_for() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: this needs root");
+        return;
+    }
+    let folder = Folder::new();
+    folder.write("app.py", TOOLS);
+    let port = free_port();
+    let shared = format!("127.0.0.1:{port}");
+    let arguments = [
+        "--shared-socket",
+        &shared,
+        "--http-socket",
+        "=0",
+        "--wsgi-file",
+        "app.py",
+        "--unshare",
+        "fs,ipc,uts,net",
+    ];
+    let mut family = liege(&folder, &arguments);
+    until("an answer, or a refusal", || Door::Port(port).get("/").is_ok() || family.ended().is_some());
+    if family.log().contains("cannot have a namespace of its own (unshare = ") {
+        eprintln!("skipped: the kernel gives no namespaces here");
+        return;
+    }
+    // Bound before, the shared socket is one of the network that everybody has.
+    let pid = Door::Port(port).get("/pid").unwrap().text();
+    for kind in ["mnt", "ipc", "uts", "net"] {
+        let of = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).unwrap();
+        assert_ne!(of(&pid), of("self"), "{kind}");
+    }
+    family.signal(Signal::SIGHUP);
+    until("another worker", || Door::Port(port).get("/pid").is_ok_and(|answer| answer.text() != pid));
+    family.signal(Signal::SIGTERM);
+    assert!(family.wait().success());
+}

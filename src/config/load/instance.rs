@@ -234,7 +234,8 @@ impl Reading {
         spec.env.extend(env);
         spec.name = name(sift, spec);
         logging::doubt(sift, &spec.log.routing);
-        if spec.emperor.is_empty() {
+        // What another program listens on and serves is its own matter.
+        if spec.emperor.is_empty() && !spec.patches.is_some() {
             if let Some(address) = sift.around.on_demand()
                 && !spec.listen.iter().any(|listen| listen.address == address)
             {

@@ -6,6 +6,8 @@ use std::path::Path;
 use super::instance::large;
 use super::sift::{Said, Sift};
 use crate::config::instance::{InstanceSpec, LockSpec};
+use crate::config::namespaces::Namespaces;
+use crate::config::patch::{Patch, PatchSpec};
 
 /// Obeys an option, if it is one of these. Relative paths start from the start directory, or from `chdir`.
 pub(super) fn obey(
@@ -14,7 +16,7 @@ pub(super) fn obey(
     (start, chdir): (&Path, &Path),
     spec: &mut InstanceSpec,
 ) -> bool {
-    titles(said, spec) || limits(sift, said, spec) || {
+    titles(said, spec) || limits(sift, said, spec) || patches(said, &mut spec.patches) || {
         let files = &mut spec.files;
         match said.name() {
             "pidfile" => files.pidfile = sift.path(said, start),
@@ -26,6 +28,15 @@ pub(super) fn obey(
                 let path = sift.path(said, start);
                 files.locks.extend(path.map(|path| LockSpec { path, waits, late }));
             }
+            "unshare" => match Namespaces::parse(said.text()) {
+                Ok(Namespaces { pids: true, .. }) => sift.error(
+                    said,
+                    "`pid`: a master is born in one, or not at all",
+                    Some("say emperor-use-clone = pid in the emperor's options".to_owned()),
+                ),
+                Ok(namespaces) => spec.unshare = namespaces,
+                Err(error) => sift.error(said, error, Some("say some of fs, ipc, net, uts".to_owned())),
+            },
             "exit-on-reload" => spec.exit_on_reload = said.flag(),
             "fallback-config" => spec.fallback = sift.path(said, start),
             _ => return false,
@@ -50,6 +61,24 @@ fn titles(said: Said<'_>, spec: &mut InstanceSpec) -> bool {
         _ => return false,
     }
     spec.auto_procname = true;
+    true
+}
+
+/// A program counts more than a command, whichever is said last, as in uWSGI.
+fn patches(said: Said<'_>, patches: &mut PatchSpec) -> bool {
+    let place =
+        if said.name().starts_with("un") { &mut patches.unprivileged } else { &mut patches.privileged };
+    match said.name() {
+        "privileged-binary-patch" | "unprivileged-binary-patch" => {
+            *place = Some(Patch::Program(said.text().to_owned()));
+        }
+        "privileged-binary-patch-arg" | "unprivileged-binary-patch-arg" => {
+            if !matches!(place, Some(Patch::Program(_))) {
+                *place = Some(Patch::Command(said.text().to_owned()));
+            }
+        }
+        _ => return false,
+    }
     true
 }
 

@@ -353,6 +353,8 @@ fn emperors_are_read() {
         ("--emperor amqp://x", "no amqp:// monitor (let a script write"),
         ("--emperor /v --emperor-broodlord 3", "give it `processes` enough"),
         ("--emperor /v --emperor-proxy-socket x", "name the program"),
+        ("--emperor /v --emperor-command-socket x", "API"),
+        ("--emperor /v --emperor-trigger-socket x", "API"),
         ("--emperor /a --module app", "an emperor serves no application itself"),
         ("--emperor /a --api-http 0.0.0.0:90", "not a loopback address"),
         ("--emperor /a --api-http web1:90 --api-tls c,k", "not a loopback address"),

@@ -2,7 +2,7 @@
 //! instance start, and how they begin and end.
 
 use super::By::{Both, Config, Master, Worker};
-use super::Kind::{Flag, Identity, Language, Number, Path, Text};
+use super::Kind::{Flag, FreeText, Identity, Language, Number, Path, Text};
 use super::{Row, obeyed_by as row};
 
 pub(super) static ROWS: &[Row] = &[
@@ -45,6 +45,42 @@ pub(super) static ROWS: &[Row] = &[
         Master,
         "none",
         "What is started instead where this configuration is refused, or cannot be entered (a socket, a directory)",
+    ),
+    // Another program in its place.
+    row(
+        &["privileged-binary-patch"],
+        Text,
+        Master,
+        "none",
+        "A program that the instance becomes before it is its user, with its own arguments; of a file that is root's only, where root starts it",
+    ),
+    row(
+        &["privileged-binary-patch-arg"],
+        FreeText,
+        Master,
+        "none",
+        "The same with a command of the shell, which gets no arguments",
+    ),
+    row(
+        &["unprivileged-binary-patch"],
+        Text,
+        Master,
+        "none",
+        "A program that the instance becomes once it is its user, with its own arguments",
+    ),
+    row(
+        &["unprivileged-binary-patch-arg"],
+        FreeText,
+        Master,
+        "none",
+        "The same with a command of the shell, which gets no arguments",
+    ),
+    row(
+        &["unshare"],
+        Text,
+        Master,
+        "none",
+        "Namespaces that the instance has for itself where root starts it: some of `fs`, `ipc`, `net` (only a loopback interface; `shared-socket` is bound before), `uts`, separated by commas",
     ),
     // Reloads.
     row(

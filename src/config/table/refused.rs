@@ -243,19 +243,9 @@ pub(super) static ROWS: &[Row] = &[
         "an instance makes no control groups for itself: say memory-max, cpu-max or pids-max in the section [emperor] of its file, or vassals-limit in the emperor's options",
     ),
     row(
-        &["unshare", "unshare2"],
+        &["unshare2"],
         FreeText,
-        "an instance has the namespaces that its emperor gives it: say emperor-use-clone in the emperor's options",
-    ),
-    row(
-        &["privileged-binary-patch", "privileged-binary-patch-arg"],
-        FreeText,
-        "name the program with `exec` in the section [emperor] of the file: the emperor starts it in the place of liege",
-    ),
-    row(
-        &["unprivileged-binary-patch", "unprivileged-binary-patch-arg"],
-        FreeText,
-        "with emperor-tyrant name the program with `exec` in the section [emperor] of the file, else run it as a service with its `User=`",
+        "who has dropped its privileges gets namespaces only as root of a user namespace, which no instance is: say unshare, or emperor-use-clone in the emperor's options",
     ),
     row(
         &["call-asap", "call-pre-app", "call-post-app", "call-as-vassal", "call-as-emperor", "dlopen"],

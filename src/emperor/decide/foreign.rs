@@ -4,7 +4,7 @@ use super::turn::Turn;
 use crate::emperor::event::Effect;
 use crate::emperor::events::EventKind;
 use crate::emperor::fleet::{Ending, OperationKind, State, Vassal};
-use crate::emperor::foreign::{SILENCE, Speech};
+use crate::emperor::foreign::{Foreign, SILENCE, Speech};
 use crate::emperor::life::{Leaving, Life, LifeId};
 use crate::tick::Tick;
 use crate::wire::bytes::FromVassal;
@@ -34,6 +34,26 @@ impl Turn<'_> {
             FromVassal::Heartbeat => self.lives(id, life),
             // There is no configuration to send, and nobody reinforces a vassal.
             FromVassal::WantsConfig | FromVassal::Reinforcements => {}
+        }
+    }
+
+    /// One of ours is another program from now on. Beside the one that it was to replace it would want the same sockets:
+    /// both end, and it is started again.
+    pub(super) fn becomes(&mut self, id: &str, life: LifeId, program: &str) {
+        let Some(vassal) = self.vassal(id) else { return };
+        let replace = vassal.plan.replace.filter(|_| vassal.is_next(life));
+        let Some(known) = vassal.lives_mut().find(|known| known.id == life && known.foreign.is_none()) else {
+            return;
+        };
+        known.foreign = Some(Foreign { by_configuration: true, ..Foreign::new(program.to_owned()) });
+        known.doing = None;
+        if vassal.is_current(life) {
+            (vassal.spec, vassal.config, vassal.config_error) = (None, None, None);
+            vassal.warnings.clear();
+        }
+        self.note(Some(id), EventKind::Said, format!("becomes {program}, as its file says"));
+        if let Some(operation) = replace {
+            self.start_anew(id, operation, &format!("{program} is to run it"));
         }
     }
 
@@ -81,7 +101,9 @@ impl Turn<'_> {
     pub(super) fn reason_to_start_anew(&mut self, id: &str) -> Option<String> {
         let vassal = self.vassal(id)?;
         let life = vassal.current.as_ref()?;
-        let runs = life.foreign.as_ref().map(|foreign| foreign.program.as_str());
+        // What it became by its own configuration was begun as one of ours.
+        let given = life.foreign.as_ref().filter(|foreign| !foreign.by_configuration);
+        let runs = given.map(|foreign| foreign.program.as_str());
         let ours = |program: Option<&str>| program.unwrap_or("liege").to_owned();
         if runs != vassal.program.as_deref() {
             return Some(format!("{} is to run it, not {}", ours(vassal.program.as_deref()), ours(runs)));
@@ -149,7 +171,7 @@ impl Turn<'_> {
         self.stop(id);
     }
 
-    fn foreign(&mut self, id: &str, life: LifeId) -> Option<&mut crate::emperor::foreign::Foreign> {
+    fn foreign(&mut self, id: &str, life: LifeId) -> Option<&mut Foreign> {
         let vassal = self.vassal(id)?;
         vassal.lives_mut().find(|known| known.id == life)?.foreign.as_mut()
     }
@@ -184,6 +206,7 @@ mod tests {
     use super::*;
     use crate::emperor::event::{Event, News};
     use crate::emperor::handle::Request;
+    use crate::wire::message::FromInstance;
 
     const A: &str = "a.ini";
 
@@ -265,7 +288,7 @@ mod tests {
         let mut world = World::with(4, &[A]);
         world.run_for(100);
         let life = world.vassal(A).current.as_ref().unwrap().id;
-        let news = News::Said(crate::wire::message::FromInstance::Heartbeat);
+        let news = News::Said(FromInstance::Heartbeat);
         world.tell(Event::News { vassal: A.to_owned(), life, news });
         world.run_for(29_000);
         assert_eq!(world.launches.len(), 1);
@@ -318,6 +341,45 @@ mod tests {
         world.run_for(200);
         assert_eq!((world.ending(restart), world.launches.len()), (Some(Ending::Done), 6));
         assert_eq!(world.alive(A), 1, "two of them could not have the same sockets");
+    }
+
+    fn becomes(world: &mut World, life: LifeId) {
+        let news = News::Said(FromInstance::Becomes { program: "serve".to_owned() });
+        world.tell(Event::News { vassal: A.to_owned(), life, news });
+    }
+
+    #[test]
+    fn one_of_ours_that_becomes_another_program_is_governed_as_one() {
+        let mut world = World::new(4);
+        world.behave(A, Manners { start: Start::Hangs, ..Manners::default() });
+        world.write(A);
+        let life = world.vassal(A).current.as_ref().unwrap().id;
+        becomes(&mut world, life);
+        becomes(&mut world, life);
+        assert_eq!((world.vassal(A).foreign_program(), world.launches.len()), (Some("serve"), 1));
+        world.tell(Event::News { vassal: A.to_owned(), life, news: News::Byte(FromVassal::Accepting) });
+        assert!(world.is_up(A));
+        // The emperor does not know what its file would name now: it is told to reload, as its own way is.
+        let asked = world.ask(reload()).unwrap();
+        world.tell(Event::News { vassal: A.to_owned(), life, news: News::Byte(FromVassal::Accepting) });
+        assert_eq!((world.ending(asked), world.launches.len()), (Some(Ending::Swapped), 1));
+    }
+
+    #[test]
+    fn a_replacement_that_becomes_another_program_does_not_stand_beside_what_it_replaces() {
+        let mut world = World::with(4, &[A]);
+        world.run_for(100);
+        let asked = world.ask(reload()).unwrap();
+        let life = world.vassal(A).current.as_ref().unwrap().id;
+        let outcome = Outcome::NeedsReplace { reason: "another program".to_owned() };
+        let news = News::Said(FromInstance::Ended { operation: asked, outcome });
+        world.tell(Event::News { vassal: A.to_owned(), life, news });
+        let next = world.vassal(A).next.as_ref().unwrap().id;
+        becomes(&mut world, next);
+        assert!(world.vassal(A).current.is_none() && world.vassal(A).next.is_none());
+        world.run_for(1_000);
+        assert_eq!((world.alive(A), world.launches.len()), (1, 3), "{:?}", world.log);
+        assert!(world.is_up(A) && world.ending(asked).is_some());
     }
 
     #[test]
