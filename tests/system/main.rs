@@ -47,6 +47,7 @@ mod mounts;
 mod mules;
 mod nginx;
 mod options;
+mod places;
 mod processes;
 mod python;
 mod reload;

@@ -1,0 +1,89 @@
+//! Where vassals are found, and what their names and places do to them.
+
+use std::path::Path;
+
+use crate::support::apps::TOOLS;
+use crate::support::free_port;
+use crate::support::host::Host;
+use crate::support::http::Door;
+use crate::support::wait::until;
+
+fn vassal(port: u16) -> String {
+    format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = app.py\nchdir = %d\n")
+}
+
+/// A folder with an application and its file.
+fn site(host: &Host, place: &str, text: &str) {
+    std::fs::create_dir_all(host.folder().path().join(place)).unwrap();
+    host.folder().write(Path::new(place).join("app.py"), TOOLS);
+    host.folder().write(Path::new(place).join("app.ini"), text);
+}
+
+#[test]
+fn relative_directories_and_paths_of_any_length_are_watched() {
+    let host =
+        Host::start_with(&[], &["--emperor", "second", "--emperor", "third", "--emperor=deep/*/*/*.ini"]);
+    let long = "long".repeat(40);
+    for place in ["vassals", "third"] {
+        let port = free_port();
+        site(&host, place, &vassal(port));
+        // The names of all places are one, and are not to be equal.
+        std::fs::rename(
+            host.folder().path().join(place).join("app.ini"),
+            host.folder().path().join(place).join(format!("{place}.ini")),
+        )
+        .unwrap();
+        Door::Port(port).wait_for("/", "hello");
+    }
+    let port = free_port();
+    site(&host, &format!("deep/{long}/{long}"), &vassal(port));
+    Door::Port(port).wait_for("/", "hello");
+    let list = host.ask("/v1/vassals");
+    let names: Vec<&str> =
+        list["vassals"].as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
+    assert!(names.iter().any(|name| name.len() > 255), "{names:?}");
+}
+
+#[test]
+fn an_on_demand_vassal_of_any_directory_is_woken_also_when_it_names_its_socket_itself() {
+    let host = Host::start_with(&[], &["--emperor", "second", "--emperor", "third"]);
+    for (place, names_it) in [("vassals", true), ("second", true), ("third", false)] {
+        let port = free_port();
+        let own = if names_it { format!("http-socket = 127.0.0.1:{port}\n") } else { String::new() };
+        let text = format!(
+            "[uwsgi]\n{own}protocol = http\nwsgi-file = app.py\nchdir = %d\n[emperor]\non-demand = 127.0.0.1:{port}\n"
+        );
+        host.folder().write(Path::new(place).join("app.py"), TOOLS);
+        host.folder().write(Path::new(place).join(format!("{place}.ini")), text);
+        let name = format!("{place}.ini");
+        host.wait_for_vassal(&name, "sleeps", |vassal| vassal["state"] == "asleep");
+        assert_eq!(Door::Port(port).get("/").unwrap().text(), "hello", "{place}");
+        host.wait_for_vassal(&name, "is up", |vassal| vassal["state"] == "up");
+    }
+}
+
+#[test]
+fn a_renamed_file_is_served_under_its_new_name() {
+    let host = Host::start(&[]);
+    let port = free_port();
+    host.folder().write("vassals/app.py", TOOLS);
+    host.write("a.ini", vassal(port));
+    Door::Port(port).wait_for("/", "hello");
+    std::fs::rename(host.file("a.ini"), host.file("b.ini")).unwrap();
+    host.wait_for_vassal("b.ini", "is up", |vassal| vassal["state"] == "up");
+    until("the end of the other", || host.vassal("a.ini").is_none());
+    Door::Port(port).wait_for("/", "hello");
+}
+
+#[test]
+fn there_is_one_emperor_also_where_a_master_is_asked_for() {
+    let host = Host::start_with(&[], &["--master", "--stats=127.0.0.1:0"]);
+    let port = free_port();
+    host.folder().write("vassals/app.py", TOOLS);
+    host.write("a.ini", vassal(port));
+    Door::Port(port).wait_for("/", "hello");
+    let pid = host.vassal("a.ini").unwrap()["pid"].as_u64().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().to_owned();
+    assert_eq!(parent, host.emperor.pid().to_string());
+}
