@@ -527,7 +527,8 @@ fn another_program_of_a_tenant_is_as_shut_in_as_ours() {
     if !is_root() {
         return;
     }
-    let host = tyrant(&["--emperor-use-clone", "pid,ipc,uts"]);
+    // Process 1 of a namespace heeds no SIGTERM that it does not handle.
+    let host = tyrant(&["--emperor-use-clone", "pid,ipc,uts", "--emperor-curse-tolerance", "2"]);
     let port = tenant(&host, "a.ini", ALICE, "");
     if stage::refuses_namespaces(&host, port) {
         return;
@@ -555,6 +556,44 @@ fn another_program_of_a_tenant_is_as_shut_in_as_ours() {
             assert_ne!(std::path::Path::new(own), others, "{name}: {told}");
         }
     }
+    host.end();
+}
+
+#[test]
+fn a_real_uwsgi_of_a_tenant_is_its_owner_in_namespaces_of_its_own() {
+    if !is_root() {
+        return;
+    }
+    let uwsgi = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/.venv/uwsgi/bin/uwsgi");
+    if !uwsgi.exists() {
+        eprintln!("skipped: there is no uWSGI (make environments)");
+        return;
+    }
+    let mut host = tyrant(&["--emperor-use-clone", "pid,ipc,uts"]);
+    let neighbour = tenant(&host, "b.ini", BOB, "");
+    if stage::refuses_namespaces(&host, neighbour) {
+        return;
+    }
+    let lines = format!("master = true\nheartbeat = 1\n[emperor]\nexec = {}", uwsgi.display());
+    let port = tenant(&host, "u.ini", ALICE, &lines);
+    host.wait("uWSGI", || stage::ask(port).is_some() || host.log().contains("cannot execute"));
+    if stage::ask(port).is_none() {
+        eprintln!("skipped: tenants may not execute {}", uwsgi.display());
+        return;
+    }
+    let said = until_up(&host, port);
+    assert!(said["Uid"].starts_with("20001 ") && said["CapEff"] == "0000000000000000", "{said:?}");
+    let seen = stage::run(port, "ls /proc");
+    assert!(seen.split_whitespace().filter(|name| name.parse::<u32>().is_ok()).count() < 8, "{seen}");
+    let (done, how) = host.ask(&["reload", "--wait", "u.ini"]);
+    assert!(done && stage::ask(port).is_some(), "{how}");
+    let master = host.master("u.ini");
+    host::kill(master, "KILL");
+    host.wait("another one", || host.master("u.ini") != master && stage::ask(port).is_some());
+    // It ends with its emperor, and the next one starts it as whom it was.
+    host.kill_emperor();
+    host.start_another();
+    host.wait("the next", || stage::ask(port).is_some_and(|said| said["Uid"].starts_with("20001 ")));
     host.end();
 }
 
