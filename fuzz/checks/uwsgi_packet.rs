@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use liege::gateway::environ::UwsgiRequest;
+use liege::gateway::packet::UwsgiRequest;
 use liege::gateway::peer::Connection;
 use liege::proto::limits::Limits;
 use liege::proto::uwsgi::{HEAD_BYTES, Packet, read};
@@ -12,7 +12,7 @@ pub(crate) fn check(input: &[u8]) {
     let Ok(Packet::Request(variables, length)) = read(input, &Limits::default()) else { return };
     assert!(length <= input.len());
     assert_eq!(length, HEAD_BYTES + variables.map(|(key, value)| 4 + key.len() + value.len()).sum::<usize>());
-    let Ok(request) = UwsgiRequest::new(variables, true) else { return };
+    let Ok(request) = UwsgiRequest::new(variables) else { return };
     let connection = Connection::new(None, None);
     let Ok(()) = request.environ(&connection.peer("node"), |name, _| {
         let name = name.name();

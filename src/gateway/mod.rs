@@ -5,6 +5,7 @@ pub mod environ;
 pub mod exception;
 pub mod head;
 pub mod mount;
+pub mod packet;
 pub mod peer;
 pub mod response;
 pub mod routes;

@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use http::request::Parts;
 use regex_lite::Regex;
 
-use super::environ::{UwsgiRequest, path_info};
+use super::environ::path_info;
+use super::packet::UwsgiRequest;
 use crate::config::static_files::{ExpiresRule, GzipRule, Matter, StaticSpec};
 
 /// The rules, ready to be used.

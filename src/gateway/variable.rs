@@ -23,7 +23,9 @@ impl<'a> Variable<'a> {
     /// server may set (`wsgi.input`), one that could be taken for another, or `HTTP_PROXY`.
     #[must_use]
     pub fn of_cgi(name: &'a [u8]) -> Option<Self> {
-        if let Some(index) = find(name, |known| known.as_bytes() == name) {
+        if let [.., one, last] = name
+            && let Some(index) = find(slot(name.len(), *one, *last), |known| known.as_bytes() == name)
+        {
             return Some(Self::Known(index));
         }
         let plain = name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
@@ -43,11 +45,13 @@ impl<'a> Variable<'a> {
             "proxy" => return None,
             _ => {}
         }
-        let known = BY_LENGTH.get(field.len() + PREFIX.len()).and_then(|&(start, end)| {
-            let candidates = NAMES.get(usize::from(start)..usize::from(end)).unwrap_or_default();
-            let index = candidates.iter().position(|name| is_field(name, field))?;
-            u16::try_from(index).ok().map(|index| start + index)
-        });
+        let known = match field.as_bytes() {
+            [.., one, last] => {
+                let slot = slot(PREFIX.len() + field.len(), as_variable(*one), as_variable(*last));
+                find(slot, |name| is_field(name, field))
+            }
+            _ => None,
+        };
         if let Some(index) = known {
             return Some(Self::Known(index));
         }
@@ -65,38 +69,44 @@ const PREFIX: &str = "HTTP_";
 
 fn is_field(name: &str, field: &str) -> bool {
     name.strip_prefix(PREFIX).is_some_and(|name| {
-        name.bytes()
-            .zip(field.bytes())
-            .all(|(n, f)| if n == b'_' { f == b'-' } else { n == f.to_ascii_uppercase() })
+        name.len() == field.len()
+            && name.bytes().zip(field.bytes()).all(|(n, f)| f != b'_' && n == as_variable(f))
     })
 }
 
-fn find(name: &[u8], is_it: impl Fn(&str) -> bool) -> Option<u16> {
-    let &(start, end) = BY_LENGTH.get(name.len())?;
-    let candidates = NAMES.get(usize::from(start)..usize::from(end))?;
-    let index = candidates.iter().position(|known| is_it(known))?;
-    u16::try_from(index).ok().map(|index| start + index)
+const fn as_variable(byte: u8) -> u8 {
+    if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }
 }
 
-/// Where the names of each length stand in [`NAMES`].
-static BY_LENGTH: [(u16, u16); LONGEST + 1] = by_length();
+/// The name that is meant, from the slot on where it would stand.
+fn find(slot: u8, is_it: impl Fn(&str) -> bool) -> Option<u16> {
+    let (before, after) = SLOTS.split_at_checked(usize::from(slot))?;
+    let there = after.iter().chain(before).map_while(|place| place.checked_sub(1));
+    there.into_iter().find(|&index| NAMES.get(usize::from(index)).is_some_and(|name| is_it(name)))
+}
 
-const LONGEST: usize = 35;
+/// Where a name of this length that ends in these bytes stands in [`SLOTS`], or behind it. The factors spread the names.
+const fn slot(length: usize, one: u8, last: u8) -> u8 {
+    (length * 29 + last as usize * 27 + one as usize * 7) as u8
+}
+
+/// The indices into [`NAMES`], each one more than it is; 0: none.
+static SLOTS: [u16; 256] = slots();
 
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks the indices")]
-const fn by_length() -> [(u16, u16); LONGEST + 1] {
-    let mut table = [(0, 0); LONGEST + 1];
+const fn slots() -> [u16; 256] {
+    let mut slots = [0; 256];
     let mut n = 0;
     while n < TABLE.len() {
-        let length = TABLE[n].len();
-        if table[length].1 == 0 {
-            table[length].0 = n as u16;
+        let name = TABLE[n].as_bytes();
+        let mut at = slot(name.len(), name[name.len() - 2], name[name.len() - 1]);
+        while slots[at as usize] != 0 {
+            at = at.wrapping_add(1);
         }
-        assert!(n == 0 || TABLE[n - 1].len() <= length, "names are sorted by length");
-        table[length].1 = n as u16 + 1;
+        slots[at as usize] = n as u16 + 1;
         n += 1;
     }
-    table
+    slots
 }
 
 macro_rules! positions {
@@ -132,7 +142,7 @@ const fn position(name: &str) -> u16 {
     panic!("not among the known names")
 }
 
-/// The known names, sorted by length.
+/// The known names.
 pub static NAMES: [&str; TABLE.len()] = TABLE;
 
 const TABLE: [&str; 99] = [

@@ -3,11 +3,10 @@
 use http::header::{CONNECTION, HeaderMap, HeaderName, UPGRADE};
 use http::request::Parts;
 use http::{Method, Version};
-use memchr::memmem;
 use tungstenite::handshake::derive_accept_key;
 
-use super::environ::UwsgiRequest;
 use super::head::{Fault, check_value};
+use super::packet::UwsgiRequest;
 
 /// The only version there is.
 const VERSION: &[u8] = b"13";
@@ -57,20 +56,20 @@ impl Wish {
         (is_so && version.is_some_and(|version| version == VERSION)).then_some(wish)
     }
 
-    /// That of a request whose variables, in this block, a front end sent.
+    /// That of a request whose variables a front end sent.
     #[must_use]
-    pub fn of_variables(block: &[u8], request: &UwsgiRequest<'_>) -> Option<Self> {
-        memmem::find(block, b"HTTP_SEC_WEBSOCKET_KEY")?;
+    pub fn of_variables(request: &UwsgiRequest<'_>) -> Option<Self> {
+        let key = request.variable(b"HTTP_SEC_WEBSOCKET_KEY").filter(|key| !key.is_empty())?;
         let value = |name: &[u8]| request.variable(name).unwrap_or_default().to_vec();
         let wish = Self {
-            key: value(b"HTTP_SEC_WEBSOCKET_KEY"),
+            key: key.to_vec(),
             origin: value(b"HTTP_ORIGIN"),
             protocols: value(b"HTTP_SEC_WEBSOCKET_PROTOCOL"),
         };
         let is_so = request.method == b"GET"
             && request.content_length == 0
             && request.variable(b"HTTP_SEC_WEBSOCKET_VERSION") == Some(VERSION);
-        (is_so && !wish.key.is_empty()).then_some(wish)
+        is_so.then_some(wish)
     }
 
     /// The answer that grants it.
@@ -105,7 +104,7 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::proto::uwsgi::Variables;
+    use crate::gateway::packet::PacketRequest;
 
     const KEY: (&str, &str) = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
     const VERSION: (&str, &str) = ("sec-websocket-version", "13");
@@ -144,8 +143,8 @@ mod tests {
                 block.extend(u16::try_from(text.len()).unwrap().to_le_bytes());
                 block.extend(text.as_bytes());
             }
-            let request = UwsgiRequest::new(Variables::new(&block).unwrap(), false).unwrap();
-            Wish::of_variables(&block, &request).is_some()
+            let request = PacketRequest::new(block.into()).unwrap();
+            Wish::of_variables(&request.view()).is_some()
         };
         let method = ("REQUEST_METHOD", "GET");
         let key = ("HTTP_SEC_WEBSOCKET_KEY", KEY.1);

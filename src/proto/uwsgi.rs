@@ -1,5 +1,7 @@
 //! The uwsgi packet: a head of four bytes, then variables as pairs of strings with 16-bit lengths.
 
+use bytes::Bytes;
+
 use super::limits::Limits;
 use super::refusal::Refusal;
 
@@ -81,6 +83,31 @@ impl<'a> Variables<'a> {
             (_, rest) = split_string(after)?;
         }
         Some(Self { rest: block })
+    }
+}
+
+/// A block of variables that was checked, with its bytes.
+#[derive(Clone, Debug)]
+pub struct Checked(Bytes);
+
+impl Checked {
+    /// As [`Variables::new`].
+    #[must_use]
+    pub fn new(block: Bytes) -> Option<Self> {
+        Variables::new(&block)?;
+        Some(Self(block))
+    }
+
+    /// The variables.
+    #[must_use]
+    pub fn variables(&self) -> Variables<'_> {
+        Variables { rest: &self.0 }
+    }
+
+    /// The block.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 

@@ -3,7 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use super::environ::{latin1, packet};
+use super::environ::latin1;
 use super::job::Head;
 use super::{app, traceback};
 use crate::config::instance::AppSpec;
@@ -84,8 +84,8 @@ impl Apps {
         }
         let (script_name, path) = match head {
             Head::Http(parts, _) => (Vec::new(), path_info(parts.uri.path()).into_owned()),
-            Head::Packet(block) => {
-                let request = packet(block).ok()?;
+            Head::Packet(packet) => {
+                let request = packet.view();
                 let script_name = request.variable(b"SCRIPT_NAME").unwrap_or_default();
                 (script_name.to_vec(), request.path.to_vec())
             }

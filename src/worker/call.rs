@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use super::apps::Apps;
-use super::environ::{EnvironMaker, Weight, packet};
+use super::environ::{EnvironMaker, Weight};
 use super::exchange::Exchange;
 use super::file::{self, FileWrapper};
 use super::input::Body;
@@ -78,7 +78,7 @@ impl Caller {
         let record = Record::start(py, self.server.host, self.core, &head, since_us);
         let is_head = match &head {
             Head::Http(parts, _) => parts.method == http::Method::HEAD,
-            Head::Packet(block) => packet(block).is_ok_and(|request| request.is_head()),
+            Head::Packet(packet) => packet.view().is_head(),
         };
         let waiter = self.waiter.for_request();
         let body = Body::new(body, waiter.clone());
@@ -219,7 +219,7 @@ fn is_too_long(head: &Head, limit: u64) -> bool {
             let length = parts.headers.get(http::header::CONTENT_LENGTH);
             length.and_then(|length| length.to_str().ok()?.parse().ok())
         }
-        Head::Packet(block) => packet(block).ok().map(|request| request.content_length),
+        Head::Packet(packet) => Some(packet.view().content_length),
     };
     announced.is_some_and(|length| length > limit)
 }

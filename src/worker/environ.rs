@@ -16,12 +16,10 @@ use super::input::Input;
 use super::job::Head;
 use crate::config::router::RouterSpec;
 use crate::config::stats_push::RequestVars;
-use crate::gateway::environ::{self, UwsgiRequest};
+use crate::gateway::environ;
 use crate::gateway::peer::{Connection, Scheme};
 use crate::gateway::shown;
 use crate::gateway::variable::{NAMES, Variable};
-use crate::proto::refusal::Refusal;
-use crate::proto::uwsgi;
 use crate::stats::scoreboard::Core;
 use crate::stats::variables::Variables;
 
@@ -168,13 +166,11 @@ impl EnvironMaker {
         };
         let scheme = match head {
             Head::Http(parts, origin) => of_http_head(parts, origin, &self.server_name, &self.routed, set)?,
-            Head::Packet(block) => match packet(block) {
-                Ok(request) => {
-                    request.environ(&self.nowhere.peer(&self.server_name), set)?;
-                    request.scheme
-                }
-                Err(refusal) => return Err(pyo3::exceptions::PyValueError::new_err(refusal.reason)),
-            },
+            Head::Packet(packet) => {
+                let request = packet.view();
+                request.environ(&self.nowhere.peer(&self.server_name), set)?;
+                request.scheme
+            }
         };
         if let (Some((_, core)), Some((_, shown))) = (self.shows, &shown) {
             core.show(shown);
@@ -253,12 +249,6 @@ impl Name {
         }
         Ok(())
     }
-}
-
-/// The request in a block of variables, which was looked at when it came in.
-pub(super) fn packet(block: &[u8]) -> Result<UwsgiRequest<'_>, Refusal> {
-    let variables = uwsgi::Variables::new(block).ok_or(Refusal::bad("malformed variables"))?;
-    UwsgiRequest::new(variables, false)
 }
 
 /// Bytes as the native string of PEP 3333.

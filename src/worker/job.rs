@@ -13,6 +13,7 @@ use super::packet::PacketSocket;
 use super::reply::ReplySender;
 use super::routed::{Answer, Pulled};
 use super::upload::Received;
+use crate::gateway::packet::PacketRequest;
 use crate::proto::http1::Watch;
 
 /// A request with the way to answer it.
@@ -32,8 +33,8 @@ pub(super) struct Job {
 pub(super) enum Head {
     /// An HTTP request.
     Http(Box<Parts>, Arc<Origin>),
-    /// The variables that a front end sent, as uwsgi packs them.
-    Packet(Bytes),
+    /// The variables that a front end sent.
+    Packet(Box<PacketRequest>),
 }
 
 /// Where the request's body comes from.

@@ -4,12 +4,10 @@ use std::fmt::Write as _;
 
 use pyo3::prelude::*;
 
-use super::environ::packet;
 use super::host::Host;
 use super::job::Head;
 use super::record::Course;
 use crate::config::logging::LogSpec;
-use crate::proto::uwsgi::Variables;
 use crate::stats::scoreboard::{Field, Slot};
 use crate::sys::clock;
 use crate::sys::own;
@@ -162,13 +160,13 @@ impl Line<'_> {
     /// A variable of the request, as CGI names it.
     fn variable(&self, name: &str) -> Option<String> {
         match self.head {
-            Head::Packet(block) => {
-                let usual = packet(block).ok();
-                let bytes = match (name, usual) {
-                    ("REQUEST_METHOD", Some(request)) => request.method,
-                    ("REQUEST_URI", Some(request)) => request.uri,
-                    ("REMOTE_ADDR", Some(request)) => request.remote_addr,
-                    _ => Variables::new(block)?.find(|(key, _)| *key == name.as_bytes())?.1,
+            Head::Packet(packet) => {
+                let request = packet.view();
+                let bytes = match name {
+                    "REQUEST_METHOD" => request.method,
+                    "REQUEST_URI" => request.uri,
+                    "REMOTE_ADDR" => request.remote_addr,
+                    _ => request.variable(name.as_bytes())?,
                 };
                 Some(clipped(bytes))
             }

@@ -151,7 +151,7 @@ impl Reading {
         };
         let since_us = clock::monotonic_us();
         server.push(Job {
-            head: Head::Packet(whole.block),
+            head: Head::Packet(Box::new(whole.request)),
             body,
             reply: Reply::Socket(socket),
             since_us,

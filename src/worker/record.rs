@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 
 use super::current;
-use super::environ::{Weight, packet};
+use super::environ::Weight;
 use super::host::Host;
 use super::job::Head;
 use super::line::{self, Line};
@@ -55,9 +55,9 @@ impl Record {
             Head::Http(parts, _) => {
                 core.set_text(parts.method.as_str().as_bytes(), parts.uri.path().as_bytes());
             }
-            Head::Packet(block) => {
-                let (method, path) = packet(block).map_or((&b""[..], &b""[..]), |r| (r.method, r.path));
-                core.set_text(method, path);
+            Head::Packet(packet) => {
+                let request = packet.view();
+                core.set_text(request.method, request.path);
             }
         }
         if host.spec.request_vars.shown {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::Python;
 
-use super::environ::{of_http_head, packet};
+use super::environ::of_http_head;
 use super::host::Host;
 use super::job::Head;
 use super::output::{ItemError, Output, Sent};
@@ -20,8 +20,8 @@ use crate::config::routes::action::PASSWORDS_BYTES;
 use crate::config::routes::condition::FileTest;
 use crate::config::routes::template::Fact;
 use crate::gateway::draft::Text;
+use crate::gateway::packet::PacketRequest;
 use crate::gateway::routes::{Answer, End, Program, Request, State, World};
-use crate::proto::uwsgi::Variables;
 use crate::sys::clock;
 use crate::sys::file::open_untrusted;
 use crate::trace::escaped;
@@ -83,7 +83,7 @@ impl Routes {
                     });
                 request
             }
-            Head::Packet(block) => Variables::new(block).map(Request::from).unwrap_or_default(),
+            Head::Packet(packet) => Request::from(packet.view().variables),
         };
         Arc::new(Routing {
             routes: Arc::clone(self),
@@ -130,8 +130,8 @@ impl Routing {
     /// It cannot be served: a status.
     fn changed(&self) -> Result<Option<Head>, u16> {
         let Some(block) = self.lock().request.changed()? else { return Ok(None) };
-        packet(&block).map_err(|refusal| refusal.status)?;
-        Ok(Some(Head::Packet(block.into())))
+        let packet = PacketRequest::new(block.into()).map_err(|refusal| refusal.status)?;
+        Ok(Some(Head::Packet(Box::new(packet))))
     }
 
     /// What becomes of the head of an answer; `status` is what its text begins with.

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::environ::packet;
 use super::file;
 use super::job::Head;
 use super::output::{AnyHead, ItemError, Output};
@@ -234,7 +233,7 @@ fn refused(fault: Fault) -> ItemError {
 fn asked(head: &Head) -> Option<Asked> {
     match head {
         Head::Http(parts, _) => Asked::of_http(parts),
-        Head::Packet(block) => Asked::of_packet(&packet(block).ok()?),
+        Head::Packet(packet) => Asked::of_packet(&packet.view()),
     }
 }
 

@@ -10,7 +10,6 @@ use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
 use super::current;
-use super::environ::packet;
 use super::exchange::Exchange;
 use super::host::Host;
 use super::job::Head;
@@ -54,7 +53,7 @@ impl Upgrade {
     ) -> Option<Seat> {
         let wish = match head {
             Head::Http(parts, _) => Wish::of_http(parts)?,
-            Head::Packet(block) => Wish::of_variables(block, &packet(block).ok()?)?,
+            Head::Packet(packet) => Wish::of_variables(&packet.view())?,
         };
         let upgrade = Arc::new(Self {
             wish,

@@ -1,12 +1,12 @@
 //! What has come of a request that a front end sends, in the words of its protocol, until a thread can be taken for it.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::PREFETCH_BYTES;
 use super::inlet::{Inlet, Records};
 use super::outlet::Outlet;
 use crate::config::address::Protocol;
-use crate::gateway::environ::UwsgiRequest;
+use crate::gateway::packet::{PacketRequest, UwsgiRequest};
 use crate::proto::fastcgi::{self, Event, Receiver};
 use crate::proto::limits::Limits;
 use crate::proto::refusal::Refusal;
@@ -39,7 +39,7 @@ pub(super) struct Cut {
 
 /// A request for which a thread can be taken.
 pub(super) struct Whole {
-    pub(super) block: Bytes,
+    pub(super) request: PacketRequest,
     /// What came of the body.
     pub(super) body: Bytes,
     /// From where the rest comes.
@@ -50,19 +50,11 @@ pub(super) struct Whole {
 /// A request of uwsgi or SCGI.
 pub(super) struct Plain {
     is_scgi: bool,
+    /// What came, without the variables once they are complete.
     bytes: BytesMut,
     /// How many bytes complete it, as far as is known.
     wanted: usize,
-    request: Option<Found>,
-}
-
-/// Where the parts of a request are.
-struct Found {
-    /// The variables, where they are not in the bytes as they have to be.
-    block: Option<Vec<u8>>,
-    /// Where the body begins.
-    at: usize,
-    content_length: u64,
+    request: Option<PacketRequest>,
 }
 
 /// A request of FastCGI.
@@ -119,7 +111,7 @@ impl Intake {
     /// Whether nothing of the request has come.
     pub(super) fn is_at_rest(&self) -> bool {
         match self {
-            Self::Plain(plain) => plain.bytes.is_empty(),
+            Self::Plain(plain) => plain.request.is_none() && plain.bytes.is_empty(),
             Self::Records(records) => records.request.is_none() && records.receiver.is_at_rest(),
         }
     }
@@ -163,13 +155,16 @@ impl Plain {
     fn look(&mut self, limits: &Limits) -> Result<(), Cut> {
         let outlet = self.outlet();
         let fault = |fault| Cut::new(fault, Some(&outlet));
-        let (block, at) = if self.is_scgi {
+        let block = if self.is_scgi {
             match scgi::read(&self.bytes, limits).map_err(fault)? {
                 scgi::Packet::Incomplete(bytes) => {
                     self.wanted = bytes;
                     return Ok(());
                 }
-                scgi::Packet::Request(block, length) => (Some(block), length),
+                scgi::Packet::Request(block, length) => {
+                    self.bytes.advance(length);
+                    Bytes::from(block)
+                }
             }
         } else {
             match uwsgi::read(&self.bytes, limits).map_err(fault)? {
@@ -178,16 +173,16 @@ impl Plain {
                     return Ok(());
                 }
                 uwsgi::Packet::Ping => return Err(Cut { answer: uwsgi::PONG.to_vec(), why: None }),
-                uwsgi::Packet::Request(_, length) => (None, length),
+                uwsgi::Packet::Request(_, length) => {
+                    let mut packet = self.bytes.split_to(length);
+                    packet.split_off(uwsgi::HEAD_BYTES).freeze()
+                }
             }
         };
-        let variables =
-            block.as_deref().unwrap_or_else(|| self.bytes.get(uwsgi::HEAD_BYTES..at).unwrap_or_default());
-        let content_length =
-            request(variables).map_err(|refusal| fault(Fault::Refused(refusal)))?.content_length;
-        let body = usize::try_from(content_length).unwrap_or(usize::MAX);
-        self.wanted = if body <= PREFETCH_BYTES { at + body } else { at };
-        self.request = Some(Found { block, at, content_length });
+        let request = PacketRequest::new(block).map_err(|refusal| fault(Fault::Refused(refusal)))?;
+        let body = usize::try_from(request.view().content_length).unwrap_or(usize::MAX);
+        self.wanted = if body <= PREFETCH_BYTES { body } else { 0 };
+        self.request = Some(request);
         Ok(())
     }
 
@@ -197,17 +192,13 @@ impl Plain {
 
     fn finish(self) -> Option<Whole> {
         let outlet = self.outlet();
-        let Found { block, at, content_length } = self.request?;
-        let mut packet = self.bytes.freeze();
-        let mut body = packet.split_off(at.min(packet.len()));
+        let request = self.request?;
+        let content_length = request.view().content_length;
+        let mut body = self.bytes.freeze();
         // Bytes beyond the announced ones are no second request.
         body.truncate(usize::try_from(content_length).unwrap_or(usize::MAX));
         let left = content_length.saturating_sub(u64::try_from(body.len()).unwrap_or(0));
-        let block = match block {
-            Some(block) => Bytes::from(block),
-            None => packet.split_off(uwsgi::HEAD_BYTES.min(packet.len())),
-        };
-        Some(Whole { block, body, inlet: Inlet::Plain { left }, outlet })
+        Some(Whole { request, body, inlet: Inlet::Plain { left }, outlet })
     }
 }
 
@@ -257,7 +248,7 @@ impl Recorded {
         }
         let records = Records::new(self.receiver, self.announced, received, limit, self.is_ended);
         Some(Whole {
-            block: Bytes::from(block),
+            request: PacketRequest::new(Bytes::from(block)).ok()?,
             body,
             inlet: Inlet::Records(Box::new(records)),
             outlet: Outlet::Fastcgi { id, keeps },
@@ -283,5 +274,5 @@ impl Cut {
 /// The request that variables make.
 fn request(block: &[u8]) -> Result<UwsgiRequest<'_>, Refusal> {
     let variables = Variables::new(block).ok_or(Refusal::bad("malformed variables"))?;
-    UwsgiRequest::new(variables, false)
+    UwsgiRequest::new(variables)
 }

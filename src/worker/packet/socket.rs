@@ -169,6 +169,9 @@ impl PacketSocket {
     /// Throws away what is there.
     fn discard(&self) -> Rest {
         let Ok(mut inlet) = self.inlet.try_lock() else { return Rest::Lost };
+        if inlet.is_ended() {
+            return Rest::Over;
+        }
         let limits = &self.held.server().limits;
         let mut buffer = [0; 8 * 1024];
         let mut discarded = 0;
