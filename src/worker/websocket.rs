@@ -5,7 +5,7 @@ mod heart;
 
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,8 +26,10 @@ use crate::sys::{clock, reactor, stream};
 
 /// How much is read at once.
 const READ_BYTES: usize = 16 * 1024;
-/// How many pings and the like are answered in a row before the application has its turn, where it does not wait.
-const CONTROL_FRAMES: usize = 64;
+/// How much is read before others have their turn, whatever comes: pings and pieces of a message are nobody's reason to stop.
+const TURN_BYTES: usize = 64 * 1024;
+/// How many pings are answered that a client does not read the answers to.
+const UNREAD_PONGS: usize = 512;
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +66,8 @@ struct Line {
     fd: OwnedFd,
     /// The worker ends soon.
     is_leaving: AtomicBool,
+    /// How much may still be read in this turn.
+    left: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -73,12 +77,13 @@ struct Talk {
     /// Why nothing more is received or sent.
     over: Option<Arc<str>>,
     max_size_kib: u32,
+    unread_pongs: usize,
 }
 
 /// What came.
 enum Step {
     Message(Bytes),
-    /// Nothing; wait so long at most.
+    /// Nothing whole; wait for more, so long at most.
     Nothing(Option<Duration>),
 }
 
@@ -87,7 +92,8 @@ impl WebSocket {
     pub(super) fn new(server: &Arc<Server>, taken: Taken, waiter: Waiter) -> Self {
         let spec = server.host.spec.websockets;
         let socket_timeout = Duration::from_secs(u64::from(server.host.spec.workers.socket_timeout_s.max(1)));
-        let line = Arc::new(Line { fd: taken.fd, is_leaving: AtomicBool::new(false) });
+        let line =
+            Arc::new(Line { fd: taken.fd, is_leaving: AtomicBool::new(false), left: AtomicUsize::new(0) });
         let leaving = server.handle.spawn({
             let (server, line) = (Arc::clone(server), Arc::clone(&line));
             async move {
@@ -122,7 +128,7 @@ impl WebSocket {
     /// There will be none.
     pub(super) fn receive(&self) -> Result<Bytes, Arc<str>> {
         loop {
-            match self.step(usize::MAX)? {
+            match self.step()? {
                 Step::Message(message) => return Ok(message),
                 Step::Nothing(limit) => {
                     let limit = limit.unwrap_or(Duration::MAX);
@@ -138,16 +144,16 @@ impl WebSocket {
     /// # Errors
     /// There will be none.
     pub(super) fn receive_now(&self) -> Result<Option<Bytes>, Arc<str>> {
-        match self.step(CONTROL_FRAMES)? {
+        match self.step()? {
             Step::Message(message) => Ok(Some(message)),
             Step::Nothing(_) => Ok(None),
         }
     }
 
-    fn step(&self, frames: usize) -> Result<Step, Arc<str>> {
+    fn step(&self) -> Result<Step, Arc<str>> {
         let mut talk = self.lock();
         talk.still(&self.line)?;
-        let step = talk.step(&self.line, frames);
+        let step = talk.step(&self.line);
         // What was there before the end was still read.
         if step.is_err() && self.line.is_leaving.load(Ordering::Relaxed) {
             talk.over = None;
@@ -244,6 +250,7 @@ impl Talk {
             heart: Heart::new(spec, clock::now()),
             over: None,
             max_size_kib: spec.max_size_kib,
+            unread_pongs: 0,
         }
     }
 
@@ -259,9 +266,10 @@ impl Talk {
         }
     }
 
-    /// Reads what is there, up to so many frames that are no message.
-    fn step(&mut self, line: &Line, frames: usize) -> Result<Step, Arc<str>> {
-        for _ in 0..frames {
+    /// Reads what is there, for one turn.
+    fn step(&mut self, line: &Line) -> Result<Step, Arc<str>> {
+        line.left.store(TURN_BYTES, Ordering::Relaxed);
+        loop {
             match self.context.read(&mut &*line) {
                 Ok(Message::Text(text)) => return Ok(self.heard(text.into())),
                 Ok(Message::Binary(bytes)) => return Ok(self.heard(bytes)),
@@ -270,7 +278,10 @@ impl Talk {
                     let _ = self.context.flush(&mut &*line);
                     return Err(self.end("the client closed the websocket"));
                 }
-                Ok(_) => self.heart.hear(clock::now()),
+                Ok(_) => {
+                    self.heart.hear(clock::now());
+                    self.answer_ping(line)?;
+                }
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     match self.heart.beat(clock::now()) {
                         Beat::Wait(limit) => return Ok(Step::Nothing(limit)),
@@ -281,7 +292,16 @@ impl Talk {
                 Err(error) => return Err(self.fail(line, &error)),
             }
         }
-        Ok(Step::Nothing(Some(Duration::ZERO)))
+    }
+
+    /// Sends the answer to a ping, if there is one to be sent; those that have no room are kept, up to a number.
+    fn answer_ping(&mut self, line: &Line) -> Result<(), Arc<str>> {
+        if self.flush(line)? {
+            self.unread_pongs = 0;
+            return Ok(());
+        }
+        self.unread_pongs += 1;
+        if self.unread_pongs > UNREAD_PONGS { Err(self.end("the client does not read")) } else { Ok(()) }
     }
 
     fn heard(&mut self, message: Bytes) -> Step {
@@ -358,7 +378,13 @@ impl Talk {
 
 impl Read for &Line {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        stream::receive(&self.fd, buffer)
+        let left = self.left.load(Ordering::Relaxed);
+        if left == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let length = stream::receive(&self.fd, buffer)?;
+        self.left.store(left.saturating_sub(length), Ordering::Relaxed);
+        Ok(length)
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use nix::sys::signal::Signal;
 use tungstenite::protocol::frame::coding::CloseCode;
@@ -276,4 +279,45 @@ fn a_silent_websocket_of_the_router_ends_after_http_timeout() {
     talk(&mut client);
     client.read().unwrap_err();
     site.family.wait_for_log("left: unable to receive websocket message: the client is gone");
+}
+
+/// A frame of a client, masked with zeros.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let length = 0x80 | u8::try_from(payload.len()).unwrap();
+    [&[first, length, 0, 0, 0, 0], payload].concat()
+}
+
+#[test]
+fn a_client_that_only_pings_fills_no_memory() {
+    let site = site("");
+    let mut stream = socket(site.http);
+    let _ = shake_hands(Box::new(stream.try_clone().unwrap()), "/echo").unwrap();
+    let pings = frame(0x89, &[0; 125]).repeat(500);
+    let sent = std::iter::repeat_with(|| stream.write_all(&pings)).take(100_000).find_map(Result::err);
+    assert!(sent.is_some(), "6 GB of pings were taken");
+    site.family.wait_for_log("left: unable to receive websocket message: the client does not read");
+    end(open(site.http, "/echo"));
+}
+
+#[test]
+fn a_message_without_an_end_keeps_no_other_greenlet_waiting() {
+    let Some(virtualenv) = environment("gevent") else { return };
+    let site =
+        site(&format!("gevent = 4\ngevent-monkey-patch = true\nvirtualenv = {}", virtualenv.display()));
+    let mut stream = socket(site.http);
+    let _ = shake_hands(Box::new(stream.try_clone().unwrap()), "/echo").unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let flood = thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || {
+            stream.write_all(&frame(0x01, b"a")).unwrap();
+            let pieces = frame(0x00, b"").repeat(10_000);
+            while !stop.load(Ordering::Relaxed) {
+                stream.write_all(&pieces).unwrap();
+            }
+        }
+    });
+    end(open(site.http, "/echo"));
+    stop.store(true, Ordering::Relaxed);
+    flood.join().unwrap();
 }
