@@ -96,6 +96,10 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
                 && place.state == SlotState::Serving
             {
                 place.recycle = true;
+                let is_quick = now.since(place.born) < QUICK;
+                if let Some(generation) = roster.generation_mut(generation).filter(|_| is_quick) {
+                    too_soon(generation, now);
+                }
             }
         }
         Event::Answered => {
@@ -241,11 +245,7 @@ fn worker_gone(roster: &mut Roster, slot: usize, how: &str, now: Tick, out: &mut
         generation.quick_deaths = 0;
         return;
     }
-    generation.quick_deaths = generation.quick_deaths.saturating_add(1);
-    let excess = generation.quick_deaths.saturating_sub(generation.wanted());
-    if excess > 0 {
-        generation.fork_after = Some(now + doubled(FIRST_FORK_DELAY, excess - 1, LONGEST_FORK_DELAY));
-    }
+    let excess = too_soon(generation, now);
     let failure = Failure::new(format!("worker {} ended while it started: {how}", place.worker));
     if give_up_candidate(roster, place.generation, failure.clone(), now, out) {
         return;
@@ -253,6 +253,17 @@ fn worker_gone(roster: &mut Roster, slot: usize, how: &str, now: Tick, out: &mut
     if never_ready && excess > HOPELESS {
         settle::fail(roster, 1, failure, out);
     }
+}
+
+/// A worker was of no use soon after it was forked: beyond one for each that is wanted, the next wait longer and longer.
+/// Answers how many are beyond.
+fn too_soon(generation: &mut Generation, now: Tick) -> u32 {
+    generation.quick_deaths = generation.quick_deaths.saturating_add(1);
+    let excess = generation.quick_deaths.saturating_sub(generation.wanted());
+    if excess > 0 {
+        generation.fork_after = Some(now + doubled(FIRST_FORK_DELAY, excess - 1, LONGEST_FORK_DELAY));
+    }
+    excess
 }
 
 /// Gives a candidate up if another generation serves.

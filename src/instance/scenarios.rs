@@ -206,6 +206,21 @@ fn a_recycled_worker_ends_after_its_replacement_accepts() {
 }
 
 #[test]
+fn who_is_of_no_use_to_the_router_is_replaced_less_and_less_often() {
+    let mut world = World::new(Settings { router: true, ..settings(2) }, Nature::default());
+    for _ in 0..6_000 {
+        world.pass(10);
+        let serving = |slot: &SlotState| *slot == SlotState::Serving;
+        let slots = world.roster.slots.iter().map(|slot| (slot.state, slot.generation)).enumerate();
+        let lost: Vec<_> = slots.filter(|(_, (state, _))| serving(state)).collect();
+        for (slot, (_, generation)) in lost {
+            world.event(Event::Lost { slot, generation });
+        }
+    }
+    assert!((4..60).contains(&world.lives), "{} workers in a minute", world.lives);
+}
+
+#[test]
 fn who_overran_is_killed_or_gets_time_to_finish_while_another_serves() {
     for (nature, grace_s, gone_after_ms) in [
         (Nature { request_ms: 2_000, ..Nature::default() }, None, 1),
