@@ -23,7 +23,7 @@ pub fn shown(key: &str, value: &str) -> String {
     let lower = key.to_ascii_lowercase().replace('_', "-");
     if WORDS.iter().any(|word| lower.contains(word)) {
         "…".to_owned()
-    } else if lower == "env" {
+    } else if lower == "env" || lower.starts_with("hook-") && value.starts_with("putenv:") {
         value.split_once('=').map_or(value.to_owned(), |(name, _)| format!("{name}=…"))
     } else if lower.contains("route") {
         without_credentials(value)
@@ -67,6 +67,12 @@ mod tests {
             ("processes", "4", "processes = 4"),
             ("env", "DATABASE_URL=postgres://u:p@h/d", "env = DATABASE_URL=…"),
             ("env", "EMPTY", "env = EMPTY"),
+            (
+                "hook-pre-app",
+                "putenv:DATABASE_URL=postgres://u:p@h/d",
+                "hook-pre-app = putenv:DATABASE_URL=…",
+            ),
+            ("hook-pre-app", "write:/x a=b", "hook-pre-app = write:/x a=b"),
             ("db_password", "x", "db_password = …"),
             ("set-api_key", "x", "set-api_key = …"),
             ("broker", "amqp://me:pw@host:1/v?x", "broker = amqp://me:…@host:1/v?x"),

@@ -330,9 +330,13 @@ impl Formatter for Tabs {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
+    use crate::config::cache::CacheSpec;
     use crate::stats::scoreboard::Scoreboard;
     use crate::stats::variables::Variables;
+    use crate::sys::shared::SharedWords;
 
     /// Every number of a document.
     fn numbers(value: &serde_json::Value) -> Vec<&serde_json::Number> {
@@ -377,6 +381,9 @@ mod tests {
             tx: u64::MAX,
             running_us: u64::MAX,
         };
+        let cache = Cache::create(CacheSpec::plain(1).unwrap()).unwrap();
+        let memory = SharedWords::map(cache.fd().try_clone_to_owned().unwrap(), true).unwrap();
+        memory.words().iter().for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
         let tallies = BTreeMap::from([(1, tally)]);
         let workers = vec![(1, Some(slot))];
         let facts = Facts {
@@ -386,11 +393,12 @@ mod tests {
             threads: 1,
             locks: Vec::new(),
             companions: &[],
-            caches: Vec::new(),
+            caches: vec![&cache],
         };
         let text = document(&facts, StatsForm::default()).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
         assert_eq!(value["workers"][0]["tx"], i64::MAX);
+        assert_eq!(value["caches"][0]["hits"], i64::MAX);
         let numbers = numbers(&value);
         assert!(numbers.len() > 40 && numbers.iter().all(|number| number.is_i64()), "{numbers:?}");
     }

@@ -47,9 +47,7 @@ pub fn take() -> Activation {
         let name = names.next().filter(|name| !name.is_empty() && name != "unknown");
         match listening(number) {
             Some((socket, local)) => all.passed.push(Passed { number, name, local, socket, offered: true }),
-            None => {
-                tracing::warn!("descriptor {number} of LISTEN_FDS is no listening socket that can be served")
-            }
+            None => all.strange.push(number),
         }
     }
     for number in fd::inherited().iter().copied().filter(|number| !offered.contains(number)) {

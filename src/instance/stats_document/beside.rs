@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::Count;
 use crate::instance::companions::{Companion, Standing, Task};
 use crate::wire::cache::Cache;
 
@@ -14,11 +15,11 @@ pub(super) struct CacheFacts {
     max_items: u64,
     blocks: u64,
     blocksize: u64,
-    items: u64,
-    hits: u64,
-    miss: u64,
-    full: u64,
-    last_modified_at: u64,
+    items: Count,
+    hits: Count,
+    miss: Count,
+    full: Count,
+    last_modified_at: Count,
 }
 
 impl CacheFacts {
@@ -32,11 +33,11 @@ impl CacheFacts {
             max_items: spec.items,
             blocks: spec.blocks,
             blocksize: spec.block_bytes,
-            items: counts.items,
-            hits: counts.hits,
-            miss: counts.misses,
-            full: counts.full,
-            last_modified_at: counts.modified_epoch_s,
+            items: counts.items.into(),
+            hits: counts.hits.into(),
+            miss: counts.misses.into(),
+            full: counts.full.into(),
+            last_modified_at: counts.modified_epoch_s.into(),
         }
     }
 }
