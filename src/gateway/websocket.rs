@@ -1,6 +1,6 @@
 //! Which requests ask for a websocket, and the answer that grants one (RFC 6455, section 4).
 
-use http::header::{CONNECTION, HeaderMap, HeaderName, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{Method, Version};
 use tungstenite::handshake::derive_accept_key;
@@ -45,7 +45,8 @@ impl Wish {
         let is_so = upgrade.as_bytes().eq_ignore_ascii_case(b"websocket")
             && request.method == Method::GET
             && request.version >= Version::HTTP_11
-            && names_upgrade(&request.headers);
+            && names_upgrade(&request.headers)
+            && !has_body(&request.headers);
         let value = |name: &HeaderName| request.headers.get(name).map(|value| value.as_bytes().to_vec());
         let wish = Self {
             key: value(&http::header::SEC_WEBSOCKET_KEY)?,
@@ -94,6 +95,11 @@ impl Wish {
     }
 }
 
+/// Whoever else reads the connection might take a body for the first messages, or the other way round.
+fn has_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(TRANSFER_ENCODING) || headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0")
+}
+
 fn names_upgrade(headers: &HeaderMap) -> bool {
     let options = headers.get_all(CONNECTION).iter().flat_map(|v| v.as_bytes().split(|&byte| byte == b','));
     options.map(<[u8]>::trim_ascii).any(|option| option.eq_ignore_ascii_case(b"upgrade"))
@@ -122,6 +128,7 @@ mod tests {
     fn requests_that_ask_for_a_websocket() {
         let connection = ("connection", "keep-alive, Upgrade");
         assert!(wish("GET", &[KEY, VERSION, UPGRADE, connection]).is_some());
+        assert!(wish("GET", &[KEY, VERSION, UPGRADE, connection, ("content-length", "0")]).is_some());
         for (method, fields) in [
             ("POST", &[KEY, VERSION, UPGRADE, connection][..]),
             ("GET", &[VERSION, UPGRADE, connection]),
@@ -130,6 +137,8 @@ mod tests {
             ("GET", &[KEY, VERSION, ("upgrade", "h2c"), connection]),
             ("GET", &[KEY, VERSION, UPGRADE, ("connection", "keep-alive")]),
             ("GET", &[KEY, VERSION, connection]),
+            ("GET", &[KEY, VERSION, UPGRADE, connection, ("content-length", "5")]),
+            ("GET", &[KEY, VERSION, UPGRADE, connection, ("transfer-encoding", "chunked")]),
         ] {
             assert_eq!(wish(method, fields), None, "{method} {fields:?}");
         }
