@@ -6,6 +6,8 @@
 
 #[path = "../fuzz/checks/api_request.rs"]
 mod api_request;
+#[path = "../fuzz/checks/cache_memory.rs"]
+mod cache_memory;
 #[path = "../fuzz/checks/config_file.rs"]
 mod config_file;
 #[path = "../fuzz/checks/control_message.rs"]
@@ -18,6 +20,8 @@ mod http1_stream;
 mod mutation;
 #[path = "../fuzz/checks/proxy_header.rs"]
 mod proxy_header;
+#[path = "../fuzz/checks/route_rules.rs"]
+mod route_rules;
 #[path = "../fuzz/checks/scgi_request.rs"]
 mod scgi_request;
 #[path = "../fuzz/checks/scoreboard.rs"]
@@ -72,6 +76,16 @@ fn api_request() {
 #[test]
 fn scoreboard() {
     run("scoreboard", 10_000, scoreboard::check);
+}
+
+#[test]
+fn cache_memory() {
+    run("cache_memory", 3_000, cache_memory::check);
+}
+
+#[test]
+fn route_rules() {
+    run("route_rules", 20_000, route_rules::check);
 }
 
 #[test]
