@@ -54,6 +54,7 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
         }
         Event::ZygoteGone { zygote, how } => zygotes::gone(roster, zygote, &how, now, out),
         Event::Forked { slot } => forked(roster, slot, out),
+        Event::Begun { slot } => settle::begun(roster, slot, now, out),
         Event::ForkFailed { slot, failure } => fork_failed(roster, slot, failure, now, out),
         Event::WorkerWithoutApp { slot, failure } => {
             if let Some(place) = roster.slots.get(slot).copied()
@@ -127,8 +128,7 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
 /// A worker is beyond a limit. One that gets time to finish takes nothing new: another has its place at once.
 fn overran(roster: &mut Roster, slot: usize, grace: Option<Duration>, now: Tick, out: &mut Vec<Effect>) {
     let Some(place) = roster.slots.get_mut(slot).filter(|s| s.forked) else { return };
-    let may_finish = matches!(place.state, SlotState::Serving | SlotState::Draining);
-    let Some(grace) = grace.filter(|_| may_finish) else {
+    let Some(grace) = grace else {
         place.deadline = None;
         out.push(Effect::Kill { slot });
         return;
@@ -151,7 +151,7 @@ fn forked(roster: &mut Roster, slot: usize, out: &mut Vec<Effect>) {
         SlotState::Draining => {
             place.forked = true;
             place.deadline = None;
-            out.push(Effect::Kill { slot });
+            out.push(Effect::KillUnlessBegun { slot });
         }
         SlotState::Empty | SlotState::Loading | SlotState::Serving => {}
     }

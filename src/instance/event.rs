@@ -70,6 +70,11 @@ pub enum Event {
         /// Its slot.
         slot: usize,
     },
+    /// A worker that was to end before it begins has begun.
+    Begun {
+        /// Its slot.
+        slot: usize,
+    },
     /// A worker could not be forked.
     ForkFailed {
         /// Its slot.
@@ -265,6 +270,11 @@ pub enum Effect {
     },
     /// Tell a worker to finish.
     Drain {
+        /// Its slot.
+        slot: usize,
+    },
+    /// Kill a worker, unless it has begun to accept, whatever was heard of it: then answer with [`Event::Begun`].
+    KillUnlessBegun {
         /// Its slot.
         slot: usize,
     },

@@ -5,6 +5,7 @@ use super::event::{Effect, Event};
 use super::master::Master;
 use super::roster::{Phase, SlotState};
 use crate::config::address::Address;
+use crate::stats::scoreboard::Slot;
 use crate::sys::socket;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, InstanceState, OperationId, Outcome, ToRouter, ToWorker};
@@ -47,6 +48,7 @@ impl Master {
             }
             Effect::Drain { slot } => self.drain(slot),
             Effect::Warn { slot } => self.warn(slot),
+            Effect::KillUnlessBegun { slot } => self.kill_unless_begun(slot),
             Effect::Kill { slot } => {
                 if let Some(worker) = self.children.workers.get(&slot) {
                     worker.tell_of_second_try();
@@ -124,6 +126,15 @@ impl Master {
             if drains && earlier.generation < worker.generation {
                 earlier.process.link.send(&ToWorker::Hurry, &[]);
             }
+        }
+    }
+
+    fn kill_unless_begun(&mut self, slot: usize) {
+        let Some(worker) = self.children.workers.get(&slot) else { return };
+        if worker.board.slot(slot).is_some_and(Slot::forbid) {
+            worker.process.kill();
+        } else {
+            self.handle(Event::Begun { slot });
         }
     }
 

@@ -23,6 +23,28 @@ fn it_starts_serves_and_stops() {
 }
 
 #[test]
+fn a_worker_that_accepts_already_finishes_though_nobody_heard_that_it_does() {
+    let slow = Nature { ready_ms: 50, request_ms: 3000, ..Nature::default() };
+    for (after_ms, lives_ms) in [(30, 0), (51, 3000), (100, 3000)] {
+        let mut world = World::new(settings(2), slow);
+        world.pass(after_ms);
+        let heard = world.accepting();
+        assert_eq!(heard, if after_ms == 100 { 2 } else { 0 });
+        world.event(Event::Stop { mercy: None });
+        world.pass(lives_ms);
+        assert_eq!(world.exit, None, "{after_ms}");
+        world.pass(100);
+        assert_eq!(world.exit, Some(0), "{after_ms}");
+    }
+    // Its time is that of the stop.
+    let mut world = World::new(settings(1), slow);
+    world.pass(51);
+    world.event(Event::Stop { mercy: Some(Duration::from_secs(1)) });
+    world.pass(1100);
+    assert_eq!(world.exit, Some(0));
+}
+
+#[test]
 fn a_reload_that_is_the_end_lets_running_requests_finish() {
     let mut world = World::new(settings(2), Nature::default());
     world.pass(100);

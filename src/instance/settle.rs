@@ -109,6 +109,21 @@ pub(super) fn close_zygote(roster: &mut Roster, zygote: u64, now: Tick, out: &mu
     }
 }
 
+/// Lets a worker finish that was to end before it begins, and has begun.
+pub(super) fn begun(roster: &mut Roster, slot: usize, now: Tick, out: &mut Vec<Effect>) {
+    let Some(place) = roster.slots.get_mut(slot).filter(|s| s.state == SlotState::Draining && s.forked)
+    else {
+        return;
+    };
+    place.state = SlotState::Serving;
+    drain(roster, slot, now, out);
+    if let Phase::Stopping { deadline } = roster.phase
+        && let Some(place) = roster.slots.get_mut(slot)
+    {
+        place.deadline = place.deadline.map(|own| own.min(deadline));
+    }
+}
+
 /// Lets a worker finish, or ends it if it has not begun.
 pub(super) fn drain(roster: &mut Roster, slot: usize, now: Tick, out: &mut Vec<Effect>) {
     let router_ready = matches!(roster.router, Router::Ready { .. });
@@ -124,7 +139,7 @@ pub(super) fn drain(roster: &mut Roster, slot: usize, now: Tick, out: &mut Vec<E
         SlotState::Draining => {}
         // Whether it exists is not known yet; that message, or the zygote's end, decides.
         SlotState::Forking => place.deadline = None,
-        SlotState::Loading => out.push(Effect::Kill { slot }),
+        SlotState::Loading => out.push(Effect::KillUnlessBegun { slot }),
         SlotState::Serving => {
             place.deadline = Some(now + mercy);
             let first = if place.routed && router_ready {

@@ -48,6 +48,8 @@ pub(super) struct World {
     pub(super) zygotes: BTreeMap<u64, u64>,
     /// Worker processes: slot to (life, nature).
     pub(super) workers: BTreeMap<usize, (u64, Nature)>,
+    /// When the worker in a slot begins to accept, a moment before that is heard.
+    begins: BTreeMap<usize, u64>,
     pub(super) router: bool,
     pub(super) lives: u64,
     pub(super) begun: BTreeSet<OperationId>,
@@ -100,6 +102,7 @@ impl World {
             settings,
             zygotes: BTreeMap::new(),
             workers: BTreeMap::new(),
+            begins: BTreeMap::new(),
             router: false,
             lives: 0,
             begun: BTreeSet::new(),
@@ -196,6 +199,8 @@ impl World {
                     self.lives += 1;
                     self.workers.insert(slot, (self.lives, nature));
                     self.worker(slot, 1, Event::Forked { slot });
+                    let begins = if nature.dies_at_start { u64::MAX } else { self.now + nature.ready_ms };
+                    self.begins.insert(slot, begins);
                     if nature.dies_at_start {
                         self.worker(
                             slot,
@@ -215,6 +220,11 @@ impl World {
                 }
             }
             Effect::Kill { slot } => self.worker(slot, 1, Event::WorkerGone { slot, how: String::new() }),
+            Effect::KillUnlessBegun { slot } => {
+                let begun = self.begins.get(&slot).is_some_and(|begins| *begins <= self.now);
+                let gone = Event::WorkerGone { slot, how: String::new() };
+                self.worker(slot, u64::from(!begun), if begun { Event::Begun { slot } } else { gone });
+            }
             Effect::StartRouter { .. } => {
                 self.router = true;
                 self.at(4, Coming::Event(Event::RouterReady));

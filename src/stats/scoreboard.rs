@@ -25,6 +25,11 @@ pub const TEXT_BYTES: usize = TEXT_WORDS * 8;
 const MAX_SLOTS: usize = 16_384;
 const MAX_CORES: usize = 4_096;
 
+/// [`Field::Begun`] of a worker that accepts …
+const BEGUN: u64 = 1;
+/// … and of one that never shall.
+const FORBIDDEN: u64 = 2;
+
 /// A number of the whole instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
@@ -84,6 +89,8 @@ pub enum Field {
     // 16 to 27: requests by how long they took.
     /// Microseconds that requests waited for a thread.
     QueuedUs = 28,
+    /// Whether its worker may accept: see [`Slot::begin`] and [`Slot::forbid`].
+    Begun = 29,
 }
 
 /// A number of one core (thread) of a slot, written by the worker.
@@ -295,6 +302,25 @@ impl<'a> Slot<'a> {
         self.board.word(self.start + field as usize).fetch_add(value, Ordering::Relaxed);
     }
 
+    /// The worker begins to accept; `false`: its master has decided that it never shall, and kills it.
+    #[must_use]
+    pub fn begin(self) -> bool {
+        self.settle(BEGUN)
+    }
+
+    /// Its master decides that the worker never accepts; `false`: it has begun, and may have requests.
+    #[must_use]
+    pub fn forbid(self) -> bool {
+        self.settle(FORBIDDEN)
+    }
+
+    /// Whoever comes first decides.
+    fn settle(self, begun: u64) -> bool {
+        let word = self.board.word(self.start + Field::Begun as usize);
+        word.compare_exchange(0, begun, Ordering::AcqRel, Ordering::Acquire)
+            .map_or_else(|was| was == begun, |_| true)
+    }
+
     /// A core, by its number from 0.
     #[must_use]
     pub fn core(self, core: usize) -> Option<Core<'a>> {
@@ -400,6 +426,16 @@ fn invalid() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whether_a_worker_accepts_is_decided_once() {
+        let board = Scoreboard::create(2, 1).unwrap();
+        let (begun, forbidden) = (board.slot(0).unwrap(), board.slot(1).unwrap());
+        assert_eq!((begun.begin(), begun.forbid(), begun.begin()), (true, false, true));
+        assert_eq!((forbidden.forbid(), forbidden.begin(), forbidden.forbid()), (true, false, true));
+        board.retire(1);
+        assert!(forbidden.begin());
+    }
 
     #[test]
     fn what_a_worker_writes_an_observer_reads() {

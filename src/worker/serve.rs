@@ -146,6 +146,10 @@ fn serve(py: Python<'_>, host: &'static Host, start: Start) -> Result<(), Unread
         Server::start_ageing(&server);
         server
     };
+    if !slot.begin() {
+        tracing::info!("worker {number} is not wanted any more");
+        return Ok(());
+    }
     let tracebacker = tracebacker::start(py, host);
     slot.set(Field::Accepting, 1);
     host.tell(&FromWorker::Ready { pid: std::process::id(), app: has_app });

@@ -13,7 +13,7 @@ use crate::support::apps::TOOLS;
 use crate::support::free_port;
 use crate::support::host::Host;
 use crate::support::http::{Connection, Door};
-use crate::support::server::{Folder, liege};
+use crate::support::server::{Folder, liege, serve_app};
 use crate::support::wait::{eventually, until};
 
 fn vassal(port: u16) -> String {
@@ -240,5 +240,25 @@ fn a_worker_that_is_at_rest_at_a_unix_socket_ends_when_its_sockets_go_away() {
         Door::Unix(folder.path().join("app.sock")).wait_for("/", "hello");
         family.signal(Signal::SIGTERM);
         assert!(family.wait().success(), "round {round}");
+    }
+}
+
+#[test]
+fn a_worker_whose_master_has_not_heard_of_it_yet_finishes_its_request_at_a_stop() {
+    // The master stands still from before the first worker accepts until a request runs in it, and is told to stop.
+    let app = "import os, signal, time, uwsgi\nos.kill(uwsgi.masterpid(), signal.SIGSTOP)\n\
+        def application(environ, start_response):\n    start_response('200 OK', [])\n    yield b'first, '\n    \
+        time.sleep(1)\n    yield b'last'\n";
+    for _ in 0..3 {
+        let (mut family, door, _folder) = serve_app(app, "lazy-apps = true");
+        let mut client = eventually("a connection", || door.connect().ok());
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let head = client.line().unwrap();
+        assert_eq!(head, "HTTP/1.1 200 OK");
+        family.signal(Signal::SIGTERM);
+        family.signal(Signal::SIGCONT);
+        let rest = String::from_utf8(client.rest().unwrap()).unwrap();
+        assert!(rest.contains("last"), "{rest}");
+        assert_eq!(family.wait().code(), Some(0));
     }
 }
