@@ -92,6 +92,7 @@ impl Master {
                 channel: luggage.take_owned(worker.process.link.duplicate()?)?,
                 router_ends: ends,
                 ready: worker.ready,
+                leaves: worker.leaves,
                 killed: worker.killed,
             });
         }
@@ -240,6 +241,7 @@ pub(super) fn unpack(
             patience: Patience::default(),
             buried: false,
             ready: worker.ready,
+            leaves: worker.leaves,
             board: Rc::clone(&board.borrow()),
         };
         children.workers.insert(slot, process);

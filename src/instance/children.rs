@@ -87,6 +87,8 @@ pub(super) struct WorkerProcess {
     /// How it stands with its request that runs too long.
     pub(super) patience: Patience,
     pub(super) ready: bool,
+    /// It was told to finish.
+    pub(super) leaves: bool,
     /// Its end was told of.
     pub(super) buried: bool,
     /// The scoreboard that it writes.

@@ -34,6 +34,7 @@ mod inbox;
 pub mod interpreter;
 mod jail;
 pub mod keeper;
+mod last_call;
 mod launch;
 mod link;
 #[cfg(test)]

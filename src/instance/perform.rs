@@ -4,9 +4,7 @@ use super::companions;
 use super::event::{Effect, Event};
 use super::master::Master;
 use super::roster::{Phase, SlotState};
-use crate::config::address::Address;
 use crate::stats::scoreboard::Slot;
-use crate::sys::socket;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, InstanceState, OperationId, Outcome, ToRouter, ToWorker};
 
@@ -65,7 +63,7 @@ impl Master {
             Effect::DrainRouter => {
                 if let Some(router) = &self.children.router {
                     if self.closes_its_sockets() {
-                        self.refuse_at_unix_sockets();
+                        self.close_sockets(None);
                         router.link.send(&ToRouter::LastCall, &[]);
                     }
                     router.link.send(&ToRouter::Drain, &[]);
@@ -107,9 +105,8 @@ impl Master {
 
     /// Tells a worker to finish. Workers of one earlier generation may take their time for kept-alive connections,
     /// but not while the instance stops, and not those of still earlier ones: they would fill the scoreboard.
-    fn drain(&self, slot: usize) {
+    fn drain(&mut self, slot: usize) {
         let is_stopping = matches!(self.roster.phase, Phase::Stopping { .. });
-        let Some(worker) = self.children.workers.get(&slot) else { return };
         let order = match (is_stopping, self.replaced) {
             (false, _) => ToWorker::Drain,
             (true, true) => ToWorker::Hurry,
@@ -117,13 +114,15 @@ impl Master {
             (true, false) => ToWorker::Stop,
         };
         if order == ToWorker::Stop && self.closes_its_sockets() {
-            self.refuse_at_unix_sockets();
-            worker.process.link.send(&ToWorker::LastCall, &[]);
+            self.close_sockets(Some(slot));
         }
+        let Some(worker) = self.children.workers.get_mut(&slot) else { return };
+        worker.leaves = true;
+        let generation = worker.generation;
         worker.process.link.send(&order, &[]);
         for (&other, earlier) in &self.children.workers {
             let drains = self.roster.slots.get(other).is_some_and(|s| s.state == SlotState::Draining);
-            if drains && earlier.generation < worker.generation {
+            if drains && earlier.generation < generation {
                 earlier.process.link.send(&ToWorker::Hurry, &[]);
             }
         }
@@ -136,14 +135,6 @@ impl Master {
         } else {
             self.handle(Event::Begun { slot });
         }
-    }
-
-    /// Whoever comes is refused at once, even while all workers are too busy to hear of it; who waits already can be let in
-    /// still. (At a TCP socket both would be turned away, so there it is up to who lets in.)
-    fn refuse_at_unix_sockets(&self) {
-        let is_unix = |address: &Address| matches!(address, Address::Unix(_) | Address::Abstract(_));
-        let listeners = &self.current.sockets.listeners;
-        listeners.iter().filter(|listener| is_unix(&listener.listen.address)).for_each(socket::refuse_all);
     }
 
     /// Whether the instance stops, and nobody else has its sockets or will serve on them: who comes is better refused than

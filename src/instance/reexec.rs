@@ -120,6 +120,8 @@ pub(super) struct WorkerRecord {
     pub(super) router_ends: Vec<RawFd>,
     pub(super) ready: bool,
     #[serde(default)]
+    pub(super) leaves: bool,
+    #[serde(default)]
     pub(super) killed: Option<Cause>,
 }
 

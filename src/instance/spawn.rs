@@ -91,6 +91,7 @@ impl Master {
             patience: Patience::default(),
             buried: false,
             ready: false,
+            leaves: false,
             board,
         };
         self.children.workers.insert(slot, worker);
@@ -132,6 +133,7 @@ impl Master {
     }
 }
 
-fn served_by_workers(listeners: &[Rc<Listener>]) -> impl Iterator<Item = &Rc<Listener>> {
+/// The listeners at which workers accept themselves.
+pub(super) fn served_by_workers(listeners: &[Rc<Listener>]) -> impl Iterator<Item = &Rc<Listener>> {
     listeners.iter().filter(|l| !l.listen.protocol.is_of_router())
 }

@@ -7,7 +7,8 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::unix::AsyncFd;
+use tokio::net::{TcpListener, UnixStream};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
@@ -19,7 +20,7 @@ use super::socket::{Socket, Stream};
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::router::RouterSpec;
 use crate::proto::tls::Material;
-use crate::sys::{memfd, own, socket, stream};
+use crate::sys::{memfd, own, reactor, socket, stream};
 
 /// How long nobody is accepted after descriptors or memory ran out, doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
@@ -189,7 +190,7 @@ async fn accept(front: Rc<Front>, listener: Listener, name: String, reception: R
 #[derive(Debug)]
 enum Listener {
     Tcp(TcpListener, SocketAddr),
-    Unix(UnixListener),
+    Unix(AsyncFd<OwnedFd>),
 }
 
 impl Listener {
@@ -201,11 +202,7 @@ impl Listener {
                 let local = listener.local_addr()?;
                 Ok(Self::Tcp(TcpListener::from_std(listener)?, local))
             }
-            Address::Unix(_) | Address::Abstract(_) => {
-                let listener = std::os::unix::net::UnixListener::from(fd);
-                listener.set_nonblocking(true)?;
-                Ok(Self::Unix(UnixListener::from_std(listener)?))
-            }
+            Address::Unix(_) | Address::Abstract(_) => Ok(Self::Unix(reactor::register_readable(fd)?)),
         }
     }
 
@@ -218,10 +215,13 @@ impl Listener {
                 let ends = Ends { remote: Some(remote), port: Some(local.port()) };
                 Ok((Socket::new(Stream::Tcp(stream)), ends))
             }
-            Self::Unix(listener) => {
-                let (stream, _) = listener.accept().await?;
-                Ok((Socket::new(Stream::Unix(stream)), Ends { remote: None, port: None }))
-            }
+            Self::Unix(listener) => loop {
+                let mut ready = listener.readable().await?;
+                if let Some(socket) = reactor::accept(listener, &mut ready)? {
+                    let stream = UnixStream::from_std(socket.into())?;
+                    return Ok((Socket::new(Stream::Unix(stream)), Ends { remote: None, port: None }));
+                }
+            },
         }
     }
 }

@@ -4,9 +4,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
-use super::fd;
+use super::{fd, stream};
 
 /// Makes `fd` non-blocking and registers it with the current runtime for reading and writing.
 ///
@@ -33,6 +33,28 @@ pub fn register_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 pub async fn writable(fd: OwnedFd) -> io::Result<()> {
     register_with(fd, Interest::WRITABLE)?.writable().await?.retain_ready();
     Ok(())
+}
+
+/// The next connection of a listener that is readable; `None` when nobody waits after all.
+///
+/// # Errors
+/// As [`stream::accept`]. Where a unix socket refuses everybody, and nobody waits there any more, that is an error, too:
+/// [`stream::is_closed`] knows it.
+pub fn accept(
+    listener: &AsyncFd<OwnedFd>,
+    ready: &mut AsyncFdReadyGuard<'_, OwnedFd>,
+) -> io::Result<Option<OwnedFd>> {
+    match stream::accept(listener) {
+        // This is all that is told there, and it is told again and again.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock && ready.ready().is_read_closed() => {
+            Err(stream::closed())
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            ready.clear_ready();
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
 }
 
 fn register_with(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {

@@ -26,6 +26,12 @@ pub fn is_closed(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::EINVAL)
 }
 
+/// What a listener that refuses everybody for good answers.
+#[must_use]
+pub fn closed() -> io::Error {
+    io::Error::from_raw_os_error(libc::EINVAL)
+}
+
 /// Whether accepting failed because the process or the system has no descriptors or memory left for it.
 #[must_use]
 pub fn is_exhausted(error: &io::Error) -> bool {

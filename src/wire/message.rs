@@ -302,9 +302,9 @@ pub enum ToWorker {
     Hurry,
     /// The same, sooner still: the instance stops, and clients would find nobody.
     Stop,
-    /// The sockets go away: let those in who wait at them, and have all who come later refused at once. Followed by
-    /// [`ToWorker::Stop`].
-    LastCall,
+    /// Serve these connections of this protocol: they waited at a socket that goes away. Followed by an order to finish.
+    /// Descriptors: the connections.
+    Admit(Protocol),
     /// Where workers pass kept-alive connections to each other. Sent once the worker is ready, and again by the next
     /// image of the master. Descriptors: the end into which a worker that drains gives its idle connections, each as
     /// [`Passed`] with its descriptor, and the end from which those that serve take them.

@@ -11,7 +11,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::server::{Held, Server};
 use super::{http, packet};
-use crate::config::address::Listen;
+use crate::config::address::{Listen, Protocol};
 use crate::sys::{clock, reactor, socket, stream};
 use crate::tick::Tick;
 
@@ -33,32 +33,11 @@ pub(super) fn open(server: &Arc<Server>, listen: &Listen, listener: &OwnedFd) ->
     Ok(Box::pin(accept(Arc::clone(server), listener, listen.clone())))
 }
 
-/// How many are let in at the end, at each listener.
-const LAST: usize = 1024;
-
-/// Lets those in who wait at the listeners, to be served before this worker ends, and has all refused who come later.
-pub(super) fn last_call(server: &Arc<Server>) {
-    for (listen, listener) in &server.host.listeners {
-        let server_port = socket::local_port(listener.as_fd());
-        let let_in = || {
-            for _ in 0..LAST {
-                match stream::accept(listener) {
-                    Ok(socket) => admit(server, socket, listen, server_port),
-                    Err(_) => return,
-                }
-            }
-        };
-        let_in();
-        socket::refuse_all(listener);
-        // At a unix socket nobody was turned away in between.
-        let_in();
-    }
-}
-
-fn admit(server: &Arc<Server>, socket: OwnedFd, listen: &Listen, server_port: Option<u16>) {
+/// Serves a connection.
+pub(super) fn admit(server: &Arc<Server>, socket: OwnedFd, protocol: Protocol, server_port: Option<u16>) {
     let held = Held::new(server);
-    if listen.protocol.has_variables() {
-        packet::serve(held, socket, listen.protocol);
+    if protocol.has_variables() {
+        packet::serve(held, socket, protocol);
     } else {
         http::serve(held, socket, server_port, 0);
     }
@@ -79,19 +58,15 @@ async fn accept(server: Arc<Server>, listener: AsyncFd<OwnedFd>, listen: Listen)
             () = server.drained() => return,
             () = server.room() => {}
         }
-        match stream::accept(&listener) {
-            Ok(socket) => {
-                admit(&server, socket, &listen, server_port);
+        match reactor::accept(&listener, &mut ready) {
+            Ok(None) => {}
+            Ok(Some(socket)) => {
+                admit(&server, socket, listen.protocol, server_port);
                 if !listen.protocol.has_variables() {
                     // Its request, which usually is there already, counts before the next connection is taken.
                     tokio::task::yield_now().await;
                 }
             }
-            // At a unix socket that refuses everybody this is all that is told: nobody waits there any more.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock && ready.ready().is_read_closed() => {
-                return;
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
             Err(error) if stream::is_exhausted(&error) => {
                 let now = clock::now();
                 if told.is_none_or(|at| now.since(at) >= TOLD_APART) {

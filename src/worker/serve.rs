@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use super::{
 use crate::config::hook::Point;
 use crate::proto::limits::Limits;
 use crate::stats::scoreboard::Field;
-use crate::sys::{clock, cpus, fd, orphan, reactor, title};
+use crate::sys::{clock, cpus, fd, orphan, reactor, socket, title};
 use crate::wire::channel;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromWorker, ToWorker};
@@ -267,7 +267,12 @@ async fn told(server: &Arc<Server>, channel: &AsyncFd<OwnedFd>) -> ToWorker {
         match channel::receive(channel.get_ref()) {
             Ok(Some((ToWorker::Passage, ends))) => passage::open(server, ends),
             Ok(Some((ToWorker::Farewell, _))) => server.start_farewell(),
-            Ok(Some((ToWorker::LastCall, _))) => listen::last_call(server),
+            Ok(Some((ToWorker::Admit(protocol), connections))) => {
+                for connection in connections {
+                    let server_port = socket::local_port(connection.as_fd());
+                    listen::admit(server, connection, protocol, server_port);
+                }
+            }
             Ok(Some((order, _))) => return order,
             Ok(None) => break,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),

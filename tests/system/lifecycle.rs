@@ -168,13 +168,9 @@ fn ask(door: &Door, path: &str) -> Connection {
 
 #[test]
 fn who_waits_at_a_stop_is_served_and_who_comes_later_is_refused_at_once() {
-    for (option, is_unix, threads) in [
-        ("http-socket", true, 1),
-        ("http-socket", false, 2),
-        ("http", false, 1),
-        ("on-demand", true, 1),
-        ("on-demand", false, 2),
-    ] {
+    let places =
+        ["http-socket", "http", "on-demand"].into_iter().flat_map(|option| [(option, true), (option, false)]);
+    for ((option, is_unix), threads) in places.flat_map(|place| [(place, 1), (place, 2)]) {
         let mut host = Host::start(&[]);
         host.folder().write("app.py", HOLDS);
         let (port, path) = (free_port(), host.folder().path().join("app.sock"));
