@@ -148,9 +148,14 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.caches != *caches, "cache2", Need::Generation);
     diff_companions(&mut change, &old.companions, companions);
     let LimitSpec { files, memory_bytes, processes, nice } = limits;
-    change.note(old.limits.files != *files, "max-fd", before_drop);
-    change.note(old.limits.memory_bytes != *memory_bytes, "limit-as", before_drop);
-    change.note(old.limits.processes != *processes, "limit-nproc", before_drop);
+    change.note(old.limits.files != *files, "max-fd", limit(old.limits.files, *files, before_drop));
+    let memory = limit(old.limits.memory_bytes, *memory_bytes, before_drop);
+    change.note(old.limits.memory_bytes != *memory_bytes, "limit-as", memory);
+    change.note(
+        old.limits.processes != *processes,
+        "limit-nproc",
+        limit(old.limits.processes, *processes, before_drop),
+    );
     // Only root may make it smaller again.
     let is_less = *nice < old.limits.nice;
     change.note(old.limits.nice != *nice, "prio", if is_less { before_drop } else { Need::Generation });
@@ -250,6 +255,15 @@ fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec) {
 /// Loggers are the master's; only whether lines of requests have a way of their own is the workers' to know.
 fn logging(old: &InstanceSpec, new: &LoggingSpec) -> Need {
     if old.log.routing.has_requests() == new.has_requests() { Need::Nothing } else { Need::Generation }
+}
+
+/// Every process may limit itself further; what it was allowed before its first limit, nobody knows.
+fn limit(old: Option<u64>, new: Option<u64>, raised: Need) -> Need {
+    match (old, new) {
+        (_, None) => Need::Replace,
+        (Some(old), Some(new)) if new > old => raised,
+        _ => Need::Generation,
+    }
 }
 
 fn diff_app(change: &mut Change, old: &AppSpec, new: &AppSpec) {
@@ -441,6 +455,11 @@ mod tests {
             ("uid = app, prio = 3", "uid = app", Need::Replace, &["prio"]),
             ("", "unprivileged-binary-patch = x", Need::Replace, &["privileged-binary-patch"]),
             ("", "unshare = uts", Need::Replace, &["unshare"]),
+            ("uid = app, max-fd = 9", "uid = app, max-fd = 8", Need::Generation, &["max-fd"]),
+            ("", "limit-as = 9, limit-nproc = 9", Need::Generation, &["limit-as", "limit-nproc"]),
+            ("max-fd = 8", "max-fd = 9", Need::Reexec, &["max-fd"]),
+            ("uid = app, limit-as = 8", "uid = app, limit-as = 9", Need::Replace, &["limit-as"]),
+            ("limit-nproc = 8", "", Need::Replace, &["limit-nproc"]),
             ("", "flock = x", Need::Replace, &["flock"]),
             ("", "exit-on-reload = true, fs-reload = x", Need::Nothing, &["fs-reload", "exit-on-reload"]),
             ("", "honour-stdin = true", Need::Generation, &["honour-stdin"]),

@@ -13,6 +13,7 @@ use super::touch::Touched;
 use crate::config::address::Listen;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::Total;
+use crate::wire::limits;
 use crate::wire::message::FromInstance;
 
 impl Master {
@@ -29,7 +30,10 @@ impl Master {
             self.serve_by_router(&config);
             self.tell_configured();
             self.take_over_files(&old.said.spec, spec);
-            super::jail::set_nice(spec.limits.nice);
+            // What its next children inherit; those of this generation have it by themselves.
+            if let Err(failure) = limits::set(&spec.limits) {
+                self.tell(failure.to_string());
+            }
             self.show_title();
         }
         self.serve_statistics();

@@ -12,7 +12,7 @@ use super::beginning::{Beginning, Unbegun};
 use super::bind::{self, Sockets};
 use super::{flock, log_file};
 use crate::config::hook::Point;
-use crate::config::instance::{IdentitySpec, InstanceSpec, LimitSpec};
+use crate::config::instance::{IdentitySpec, InstanceSpec};
 use crate::config::namespaces::Namespaces;
 use crate::config::patch::Patch;
 use crate::config::tenant::Tenant;
@@ -21,6 +21,7 @@ use crate::sys::capabilities::{self, Capabilities};
 use crate::sys::user::{self, Identity};
 use crate::sys::{limits, namespace, output, own, socket};
 use crate::wire::failure::Failure;
+use crate::wire::limits as wire_limits;
 use crate::wire::message::Privileges;
 
 /// Takes on the identity of `spec` and binds its sockets. Of the vassal's choosing only the hooks that ask for it run
@@ -45,7 +46,7 @@ pub(super) fn enter(
     refuse_root(spec, &identity)?;
     locks.extend(flock::take(spec, true, beginning)?);
     set_umask(spec);
-    set_limits(&spec.limits)?;
+    wire_limits::set(&spec.limits)?;
     if let Some(path) = &spec.files.pidfile {
         write_pid(path)?;
     }
@@ -258,29 +259,6 @@ fn drop_privileges(identity: &Identity, spec: &IdentitySpec) -> Result<(), Failu
         capabilities::reduce_to(&kept).map_err(failed)?;
     }
     Ok(())
-}
-
-/// What this process and all its children may use; set while it still may.
-fn set_limits(limits: &LimitSpec) -> Result<(), Failure> {
-    let set = |option: &str, set: fn(u64) -> io::Result<()>, value: Option<u64>| match value.map(set) {
-        Some(Err(error)) => Err(Failure::new(format!("cannot set {option}: {error}"))
-            .with_hint("only root may raise a limit: use LimitNOFILE= and the like of the service unit")),
-        _ => Ok(()),
-    };
-    set("max-fd", limits::limit_files, limits.files)?;
-    set("limit-as", limits::limit_memory_bytes, limits.memory_bytes)?;
-    set("limit-nproc", limits::limit_processes, limits.processes)?;
-    set_nice(limits.nice);
-    Ok(())
-}
-
-/// Gives this process the nice value of the configuration. As in uWSGI it goes on where it may not.
-pub(super) fn set_nice(nice: i32) {
-    if nice != 0
-        && let Err(error) = limits::set_nice(nice)
-    {
-        tracing::warn!("cannot set prio to {nice}: {error}");
-    }
 }
 
 /// As configured, or as inherited, but new files are never writable for the world by default.

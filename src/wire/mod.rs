@@ -10,6 +10,7 @@ pub mod failure;
 pub mod foreign;
 pub mod inherited;
 pub mod lane;
+pub mod limits;
 pub mod message;
 pub mod mule;
 pub mod outcome;

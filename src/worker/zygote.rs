@@ -16,13 +16,13 @@ use crate::stats::scoreboard::Scoreboard;
 use crate::sys::fork::Side;
 use crate::sys::locks::Locks;
 use crate::sys::mailbox::Mailbox;
-use crate::sys::{clock, fd, limits, own, signals, title, wait};
+use crate::sys::{clock, fd, own, signals, title, wait};
 use crate::trace;
 use crate::wire::cache::Cache;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromZygote, ToZygote};
 use crate::wire::mule::MuleBirth;
-use crate::wire::{PROTOCOL, channel};
+use crate::wire::{PROTOCOL, channel, limits};
 
 /// Runs the zygote, and in each process that it forks the worker. Returns the worker's exit status.
 #[pyfunction]
@@ -160,12 +160,8 @@ fn load(
     let (host, started) =
         (host(generation, spec, listeners, fds).map_err(FromZygote::LoadFailed)?, clock::now());
     title::set(&host.title("zygote"));
-    let nice = host.spec.limits.nice;
-    if nice != 0
-        && let Err(error) = limits::set_nice(nice)
-    {
-        tracing::warn!("cannot set prio to {nice}: {error}");
-    }
+    // Its master may have begun with others.
+    limits::set(&host.spec.limits).map_err(FromZygote::LoadFailed)?;
     let failed = |error| {
         let reason = format!("cannot prepare the interpreter: {}", traceback::summary(py, &error));
         FromZygote::LoadFailed(Failure::new(reason).with_traceback(&traceback::text(py, &error)))

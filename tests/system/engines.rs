@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use nix::sys::signal::Signal;
+
 use crate::support::apps::{TOOLS, says};
 use crate::support::free_port;
 use crate::support::http::Door;
@@ -114,8 +116,22 @@ fn the_interpreter_runs_as_told() {
     let (_family, door, _folder) =
         serve_app(FACTS, "optimize = 1\nwsgi-disable-file-wrapper = true\nmax-fd = 200");
     door.wait_for("/", "[False, False, 200]");
-    let (_family, door, _folder) = serve_app(FACTS, "max-fd = 201");
+    let (family, door, folder) = serve_app(FACTS, "max-fd = 201");
     door.wait_for("/", "[True, True, 201]");
+    // A reload limits further, and a master that may raises what it has set; what was before, nobody knows.
+    let Door::Port(port) = door else { unreachable!() };
+    let reload = |line: &str| {
+        let text = format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %dapp.py\n{line}\n");
+        folder.write("app.ini", text);
+        family.signal(Signal::SIGHUP);
+    };
+    reload("max-fd = 190");
+    door.wait_for("/", "[True, True, 190]");
+    reload("max-fd = 202");
+    let is_raised = || door.get("/").is_ok_and(|answer| answer.text() == "[True, True, 202]");
+    until("what came of it", || is_raised() || family.log().contains("only root may raise a limit"));
+    reload("");
+    family.wait_for_log("cannot change max-fd");
 }
 
 #[test]

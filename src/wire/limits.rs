@@ -1,0 +1,34 @@
+//! What a process may use, and all that it starts: set by a master before it gives up its rights, and by the zygote of each
+//! generation.
+
+use std::io;
+
+use super::failure::Failure;
+use crate::config::process::LimitSpec;
+use crate::sys::limits;
+
+/// Limits this process as configured; what is not limited stays as it is.
+///
+/// # Errors
+/// A limit is refused: only root may raise one.
+pub fn set(spec: &LimitSpec) -> Result<(), Failure> {
+    let set = |option: &str, set: fn(u64) -> io::Result<()>, value: Option<u64>| match value.map(set) {
+        Some(Err(error)) => Err(Failure::new(format!("cannot set {option}: {error}"))
+            .with_hint("only root may raise a limit: use LimitNOFILE= and the like of the service unit")),
+        _ => Ok(()),
+    };
+    set("max-fd", limits::limit_files, spec.files)?;
+    set("limit-as", limits::limit_memory_bytes, spec.memory_bytes)?;
+    set("limit-nproc", limits::limit_processes, spec.processes)?;
+    set_nice(spec.nice);
+    Ok(())
+}
+
+/// As in uWSGI it goes on where it may not.
+fn set_nice(nice: i32) {
+    if nice != 0
+        && let Err(error) = limits::set_nice(nice)
+    {
+        tracing::warn!("cannot set prio to {nice}: {error}");
+    }
+}
