@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::{PyResult, Python};
 use tokio::runtime::Runtime;
+use tokio::task::unconstrained;
 use tokio::time::timeout;
 
 use super::connections::{Connections, Runner};
@@ -96,11 +97,13 @@ impl Waiter {
         match self {
             Self::Loop(inside, runner) => {
                 let mut future = pin!(future);
-                inside.runtime.block_on(poll_fn(|cx| {
+                // Without tokio's budget: what it puts off would be forgotten when the loop is left, and a connection
+                // with much to write would never be heard of again.
+                inside.runtime.block_on(unconstrained(poll_fn(|cx| {
                     inside.wake_all();
                     inside.connections.poll(*runner, cx);
                     future.as_mut().poll(cx)
-                }))
+                })))
             }
             Self::Sleep => {
                 let mut future = pin!(future);
@@ -226,11 +229,31 @@ fn sleep_for<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::runtime::Builder;
+    use tokio::sync::oneshot;
+    use tokio::task::consume_budget;
+
     use super::*;
 
     #[test]
+    fn a_connection_with_much_to_do_is_not_forgotten_when_the_loop_is_left() {
+        let runtime = Arc::new(Builder::new_current_thread().enable_time().build().unwrap());
+        let connections = Arc::<Connections>::default();
+        let waiter = Waiter::inside(runtime, Arc::clone(&connections));
+        let (done, is_done) = oneshot::channel();
+        connections.add(async {
+            for _ in 0..10_000 {
+                consume_budget().await;
+            }
+            done.send(()).unwrap();
+        });
+        waiter.flush();
+        assert_eq!(waiter.wait_for(Duration::from_secs(10), is_done), Some(Ok(())));
+    }
+
+    #[test]
     fn a_sleeping_thread_is_woken_from_another() {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         let other = thread::spawn(move || sender.send(7));
         assert_eq!(Waiter::Sleep.wait(receiver), Ok(7));
         other.join().unwrap().unwrap();
