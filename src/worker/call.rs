@@ -56,6 +56,8 @@ struct Made<'py> {
     weight: Weight,
     /// A copy of its environ, where the variables are to be shown.
     variables: Option<Bound<'py, PyDict>>,
+    /// Why `close` of its response failed.
+    unclosed: Option<PyErr>,
 }
 
 impl From<PyErr> for Trouble {
@@ -131,6 +133,12 @@ impl Caller {
             let fail = |output: &mut Output| output.fail(page.as_deref());
             let _ = exchange.with_output(py, fail).map_err(|error| traceback::log(py, &error));
         }
+        // The client has the whole answer all the same.
+        if let Some(error) = made.unclosed {
+            course.has_raised = true;
+            self.judge(py, &error, None);
+            traceback::log(py, &error);
+        }
         if let Some(output) = exchange.close(py) {
             course.sent = output.sent;
             course.sent.body_bytes = course.sent.body_bytes.saturating_add(messages_bytes);
@@ -196,16 +204,8 @@ impl Caller {
         let start_response = Bound::new(py, StartResponse::new(Arc::clone(exchange)))?;
         let response = app.bind(py).call1((environ, start_response))?;
         let sent = send(py, &response, exchange);
-        let closed = close(py, &response);
-        match (sent, closed) {
-            (Ok(()), closed) => Ok(closed?),
-            (Err(trouble), closed) => {
-                if let Err(error) = closed {
-                    traceback::log(py, &error);
-                }
-                Err(trouble)
-            }
-        }
+        made.unclosed = close(py, &response).err();
+        sent
     }
 }
 

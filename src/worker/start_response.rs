@@ -16,6 +16,9 @@ use crate::gateway::response::StartFault;
 /// What stands around the status in a head: `HTTP/1.1 `, the end of its line, and the empty line.
 pub(super) const STATUS_LINE_BYTES: usize = 13;
 
+/// How much of a refused status or header is shown.
+const SHOWN_CHARS: usize = 100;
+
 /// `start_response` of one request.
 #[pyclass(frozen, module = "uwsgi", name = "_StartResponse")]
 pub(super) struct StartResponse(Arc<Exchange>);
@@ -122,6 +125,9 @@ fn native<'a>(what: &str, text: &'a Bound<'_, PyAny>) -> PyResult<Cow<'a, [u8]>>
 }
 
 fn refused(fault: Fault, what: &Bound<'_, PyAny>) -> PyErr {
-    let shown = what.repr().map_or_else(|_| String::new(), |repr| repr.to_string_lossy().into_owned());
+    let mut shown = what.repr().map_or_else(|_| String::new(), |repr| repr.to_string_lossy().into_owned());
+    if let Some((end, _)) = shown.char_indices().nth(SHOWN_CHARS) {
+        shown.replace_range(end.., "…");
+    }
     PyValueError::new_err(format!("start_response: {fault}: {shown}"))
 }

@@ -294,6 +294,7 @@ APPS = {
     "/status_split": headers("200 OK\r\nEvil: 1", PLAIN),
     "/name_split": headers("200 OK", [("X\r\nEvil", "1")]),
     "/value_split": headers("200 OK", [("X", "1\r\nEvil: 1")]),
+    "/value_long": headers("200 OK", [("X", "1\n" + 20_000 * "é")]),
     "/value_nul": headers("200 OK", [("X", "a\0b")]),
     "/value_bytes": headers("200 OK", [("X", b"1")]),
     "/value_unicode": headers("200 OK", [("X", "\u20ac")]),
