@@ -95,8 +95,10 @@ pub(super) fn enter(
         log_file::prepare(log, &spec.log.file, &identity)?;
     }
     if let Some(directory) = &spec.app.chdir {
-        env::set_current_dir(directory)
-            .map_err(|e| Failure::new(format!("cannot chdir to {}: {e}", directory.display())))?;
+        env::set_current_dir(directory).map_err(|e| {
+            Failure::new(format!("cannot chdir to {}: {e}", directory.display()))
+                .with_hint("make that directory for whom the instance runs as, or mend `chdir`")
+        })?;
     }
     if let Some(path) = &spec.files.pidfile2 {
         write_pid(path)?;
@@ -147,8 +149,10 @@ pub(super) fn become_user(spec: &InstanceSpec) -> Result<(), Failure> {
 /// The file cannot be written.
 pub(super) fn write_pid(path: &Path) -> Result<(), Failure> {
     let pid = format!("{}\n", own::outer_pid());
-    output::replace(path, pid.as_bytes())
-        .map_err(|error| Failure::new(format!("cannot write the pid file {}: {error}", path.display())))
+    output::replace(path, pid.as_bytes()).map_err(|error| {
+        Failure::new(format!("cannot write the pid file {}: {error}", path.display()))
+            .with_hint("let whom the instance runs as by then write there, or mend `pidfile` or its like")
+    })
 }
 
 /// Removes a pid file that still holds our pid.

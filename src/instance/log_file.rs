@@ -161,7 +161,7 @@ pub(super) fn log_to(path: &Path, spec: &LogFileSpec) -> Result<(), Failure> {
         fd::replace(&file, 1)?;
         fd::replace(&file, 2)
     };
-    open().map_err(|error: io::Error| Failure::new(format!("cannot log to {}: {error}", path.display())))
+    open().map_err(|error: io::Error| cannot_log(path, &error))
 }
 
 /// Finds out whether a file can be logged to later.
@@ -170,7 +170,12 @@ pub(super) fn log_to(path: &Path, spec: &LogFileSpec) -> Result<(), Failure> {
 /// It cannot be opened.
 pub(super) fn try_out(path: &Path) -> Result<(), Failure> {
     let opened = output::append(path);
-    opened.map(drop).map_err(|error| Failure::new(format!("cannot log to {}: {error}", path.display())))
+    opened.map(drop).map_err(|error| cannot_log(path, &error))
+}
+
+fn cannot_log(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot log to {}: {error}", path.display()))
+        .with_hint("let whom the instance runs as by then write there, or mend `logto` or its like")
 }
 
 /// Empties it, and gives it away, as the configuration says: at the start, before privileges drop.

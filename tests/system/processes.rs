@@ -310,6 +310,9 @@ fn who_waits_for_an_instance_in_the_background_hears_that_it_fails() {
     for (lines, status, line) in [
         ("need-app = true\nmodule = nosuchmodule", 22, "No module named"),
         ("chdir = /nowhere", 1, "cannot chdir to /nowhere"),
+        ("chdir = /nowhere", 1, "or mend `chdir`"),
+        ("pidfile = /nowhere/pid", 1, "or mend `pidfile`"),
+        ("logto = /nowhere/log", 1, "or mend `logto`"),
         ("daemonize2 = /nowhere/log", 1, "cannot log to /nowhere/log"),
     ] {
         stage.write("app.ini", &format!("daemonize2 = later.log\n{lines}"));

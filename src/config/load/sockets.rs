@@ -247,7 +247,11 @@ fn backlog(sift: &mut Sift<'_>, said: Said<'_>) -> u32 {
     let most = value::integer(&String::from_utf8_lossy(&read)).0;
     if most > 0 && i64::from(wanted) > most {
         let message = format!("listen queue size is greater than the system max net.core.somaxconn ({most})");
-        sift.warn(said, message, Some("the kernel clips it".to_owned()));
+        sift.warn(
+            said,
+            message,
+            Some(format!("nothing starts like this: lower it to {most}, or raise net.core.somaxconn")),
+        );
     }
     wanted
 }
