@@ -15,6 +15,20 @@ const SOURCE_LIMIT_BYTES: u64 = 4 * 1024 * 1024;
 /// How many characters of a line are shown.
 const SHOWN_MAX: usize = 72;
 
+/// Those failures that there are, under their titles. One that is there twice is shown under the first of them.
+#[must_use]
+pub fn each_once<'a>(
+    titled: impl IntoIterator<Item = (&'static str, Option<&'a Failure>)>,
+) -> Vec<(&'static str, &'a Failure)> {
+    let mut shown: Vec<(&str, &Failure)> = Vec::new();
+    for (title, failure) in titled {
+        if let Some(failure) = failure.filter(|one| !shown.iter().any(|(_, other)| other == one)) {
+            shown.push((title, failure));
+        }
+    }
+    shown
+}
+
 /// A failure with its places, traceback and advice, each line after `indent`.
 #[must_use]
 pub fn lines(failure: &Failure, indent: &str) -> String {
@@ -135,6 +149,14 @@ mod tests {
         assert_eq!(shown, expected);
         let elsewhere = Diagnostic { line: Some(99), suggestion: None, ..mistake };
         assert_eq!(diagnostic(&elsewhere, ""), format!("{file}:99: error: procesess: unknown option\n"));
+    }
+
+    #[test]
+    fn what_failed_for_one_reason_is_told_once() {
+        let (one, other) = (Failure::new("one"), Failure::new("other"));
+        let again = one.clone();
+        let shown = each_once([("a", Some(&one)), ("b", Some(&again)), ("c", None), ("d", Some(&other))]);
+        assert_eq!(shown, [("a", &one), ("d", &other)]);
     }
 
     #[test]

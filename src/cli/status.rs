@@ -79,7 +79,10 @@ pub fn fleet(list: &VassalList, paper: Paper, now: SystemTime) -> String {
     for vassal in &list.vassals {
         out.push_str(&trouble(vassal, paper));
     }
-    for (index, file) in list.not_started.iter().enumerate() {
+    // Of a file whose vassal is in the table the reason stands there.
+    let is_shown = |path: &str| list.vassals.iter().any(|vassal| vassal.path == path);
+    let others = list.not_started.iter().filter(|file| !is_shown(&file.path));
+    for (index, file) in others.enumerate() {
         let gap = if index == 0 { "\n" } else { "" };
         out.push_str(&format!("{gap}not started: {}: {}\n", file.path, file.reason));
     }
@@ -279,20 +282,13 @@ fn workers(workers: &[Worker], paper: Paper, now: SystemTime) -> String {
 
 fn failures(detail: &VassalDetail, paper: Paper) -> String {
     let vassal = &detail.vassal;
-    let mut shown: Vec<(&str, &crate::wire::failure::Failure)> = Vec::new();
-    if let Some(error) = &vassal.config_error {
-        shown.push(("the file does not work", error));
-    }
-    if let Some(failure) = vassal.last_reload.as_ref().and_then(|reload| reload.failure.as_ref()) {
-        shown.push(("the last reload failed", failure));
-    }
-    if let Some(failure) = &vassal.last_failure
-        && !shown.iter().any(|(_, other)| *other == failure)
-    {
-        shown.push(("the last failure", failure));
-    }
+    let shown = [
+        ("the file does not work", vassal.config_error.as_ref()),
+        ("the last reload failed", vassal.last_reload.as_ref().and_then(|reload| reload.failure.as_ref())),
+        ("the last failure", vassal.last_failure.as_ref()),
+    ];
     let mut out = String::new();
-    for (title, failure) in shown {
+    for (title, failure) in failure::each_once(shown) {
         out.push_str(&format!("\n{}\n{}", paper.tone(Tone::Bad, title), failure::lines(failure, "  ")));
     }
     for warning in &detail.warnings {

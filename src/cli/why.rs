@@ -80,17 +80,14 @@ fn explain(detail: VassalDetail, boxes: &[BlackBox], events: Vec<Event>, now: Sy
     let reload =
         reload.filter(|r| matches!(r.outcome, Outcome::RolledBack | Outcome::TimedOut | Outcome::Failed));
     let fails = matches!(vassal.state, State::Resting | State::Broken | State::NoApp);
-    let mut failures = Vec::new();
-    if let Some(error) = &vassal.config_error {
-        failures.push(("the file does not work", error.clone()));
-    }
-    if let Some(failure) = reload.and_then(|reload| reload.failure.as_ref()) {
-        failures.push(("the last reload failed", failure.clone()));
-    }
     let last = vassal.last_failure.as_ref().filter(|_| fails || vassal.state == State::Starting);
-    if let Some(failure) = last.filter(|last| !failures.iter().any(|(_, known)| known == *last)) {
-        failures.push(("the last failure", failure.clone()));
-    }
+    let failures = [
+        ("the file does not work", vassal.config_error.as_ref()),
+        ("the last reload failed", reload.and_then(|reload| reload.failure.as_ref())),
+        ("the last failure", last),
+    ];
+    let failures: Vec<_> =
+        failure::each_once(failures).into_iter().map(|(title, failure)| (title, failure.clone())).collect();
     let good = failures.is_empty() && !fails && reload.is_none() && vassal.companions.resting == 0;
     let skip = events.len().saturating_sub(LATELY);
     Answer {

@@ -30,8 +30,13 @@ pub(super) fn mode(spec: &InstanceSpec) {
 
 /// A line for each thing that is known; a traceback was written by the interpreter itself.
 pub(super) fn failure(failure: &Failure) {
+    failure_of("", failure);
+}
+
+/// The same, after what it means.
+pub(super) fn failure_of(what: &str, failure: &Failure) {
     let hint = failure.hint.iter().map(|hint| format!(" ({hint})")).collect::<String>();
-    tracing::error!("{}{hint}", failure.message);
+    tracing::error!("{what}{}{hint}", failure.message);
     for diagnostic in &failure.diagnostics {
         match diagnostic.severity {
             Severity::Warning => tracing::warn!("{diagnostic}"),

@@ -181,8 +181,7 @@ impl Master {
         match &outcome {
             Outcome::Swapped => tracing::info!("reload done: generation {} serves", self.current_generation),
             Outcome::RolledBack(failure) => {
-                tracing::error!("reload failed, the old generation serves on:");
-                super::announce::failure(failure);
+                super::announce::failure_of("reload failed, the old generation serves on: ", failure);
             }
             Outcome::TimedOut => tracing::error!("reload not ready within startup-timeout"),
             Outcome::NeedsReplace { reason } => {
