@@ -17,6 +17,8 @@ use super::text::reveal;
 pub(super) const DEPTH_MAX: usize = 64;
 /// How deep one placeholder's name is made of others.
 const NESTED_MAX: usize = 8;
+/// How many bytes the name of a variable has, with its default.
+const NAME_MAX: usize = 4096;
 /// How many bytes all expanded values may have together.
 pub(super) const TOTAL_MAX: usize = 16 * 1024 * 1024;
 
@@ -57,6 +59,9 @@ pub(super) fn environment(value: &str, around: &dyn Surroundings, early: &Change
     let variable = |name: &str| envdir::variable(name, early, around);
     let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     replace(value, "$(", |name| {
+        if name.len() > NAME_MAX {
+            return None;
+        }
         if let Some(value) = variable(name) {
             return Some(value);
         }
@@ -74,11 +79,16 @@ pub(super) fn environment(value: &str, around: &dyn Surroundings, early: &Change
 /// `@(path)`: the content of the file, without one line end; of a command, what it prints.
 fn contents(value: &str, around: &dyn Surroundings) -> Result<String, (Severity, String)> {
     let mut failure = None;
-    let replaced = replace(value, "@(", |source| match content(&reveal(source), around) {
-        Ok(text) => Some(text),
-        Err(error) => {
-            failure.get_or_insert(error);
-            None
+    let replaced = replace(value, "@(", |source| {
+        if source.is_empty() || failure.is_some() {
+            return None;
+        }
+        match content(&reveal(source), around) {
+            Ok(text) => Some(text),
+            Err(error) => {
+                failure = Some(error);
+                None
+            }
         }
     });
     match failure {
@@ -122,18 +132,15 @@ fn content(source: &str, around: &dyn Surroundings) -> Result<String, (Severity,
 
 /// Replaces each `open … )` for whose inside `value_of` knows a value.
 fn replace(value: &str, open: &str, mut value_of: impl FnMut(&str) -> Option<String>) -> String {
+    let pairs = Pairs::of(value);
     let mut replaced = String::with_capacity(value.len());
     let mut rest = value;
     while let Some((before, after)) = rest.split_once(open) {
         replaced.push_str(before);
-        let Some((name, behind)) = after.split_once(')') else {
-            replaced.push_str(open);
-            rest = after;
-            break;
-        };
+        let found = pairs.inside(value, after);
         // One value in the text may be long, but not each of thousands.
-        match value_of(name) {
-            Some(value) if replaced.len().saturating_add(value.len()) <= VALUE_MAX => {
+        match found.and_then(|(name, behind)| value_of(name).map(|value| (value, behind))) {
+            Some((value, behind)) if replaced.len().saturating_add(value.len()) <= VALUE_MAX => {
                 replaced.push_str(&value);
                 rest = behind;
             }
@@ -145,6 +152,32 @@ fn replace(value: &str, open: &str, mut value_of: impl FnMut(&str) -> Option<Str
     }
     replaced.push_str(rest);
     replaced
+}
+
+/// Where the parenthesis that closes each one of a text is: looked for once, however many there are.
+struct Pairs(HashMap<usize, usize>);
+
+impl Pairs {
+    fn of(text: &str) -> Self {
+        let mut open = Vec::new();
+        let mut pairs = HashMap::new();
+        for (at, byte) in text.bytes().enumerate() {
+            match byte {
+                b'(' => open.push(at.saturating_add(1)),
+                b')' => pairs.extend(open.pop().map(|opened| (opened, at))),
+                _ => {}
+            }
+        }
+        Self(pairs)
+    }
+
+    /// What stands between a parenthesis and the one that closes it, and what follows; `after` is the end of the text
+    /// that begins behind the first.
+    fn inside<'t>(&self, text: &'t str, after: &str) -> Option<(&'t str, &'t str)> {
+        let opened = text.len().checked_sub(after.len())?;
+        let close = *self.0.get(&opened)?;
+        Some((text.get(opened..close)?, text.get(close.saturating_add(1)..)?))
+    }
 }
 
 struct Placeholders<'a> {
@@ -211,14 +244,15 @@ impl<'a> Placeholders<'a> {
     }
 
     fn replace(&mut self, value: &str, index: usize, nested: usize) -> String {
+        let pairs = Pairs::of(value);
         let mut replaced = String::with_capacity(value.len());
         let mut rest = value;
         while let Some((before, after)) = rest.split_once("%(") {
             replaced.push_str(before);
-            let Some((inside, behind)) = balanced(after) else {
+            let Some((inside, behind)) = pairs.inside(value, after) else {
                 replaced.push_str("%(");
                 rest = after;
-                break;
+                continue;
             };
             rest = behind;
             let inside = match inside.contains("%(") && nested < NESTED_MAX {
@@ -249,7 +283,7 @@ impl<'a> Placeholders<'a> {
 
     fn inside(&mut self, inside: &str) -> Option<String> {
         if inside.contains(' ') {
-            return Some(pipeline::evaluate(inside, &mut |name| self.named(name)));
+            return pipeline::evaluate(inside, &mut |name| self.named(name));
         }
         self.named(inside)
     }
@@ -295,18 +329,4 @@ impl<'a> Placeholders<'a> {
             self.diagnostics.push(diagnostic);
         }
     }
-}
-
-/// The text up to the parenthesis that closes the one before it, and what follows.
-fn balanced(text: &str) -> Option<(&str, &str)> {
-    let mut depth = 0usize;
-    for (at, c) in text.char_indices() {
-        match c {
-            '(' => depth = depth.saturating_add(1),
-            ')' if depth == 0 => return Some((text.get(..at)?, text.get(at.saturating_add(1)..)?)),
-            ')' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    None
 }

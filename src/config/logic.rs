@@ -83,8 +83,12 @@ impl Word {
             "for-readline" => Self::Loop(Loop::Lines),
             "else" => Self::Else,
             "end" | "endif" | "end-if" | "endfor" | "end-for" => Self::End,
+            "ifenv" => Self::If(Condition::Env, false),
+            "ifexists" => Self::If(Condition::Exists, false),
+            "ifdir" | "if-directory" => Self::If(Condition::Directory, false),
+            "ifplugin" => Self::If(Condition::Plugin, false),
             _ => {
-                let condition = key.strip_prefix("if-").or_else(|| key.strip_prefix("if"))?;
+                let condition = key.strip_prefix("if-")?;
                 let (negated, condition) = match condition.strip_prefix("not-") {
                     Some(condition) => (true, condition),
                     None => (false, condition),
@@ -94,7 +98,7 @@ impl Word {
                     "opt" => Condition::Opt,
                     "exists" => Condition::Exists,
                     "file" => Condition::File,
-                    "dir" | "directory" => Condition::Directory,
+                    "dir" => Condition::Directory,
                     "reload" => Condition::Reload,
                     "hostname" => Condition::Hostname,
                     "hostname-match" => Condition::HostnameMatch,
@@ -202,6 +206,11 @@ mod tests {
             ("for-glob", Some(Word::Loop(Loop::Glob))),
             ("endfor", Some(Word::End)),
             ("else", Some(Word::Else)),
+            ("if-directory", Some(Word::If(Condition::Directory, false))),
+            // Names that uWSGI does not have: the entries behind them count whatever is so.
+            ("iffile", None),
+            ("ifopt", None),
+            ("if-not-directory", None),
             ("ifconfig", None),
             ("format", None),
         ] {

@@ -3,8 +3,9 @@
 /// How deep parentheses nest before they no longer count.
 const DEPTH_MAX: usize = 32;
 
-/// Evaluates what stands between the parentheses. `lookup` gives the value of a placeholder; a missing one is empty.
-pub(super) fn evaluate(text: &str, lookup: &mut impl FnMut(&str) -> Option<String>) -> String {
+/// Evaluates what stands between the parentheses; `None` where there is nothing but operators. `lookup` gives the value
+/// of a placeholder; a missing one is empty.
+pub(super) fn evaluate(text: &str, lookup: &mut impl FnMut(&str) -> Option<String>) -> Option<String> {
     let mut tokens = tokens(text).into_iter();
     group(&mut tokens, lookup, 0)
 }
@@ -21,8 +22,8 @@ fn group<'a>(
     tokens: &mut impl Iterator<Item = &'a str>,
     lookup: &mut impl FnMut(&str) -> Option<String>,
     depth: usize,
-) -> String {
-    let mut result = String::new();
+) -> Option<String> {
+    let mut result: Option<String> = None;
     let mut operator = None;
     while let Some(token) = tokens.next() {
         let operand = match token {
@@ -43,24 +44,27 @@ fn group<'a>(
                 continue;
             }
             "++" => {
-                result = integer(&result).saturating_add(1).to_string();
+                result = result.map(|result| integer(&result).saturating_add(1).to_string());
                 continue;
             }
             "--" => {
-                result = integer(&result).saturating_sub(1).to_string();
+                result = result.map(|result| integer(&result).saturating_sub(1).to_string());
                 continue;
             }
-            "(" if depth < DEPTH_MAX => group(tokens, lookup, depth.saturating_add(1)),
+            "(" if depth < DEPTH_MAX => {
+                group(tokens, lookup, depth.saturating_add(1)).unwrap_or_default()
+            }
             "(" => continue,
             ")" if depth > 0 => return result,
             ")" => continue,
             number if number.bytes().all(|byte| byte.is_ascii_digit()) => number.to_owned(),
             name => lookup(name).unwrap_or_default(),
         };
-        match operator.take() {
-            None => result.push_str(&operand),
-            Some(operator) => result = apply(operator, integer(&result), integer(&operand)).to_string(),
-        }
+        let before = result.take().unwrap_or_default();
+        result = Some(match operator.take() {
+            None => before + &operand,
+            Some(operator) => apply(operator, integer(&before), integer(&operand)).to_string(),
+        });
     }
     result
 }
@@ -121,13 +125,21 @@ mod tests {
             ("9223372036854775807 + 1", "9223372036854775807"),
             ("2 +", "2"),
             (") 3", "3"),
+            ("nope ++", "1"),
+            ("nope nope", ""),
+            ("++ 3", "3"),
+            ("-- 3 --", "2"),
+            ("+ 3", "3"),
         ] {
             let mut lookup = |name: &str| match name {
                 "foo" => Some("17".to_owned()),
                 "bar" => Some("30".to_owned()),
                 _ => None,
             };
-            assert_eq!(evaluate(text, &mut lookup), expected, "{text}");
+            assert_eq!(evaluate(text, &mut lookup).as_deref(), Some(expected), "{text}");
+        }
+        for text in [" ", "+", "++ --", " * "] {
+            assert_eq!(evaluate(text, &mut |_| None), None, "{text}");
         }
     }
 

@@ -106,6 +106,8 @@ pub(crate) const CASES: &[Case] = &[
     ini(&[("a.ini", "[uwsgi]\nbase = /x\na = %(base)/y %(none) %(flag)|%(later)\nflag\nlater = z\n")]),
     ini(&[("a.ini", "[uwsgi]\nx = 1\nx = 2\na = %(x) %(x + 1)\nfrom = %(from-env)\n")]),
     ini(&[("a.ini", "[uwsgi]\nfoo = 17\nbar = 30\na = %(foo + bar + 3)\nb = %(foo + bar + 3 * 2)\nc = %(foo ++)\nd = %(foo bar ++)\ne = %(foo / 2)\nf = %(foo / 0)\ng = %(nope + 1)\nh = %(2 * 3)\ni = %(%k * 2)\nj = %(foo+bar)\nk = %( foo )\nl = %(foo * 1.5)\nm = %(foo - bar)\nn = %(foo --)\no = %(foo  bar)\np = x%(foo + 1)y%(bar + 1)z\n")]),
+    ini(&[("a.ini", "[uwsgi]\nfoo = 1\na = %( ) %(++ ) %(-- 3) %(nope ++) %(+ 3) @() %() $()\nb = x%(a%(foo)y %(foo (\n")]),
+    ini(&[("a.ini", "[uwsgi]\niffile = gone\na = 1\nifopt = gone\nif-not-directory = a.ini\nb = 2\nendif\n")]),
     ini(&[("a.ini", "[uwsgi]\na = %((2 * 2) + 1)\n")]).ours(&[("a", "5", "1")]),
     ini(&[("a.ini", "[uwsgi]\nw1 = %(w2)\nw2 = %(w3)\nw3 = end\ny = a%(w1)\n")])
         .ours(&[("w1", "end", "%(w3)")]),

@@ -6,7 +6,7 @@
 
 use ini::{Ini, ParseOption};
 
-use super::{Item, LINES_MAX, Mistake, Section, VALUE_MAX};
+use super::{Item, LINES_MAX, Mistake, NAMELESS, Section, VALUE_MAX};
 use crate::config::text::{reveal, reveal_shielded, shield};
 
 /// The items of one section of a file, in order; `None`: it has none. `magic` replaces the magic variables of a
@@ -19,7 +19,8 @@ pub(super) fn read(
     if let Some(line) = binary_line(text) {
         return Err(Mistake::at(line, "this is no text in UTF-8: there is a NUL byte in it"));
     }
-    let (normal, lines) = normalise(text, &mut magic)?;
+    let mut doubts = Section::default();
+    let (normal, lines) = normalise(text, section, &mut magic, &mut doubts)?;
     let options = ParseOption { enabled_quote: false, enabled_escape: false, ..ParseOption::default() };
     let ini =
         Ini::load_from_str_opt(&normal, options).map_err(|error| unreadable(&reveal(&error.to_string())))?;
@@ -41,7 +42,7 @@ pub(super) fn read(
             line,
         })
         .collect();
-    Ok((!items.is_empty()).then(|| Section { items, ..Section::default() }))
+    Ok((!items.is_empty()).then_some(Section { items, ..doubts }))
 }
 
 fn unreadable(why: &str) -> Mistake {
@@ -55,8 +56,14 @@ fn binary_line(text: &str) -> Option<u32> {
     line.0.contains('\0').then_some(line.1)
 }
 
-/// The text that the crate reads, and the line of each of its entries.
-fn normalise(text: &str, magic: &mut impl FnMut(&str, u32) -> String) -> Result<(String, Vec<u32>), Mistake> {
+/// The text that the crate reads, and the line of each of its entries; what is passed over in the section is a doubt.
+fn normalise(
+    text: &str,
+    section: &str,
+    magic: &mut impl FnMut(&str, u32) -> String,
+    doubts: &mut Section,
+) -> Result<(String, Vec<u32>), Mistake> {
+    let mut is_wanted = false;
     let mut normal = String::with_capacity(text.len().min(VALUE_MAX));
     let mut lines = Vec::new();
     let mut headers = 0usize;
@@ -78,6 +85,7 @@ fn normalise(text: &str, magic: &mut impl FnMut(&str, u32) -> String) -> Result<
             let mut name = name.chars();
             // The last character goes, whatever it is: that is how uWSGI reads a header.
             name.next_back();
+            is_wanted = name.as_str() == section;
             normal.push('[');
             normal.push_str(&escape(name.as_str()));
             normal.push_str("]\n");
@@ -86,10 +94,10 @@ fn normalise(text: &str, magic: &mut impl FnMut(&str, u32) -> String) -> Result<
         let (key, value) = line.split_once('=').map_or((line, ""), |(key, value)| (trim(key), trim(value)));
         if key.is_empty() {
             // Magic variables without a value can leave nothing at all.
-            if value.is_empty() {
-                continue;
+            if is_wanted && !value.is_empty() {
+                doubts.doubt(number, NAMELESS);
             }
-            return Err(Mistake::at(number, "there is no name before the `=`"));
+            continue;
         }
         if headers == 0 {
             continue;
@@ -167,7 +175,6 @@ mod tests {
         let long = format!("[uwsgi]\na = {}", "x".repeat(VALUE_MAX));
         let many = format!("[uwsgi]\n{}", "a\n".repeat(LINES_MAX));
         for (text, line, message) in [
-            ("[uwsgi]\n= x", 2, "no name"),
             ("\u{7f}ELF\n\0\n[uwsgi]\na = 1", 2, "NUL"),
             ("\u{fffd}\u{fffd}[\0u\0w\0", 1, "NUL"),
             ("[\0u\0w\0s\0g\0i\0]\0\n", 1, "NUL"),
@@ -178,6 +185,14 @@ mod tests {
             assert_eq!(mistake.line, Some(line));
             assert!(mistake.message.contains(message), "{mistake}");
         }
+    }
+
+    #[test]
+    fn a_value_without_a_name_is_told_and_passed_over() {
+        let read = read("[o]\n= n\n[uwsgi]\n= x\na = 1\n=\n\t=y", "uwsgi", |line, _| line.to_owned());
+        let read = read.unwrap().unwrap();
+        assert_eq!(read.doubts.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [4, 7]);
+        assert_eq!(read.items.len(), 1);
     }
 
     /// The grammar once more, without the crate.

@@ -41,6 +41,9 @@ pub struct Item {
     pub line: u32,
 }
 
+/// Of an entry without a name: uWSGI keeps it, but nothing can refer to it.
+const NAMELESS: &str = "there is no name before the value: it says nothing";
+
 /// What was read from one section of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Section {
@@ -65,7 +68,8 @@ impl Section {
             return Err(Mistake::at(line, format!("an entry may have {VALUE_MAX} bytes at most")));
         }
         if key.is_empty() {
-            return Err(Mistake::at(line, "there is no name before the value"));
+            self.doubt(line, NAMELESS);
+            return Ok(());
         }
         self.items.push(Item { key: key.to_owned(), value, line });
         Ok(())

@@ -78,6 +78,13 @@ fn logic_includes_and_expansion_meet() {
         ("blacklist = x y\nz = 1\nend-blacklist =\nx = 2", "z=1 x=2"),
         ("whitelist = x\nx = 1\nend-whitelist\nz = 2", "x=1 z=2"),
         ("x = %%(y)", "x=%(y)"),
+        ("x = %( )%(++ )%(y ++)\ny = 2", "x=%( )%(++ )3 y=2"),
+        ("x = %(a%(y)b\ny = 2", "x=%(a2b y=2"),
+        ("x = @()$()%()", "x=@()$()%()"),
+        ("x = $(A(B))$(A(", "x=paren$(A("),
+        ("x = @(exec://echo (a) b)c", "x=(a) bc"),
+        ("= y\nx = 1", "x=1"),
+        ("iffile = /gone\nx = 1\nendif", "iffile=/gone x=1"),
         (
             "early-envdir = vars\nx = $(EARLY)$(A)\nif-env = EARLY\ny = %(_)\nend",
             "early-envdir=vars x=bird$(A) y=bird",
@@ -93,7 +100,7 @@ fn logic_includes_and_expansion_meet() {
             ("/srv/a.yml", "uwsgi:\n  in: %n\n  z: %(in)\n  l: [1, 2]\nweb:\n  w: 1\n"),
             ("/srv/a.xml", "<uwsgi><in>%n</in><w id='web'>1</w><z>%(in)</z><l>1</l><l>2</l></uwsgi>"),
         ]);
-        let world = world.with("A", "1").with("HERE", "/srv");
+        let world = world.with("A", "1").with("A(B)", "paren").with("HERE", "/srv");
         let mut assembly = Assembly::new(&world);
         let file = format!("[uwsgi]\nmodule = app\n{lines}");
         assembly.vassal("/srv/app.ini", file.as_bytes(), &VassalOptions::default());
