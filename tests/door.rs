@@ -132,13 +132,22 @@ fn a_token_is_for_a_role_and_for_some_vassals() {
     );
     std::fs::write(api.socket().with_file_name("token"), file).unwrap();
     let vassal = "/v1/vassals/a%20b%25.ini";
+    let sees_requests = |token: &str| {
+        ["/v1/requests", "/v1/vassals/a%20b%25.ini", "/v1/vassals/a%20b%25.ini/workers"].map(|path| {
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+            );
+            api.tcp(api.guarded, &request).body.contains("GET /path")
+        })
+    };
     for (token, logs, reload, upgrade) in [
         ("a-token-for-reading", 403, 403, 403),
         ("a-token-for-some", 200, 202, 403),
-        ("a-token-for-others", 200, 403, 403),
+        ("a-token-for-others", 403, 403, 403),
         ("a-token-for-all-of-it", 200, 202, 409),
         (TOKEN, 401, 401, 401),
     ] {
+        assert_eq!(sees_requests(token), [logs == 200; 3], "{token}");
         assert_eq!(ask("GET", &format!("{vassal}/logs"), token).0, logs, "{token}");
         assert_eq!(ask("POST", &format!("{vassal}/reload"), token).0, reload, "{token}");
         assert_eq!(ask("POST", "/v1/upgrade", token).0, upgrade, "{token}");

@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use liege::api::counters::{totals, workers};
-use liege::api::guard::Grant;
+use liege::api::guard::{Access, Grant};
 use liege::api::show::Moment;
 use liege::api::sizes::Sizes;
 use liege::stats::scoreboard::Scoreboard;
@@ -32,11 +32,11 @@ pub(crate) fn check(input: &[u8]) {
         epoch_ms: 0,
         pid: 0,
         root: false,
-        grant: Grant::Operate,
+        reader: &Access::from(Grant::Operate),
         sizes: &sizes,
         countdown: true,
     };
-    let shown = workers(&board, None, &moment);
+    let shown = workers(&board, "a.ini", None, &moment);
     let totals = totals(&board, None, &moment);
     assert_eq!(totals.workers, shown.len() as u64);
     assert_eq!(totals.busy, shown.iter().filter(|worker| !worker.running.is_empty()).count() as u64);

@@ -1,6 +1,5 @@
 //! Scoreboards as views. The memory is written by a vassal, so it is untrusted: bounded, clamped, escaped.
 
-use super::guard::Grant;
 use super::show::{Moment, rfc3339};
 use super::views::{Request, Running, Totals, Worker, WorkerState};
 use crate::stats::scoreboard::{CoreField, Field, Scoreboard, Slot, Total};
@@ -63,12 +62,12 @@ pub fn sum(a: &Totals, b: &Totals) -> Totals {
     }
 }
 
-/// The workers of this master, by number and generation.
+/// The workers of this master of a vassal, by number and generation.
 #[must_use]
-pub fn workers(board: &Scoreboard, master: Option<u32>, moment: &Moment<'_>) -> Vec<Worker> {
+pub fn workers(board: &Scoreboard, vassal: &str, master: Option<u32>, moment: &Moment<'_>) -> Vec<Worker> {
     let all = slots(board).enumerate();
     let mut workers: Vec<Worker> =
-        all.map(|(number, slot)| worker(slot, size(number, slot, master, moment), moment)).collect();
+        all.map(|(number, slot)| worker(slot, vassal, size(number, slot, master, moment), moment)).collect();
     workers.sort_by_key(|worker| (worker.id, worker.generation));
     workers
 }
@@ -80,7 +79,7 @@ pub fn requests<'a>(
     moment: &'a Moment<'_>,
 ) -> impl Iterator<Item = Request> + 'a {
     slots(board).flat_map(move |slot| {
-        running(slot, moment).into_iter().map(move |running| Request {
+        running(slot, vassal, moment).into_iter().map(move |running| Request {
             vassal: vassal.to_owned(),
             worker: slot.get(Field::WorkerId),
             pid: slot.get(Field::Pid),
@@ -128,8 +127,8 @@ fn size(number: usize, slot: Slot<'_>, master: Option<u32>, moment: &Moment<'_>)
     pid.zip(master).map_or((0, 0), |(pid, master)| moment.sizes.of(pid, master, moment.now))
 }
 
-fn worker(slot: Slot<'_>, (vsz_bytes, rss_bytes): (u64, u64), moment: &Moment<'_>) -> Worker {
-    let running = running(slot, moment);
+fn worker(slot: Slot<'_>, vassal: &str, (vsz_bytes, rss_bytes): (u64, u64), moment: &Moment<'_>) -> Worker {
+    let running = running(slot, vassal, moment);
     Worker {
         id: slot.get(Field::WorkerId),
         pid: slot.get(Field::Pid),
@@ -155,7 +154,7 @@ fn worker(slot: Slot<'_>, (vsz_bytes, rss_bytes): (u64, u64), moment: &Moment<'_
     }
 }
 
-fn running(slot: Slot<'_>, moment: &Moment<'_>) -> Vec<Running> {
+fn running(slot: Slot<'_>, vassal: &str, moment: &Moment<'_>) -> Vec<Running> {
     (0_u64..)
         .zip(slot.iter_cores())
         .filter(|(_, core)| core.get(CoreField::InRequest) == 1)
@@ -163,7 +162,8 @@ fn running(slot: Slot<'_>, moment: &Moment<'_>) -> Vec<Running> {
             id: format!("{}-{number}-{}", slot.get(Field::Pid), core.get(CoreField::StartedUs)),
             core: number,
             for_ms: moment.now_us.saturating_sub(core.get(CoreField::StartedUs)) / 1000,
-            request: (moment.grant >= Grant::Operate)
+            request: moment
+                .shows_requests_of(vassal)
                 .then(|| core.text().map(|text| escaped(&String::from_utf8_lossy(&text))))
                 .flatten(),
         })
@@ -173,15 +173,17 @@ fn running(slot: Slot<'_>, moment: &Moment<'_>) -> Vec<Running> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::guard::{Access, Grant, READER};
     use crate::api::sizes::Sizes;
     use crate::sys::own;
     use crate::tick::Tick;
+    use glob::Pattern;
 
     static SIZES: Sizes = Sizes::new();
 
-    fn moment(now_us: u64, grant: Grant) -> Moment<'static> {
+    fn moment(now_us: u64, reader: &Access) -> Moment<'_> {
         let now = Tick::from_ms(1);
-        Moment { now, now_us, epoch_ms: 0, pid: 7, root: false, grant, sizes: &SIZES, countdown: true }
+        Moment { now, now_us, epoch_ms: 0, pid: 7, root: false, reader, sizes: &SIZES, countdown: true }
     }
 
     fn board() -> Scoreboard {
@@ -203,7 +205,7 @@ mod tests {
 
     #[test]
     fn counters_are_those_of_all_workers_there_ever_were() {
-        let totals = totals(&board(), None, &moment(0, Grant::Read));
+        let totals = totals(&board(), None, &moment(0, &READER));
         assert_eq!((totals.workers, totals.busy, totals.requests), (3, 1, 130));
         assert_eq!(sum(&totals, &totals).requests, 260);
         let full = Totals { requests: u64::MAX, ..totals };
@@ -217,18 +219,19 @@ mod tests {
         slot.set(Field::WorkerId, 1);
         slot.set(Field::Pid, std::process::id().into());
         let group = own::group_of(std::process::id());
-        let moment = moment(0, Grant::Read);
+        let moment = moment(0, &READER);
         assert!(totals(&board, group, &moment).rss_bytes > 0);
-        assert!(workers(&board, group, &moment)[0].vsz_bytes > 0);
+        assert!(workers(&board, "a.ini", group, &moment)[0].vsz_bytes > 0);
         assert_eq!(totals(&board, Some(u32::MAX), &moment).rss_bytes, 0);
         slot.set(Field::Pid, 0);
         assert_eq!(totals(&board, group, &moment).rss_bytes, 0);
     }
 
     #[test]
-    fn workers_are_sorted_and_show_requests_to_operators_only() {
+    fn workers_are_sorted_and_show_requests_to_operators_of_the_vassal_only() {
         let board = board();
-        let workers = workers(&board, None, &moment(5_250_000, Grant::Operate));
+        let operator = Access { scope: vec![Pattern::new("a*").unwrap()], ..Grant::Operate.into() };
+        let workers = workers(&board, "a.ini", None, &moment(5_250_000, &operator));
         let brief: Vec<_> = workers.iter().map(|w| (w.id, w.generation, w.state)).collect();
         assert_eq!(
             brief,
@@ -241,7 +244,10 @@ mod tests {
             request: Some("GET /a\\x1b\u{fffd}".into()),
         };
         assert_eq!(workers[1].running, [expected]);
-        assert_eq!(super::workers(&board, None, &moment(0, Grant::Read))[1].running[0].request, None);
+        for (vassal, reader) in [("a.ini", &READER), ("b.ini", &operator)] {
+            let workers = super::workers(&board, vassal, None, &moment(0, reader));
+            assert_eq!(workers[1].running[0].request, None, "{vassal}");
+        }
     }
     #[test]
     fn any_counter_makes_another_fingerprint() {

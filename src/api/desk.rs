@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::connection::Aside;
 use super::events::Feed;
-use super::guard::Grant;
+use super::guard::Access;
 use super::idempotency::{Key, Keys};
 use super::problem::Problem;
 use super::roles::Roles;
@@ -69,16 +69,16 @@ pub struct Kept {
 }
 
 impl Desk {
-    /// Now, for a reader with this grant.
+    /// Now, for this reader.
     #[must_use]
-    pub fn moment(&self, grant: Grant) -> Moment<'_> {
+    pub fn moment<'a>(&'a self, reader: &'a Access) -> Moment<'a> {
         Moment {
             now: clock::now(),
             now_us: clock::monotonic_us(),
             epoch_ms: clock::epoch_ms(),
             pid: std::process::id(),
             root: self.root,
-            grant,
+            reader,
             sizes: &self.kept.sizes,
             countdown: true,
         }

@@ -66,7 +66,6 @@ async fn admit(desk: &Desk, request: &mut Request) -> Result<(), Box<Problem>> {
             tracing::warn!(target: trace::AUDIT, "{peer}: {method} {path} was refused: {}", problem.detail);
         }
     })?;
-    request.extensions_mut().insert(access.grant);
     request.extensions_mut().insert(access);
     if *request.method() != Method::GET && *request.method() != Method::HEAD {
         let body = read_body(request).await?;

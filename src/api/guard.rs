@@ -63,11 +63,15 @@ pub use crate::config::role::Role as Grant;
 pub struct Access {
     /// What.
     pub grant: Grant,
-    /// Act only on vassals whose name matches one of these; empty: on all, and on the fleet.
+    /// Act only on vassals whose name matches one of these, and see what only operators may see of them alone; empty: of
+    /// all, and on the fleet.
     pub scope: Vec<Pattern>,
     /// The token that it comes from, as the first digits of its hash.
     pub token: Option<String>,
 }
+
+/// Of one who may see states and counters of all vassals, and nothing else.
+pub static READER: Access = Access { grant: Grant::Read, scope: Vec::new(), token: None };
 
 impl From<Grant> for Access {
     fn from(grant: Grant) -> Self {
@@ -76,18 +80,27 @@ impl From<Grant> for Access {
 }
 
 impl Access {
+    /// Whether what needs this grant is for one who has this, of a vassal.
+    #[must_use]
+    pub fn covers(&self, needed: Grant, vassal: &str) -> bool {
+        self.grant >= needed && (self.scope.is_empty() || self.is_in_scope(vassal))
+    }
+
+    fn is_in_scope(&self, vassal: &str) -> bool {
+        self.scope.iter().any(|pattern| pattern.matches(vassal))
+    }
+
     /// Whether something that needs this grant may be done to a vassal, or, without one, to the fleet or the emperor.
     ///
     /// # Errors
     /// It may not.
     pub fn allows(&self, needed: Grant, vassal: Option<&str>) -> Result<(), Box<Problem>> {
         let forbidden = |detail: String| Err(Problem::new(StatusCode::FORBIDDEN, "not-allowed", detail));
-        let in_scope = |vassal| self.scope.iter().any(|pattern| pattern.matches(vassal));
         if self.grant < needed {
             let (needed, grant) = (show::word(needed), show::word(self.grant));
             return forbidden(format!("this needs the role {needed}; this is {grant}"));
         }
-        if !self.scope.is_empty() && !vassal.is_some_and(in_scope) {
+        if !self.scope.is_empty() && !vassal.is_some_and(|vassal| self.is_in_scope(vassal)) {
             return forbidden("this token is for other vassals only".to_owned());
         }
         Ok(())

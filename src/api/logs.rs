@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::ask::{plain, query_of, switch};
 use super::connection::Aside;
 use super::desk::{Answer, Desk};
-use super::guard::Grant;
+use super::guard::{Access, Grant};
 use super::problem::Problem;
 use super::show;
 use super::stream::{self, Format, PORTION_BYTES};
@@ -36,15 +36,15 @@ pub struct Which {
 /// A query that is not understood, no such vassal, a reader who may not see it, or too many listeners.
 pub async fn get(
     State(desk): State<Desk>,
-    Extension(grant): Extension<Grant>,
+    Extension(access): Extension<Access>,
     aside: Aside,
     name: Result<Path<String>, PathRejection>,
     query: Result<Query<Which>, QueryRejection>,
     headers: HeaderMap,
 ) -> Answer {
     let (name, which) = (plain(name)?, query_of(query)?);
-    if grant < Grant::Operate {
-        let detail = "logs can hold request data: this needs the right to operate";
+    if !access.covers(Grant::Operate, &name) {
+        let detail = "logs can hold request data: this needs the right to operate this vassal";
         return Err(Problem::new(StatusCode::FORBIDDEN, "not-allowed", detail));
     }
     let given = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());

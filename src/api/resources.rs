@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::ask::{Wait, plain, wait_of};
 use super::connection::Aside;
 use super::desk::{Answer, Desk};
-use super::guard::{Access, Grant, Peer};
+use super::guard::{Access, Peer};
 use super::problem::Problem;
 use super::show::{self, Moment};
 use super::{host, views};
@@ -39,7 +39,7 @@ pub async fn index(
     Extension(peer): Extension<Peer>,
     Extension(access): Extension<Access>,
 ) -> Response {
-    let emperor = show::emperor(&desk.handle.fleet(), &desk.moment(access.grant));
+    let emperor = show::emperor(&desk.handle.fleet(), &desk.moment(&access));
     let links = LINKS.map(str::to_owned).to_vec();
     let access = views::Access {
         role: access.grant,
@@ -65,10 +65,10 @@ pub async fn host() -> Response {
 /// None.
 pub async fn of_fleet<T: Serialize>(
     desk: Desk,
-    grant: Grant,
+    access: Access,
     view: fn(&Fleet, &Moment<'_>) -> T,
 ) -> Response {
-    let view = view(&desk.handle.fleet(), &desk.moment(grant));
+    let view = view(&desk.handle.fleet(), &desk.moment(&access));
     Json(view).into_response()
 }
 
@@ -78,14 +78,14 @@ pub async fn of_fleet<T: Serialize>(
 /// There is no such vassal.
 pub async fn of_vassal<T: Serialize>(
     desk: Desk,
-    grant: Grant,
+    access: Access,
     name: Result<Path<String>, PathRejection>,
     view: fn(&Vassal, &Fleet, &Moment<'_>) -> T,
 ) -> Answer {
     let name = plain(name)?;
     let view = {
         let fleet = desk.handle.fleet();
-        fleet.vassals.get(&name).map(|vassal| view(vassal, &fleet, &desk.moment(grant)))
+        fleet.vassals.get(&name).map(|vassal| view(vassal, &fleet, &desk.moment(&access)))
     };
     view.map(|view| Json(view).into_response()).ok_or_else(|| desk.unknown(&name))
 }

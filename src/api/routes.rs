@@ -12,7 +12,7 @@ use super::actions::{self, on_fleet, on_vassal};
 use super::desk::Desk;
 use super::exposition::{Exposition, Form};
 use super::gate::guard;
-use super::guard::Grant;
+use super::guard::{Access, READER};
 use super::problem::Problem;
 use super::show::{self, Moment};
 use super::{configuration, events, logs, metrics, page, resources, snapshot};
@@ -74,17 +74,17 @@ pub fn router(desk: Desk) -> Router {
 }
 
 fn of_fleet<T: Serialize + 'static>(view: fn(&Fleet, &Moment<'_>) -> T) -> MethodRouter<Desk> {
-    get(move |State(desk): State<Desk>, Extension(grant): Extension<Grant>| {
-        resources::of_fleet(desk, grant, view)
+    get(move |State(desk): State<Desk>, Extension(access): Extension<Access>| {
+        resources::of_fleet(desk, access, view)
     })
 }
 
 fn of_vassal<T: Serialize + 'static>(view: fn(&Vassal, &Fleet, &Moment<'_>) -> T) -> MethodRouter<Desk> {
     get(
         move |State(desk): State<Desk>,
-              Extension(grant): Extension<Grant>,
+              Extension(access): Extension<Access>,
               name: Result<Path<String>, PathRejection>| {
-            resources::of_vassal(desk, grant, name, view)
+            resources::of_vassal(desk, access, name, view)
         },
     )
 }
@@ -93,7 +93,7 @@ fn metrics_by(write: fn(&mut Exposition, &Fleet, &Moment<'_>)) -> MethodRouter<D
     get(move |State(desk): State<Desk>, headers: HeaderMap| async move {
         let form = Form::accepted(&headers);
         let mut out = Exposition::new(form);
-        write(&mut out, &desk.handle.fleet(), &desk.moment(Grant::Read));
+        write(&mut out, &desk.handle.fleet(), &desk.moment(&READER));
         ([(header::CONTENT_TYPE, form.media_type())], out.finish())
     })
 }

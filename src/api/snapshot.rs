@@ -13,7 +13,7 @@ use super::ask::{Wait, wait_of};
 use super::connection::Aside;
 use super::counters;
 use super::desk::{Answer, Desk};
-use super::guard::Grant;
+use super::guard::READER;
 use super::show::{self, Moment};
 use crate::emperor::fleet::Fleet;
 use crate::sys::clock;
@@ -110,7 +110,7 @@ impl Snapshots {
         let number = last.as_ref().map_or(1, |made| made.number.saturating_add(1));
         // Another image of the emperor, or another emperor, counts from 1 again.
         let revision = format!("{:x}-{}-{number}", fleet.started_epoch_ms, fleet.reexecutions);
-        let moment = Moment { countdown: false, ..desk.moment(Grant::Read) };
+        let moment = Moment { countdown: false, ..desk.moment(&READER) };
         let snapshot = show::snapshot(&fleet, &moment, revision.clone());
         drop(fleet);
         let body = serde_json::to_vec(&snapshot).unwrap_or_default().into();

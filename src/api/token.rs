@@ -107,7 +107,7 @@ fn read(path: &Path) -> io::Result<Vec<Token>> {
 }
 
 /// The tokens of a file: on each line a role (`operate` where there is none), the token or `sha256:` and its hash in
-/// hexadecimal digits, and patterns of the vassals that it may act on. Empty lines and comments are passed over.
+/// hexadecimal digits, and patterns of the vassals that it may operate. Empty lines and comments are passed over.
 ///
 /// # Errors
 /// A line that means nothing, by its number.

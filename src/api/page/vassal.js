@@ -123,11 +123,12 @@ function drawVassal() {
   drawBoxes(parts.panels.boxes, place.facts.boxes);
   drawAttached(parts.panels.attached, place.facts.attached);
   drawSockets(parts.panels.sockets, vassal, place.facts.companions);
-  // Logs are for those who may operate; whoever becomes one sees them.
-  const key = `${name} ${api.access?.role}`;
+  // Logs are for those who may operate the vassal; whoever becomes one sees them.
+  const told = may("operate", name);
+  const key = `${name} ${told}`;
   if (api.access && parts.logKey !== key) {
     parts.logKey = key;
-    parts.panels.log.open(vassal, may("operate") || RANK[api.access.role] >= RANK.operate, place.stop.signal);
+    parts.panels.log.open(vassal, told, place.stop.signal);
   }
 }
 

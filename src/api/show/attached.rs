@@ -1,7 +1,6 @@
 //! What a vassal's file attaches to its instance, as views.
 
 use super::{Moment, rfc3339};
-use crate::api::guard::Grant;
 use crate::api::{host, views};
 use crate::emperor::fleet::{Fleet, Vassal};
 use crate::wire::companion::{Companion, State};
@@ -14,7 +13,8 @@ pub fn companions(vassal: &Vassal, _fleet: &Fleet, moment: &Moment<'_>) -> views
 
 /// What its file attaches.
 pub(super) fn attached(vassal: &Vassal, moment: &Moment<'_>) -> Vec<views::Attached> {
-    all(vassal).iter().map(|companion| view(companion, moment)).collect()
+    let told = moment.shows_requests_of(&vassal.id);
+    all(vassal).iter().map(|companion| view(companion, told)).collect()
 }
 
 /// How many there are.
@@ -40,7 +40,8 @@ fn all(vassal: &Vassal) -> &[Companion] {
     vassal.current.as_ref().map_or(&[], |life| &life.companions)
 }
 
-fn view(companion: &Companion, moment: &Moment<'_>) -> views::Attached {
+/// `told`: with its command line, which may hold secrets.
+fn view(companion: &Companion, told: bool) -> views::Attached {
     let time = |epoch_s: u64| rfc3339(epoch_s.saturating_mul(1000));
     let reason = match (companion.state, &companion.last_exit) {
         (State::Resting, Some(exit)) => Some(format!("it ended too soon: {}", exit.how)),
@@ -50,7 +51,7 @@ fn view(companion: &Companion, moment: &Moment<'_>) -> views::Attached {
     views::Attached {
         kind: companion.kind,
         name: companion.name.clone(),
-        command: (moment.grant >= Grant::Operate).then(|| companion.command.clone()),
+        command: told.then(|| companion.command.clone()),
         state: companion.state,
         reason,
         pid: companion.pid,

@@ -1,7 +1,6 @@
 //! Lists of what belongs to vassals: workers, requests, sockets; and single events and lines.
 
 use super::{Moment, rfc3339, socket};
-use crate::api::guard::Grant;
 use crate::api::{counters, views};
 use crate::emperor::events::FleetEvent;
 use crate::emperor::fleet::{Fleet, LogLine, Vassal};
@@ -13,7 +12,8 @@ const REQUESTS: usize = 1000;
 #[must_use]
 pub fn workers(vassal: &Vassal, _fleet: &Fleet, moment: &Moment<'_>) -> views::WorkerList {
     let board = vassal.scoreboard.as_deref();
-    let workers = board.map(|board| counters::workers(board, vassal.pid(), moment)).unwrap_or_default();
+    let workers =
+        board.map(|board| counters::workers(board, &vassal.id, vassal.pid(), moment)).unwrap_or_default();
     views::WorkerList { workers }
 }
 
@@ -72,7 +72,7 @@ pub fn black_boxes(fleet: &Fleet, moment: &Moment<'_>) -> views::BlackBoxList {
 }
 
 fn boxes<'a>(vassal: &'a Vassal, moment: &'a Moment<'_>) -> impl Iterator<Item = views::BlackBox> + 'a {
-    let may_operate = moment.grant >= Grant::Operate;
+    let may_operate = moment.shows_requests_of(&vassal.id);
     vassal.past.black_boxes.iter().map(move |found| {
         let death = &found.death;
         let last = death.last.iter().map(|last| views::LastRequest {

@@ -14,7 +14,7 @@ pub use lists::{
     sockets_of, workers,
 };
 
-use super::guard::Grant;
+use super::guard::{Access, Grant};
 use super::sizes::Sizes;
 use super::{counters, host, views};
 use crate::config::diagnostic::Severity;
@@ -38,12 +38,20 @@ pub struct Moment<'a> {
     pub pid: u32,
     /// Whether the emperor runs as root, and so its vassals unless they say otherwise.
     pub root: bool,
-    /// What the reader may see.
-    pub grant: Grant,
+    /// Who reads.
+    pub reader: &'a Access,
     /// How large processes are.
     pub sizes: &'a Sizes,
     /// Whether texts may count seconds: not in what is kept for a while.
     pub countdown: bool,
+}
+
+impl Moment<'_> {
+    /// Whether the reader may see what can hold request data of a vassal.
+    #[must_use]
+    pub fn shows_requests_of(&self, vassal: &str) -> bool {
+        self.reader.covers(Grant::Operate, vassal)
+    }
 }
 
 /// The emperor itself.
@@ -99,9 +107,11 @@ pub fn detail(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> vie
             at: rfc3339(exit.at_epoch_ms),
             how: exit.how.to_string(),
         }),
-        workers: board.map(|board| counters::workers(board, vassal.pid(), moment)).unwrap_or_default(),
+        workers: board
+            .map(|board| counters::workers(board, &vassal.id, vassal.pid(), moment))
+            .unwrap_or_default(),
         attached: attached::attached(vassal, moment),
-        log: (moment.grant >= Grant::Operate).then(|| vassal.log.iter().map(log_line).collect()),
+        log: moment.shows_requests_of(&vassal.id).then(|| vassal.log.iter().map(log_line).collect()),
     }
 }
 
@@ -341,7 +351,9 @@ fn vassal_stats(vassal: &fleet::Vassal, moment: &Moment<'_>) -> views::VassalSta
         restarts: vassal.restarts,
         reloads: vassal.reloads,
         totals: board.map(|board| counters::totals(board, vassal.pid(), moment)).unwrap_or_default(),
-        workers: board.map(|board| counters::workers(board, vassal.pid(), moment)).unwrap_or_default(),
+        workers: board
+            .map(|board| counters::workers(board, &vassal.id, vassal.pid(), moment))
+            .unwrap_or_default(),
     }
 }
 
@@ -374,13 +386,14 @@ mod tests {
     use crate::emperor::fleet::{Exit, ExitKind, FileIdentity, Operation, OperationKind, State, Vassal};
 
     static SIZES: Sizes = Sizes::new();
+    static OPERATOR: Access = Access { grant: Grant::Operate, scope: Vec::new(), token: None };
     const MOMENT: Moment<'static> = Moment {
         now: Tick::from_ms(10_000),
         now_us: 10_000_000,
         epoch_ms: 1_700_000_000_000,
         pid: 7,
         root: false,
-        grant: Grant::Operate,
+        reader: &OPERATOR,
         sizes: &SIZES,
         countdown: true,
     };
