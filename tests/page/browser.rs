@@ -43,7 +43,7 @@ impl Browser {
 
     /// One with the screen of a phone.
     pub(crate) fn start_phone() -> Option<Self> {
-        let screen = json!({"width": 390, "height": 844, "pixelRatio": 2, "touch": true});
+        let screen = json!({"width": 375, "height": 812, "pixelRatio": 2, "touch": true});
         Self::with_options(json!({ "mobileEmulation": { "deviceMetrics": screen } }))
     }
 

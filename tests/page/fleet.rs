@@ -158,6 +158,14 @@ fn a_phone_shows_it_all_without_scrolling_sideways() {
         browser.wait_for_text(selector, text);
         let wide = browser.run("return document.documentElement.scrollWidth - innerWidth", &[]);
         assert_eq!(wide, 0, "{hash}");
+        let beyond = "document.getElementById('host-name').textContent = 'web-frontend-production-01';
+            const seen = [...document.querySelectorAll('.bar > *')].filter((one) => one.checkVisibility());
+            return seen.filter((one) => one.getBoundingClientRect().right > innerWidth - 8).map((one) => one.id)";
+        assert_eq!(
+            browser.run(beyond, &[]),
+            json!([]),
+            "{hash}: a long name of the host takes no room from the rest"
+        );
     }
 }
 

@@ -134,13 +134,14 @@ function drawVassal() {
 
 function drawButtons(node, vassal) {
   const possible = ACTIONS.filter((action) => may("operate", vassal.name) && action.when(vassal));
-  list(node, possible, (action) => action.name, (action) => ({
-    node: el("button", {
-      type: "button", class: action.tone ?? (action.main ? "main" : ""), text: action.label, "data-action": action.name,
+  const first = possible.find((action) => action.main);
+  list(node, possible, (action) => action.name, (action) => {
+    const button = el("button", {
+      type: "button", text: action.label, "data-action": action.name,
       onclick: () => { const now = vassalNamed(vassal.name); if (now) onVassal(action, now); },
-    }),
-    update() {},
-  }));
+    });
+    return { node: button, update: (now) => mark(button, "class", now === first ? "main" : now.tone) };
+  });
 }
 
 function drawTiles({ tiles, spark, busyMeter }, vassal, course) {
@@ -152,7 +153,7 @@ function drawTiles({ tiles, spark, busyMeter }, vassal, course) {
   put(tiles.time.value, millis(times.average));
   put(tiles.time.note, times.average == null ? "no request yet" : highTime(times.high) + (times.late ? "" : ", since the start"));
   put(tiles.busy.value, `${totals.busy} / ${totals.workers}`);
-  put(tiles.busy.note, `waited for a thread: ${millis(totals.requests ? totals.queued_us / totals.requests : null)} on average`);
+  put(tiles.busy.note, totals.requests ? `waited for a thread: ${millis(totals.queued_us / totals.requests)} on average` : "");
   busyMeter.draw(totals.busy / (totals.workers || 1), fullness(totals.busy / (totals.workers || 1)));
   put(tiles.memory.value, bytes(totals.rss_bytes));
   put(tiles.memory.note, totals.workers ? `${bytes(totals.rss_bytes / totals.workers)} each; shared parts count in each` : "");
