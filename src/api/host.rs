@@ -34,9 +34,19 @@ pub fn companions(vassal: &Vassal) -> Vec<views::Companion> {
         .take(COMPANIONS)
         .filter_map(|pid| {
             let (vsz_bytes, rss_bytes) = own::size_of(pid)?;
-            Some(views::Companion { pid, name: escaped(&own::name_of(pid)?), rss_bytes, vsz_bytes })
+            Some(views::Companion { pid, name: escaped(&companion(pid, &vassal.id)?), rss_bytes, vsz_bytes })
         })
         .collect();
     companions.sort_by_key(|companion| companion.pid);
     companions
+}
+
+/// What it is, from its title. Of a program that is none of ours only the short name: its arguments may hold secrets.
+fn companion(pid: u32, vassal: &str) -> Option<String> {
+    let title = own::title_of(pid);
+    let ours = title.as_deref().and_then(|title| title.strip_prefix("liege "));
+    match ours {
+        Some(what) => Some(what.strip_suffix(vassal).unwrap_or(what).trim_end().to_owned()),
+        None => own::name_of(pid),
+    }
 }

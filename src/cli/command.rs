@@ -53,6 +53,28 @@ pub enum Role {
     Validate,
 }
 
+impl Role {
+    /// The argument that asks for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Instance => "instance",
+            Self::Router => "router",
+            Self::Hooks => "hooks",
+            Self::Keeper => "keeper",
+            Self::Rehearse => "rehearse",
+            Self::Trial => "trial",
+            Self::Validate => "validate",
+        }
+    }
+
+    fn of(word: &str) -> Option<Self> {
+        use Role::{Hooks, Instance, Keeper, Rehearse, Router, Trial, Validate};
+        let all = [Instance, Router, Hooks, Keeper, Rehearse, Trial, Validate];
+        all.into_iter().find(|role| role.word() == word)
+    }
+}
+
 /// A command line that means nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -71,17 +93,8 @@ impl From<lexopt::Error> for Usage {
 /// What is wrong with them.
 pub fn parse(program: &OsStr, arguments: Vec<OsString>, supervised: bool) -> Result<Command, Usage> {
     let first = arguments.first().and_then(|first| first.to_str()).unwrap_or_default();
-    if supervised {
-        match first {
-            "instance" => return Ok(Command::Role(Role::Instance)),
-            "router" => return Ok(Command::Role(Role::Router)),
-            "hooks" => return Ok(Command::Role(Role::Hooks)),
-            "keeper" => return Ok(Command::Role(Role::Keeper)),
-            "rehearse" => return Ok(Command::Role(Role::Rehearse)),
-            "trial" => return Ok(Command::Role(Role::Trial)),
-            "validate" => return Ok(Command::Role(Role::Validate)),
-            _ => {}
-        }
+    if let Some(role) = Role::of(first).filter(|_| supervised) {
+        return Ok(Command::Role(role));
     }
     let rest = || arguments.iter().skip(1).cloned();
     let called_uwsgi = Path::new(program).file_name().is_some_and(|name| name == "uwsgi");
@@ -98,7 +111,7 @@ pub fn parse(program: &OsStr, arguments: Vec<OsString>, supervised: bool) -> Res
         "emperor" => Ok(Command::Serve(emperor(rest()))),
         "check" => check(rest()),
         "config" => config(rest()),
-        _ => match (asking(first), fleet(&arguments)) {
+        _ => match (asking(first), late_verb(&arguments)) {
             (Some(verb), _) => ask::parse(verb, rest()),
             (None, Some((verb, arguments))) => ask::parse(verb, arguments.into_iter()),
             (None, None) => Ok(Command::Serve(arguments)),
@@ -180,16 +193,23 @@ fn asking(name: &str) -> Option<&'static Verb> {
     manual::verb(name).filter(|verb| verb.asks())
 }
 
-/// `--hosts LIST VERB …` is `VERB --hosts LIST …`.
-fn fleet(arguments: &[OsString]) -> Option<(&'static Verb, Vec<OsString>)> {
-    let (first, rest) = arguments.split_first()?;
-    let (hosts, rest) = match first.to_str()?.strip_prefix("--hosts")? {
-        "" => rest.split_first().map(|(list, rest)| (vec![first.clone(), list.clone()], rest))?,
-        list if list.starts_with('=') => (vec![first.clone()], rest),
-        _ => return None,
-    };
-    let (verb, rest) = rest.split_first()?;
-    Some((asking(verb.to_str()?)?, hosts.into_iter().chain(rest.iter().cloned()).collect()))
+/// How the API is found: what may stand before a command, too.
+const PLACES: [&str; 5] = ["--hosts", "--api", "--token-file", "--ca-file", "--cert"];
+
+/// `--api PATH VERB …` is `VERB --api PATH …`.
+fn late_verb(arguments: &[OsString]) -> Option<(&'static Verb, Vec<OsString>)> {
+    let mut at = 0;
+    loop {
+        let word = arguments.get(at)?.to_str()?;
+        let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+        if !PLACES.contains(&name) {
+            break;
+        }
+        at += if value.is_some() { 1 } else { 2 };
+    }
+    let (before, rest) = arguments.split_at_checked(at)?;
+    let (verb, after) = rest.split_first()?;
+    Some((asking(verb.to_str()?)?, [before, after].concat()))
 }
 
 #[cfg(test)]
@@ -225,6 +245,12 @@ mod tests {
             let access = Access { hosts: hosts.map(str::to_owned), ..Access::default() };
             Command::Ask(Ask { errand, json, access })
         };
+        let at = |api: &str| Ask {
+            errand: Errand::Status { names: vec![], only_names: false },
+            json: false,
+            access: Access { api: Some(api.to_owned()), ..Access::default() },
+        };
+        let guarded = || Access { token_file: Some("t".into()), ..at("x").access };
         for (text, expected) in [
             ("", Command::Help(None)),
             ("help", Command::Help(None)),
@@ -246,6 +272,10 @@ mod tests {
             ("--hosts a,b status --json", status(Some("a,b"), true)),
             ("--hosts=list status", status(Some("list"), false)),
             ("status --hosts list", status(Some("list"), false)),
+            ("--api x status", Command::Ask(at("x"))),
+            ("--api=x --token-file t status", Command::Ask(Ask { access: guarded(), ..at("x") })),
+            ("--api x --emperor d", Command::Serve(args("--api x --emperor d"))),
+            ("--api x", Command::Serve(args("--api x"))),
             ("--hosts a", Command::Serve(args("--hosts a"))),
             ("check a.ini b.ini", checks(Subject::Files(vec!["a.ini".into(), "b.ini".into()]), false)),
             ("check --json d", checks(Subject::Files(vec!["d".into()]), true)),

@@ -38,7 +38,7 @@ use command::{Ask, Command, Errand, Role};
 use exit::Exit;
 use paper::{Paper, complain, print};
 
-use crate::sys::{fd, signals};
+use crate::sys::{fd, signals, title};
 use crate::{hook, instance, router};
 
 /// The answer to `--version`.
@@ -97,6 +97,8 @@ fn run(command: Command) -> ExitCode {
 
 /// A process that our emperor or a master started. Nothing may be opened before it has taken its channel over.
 fn play(role: Role) -> ExitCode {
+    // Started by `/proc/self/exe`, it would be called `exe`.
+    title::name(&format!("liege {}", role.word()));
     match role {
         Role::Router => router::run::main(),
         Role::Instance => instance::run::vassal(),

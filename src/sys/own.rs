@@ -1,7 +1,7 @@
 //! This process itself: what it may hold open, whom it is the parent of, and where it came from.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -121,6 +121,17 @@ pub fn children_of(pid: u32) -> Vec<u32> {
     children.split_ascii_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
+/// The title of a process that has given itself one, or was started with arguments, as `ps` shows it, clipped. `None`:
+/// it is gone, or has none.
+#[must_use]
+pub fn title_of(pid: u32) -> Option<String> {
+    let mut bytes = Vec::new();
+    fs::File::open(format!("/proc/{pid}/cmdline")).ok()?.take(256).read_to_end(&mut bytes).ok()?;
+    let words = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    let title = words.map(String::from_utf8_lossy).collect::<Vec<_>>().join(" ");
+    (!title.is_empty()).then_some(title)
+}
+
 /// The short name of a process, as the kernel has it. `None`: it is gone.
 #[must_use]
 pub fn name_of(pid: u32) -> Option<String> {
@@ -187,6 +198,7 @@ mod tests {
         assert_eq!(group_of(child.pid()), Some(child.pid()));
         assert!(children_of(std::process::id()).contains(&child.pid()) || thread_count().unwrap() > 1);
         assert!(name_of(child.pid()).is_some());
+        assert!(title_of(child.pid()).unwrap().ends_with("-c read go; ulimit -Sn"));
         assert!(started_epoch_s(child.pid()).unwrap().abs_diff(crate::sys::clock::epoch_seconds()) < 5);
         assert!(!catches(child.pid(), Signal::Usr2));
         // The kernel's count of few resident pages is not exact.

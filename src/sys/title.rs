@@ -7,13 +7,19 @@ use nix::sys::prctl;
 /// The memory of the command line: its start and its length.
 static AREA: OnceLock<Option<(usize, usize)>> = OnceLock::new();
 
+/// Gives the thread a name, clipped to the 15 bytes that the kernel keeps: what `ps -o comm` and `top` show.
+pub fn name(name: &str) {
+    let clean: Vec<u8> = name.bytes().filter(|b| !b.is_ascii_control()).take(15).collect();
+    if let Ok(name) = std::ffi::CString::new(clean) {
+        let _ = prctl::set_name(&name);
+    }
+}
+
 /// Writes the title over the command line that this process was started with, clipped to its room, and its
 /// beginning as the name of the thread. Does nothing where the kernel does not tell the place.
 pub fn set(title: &str) {
     let clean: Vec<u8> = title.bytes().map(|b| if b.is_ascii_control() { b'?' } else { b }).collect();
-    if let Ok(name) = std::ffi::CString::new(clean.iter().copied().take(15).collect::<Vec<u8>>()) {
-        let _ = prctl::set_name(&name);
-    }
+    name(title);
     let Some((start, length)) = *AREA.get_or_init(area) else { return };
     // The last byte stays NUL: without it the kernel would go on reading into the environment.
     let mut bytes = clean;

@@ -270,6 +270,16 @@ fn the_api_and_the_command_line_tell_of_them() {
     host.write("app.ini", vassal(port, lines));
     Door::Port(port).wait_for("/", "hello");
     let runs = attached(&host, "sleep", |one| one["state"] == "running");
+    let companions = host.ask("/v1/vassals/app.ini/companions");
+    let mut names: Vec<_> = companions["companions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["name"].as_str().unwrap())
+        .collect();
+    names.sort_unstable();
+    names.retain(|name| *name != "keeper echo");
+    assert_eq!(names, ["keeper sleep", "zygote"]);
     assert_eq!(
         (&runs["kind"], &runs["starts"], &runs["command"]),
         (&"daemon".into(), &1.into(), &"sleep 600".into())

@@ -53,7 +53,7 @@ pub struct CompanionList {
 pub struct Companion {
     /// Its pid.
     pub pid: u32,
-    /// Its name, as the kernel has it.
+    /// What it is: `router`, `zygote`, `keeper` and the name of its program; of another program its name, as the kernel has it.
     pub name: String,
     /// Resident memory in bytes.
     pub rss_bytes: u64,
