@@ -234,6 +234,7 @@ fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec) {
         export_certificate,
         proxy_protocol,
         websockets,
+        auto_gzip,
     } = new;
     change.note(old.headers_timeout_s != *headers_timeout_s, "http-headers-timeout", Need::Nothing);
     // Workers make the environ.
@@ -249,6 +250,7 @@ fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec) {
     change.note(old.redirects != *redirects, "http-to-https", Need::Nothing);
     change.note(old.export_certificate != *export_certificate, "https-export-cert", Need::Nothing);
     change.note(old.websockets != *websockets, "http-websockets", Need::Nothing);
+    change.note(old.auto_gzip != *auto_gzip, "http-auto-gzip", Need::Nothing);
     change.note(old.proxy_protocol != *proxy_protocol, "http-enable-proxy-protocol", Need::Nothing);
 }
 

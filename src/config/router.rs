@@ -37,6 +37,9 @@ pub struct RouterSpec {
     /// `http-websockets`: requests of its clients may become websockets.
     #[serde(default)]
     pub websockets: bool,
+    /// `http-auto-gzip`: answers that ask for it are compressed.
+    #[serde(default)]
+    pub auto_gzip: bool,
 }
 
 /// The files of an address on which TLS is spoken. Paths are absolute.
@@ -95,6 +98,7 @@ impl Default for RouterSpec {
             export_certificate: false,
             proxy_protocol: false,
             websockets: false,
+            auto_gzip: false,
         }
     }
 }

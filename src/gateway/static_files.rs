@@ -102,7 +102,9 @@ impl Asked {
     }
 }
 
-fn takes_gzip(coding: &str) -> bool {
+/// Whether an item of `Accept-Encoding` lets gzip in.
+#[must_use]
+pub fn takes_gzip(coding: &str) -> bool {
     let mut parts = coding.split(';').map(str::trim);
     let name = parts.next().unwrap_or_default();
     let is_zero = |weight: &str| weight.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));

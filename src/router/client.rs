@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 
 use super::fields::{self, Facts};
 use super::front::{Front, Held, Phase};
+use super::gzip::Taste;
 use super::job::{Job, Reply, Ticket};
 use super::page::{close, page};
 use super::pipe::ResponseBody;
@@ -123,6 +124,7 @@ async fn answer(
         };
     }
     let may_switch = front.takes_websockets() && payload.is_empty() && Wish::of_http(&head).is_some();
+    let taste = front.gzips().then(|| Taste::of(&head));
     let head = fields::to_worker(&head, payload.length(), may_switch, &client.facts);
     let (reply, receiver) = oneshot::channel();
     let ticket = front.ticket();
@@ -133,6 +135,9 @@ async fn answer(
         Ok(response) => response,
         Err(trouble) => page(trouble.status()),
     };
+    if let Some(taste) = taste {
+        taste.serve(&mut response);
+    }
     if let Some(line) = response.body_mut().take_line() {
         client.watch.switch();
         client.line.replace(Some(line));

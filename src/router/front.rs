@@ -45,6 +45,8 @@ pub(super) struct Front {
     closes_each: Cell<bool>,
     /// Clients may have websockets (`http-websockets`).
     takes_websockets: Cell<bool>,
+    /// Answers that ask for it are compressed (`http-auto-gzip`).
+    gzips: Cell<bool>,
     pub(super) uploads: Room,
     pub(super) buffers: Buffers,
     central: RefCell<Central>,
@@ -82,6 +84,7 @@ impl Front {
             queue_time: Cell::default(),
             closes_each: Cell::default(),
             takes_websockets: Cell::default(),
+            gzips: Cell::default(),
             uploads: Room::default(),
             buffers: Buffers::default(),
             central: RefCell::new(central),
@@ -119,6 +122,7 @@ impl Front {
         self.queue_time.set(timeout);
         self.closes_each.set(spec.router.keepalive_s == 0);
         self.takes_websockets.set(spec.router.websockets);
+        self.gzips.set(spec.router.auto_gzip);
     }
 
     /// Whether every answer is the last on its connection.
@@ -129,6 +133,11 @@ impl Front {
     /// Whether clients may have websockets.
     pub(super) fn takes_websockets(&self) -> bool {
         self.takes_websockets.get()
+    }
+
+    /// Whether answers that ask for it are compressed.
+    pub(super) fn gzips(&self) -> bool {
+        self.gzips.get()
     }
 
     /// The memory of the queue, for the master.

@@ -18,6 +18,7 @@ mod crews;
 mod door;
 mod fields;
 mod front;
+mod gzip;
 mod job;
 mod lane;
 mod page;

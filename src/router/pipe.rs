@@ -17,6 +17,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::gzip::Gzip;
 use crate::proto::budget::{Budget, Share};
 
 /// How much of one response waits for its client in memory.
@@ -332,6 +333,8 @@ pub(super) enum ResponseBody {
     Whole(Bytes),
     /// As it comes.
     Piped(Reader),
+    /// As it comes, compressed.
+    Gzipped(Box<Gzip>),
     /// Nothing: another protocol follows, whose bytes go to and come from here.
     Switched(OwnedFd),
 }
@@ -358,6 +361,7 @@ impl Body for ResponseBody {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Piped(reader) => Pin::new(reader).poll_frame(cx),
+            Self::Gzipped(gzip) => gzip.poll(cx),
             Self::Switched(_) => Poll::Ready(None),
         }
     }
@@ -366,6 +370,7 @@ impl Body for ResponseBody {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Piped(reader) => reader.is_end_stream(),
+            Self::Gzipped(gzip) => gzip.is_end(),
             Self::Switched(_) => true,
         }
     }
@@ -374,6 +379,7 @@ impl Body for ResponseBody {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Piped(reader) => reader.size_hint(),
+            Self::Gzipped(_) => SizeHint::default(),
             Self::Switched(_) => SizeHint::with_exact(0),
         }
     }

@@ -33,6 +33,7 @@ mod fifo;
 mod files;
 mod foreign;
 mod greenlets;
+mod gzip;
 mod harakiri;
 mod hooks;
 mod https;

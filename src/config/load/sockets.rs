@@ -24,6 +24,7 @@ impl Reading {
             "http-to-https" => self.redirect(sift, said),
             "https-export-cert" => self.spec.router.export_certificate = said.flag(),
             "http-websockets" => self.spec.router.websockets = said.flag(),
+            "http-auto-gzip" => self.spec.router.auto_gzip = said.flag(),
             "http-enable-proxy-protocol" => self.spec.router.proxy_protocol = said.flag(),
             "protocol" | "abstract-socket" | "map-socket" | "shared-socket" => {}
             "http-timeout" => self.spec.router.timeout_s = sift.count(said),

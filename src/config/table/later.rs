@@ -18,6 +18,5 @@ pub(super) static ROWS: &[Row] = &[
     ),
     later(&["http-buffer-size"], Number, "the router's buffers grow as they are needed, up to fixed limits"),
     later(&["http-cheap"], Flag, "it is about routers that instances subscribe to"),
-    later(&["http-auto-gzip"], Flag, "answers go out as the application made them"),
     later(&["http-harakiri"], Number, "a router that ends is replaced; one that hangs is not found out"),
 ];

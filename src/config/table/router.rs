@@ -53,6 +53,12 @@ pub(super) static ROWS: &[Row] = &[
         "A request to the router that asks for a websocket reaches the application as such; behind `http-socket`, `socket` and the like they always do",
     ),
     row(
+        &["http-auto-gzip"],
+        Flag,
+        "off",
+        "The router compresses answers with `uWSGI-Encoding: gzip`, unless they have a `Content-Encoding`, for clients that accept gzip",
+    ),
+    row(
         &["http-timeout"],
         Number,
         "60",

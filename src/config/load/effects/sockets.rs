@@ -29,6 +29,7 @@ pub(super) fn rows() -> Vec<(&'static str, &'static str, Value)> {
         ("https-export-cert = true", "/router/export_certificate", json!(true)),
         ("http-enable-proxy-protocol = true", "/router/proxy_protocol", json!(true)),
         ("http-websockets = true", "/router/websockets", json!(true)),
+        ("http-auto-gzip = true", "/router/auto_gzip", json!(true)),
         ("websockets-ping-freq = 7", "/websockets/ping_freq_s", json!(7)),
         ("websockets-pong-tolerance = 7", "/websockets/pong_tolerance_s", json!(7)),
         ("websockets-max-size = 7", "/websockets/max_size_kib", json!(7)),
