@@ -116,7 +116,10 @@ impl Master {
     /// The rehearsal's process is over.
     pub(super) fn rehearsal_over(&mut self, exit: Exit) {
         let Some(rehearsal) = self.rehearsal.take().filter(|r| !r.answered) else { return };
-        let failure = Failure::new(format!("reading the configuration ended without an answer: {exit}"));
+        let failure = Failure::new(format!(
+            "{} was to read the configuration, and ended without an answer: {exit}",
+            self.binary.display()
+        ));
         self.handle(Event::Rehearsed { operation: rehearsal.operation, plan: Err(failure) });
     }
 
