@@ -226,11 +226,11 @@ pub fn page(detail: &VassalDetail, paper: Paper, now: SystemTime) -> String {
         }),
     );
     fact(
-        "last exit",
+        "ended",
         detail
             .last_exit
             .as_ref()
-            .map(|exit| format!("{} {} ago (pid {})", exit.how, age(Some(&exit.at), now), exit.pid)),
+            .map(|exit| format!("{}, {} ago (pid {})", exit.how, age(Some(&exit.at), now), exit.pid)),
     );
     out.push_str(&workers(&detail.workers, paper, now));
     out.push_str(&super::beside::table(&detail.attached, paper, now));
@@ -266,7 +266,10 @@ fn workers(workers: &[Worker], paper: Paper, now: SystemTime) -> String {
             .to_owned(),
             number(worker.requests),
             number(worker.exceptions),
-            format!("{}.{} ms", worker.average_us / 1000, worker.average_us % 1000 / 100),
+            match worker.average_us {
+                0 => "-".to_owned(),
+                us => format!("{}.{} ms", us / 1000, us % 1000 / 100),
+            },
             if worker.rss_bytes == 0 {
                 "-".to_owned()
             } else {

@@ -18,6 +18,8 @@ use crate::wire::failure::Failure;
 
 /// How many deaths of workers and how many events are told.
 const LATELY: usize = 5;
+/// How many lines of output are told.
+const OUTPUT: usize = 8;
 /// How long a request runs before it is told.
 const LONG_MS: u64 = 10_000;
 
@@ -39,6 +41,8 @@ struct Answer {
     signs: Vec<String>,
     /// What happened last, oldest first.
     events: Vec<Event>,
+    /// What it said last, where a failure tells neither a place nor a traceback.
+    output: Vec<String>,
     /// What to do, best first.
     advice: Vec<String>,
 }
@@ -67,7 +71,7 @@ pub async fn run(client: &Client, names: &[String], json: bool) -> Result<Exit, 
         }
         match json {
             true => print(&format!("{}\n", serde_json::to_string(&answer).unwrap_or_default())),
-            false => print(&format!("{gap}{}", page(&answer, paper, now))),
+            false => print(&format!("{gap}{}", page(&answer, paper))),
         }
         gap = "\n";
     }
@@ -96,6 +100,7 @@ fn explain(detail: VassalDetail, boxes: &[BlackBox], events: Vec<Event>, now: Sy
         next_try: vassal.next_try.clone(),
         signs: signs(&detail, boxes, now),
         advice: advice(&detail, reload.is_some()),
+        output: output(&detail, fails, &failures),
         name: detail.vassal.name,
         state: detail.vassal.state,
         failures,
@@ -119,6 +124,16 @@ const fn usual(state: State) -> &'static str {
         State::Broken => "its file has mistakes",
         State::Stopped => "an operator stopped it",
     }
+}
+
+/// The last lines of what does not serve, when its failures name nothing that could be mended.
+fn output(detail: &VassalDetail, fails: bool, failures: &[(&str, Failure)]) -> Vec<String> {
+    let tells = |failure: &Failure| failure.traceback.is_some() || !failure.diagnostics.is_empty();
+    if !fails || failures.iter().any(|(_, failure)| tells(failure)) {
+        return Vec::new();
+    }
+    let lines = detail.log.as_deref().unwrap_or_default();
+    lines.iter().skip(lines.len().saturating_sub(OUTPUT)).map(|line| line.text.clone()).collect()
 }
 
 fn signs(detail: &VassalDetail, boxes: &[BlackBox], now: SystemTime) -> Vec<String> {
@@ -218,7 +233,7 @@ fn quoted(name: &str) -> String {
     }
 }
 
-fn page(answer: &Answer, paper: Paper, now: SystemTime) -> String {
+fn page(answer: &Answer, paper: Paper) -> String {
     let tone = match (answer.good, answer.state) {
         (false, _) => Tone::Bad,
         (true, State::Up) => Tone::Good,
@@ -228,9 +243,6 @@ fn page(answer: &Answer, paper: Paper, now: SystemTime) -> String {
     let reason = super::paper::wrapped(&escaped(&answer.reason), "  ", "  ", paper.width);
     let name = paper.tone(Tone::Heading, &escaped(&answer.name));
     let mut out = format!("{name}: {state}\n{reason}\n");
-    if let Some(next) = &answer.next_try {
-        out.push_str(&format!("  next try in {}\n", until(next, now)));
-    }
     for (title, failure) in &answer.failures {
         out.push_str(&format!("\n{}\n{}", paper.tone(Tone::Bad, title), failure::lines(failure, "  ")));
     }
@@ -250,6 +262,7 @@ fn page(answer: &Answer, paper: Paper, now: SystemTime) -> String {
     list("to be seen", &mut answer.signs.iter().map(|sign| escaped(sign)));
     let events = answer.events.iter();
     list("lately", &mut events.map(|event| format!("{} {}", second(&event.at), escaped(&event.message))));
+    list("its last output", &mut answer.output.iter().map(|line| escaped(line)));
     list("what to do", &mut answer.advice.iter().map(|advice| escaped(advice)));
     out
 }

@@ -271,9 +271,11 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<
         fleet::State::Starting => Some(match vassal.current.as_ref() {
             Some(life) => {
                 let seconds = moment.now.since(life.started).as_secs();
-                match &life.doing {
-                    Some(doing) => format!("not loading yet after {seconds} s, but at {doing}"),
-                    None => format!("loading for {seconds} s"),
+                match (&life.doing, moment.countdown) {
+                    (Some(doing), true) => format!("not loading yet after {seconds} s, but at {doing}"),
+                    (Some(doing), false) => format!("not loading yet, but at {doing}"),
+                    (None, true) => format!("loading for {seconds} s"),
+                    (None, false) => "loading".to_owned(),
                 }
             }
             None => "loading".to_owned(),

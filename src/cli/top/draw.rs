@@ -122,9 +122,9 @@ fn head(picture: &Picture<'_>) -> Vec<Line> {
                 (
                     Look::Plain,
                     format!(
-                        "  liege {}, {} for {}  load {}  memory {} of {}",
+                        "  liege {}, {} {}  load {}  memory {} of {}",
                         escaped(&emperor.version),
-                        escaped(&emperor.phase),
+                        if emperor.phase == "running" { "up" } else { &emperor.phase },
                         age(Some(&emperor.since), picture.now),
                         load.join(" "),
                         size(used),
@@ -277,7 +277,7 @@ fn line(picture: &Picture<'_>, row: &Row, widest: usize, notes: bool) -> Line {
     let rates = row.rates;
     let rate = rates.map_or("-".to_owned(), |rates| rounded(rates.requests));
     line.push((Look::Plain, format!(" {}", right(&rate, 8))));
-    let average = rates.filter(|r| r.average_us > 0).map_or("-".to_owned(), |r| time(r.average_us));
+    let average = average(rates.map_or(0, |rates| rates.average_us));
     line.push((Look::Plain, format!(" {}", right(&average, 8))));
     let exceptions = rates.map_or(0.0, |rates| rates.exceptions);
     let bad = if exceptions > 0.0 { Look::Bad } else { Look::Plain };
@@ -285,7 +285,7 @@ fn line(picture: &Picture<'_>, row: &Row, widest: usize, notes: bool) -> Line {
     line.push((Look::Plain, format!(" {}", right(&size(totals.rss_bytes), 7))));
     line.push((Look::Plain, format!(" {}", right(&age(row.since.as_deref(), picture.now), 7))));
     if notes {
-        line.push((Look::Faint, format!("  {}", escaped(row.note.as_deref().unwrap_or_default()))));
+        line.push((Look::Faint, format!("  {}", row.told(picture.now).unwrap_or_default())));
     }
     line
 }
@@ -309,10 +309,10 @@ fn foot(picture: &Picture<'_>, width: usize) -> Vec<Line> {
     let mut lines = Vec::new();
     if view.open.is_none() && !view.help {
         let row = picture.rows.get(view.cursor(picture.rows));
-        let note = row.and_then(|row| row.note.as_deref()).filter(|_| width < NOTE_WIDTH);
+        let note = row.and_then(|row| row.told(picture.now)).filter(|_| width < NOTE_WIDTH);
         let text = match (view.typing, note) {
             (true, _) => format!("/{}▏", escaped(&view.filter)),
-            (false, Some(note)) => escaped(note),
+            (false, Some(note)) => note,
             (false, None) => String::new(),
         };
         lines.push(vec![(if view.typing { Look::Bold } else { Look::Faint }, text)]);
@@ -328,16 +328,18 @@ fn foot(picture: &Picture<'_>, width: usize) -> Vec<Line> {
 fn help() -> Vec<Line> {
     [
         "",
-        "↑ ↓ k j, page keys, home end g G   another line",
-        "enter →                            the vassal's workers, requests and log",
-        "esc ← q                            back to the list",
-        "/                                  only names that contain this, or match it: web-*",
-        "n s b r a e m u                    order: name, state, busy, rate, average, exceptions,",
-        "                                   memory, uptime; the same key again: the other way round",
-        "space                              pause",
-        "q  Control-C                       end",
+        "↑ ↓ k j, page keys, home end g G  another line",
+        "enter →                           the vassal's workers, requests and log",
+        "esc ← q                           back to the list",
+        "/                                 only names that contain this or match web-*",
+        "n s b r                           order: name, state, busy, rate,",
+        "a e m u                           average, exceptions, memory, uptime;",
+        "                                  the same key again: the other way round",
+        "space                             pause",
+        "q  Control-C                      end",
         "",
-        "BUSY   workers inside a request, of all     AVG  average time of the requests since the last look",
+        "BUSY   workers inside a request, of all",
+        "AVG    average time of the requests since the last look",
         "MEM    resident memory of the workers, what they share counted more than once",
     ]
     .map(|text| vec![(Look::Plain, text.to_owned())])
@@ -376,6 +378,11 @@ pub(super) fn time(us: u64) -> String {
         1_000_000..=99_999_999 => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
         _ => format!("{} s", us / 1_000_000),
     }
+}
+
+/// The average of so many requests that there may be none.
+pub(super) fn average(us: u64) -> String {
+    if us == 0 { "-".to_owned() } else { time(us) }
 }
 
 /// Bytes in the unit that fits.
@@ -422,6 +429,23 @@ mod tests {
                 assert!(widest <= width, "{width}x{height}: {widest}");
             }
         }
+    }
+
+    #[test]
+    fn a_terminal_of_80_columns_shows_all_of_the_help() {
+        for line in help() {
+            let text: String = line.iter().map(|(_, text)| text.as_str()).collect();
+            assert!(length(&text) <= 80, "{text}");
+        }
+    }
+
+    #[test]
+    fn who_rests_says_until_when() {
+        let now = humantime::parse_rfc3339("2026-01-01T00:00:00Z").unwrap();
+        let next_try = Some("2026-01-01T00:00:30Z".to_owned());
+        let resting = Row { note: Some("exit status 7".into()), next_try, ..row("a.ini", 0, 0.0) };
+        assert_eq!(resting.told(now).unwrap(), "next try in 30 s: exit status 7");
+        assert_eq!(row("a.ini", 0, 0.0).told(now), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One vassal on the screen: how it stands, its workers and what each does, its last output.
 
-use super::draw::{Line, Look, Picture, padded, right, rounded, size, time};
+use super::draw::{Line, Look, Picture, average, padded, right, rounded, size, time};
 use super::view::Choice;
 use crate::api::views::{State, VassalDetail, Worker, WorkerState};
 use crate::cli::paper::{age, number};
@@ -61,12 +61,14 @@ fn facts(picture: &Picture<'_>, open: &Choice, detail: &VassalDetail, mut name: 
     }
     let rates = row.and_then(|row| row.rates);
     let rate = rates.map_or("-".to_owned(), |rates| rounded(rates.requests));
-    let average = rates.map_or(String::new(), |rates| format!(" of {}", time(rates.average_us)));
+    let of =
+        rates.filter(|rates| rates.average_us > 0).map(|rates| format!(" of {}", time(rates.average_us)));
+    let of = of.unwrap_or_default();
     let totals = &vassal.totals;
     lines.push(vec![(
         Look::Plain,
         format!(
-            "{rate} requests/s{average}, {} in all, {} exceptions, {} reloads, {} restarts after a death",
+            "{rate} requests/s{of}, {} in all, {} exceptions, {} reloads, {} restarts",
             number(totals.requests),
             number(totals.exceptions),
             vassal.reloads,
@@ -90,7 +92,7 @@ fn workers(picture: &Picture<'_>, detail: &VassalDetail, width: usize) -> Vec<Li
             worker.pid.to_string(),
             number(worker.requests),
             number(worker.exceptions),
-            time(worker.average_us),
+            average(worker.average_us),
             size(worker.rss_bytes),
             age(Some(&worker.since), picture.now),
         ];

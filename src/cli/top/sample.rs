@@ -1,11 +1,13 @@
 //! What the hosts told, and the rates between two of their answers.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use serde::Serialize;
 
 use crate::api::views::{Outcome, Snapshot, State, Totals, Vassal};
+use crate::cli::paper::until;
+use crate::trace::escaped;
 
 /// A host as last heard of.
 #[derive(Debug, Default)]
@@ -58,9 +60,24 @@ pub struct Row {
     pub since: Option<String>,
     /// One sentence.
     pub note: Option<String>,
+    /// When it is tried again, RFC 3339.
+    pub next_try: Option<String>,
     /// Its address in the API.
     #[serde(skip)]
     pub link: String,
+}
+
+impl Row {
+    /// The sentence, with what is left until it is tried again.
+    #[must_use]
+    pub fn told(&self, now: SystemTime) -> Option<String> {
+        let note = self.note.as_ref().map(|note| escaped(note));
+        let next = self.next_try.as_ref().map(|next| format!("next try in {}", until(next, now)));
+        match (next, note) {
+            (Some(next), Some(note)) => Some(format!("{next}: {note}")),
+            (next, note) => next.or(note),
+        }
+    }
 }
 
 impl HostSight {
@@ -116,6 +133,7 @@ impl HostSight {
             rates: self.rates.get(&vassal.name).copied(),
             since: vassal.since.clone(),
             note: vassal.reason.clone(),
+            next_try: vassal.next_try.clone(),
             link: vassal.link.clone(),
         }
     }

@@ -248,6 +248,7 @@ pub(super) mod tests {
             rates: Some(Rates { requests, exceptions: 0.0, average_us: 1_500 }),
             since: None,
             note: None,
+            next_try: None,
             link: format!("/v1/vassals/{name}"),
         }
     }
