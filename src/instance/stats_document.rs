@@ -272,8 +272,8 @@ impl CoreEntry {
         Self {
             id,
             requests: core.get(CoreField::Requests).into(),
-            static_requests: Count::default(),
-            routed_requests: Count::default(),
+            static_requests: core.get(CoreField::StaticRequests).into(),
+            routed_requests: core.get(CoreField::RoutedRequests).into(),
             offloaded_requests: Count::default(),
             write_errors: core.get(CoreField::WriteErrors).into(),
             read_errors: core.get(CoreField::ReadErrors).into(),

@@ -115,6 +115,10 @@ pub enum CoreField {
     TextSequence = 7,
     /// Bytes of text.
     TextLength = 8,
+    /// Files that were served without the application.
+    StaticRequests = 9,
+    /// How often a rule of the internal routing had the last word.
+    RoutedRequests = 10,
 }
 
 /// The scoreboard of one instance.

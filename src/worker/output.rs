@@ -58,6 +58,8 @@ pub(super) struct Sent {
     pub(super) body_bytes: u64,
     /// Writing failed: the client is gone.
     pub(super) is_cut: bool,
+    /// It is a file that the client asked for, or a part of it.
+    pub(super) is_file: bool,
 }
 
 #[derive(Debug)]

@@ -87,6 +87,13 @@ impl Record {
         if course.has_raised {
             self.slot.add(Field::Exceptions, 1);
         }
+        if sent.is_file {
+            self.core.add(CoreField::StaticRequests, 1);
+        }
+        let ended = course.routing.as_ref().map_or(0, |routing| routing.ended());
+        if ended > 0 {
+            self.core.add(CoreField::RoutedRequests, ended);
+        }
         if sent.is_cut {
             self.core.add(CoreField::WriteErrors, 1);
         }

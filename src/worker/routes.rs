@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::Python;
@@ -41,6 +42,8 @@ pub(super) struct Routes {
 pub(super) struct Routing {
     routes: Arc<Routes>,
     state: Mutex<State>,
+    /// How often a rule had the last word.
+    ended: AtomicU64,
     started_us: u64,
     started_epoch_us: u64,
 }
@@ -88,6 +91,7 @@ impl Routes {
         Arc::new(Routing {
             routes: Arc::clone(self),
             state: Mutex::new(State::new(request)),
+            ended: AtomicU64::new(0),
             started_us: clock::monotonic_us(),
             started_epoch_us: clock::epoch_us(),
         })
@@ -103,7 +107,7 @@ impl Routing {
         };
         let mut from = 0;
         loop {
-            let end = self.routes.program.run(Chain::Request, from, &mut self.lock(), self);
+            let end = self.run(Chain::Request, from, &mut self.lock());
             match end {
                 End::Continue => {
                     return self.changed().map_or_else(|status| refuse(output, status), Taken::On);
@@ -124,6 +128,19 @@ impl Routing {
         }
     }
 
+    fn run(&self, chain: Chain, from: usize, state: &mut State) -> End {
+        let end = self.routes.program.run(chain, from, state, self);
+        if !matches!(end, End::Continue) {
+            self.ended.fetch_add(1, Ordering::Relaxed);
+        }
+        end
+    }
+
+    /// How often a rule had the last word, of any kind: about the request, its answer, or both.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended.load(Ordering::Relaxed)
+    }
+
     /// The request as rules have changed it; `None`: they have not.
     ///
     /// # Errors
@@ -139,7 +156,7 @@ impl Routing {
         let mut state = self.lock();
         state.status = status;
         for chain in [Chain::Error, Chain::Response] {
-            match self.routes.program.run(chain, 0, &mut state, self) {
+            match self.run(chain, 0, &mut state) {
                 End::Continue => {}
                 End::Answer(answer) => return Ruled::Instead(answer),
                 // No rule for answers names a file.
@@ -169,7 +186,7 @@ impl Routing {
         state.status = sent.status;
         state.body_bytes = sent.body_bytes;
         state.taken_us = clock::monotonic_us().saturating_sub(self.started_us);
-        self.routes.program.run(Chain::Last, 0, &mut state, self);
+        self.run(Chain::Last, 0, &mut state);
     }
 
     /// Does what rules have said that is not about the answer: lines in the log, and the time there is.

@@ -162,6 +162,7 @@ impl StaticFiles {
             Answer::Whole => {}
         }
         if matches!(answer, Answer::Whole | Answer::Part(..)) {
+            output.sent.is_file = true;
             head.add("Content-Type", self.rules.media_type(&chosen.named))?;
             let real = chosen.found.path.to_string_lossy();
             match spec.mode {

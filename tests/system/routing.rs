@@ -5,6 +5,7 @@ use base64::Engine as _;
 use crate::support::http::Door;
 use crate::support::process::Family;
 use crate::support::server::{Folder, liege};
+use crate::support::wait::until;
 use crate::support::{environment, free_port, uwsgi};
 
 /// Tells what it sees of the request, with the status that the path asks for.
@@ -158,6 +159,27 @@ fn rules_hold_at_every_door() {
         assert_eq!(uwsgi::ask(&socket, &uwsgi::get("/silent"), b"").unwrap(), "");
         assert_eq!(http.get("/").unwrap().status, 200, "it serves on");
         drop((family, folder));
+    }
+}
+
+#[test]
+fn files_and_what_rules_have_the_last_word_about_are_counted() {
+    let stats = free_port();
+    let (_family, http, _router, _folder) = start(&format!("stats = 127.0.0.1:{stats}"));
+    let counted = || {
+        let told = Door::Port(stats).connect().unwrap().rest().unwrap();
+        let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+        let core = &told["workers"][0]["cores"][0];
+        (core["static_requests"].as_u64().unwrap(), core["routed_requests"].as_u64().unwrap())
+    };
+    assert_eq!(counted(), (0, 0));
+    let mut expected = (0, 0);
+    for (path, files, rules) in
+        [("/static/a.css", 1, 0), ("/st/a.css", 1, 1), ("/deny", 0, 1), ("/missing", 0, 1), ("/said/x", 0, 0)]
+    {
+        http.get(path).unwrap();
+        expected = (expected.0 + files, expected.1 + rules);
+        until(&format!("{path} is counted: {expected:?}"), || counted() == expected);
     }
 }
 

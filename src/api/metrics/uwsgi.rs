@@ -188,8 +188,18 @@ fn cores(out: &mut Exposition, all: &[Place<'_>]) {
     let families: [(&'static str, Kind, &str, Option<CoreField>); 7] = [
         ("uwsgi_worker_core_busy", Kind::Gauge, "Is core busy", Some(CoreField::InRequest)),
         ("uwsgi_worker_core_requests", Kind::Counter, "Total number of requests.", Some(CoreField::Requests)),
-        ("uwsgi_worker_core_static_requests", Kind::Counter, "Total number of static requests.", None),
-        ("uwsgi_worker_core_routed_requests", Kind::Counter, "Total number of routed requests.", None),
+        (
+            "uwsgi_worker_core_static_requests",
+            Kind::Counter,
+            "Total number of static requests.",
+            Some(CoreField::StaticRequests),
+        ),
+        (
+            "uwsgi_worker_core_routed_requests",
+            Kind::Counter,
+            "Total number of routed requests.",
+            Some(CoreField::RoutedRequests),
+        ),
         ("uwsgi_worker_core_offloaded_requests", Kind::Counter, "Total number of offloaded requests.", None),
         (
             "uwsgi_worker_core_write_errors",
