@@ -11,6 +11,8 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
+use super::region;
+
 /// Opens a regular file to be locked: it must be there, and be one that this process may write. It is neither waited for
 /// nor changed.
 ///
@@ -30,11 +32,7 @@ pub fn open(path: &Path) -> io::Result<OwnedFd> {
 /// # Errors
 /// `fcntl`.
 pub fn take(file: &OwnedFd) -> io::Result<bool> {
-    match fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&whole())) {
-        Ok(_) => Ok(true),
-        Err(Errno::EACCES | Errno::EAGAIN) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    region::is_locked(fcntl(file.as_fd(), FcntlArg::F_OFD_SETLK(&whole())))
 }
 
 /// Locks it as soon as nobody else has it locked.
@@ -53,13 +51,7 @@ pub fn wait_for(file: &OwnedFd) -> io::Result<()> {
 
 /// For writing, from the first byte to the last.
 fn whole() -> libc::flock {
-    libc::flock {
-        l_type: libc::F_WRLCK as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    }
+    region::of(libc::F_WRLCK, 0, 0)
 }
 
 #[cfg(test)]

@@ -4,10 +4,9 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
-use super::memfd;
+use super::{memfd, region};
 
 /// Locks between the processes that have this file. The threads of one process are one to them.
 #[derive(Debug)]
@@ -50,11 +49,7 @@ impl Locks {
     /// # Errors
     /// `fcntl`.
     pub fn take(&self, number: u32) -> io::Result<bool> {
-        match fcntl(&self.0, FcntlArg::F_SETLK(&byte(number, libc::F_WRLCK))) {
-            Ok(_) => Ok(true),
-            Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        region::is_locked(fcntl(&self.0, FcntlArg::F_SETLK(&byte(number, libc::F_WRLCK))))
     }
 
     /// Frees a lock that this process has.
@@ -77,13 +72,7 @@ impl Locks {
 }
 
 fn byte(number: u32, kind: libc::c_int) -> libc::flock {
-    libc::flock {
-        l_type: i16::try_from(kind).unwrap_or_default(),
-        l_whence: i16::try_from(libc::SEEK_SET).unwrap_or_default(),
-        l_start: number.into(),
-        l_len: 1,
-        l_pid: 0,
-    }
+    region::of(kind, number, 1)
 }
 
 #[cfg(test)]

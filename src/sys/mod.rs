@@ -38,6 +38,7 @@ pub mod pipe;
 pub mod process;
 pub mod reactor;
 pub mod record_lock;
+mod region;
 pub mod rewrite;
 pub mod seqpacket;
 pub mod shared;

@@ -6,6 +6,8 @@ use std::os::fd::AsFd;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 
+use super::region;
+
 /// The lock, held until this is dropped. It is the whole process's: threads need another one between them, and so does
 /// who closes any other descriptor of the file meanwhile, which gives it back.
 #[derive(Debug)]
@@ -17,11 +19,9 @@ impl<F: AsFd> RecordLock<F> {
     /// # Errors
     /// `fcntl`.
     pub fn try_take(file: F) -> io::Result<Option<Self>> {
-        match fcntl(&file, FcntlArg::F_SETLK(&whole(libc::F_WRLCK))) {
-            Ok(_) => Ok(Some(Self(file))),
-            Err(Errno::EAGAIN | Errno::EACCES) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let is_ours = region::is_locked(fcntl(&file, FcntlArg::F_SETLK(&whole(libc::F_WRLCK))))?;
+        // Made only if it is: dropping one frees it.
+        Ok(is_ours.then(|| Self(file)))
     }
 
     /// Waits for the lock.
@@ -45,11 +45,5 @@ impl<F: AsFd> Drop for RecordLock<F> {
 }
 
 fn whole(kind: libc::c_int) -> libc::flock {
-    libc::flock {
-        l_type: libc::c_short::try_from(kind).unwrap_or_default(),
-        l_whence: libc::c_short::try_from(libc::SEEK_SET).unwrap_or_default(),
-        l_start: 0,
-        l_len: 0,
-        l_pid: 0,
-    }
+    region::of(kind, 0, 0)
 }
