@@ -278,7 +278,8 @@ fn the_api_and_the_command_line_tell_of_them() {
         .map(|one| one["name"].as_str().unwrap())
         .collect();
     names.sort_unstable();
-    names.retain(|name| *name != "keeper echo");
+    // The others come and go.
+    names.retain(|name| *name == "keeper sleep" || !name.contains("keeper"));
     assert_eq!(names, ["keeper sleep", "zygote"]);
     assert_eq!(
         (&runs["kind"], &runs["starts"], &runs["command"]),
