@@ -404,6 +404,42 @@ def application(environ, start_response):
 }
 
 #[test]
+fn copies_that_the_application_forks_neither_answer_nor_serve() {
+    let app = r#"
+import os, sys
+os.fork()
+def application(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/returns":
+        os.fork()
+    if path == "/exits" and os.fork() == 0:
+        sys.exit(3)
+    body = [str(os.getpid()).encode()]
+    start_response("200 OK", [])
+    return generated(body) if path == "/generates" else body
+def generated(body):
+    os.fork()
+    yield from body
+"#;
+    for threads in [1, 2] {
+        let (master, worker) = Master::with_worker(&interpreter(), app, |spec| {
+            *spec.pointer_mut("/workers/threads").unwrap() = threads.into()
+        });
+        let pid = worker.pid.to_string();
+        for path in ["/returns", "/exits", "/generates", "/"].repeat(5) {
+            let answer = master.get(path);
+            assert!(answer.contains(&pid), "{path}: {answer}\n{}", master.log());
+            assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{path}: {answer}");
+        }
+        worker.drain();
+        assert_eq!(worker.wait(), Exit::Status(0));
+        drop(worker);
+        let log = master.end();
+        assert!(!log.contains("Traceback"), "{log}");
+    }
+}
+
+#[test]
 fn titles_name_the_worker() {
     for (prefix, expected) in [("", "liege worker 1 test"), ("blog ", "blog uWSGI worker 1")] {
         let (_master, worker) =

@@ -1,7 +1,9 @@
-//! The double fork: a child whose parent is not us but the nearest child sub-reaper above us.
+//! The double fork: a child whose parent is not us but the nearest child sub-reaper above us. And the end of copies that
+//! others make of us.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -35,7 +37,10 @@ pub unsafe fn double() -> io::Result<Side> {
             // SAFETY: as above.
             let forked = unsafe { fork() };
             let report = match forked {
-                Ok(ForkResult::Child) => return Ok(Side::Child),
+                Ok(ForkResult::Child) => {
+                    IS_COPY.store(false, Ordering::Relaxed);
+                    return Ok(Side::Child);
+                }
                 Ok(ForkResult::Parent { child }) => child.as_raw(),
                 // A negative number travels as the errno.
                 Err(errno) => -(errno as i32),
@@ -54,6 +59,38 @@ pub unsafe fn double() -> io::Result<Side> {
             u32::try_from(report)
                 .map(Side::Parent)
                 .map_err(|_| io::Error::from_raw_os_error(report.saturating_neg()))
+        }
+    }
+}
+
+/// Whether this process is a copy that somebody forked of one that called [`know_copies`].
+static IS_COPY: AtomicBool = AtomicBool::new(false);
+
+/// Has [`end_copy`] know the copies that code of others forks of this process, and of those that [`double`] makes, from
+/// now on. To be called once.
+///
+/// # Errors
+/// `pthread_atfork`: there is no memory.
+pub fn know_copies() -> io::Result<()> {
+    extern "C" fn in_copy() {
+        IS_COPY.store(true, Ordering::Relaxed);
+    }
+    // SAFETY: the handler stores into an atomic, as it may in the copy of a process with threads, and lives as long
+    // as the process does.
+    #[expect(unsafe_code, reason = "pthread_atfork")]
+    match unsafe { libc::pthread_atfork(None, None, Some(in_copy)) } {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// Ends this process if it is a copy: at once and quietly, for everything that it could tidy up is its original's.
+pub fn end_copy() {
+    if IS_COPY.load(Ordering::Relaxed) {
+        // SAFETY: _exit runs no exit handlers, which are the original's.
+        #[expect(unsafe_code, reason = "_exit")]
+        unsafe {
+            libc::_exit(0)
         }
     }
 }

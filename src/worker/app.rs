@@ -8,6 +8,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyModule, PyString};
 
 use super::{paste, traceback};
 use crate::config::instance::{AppSource, AppSpec};
+use crate::sys::fork::end_copy;
 use crate::wire::failure::Failure;
 
 /// Loads an application, by the name `callable` where its source says none. A failure's traceback is logged as well.
@@ -24,6 +25,7 @@ pub(super) fn load(py: Python<'_>, source: &AppSource, spec: &AppSpec) -> Result
         }
         AppSource::File(path) => (path.display().to_string(), execute(py, path), default),
     };
+    end_copy();
     let module = module.map_err(|error| raised(py, &format!("cannot load {name}"), &error))?;
     let callable =
         resolve(&module, expression).map_err(|error| missing(py, &name, &module, expression, &error))?;

@@ -23,6 +23,7 @@ use super::waiter::Waiter;
 use super::websocket::Parting;
 use super::{catcher, log, traceback};
 use crate::sys::clock;
+use crate::sys::fork::end_copy;
 
 /// Calls the application in one thread.
 #[derive(Debug)]
@@ -202,9 +203,13 @@ impl Caller {
             place.tell(&environ)?;
         }
         let start_response = Bound::new(py, StartResponse::new(Arc::clone(exchange)))?;
-        let response = app.bind(py).call1((environ, start_response))?;
+        let response = app.bind(py).call1((environ, start_response));
+        // Who forked in there and came back has nothing to say to the client, and must not serve.
+        end_copy();
+        let response = response?;
         let sent = send(py, &response, exchange);
         made.unclosed = close(py, &response).err();
+        end_copy();
         sent
     }
 }
@@ -243,6 +248,7 @@ fn send(py: Python<'_>, response: &Bound<'_, PyAny>, exchange: &Exchange) -> Res
         return Ok(plain.send(py, exchange)??);
     }
     for next in response.try_iter()? {
+        end_copy();
         if !item(py, &next?, exchange)? {
             break;
         }

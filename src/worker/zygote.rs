@@ -13,7 +13,7 @@ use crate::config::address::Listen;
 use crate::config::hook::Point;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::Scoreboard;
-use crate::sys::fork::Side;
+use crate::sys::fork::{Side, know_copies};
 use crate::sys::locks::Locks;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::{clock, fd, own, signals, title, wait};
@@ -65,6 +65,7 @@ struct Ready {
 
 fn run(py: Python<'_>, channel: OwnedFd) -> io::Result<Ended> {
     trace::start(true);
+    know_copies()?;
     signals::outlast_stop()?;
     channel::send(&channel, &hello(py).map_err(io::Error::other)?, &[])?;
     let mut ready = None;
