@@ -66,13 +66,13 @@ impl Master {
 
     /// Tells of those who are over: reaped, and heard to the end.
     pub(super) fn bury(&mut self) {
-        let zygotes: Vec<(u64, Exit)> =
-            self.children.zygotes.iter().filter_map(|(id, z)| Some((*id, z.over()?))).collect();
-        for (zygote, exit) in zygotes {
+        let zygotes: Vec<(u64, String)> =
+            self.children.zygotes.iter().filter_map(|(id, z)| Some((*id, z.how(z.over()?)))).collect();
+        for (zygote, how) in zygotes {
             self.children.zygotes.remove(&zygote);
             self.children.end_commands_of(Owner::Zygote(zygote));
             self.mules_of_zygote_gone(zygote);
-            self.handle(Event::ZygoteGone { zygote, how: exit.to_string() });
+            self.handle(Event::ZygoteGone { zygote, how });
         }
         let over = self.children.workers.iter().filter(|(_, w)| !w.buried);
         let workers: Vec<(usize, Exit)> =

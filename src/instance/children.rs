@@ -11,7 +11,7 @@ use super::link::Link;
 use super::passage::Passage;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::process::{self, Child, Exit};
-use crate::sys::{own, wait};
+use crate::sys::{own, peer, wait};
 use crate::wire::death::Cause;
 use crate::wire::message::{FromRouter, FromWorker, FromZygote, OperationId, ToRouter, ToWorker, ToZygote};
 use crate::wire::queue::SharedQueue;
@@ -42,11 +42,32 @@ pub(super) struct Process<Out, In> {
     pub(super) link: Link<Out, In>,
     pub(super) exit: Option<Exit>,
     pub(super) silent: bool,
+    /// It closed its channel, and lived on.
+    is_deaf: bool,
 }
 
 impl<Out, In> Process<Out, In> {
     pub(super) const fn new(child: Option<Child>, link: Link<Out, In>) -> Self {
-        Self { child, link, exit: None, silent: false }
+        Self { child, link, exit: None, silent: false, is_deaf: false }
+    }
+
+    /// Its channel is at its end. One that can no longer be spoken to is of no use.
+    pub(super) fn cut(&mut self) {
+        self.silent = true;
+        self.is_deaf = self.exit.is_none() && self.pid().is_some_and(|pid| !peer::is_ending(pid));
+        self.kill();
+    }
+
+    /// How it ended, for people.
+    pub(super) fn how(&self, exit: Exit) -> String {
+        match self.is_deaf {
+            true => {
+                "it closed its channel to the master, and was killed for that (does the application close \
+                     descriptors that it did not open?)"
+                    .to_owned()
+            }
+            false => exit.to_string(),
+        }
     }
 
     /// How it ended, once it is over.

@@ -53,11 +53,7 @@ impl Master {
     pub(super) fn hear_zygote(&mut self, id: u64, message: Option<Received<FromZygote>>) {
         let Some(zygote) = self.children.zygotes.get_mut(&id) else { return };
         match message.map(|(message, _)| message) {
-            None => {
-                zygote.silent = true;
-                // One that can no longer be spoken to is of no use.
-                zygote.kill();
-            }
+            None => zygote.cut(),
             Some(FromZygote::Hello { protocol, version, python, executable }) => {
                 let ours = env!("CARGO_PKG_VERSION");
                 if protocol == PROTOCOL {

@@ -36,6 +36,18 @@ pub fn started(pid: u32) -> Option<u64> {
     fields.nth(18)?.parse().ok().filter(|_| alive)
 }
 
+/// Whether a process is on its way out, or gone: what it had open closes then by itself.
+#[must_use]
+pub fn is_ending(pid: u32) -> bool {
+    /// `PF_EXITING` of the kernel's `sched.h`.
+    const EXITING: u64 = 4;
+    let flags = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(6)?.parse::<u64>().ok()
+    };
+    flags().is_none_or(|flags| flags & EXITING != 0)
+}
+
 /// The effective user of a process.
 #[must_use]
 pub fn user_of(pid: u32) -> Option<u32> {
@@ -79,8 +91,10 @@ mod tests {
         assert!(started(child.pid()).unwrap() >= started(us).unwrap());
         assert_eq!(user_of(child.pid()), Some(user::current_uid()));
         assert_eq!(of_group(child.pid()).unwrap(), [child.pid()]);
+        assert!(!is_ending(child.pid()));
         drop(writer);
         wait(&child).unwrap();
+        assert!(is_ending(child.pid()));
         assert_eq!((started(child.pid()), user_of(child.pid())), (None, None));
         assert_eq!(boot(), boot());
     }

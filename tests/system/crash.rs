@@ -55,6 +55,28 @@ fn a_killed_worker_is_replaced_and_its_sibling_serves_on() {
 }
 
 #[test]
+fn an_app_that_closes_what_is_not_its_own_or_is_killed_is_told_apart() {
+    let host = Host::start(&[]);
+    for (name, app, reason) in [
+        (
+            "closes",
+            "import os, time\nos.closerange(3, 256)\ntime.sleep(600)",
+            "it closed its channel to the master",
+        ),
+        ("killed", "import os\nos.kill(os.getpid(), 9)", "signal 9 (SIGKILL)"),
+    ] {
+        host.folder().write(&format!("{name}.py"), app);
+        let port = free_port();
+        let file = format!("{name}.ini");
+        host.write(&file, format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %d../{name}.py\n"));
+        host.wait_for_vassal(&file, reason, |vassal| {
+            let message = vassal["last_failure"]["message"].as_str().unwrap_or_default();
+            message.contains("the interpreter ended while it loaded") && message.contains(reason)
+        });
+    }
+}
+
+#[test]
 fn a_killed_master_comes_back_on_the_same_port_without_a_refused_connection() {
     let (host, door, other) = two_vassals("processes = 2\n");
     let load = Load::start(&other, Manner::Fresh);
