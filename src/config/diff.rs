@@ -235,6 +235,8 @@ fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec) {
         proxy_protocol,
         websockets,
         auto_gzip,
+        to,
+        connect_timeout_s,
     } = new;
     change.note(old.headers_timeout_s != *headers_timeout_s, "http-headers-timeout", Need::Nothing);
     // Workers make the environ.
@@ -251,6 +253,8 @@ fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec) {
     change.note(old.export_certificate != *export_certificate, "https-export-cert", Need::Nothing);
     change.note(old.websockets != *websockets, "http-websockets", Need::Nothing);
     change.note(old.auto_gzip != *auto_gzip, "http-auto-gzip", Need::Nothing);
+    change.note(old.to != *to, "http-to", Need::Nothing);
+    change.note(old.connect_timeout_s != *connect_timeout_s, "http-connect-timeout", Need::Nothing);
     change.note(old.proxy_protocol != *proxy_protocol, "http-enable-proxy-protocol", Need::Nothing);
 }
 

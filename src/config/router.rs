@@ -40,6 +40,12 @@ pub struct RouterSpec {
     /// `http-auto-gzip`: answers that ask for it are compressed.
     #[serde(default)]
     pub auto_gzip: bool,
+    /// `http-to`: who answers in place of the workers, in turn; empty: the workers do.
+    #[serde(default)]
+    pub to: Vec<Address>,
+    /// `http-connect-timeout`, in seconds: connecting to one of them; 0: `http-timeout`.
+    #[serde(default)]
+    pub connect_timeout_s: u32,
 }
 
 /// The files of an address on which TLS is spoken. Paths are absolute.
@@ -99,6 +105,8 @@ impl Default for RouterSpec {
             proxy_protocol: false,
             websockets: false,
             auto_gzip: false,
+            to: Vec::new(),
+            connect_timeout_s: 0,
         }
     }
 }

@@ -6,11 +6,12 @@
 use std::borrow::Cow;
 
 use http::Version;
-use http::header::COOKIE;
+use http::header::{COOKIE, HOST};
 use http::request::Parts;
 
 use super::peer::{Peer, Scheme};
 use super::variable::{self, Variable};
+use crate::config::router::RouterSpec;
 
 /// Gives `set` the entries for a request that hyper read through a guard.
 ///
@@ -62,6 +63,28 @@ pub fn of_http<E>(
         }
     }
     Ok(())
+}
+
+/// The same for a request that came through the router, with what the router's options say of it; gives its scheme.
+///
+/// # Errors
+/// That of `set`, at once.
+pub fn of_routed<E>(
+    request: &Parts,
+    server_name: &str,
+    routed: &RouterSpec,
+    mut set: impl FnMut(Variable<'_>, &[u8]) -> Result<(), E>,
+) -> Result<Scheme, E> {
+    let mut peer = Peer::of_routed(&request.headers, server_name);
+    if routed.names_server_by_host {
+        let host = request.headers.get(HOST).and_then(|host| host.to_str().ok());
+        peer.server_name = host.unwrap_or(peer.server_name);
+    }
+    of_http(request, &peer, &mut set)?;
+    for (name, value) in &routed.variables {
+        Variable::of_cgi(name.as_bytes()).map_or(Ok(()), |name| set(name, value.as_bytes()))?;
+    }
+    Ok(peer.scheme)
 }
 
 /// `PATH_INFO` of a path: resolves dot segments as they were sent, then percent-decodes once; malformed escapes stay as they are.

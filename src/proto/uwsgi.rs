@@ -111,9 +111,9 @@ impl Checked {
     }
 }
 
-/// The variables of another protocol on their way into a block: what a request is made of is the same for all.
+/// Variables on their way into a block: those of another protocol, or of a request that we send.
 #[derive(Clone, Debug)]
-pub(super) struct Block {
+pub struct Block {
     bytes: Vec<u8>,
     limit: usize,
 }
@@ -124,11 +124,17 @@ impl Block {
         Self { bytes: Vec::new(), limit: limits.packet_bytes }
     }
 
+    /// An empty one of a packet that we send.
+    #[must_use]
+    pub fn of_packet() -> Self {
+        Self { bytes: Vec::new(), limit: u16::MAX.into() }
+    }
+
     /// Adds a variable.
     ///
     /// # Errors
     /// An empty name, or more than a packet may have.
-    pub(super) fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Fault> {
+    pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), Fault> {
         if name.is_empty() {
             return Err(Fault::Malformed("variable without a name"));
         }
@@ -138,6 +144,13 @@ impl Block {
             self.bytes.extend_from_slice(text);
         }
         if self.bytes.len() > self.limit { Err(TOO_LONG) } else { Ok(()) }
+    }
+
+    /// A request: the block with its head.
+    #[must_use]
+    pub fn into_packet(self) -> Vec<u8> {
+        let [low, high] = u16::try_from(self.bytes.len()).unwrap_or_default().to_le_bytes();
+        [&[MODIFIER_WSGI, low, high, 0], &self.bytes[..]].concat()
     }
 
     /// The block.

@@ -9,6 +9,7 @@ use hyper::Response;
 
 use super::fields;
 use super::pipe::{Reader, ResponseBody};
+use super::socket::Socket;
 use crate::proto::http1::head::read_length;
 use crate::wire::packed;
 use crate::wire::queue::Contents;
@@ -43,7 +44,7 @@ pub(super) fn head(bytes: Vec<u8>) -> Option<response::Parts> {
 /// An answer with these fields that another protocol follows, whose bytes go to and come from `line`; `None` when
 /// it is none.
 pub(super) fn switched(packed: Vec<u8>, line: OwnedFd) -> Option<Response<ResponseBody>> {
-    let mut response = Response::new(ResponseBody::Switched(line));
+    let mut response = Response::new(ResponseBody::Switched(Socket::of_line(line).ok()?));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() =
         packed::to_fields(packed, |name| name == CONTENT_LENGTH || fields::is_hop_by_hop(name))?;

@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
-use std::os::fd::OwnedFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Poll, ready};
@@ -15,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
 use super::fields::{self, Facts};
+use super::forward::{self, Errand};
 use super::front::{Front, Held, Phase};
 use super::gzip::Taste;
 use super::job::{Job, Reply, Ticket};
@@ -38,7 +38,7 @@ struct Client {
     /// Where all its requests are sent; `None`: they are answered here.
     redirect: Option<Redirect>,
     /// Where the bytes go to and come from after an answer that another protocol follows.
-    line: RefCell<Option<OwnedFd>>,
+    line: RefCell<Option<Socket>>,
 }
 
 /// The connection ends without an answer: the client is gone.
@@ -126,12 +126,15 @@ async fn answer(
     let may_switch = front.takes_websockets() && payload.is_empty() && Wish::of_http(&head).is_some();
     let taste = front.gzips().then(|| Taste::of(&head));
     let head = fields::to_worker(&head, payload.length(), may_switch, &client.facts);
-    let (reply, receiver) = oneshot::channel();
-    let ticket = front.ticket();
-    let since_us = clock::monotonic_us();
-    front.submit(Job { ticket, since_us, head, payload, may_switch, client: client.socket.clone(), reply });
-    let place = Place { client: &client, ticket, receiver, queued: true };
-    let mut response = match place.await? {
+    let reply = match front.upstreams() {
+        None => ask_worker(&client, head, payload, may_switch).await?,
+        // Apart, so that requests to workers stay small.
+        Some(upstreams) => {
+            let errand = Errand { head, payload, may_switch };
+            Box::pin(forward::ask(front, &upstreams, &client.socket, errand)).await.ok_or(ClientGone)?
+        }
+    };
+    let mut response = match reply {
         Ok(response) => response,
         Err(trouble) => page(trouble.status()),
     };
@@ -147,6 +150,21 @@ async fn answer(
         close(response.headers_mut());
     }
     Ok(response)
+}
+
+/// The answer of the next idle worker.
+async fn ask_worker(
+    client: &Client,
+    head: Vec<u8>,
+    payload: Payload,
+    may_switch: bool,
+) -> Result<Reply, ClientGone> {
+    let front = &client.front;
+    let (reply, receiver) = oneshot::channel();
+    let ticket = front.ticket();
+    let since_us = clock::monotonic_us();
+    front.submit(Job { ticket, since_us, head, payload, may_switch, client: client.socket.clone(), reply });
+    Place { client, ticket, receiver, queued: true }.await
 }
 
 /// A request in the queue or at a worker. Dropped, or when its client is gone, it leaves the queue.

@@ -18,6 +18,7 @@ use super::job::{Job, Ticket, Trouble};
 use super::lane::Lane;
 use super::pipe::Buffers;
 use super::upload::{Payload, Room};
+use super::upstream::Upstreams;
 use crate::config::instance::InstanceSpec;
 use crate::proto::limits::Limits;
 use crate::proto::rate::Rate;
@@ -47,6 +48,8 @@ pub(super) struct Front {
     takes_websockets: Cell<bool>,
     /// Answers that ask for it are compressed (`http-auto-gzip`).
     gzips: Cell<bool>,
+    /// The servers of `http-to`, which answer in place of workers.
+    upstreams: RefCell<Option<Rc<Upstreams>>>,
     pub(super) uploads: Room,
     pub(super) buffers: Buffers,
     central: RefCell<Central>,
@@ -85,6 +88,7 @@ impl Front {
             closes_each: Cell::default(),
             takes_websockets: Cell::default(),
             gzips: Cell::default(),
+            upstreams: RefCell::default(),
             uploads: Room::default(),
             buffers: Buffers::default(),
             central: RefCell::new(central),
@@ -123,6 +127,8 @@ impl Front {
         self.closes_each.set(spec.router.keepalive_s == 0);
         self.takes_websockets.set(spec.router.websockets);
         self.gzips.set(spec.router.auto_gzip);
+        let earlier = self.upstreams();
+        self.upstreams.replace(Upstreams::new(&spec.router, earlier.as_deref()).map(Rc::new));
     }
 
     /// Whether every answer is the last on its connection.
@@ -133,6 +139,11 @@ impl Front {
     /// Whether clients may have websockets.
     pub(super) fn takes_websockets(&self) -> bool {
         self.takes_websockets.get()
+    }
+
+    /// Who answers in place of workers.
+    pub(super) fn upstreams(&self) -> Option<Rc<Upstreams>> {
+        self.upstreams.borrow().clone()
     }
 
     /// Whether answers that ask for it are compressed.

@@ -41,8 +41,20 @@ pub(super) enum Trouble {
     /// The worker that had it is gone.
     #[error("the worker died before it answered")]
     WorkerGone,
+    /// No server of `http-to` could be reached.
+    #[error("no server of http-to can be reached")]
+    Unreachable,
+    /// The server that had it is gone.
+    #[error("the server of http-to ended the connection before it answered")]
+    UpstreamGone,
+    /// A server of `http-to` let it wait too long.
+    #[error("the server of http-to does not answer in time")]
+    Late,
+    /// The head does not fit the protocol.
+    #[error("its head is too long for the uwsgi protocol")]
+    TooLong,
     /// What the worker sent is no response.
-    #[error("the worker's answer is malformed or incomplete")]
+    #[error("the answer is malformed or incomplete")]
     BadAnswer,
 }
 
@@ -54,9 +66,16 @@ impl Job {
 
     /// Says in the log why there is no answer of a worker.
     pub(super) fn log(&self, trouble: Trouble) {
-        let (method, target) = packed::line(&self.head).unwrap_or_default();
+        trouble.log(&self.head);
+    }
+}
+
+impl Trouble {
+    /// Says it in the log, of the request with this head.
+    pub(super) fn log(self, head: &[u8]) {
+        let (method, target) = packed::line(head).unwrap_or_default();
         let (method, target) = (String::from_utf8_lossy(method), String::from_utf8_lossy(target));
         let path = target.split('?').next().unwrap_or_default();
-        tracing::warn!(%method, path, "{}: {trouble}", trouble.status());
+        tracing::warn!(%method, path, "{}: {self}", self.status());
     }
 }

@@ -6,6 +6,9 @@
 //! `pipe` where the client is slower than the worker. So a client that sends or reads slowly holds no worker, and a
 //! worker that is being replaced leaves requests waiting, not refused.
 //!
+//! With `http-to` no worker has a part in it: `forward` takes requests to the servers of `upstream`, and brings their
+//! answers back.
+//!
 //! What no worker has claimed is nobody's: whatever becomes of a worker, another one takes it. What one has claimed was
 //! inside it: if the worker dies, the client gets 502 and nobody repeats it. After the answer began it breaks off
 //! visibly.
@@ -17,6 +20,7 @@ mod client;
 mod crews;
 mod door;
 mod fields;
+mod forward;
 mod front;
 mod gzip;
 mod job;
@@ -28,3 +32,4 @@ mod relay;
 pub mod run;
 mod socket;
 mod upload;
+mod upstream;

@@ -31,7 +31,9 @@ impl Trouble {
     pub(super) const fn status(self) -> u16 {
         match self {
             Self::Full | Self::Waited => 503,
-            Self::WorkerGone | Self::BadAnswer => 502,
+            Self::WorkerGone | Self::UpstreamGone | Self::Unreachable | Self::BadAnswer => 502,
+            Self::Late => 504,
+            Self::TooLong => 431,
         }
     }
 }

@@ -6,7 +6,6 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -18,6 +17,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::gzip::Gzip;
+use super::socket::Socket;
 use crate::proto::budget::{Budget, Share};
 
 /// How much of one response waits for its client in memory.
@@ -336,12 +336,12 @@ pub(super) enum ResponseBody {
     /// As it comes, compressed.
     Gzipped(Box<Gzip>),
     /// Nothing: another protocol follows, whose bytes go to and come from here.
-    Switched(OwnedFd),
+    Switched(Socket),
 }
 
 impl ResponseBody {
     /// Where the bytes of the protocol go to and come from that follows.
-    pub(super) fn take_line(&mut self) -> Option<OwnedFd> {
+    pub(super) fn take_line(&mut self) -> Option<Socket> {
         match std::mem::replace(self, Self::Whole(Bytes::new())) {
             Self::Switched(line) => Some(line),
             other => {

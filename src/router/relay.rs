@@ -3,23 +3,20 @@
 
 use std::cell::Cell;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::net;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
-use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::socket::Socket;
 use crate::proto::limits::Limits;
 
 /// How much is read at once.
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// Passes on what `client` sends, of whom so much was read already, and what comes from `line`.
-pub(super) async fn run<S: AsyncRead + AsyncWrite>(limits: &Limits, client: S, read: &[u8], line: OwnedFd) {
-    let Ok(worker) = register(line) else { return };
-    let (from_worker, mut to_worker) = worker.into_split();
+pub(super) async fn run<S: AsyncRead + AsyncWrite>(limits: &Limits, client: S, read: &[u8], line: Socket) {
+    let (from_worker, mut to_worker) = split(line);
     let (from_client, to_client) = split(client);
     let last = Cell::new(Instant::now());
     let up = async {
@@ -39,12 +36,6 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite>(limits: &Limits, client: S, r
         () = both => {}
         () = silence(&last, limits.body_idle) => {}
     }
-}
-
-fn register(line: OwnedFd) -> io::Result<UnixStream> {
-    let line = net::UnixStream::from(line);
-    line.set_nonblocking(true)?;
-    UnixStream::from_std(line)
 }
 
 /// Passes on what comes, and then the end.
@@ -100,11 +91,14 @@ mod tests {
     }
 
     /// A relay between two ends.
-    async fn between<F: Future<Output = ()>>(talk: impl FnOnce(DuplexStream, UnixStream) -> F) {
+    async fn between<F: Future<Output = ()>>(talk: impl FnOnce(DuplexStream, Socket) -> F) {
         let (client, inner) = duplex(10);
         let (worker, line) = stream::pair().unwrap();
         let limits = limits();
-        tokio::join!(run(&limits, inner, b"early ", line), talk(client, register(worker).unwrap()));
+        tokio::join!(
+            run(&limits, inner, b"early ", Socket::of_line(line).unwrap()),
+            talk(client, Socket::of_line(worker).unwrap())
+        );
     }
 
     #[tokio::test]

@@ -3,6 +3,8 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::os::fd::OwnedFd;
+use std::os::unix::net;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -31,6 +33,16 @@ pub(super) enum Stream {
 impl Socket {
     pub(super) fn new(stream: Stream) -> Self {
         Self(Rc::new(Connection { stream: RefCell::new(stream), ahead: RefCell::default() }))
+    }
+
+    /// A connection that came as a descriptor.
+    ///
+    /// # Errors
+    /// Registering it.
+    pub(super) fn of_line(line: OwnedFd) -> io::Result<Self> {
+        let line = net::UnixStream::from(line);
+        line.set_nonblocking(true)?;
+        Ok(Self::new(Stream::Unix(UnixStream::from_std(line)?)))
     }
 
     /// Has these bytes read again, before all others.

@@ -191,17 +191,14 @@ pub(super) fn of_http_head<E>(
     routed: &RouterSpec,
     mut set: impl FnMut(Variable<'_>, &[u8]) -> Result<(), E>,
 ) -> Result<Scheme, E> {
-    let is_routed = matches!(origin, Origin::Router);
-    let mut peer = origin.peer(parts, server_name);
-    if is_routed && routed.names_server_by_host {
-        let host = parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
-        peer.server_name = host.unwrap_or(peer.server_name);
+    match origin {
+        Origin::Router => environ::of_routed(parts, server_name, routed, set),
+        Origin::Client(connection) => {
+            let peer = connection.peer(server_name);
+            environ::of_http(parts, &peer, &mut set)?;
+            Ok(peer.scheme)
+        }
     }
-    environ::of_http(parts, &peer, &mut set)?;
-    for (name, value) in routed.variables.iter().filter(|_| is_routed) {
-        Variable::of_cgi(name.as_bytes()).map_or(Ok(()), |name| set(name, value.as_bytes()))?;
-    }
-    Ok(peer.scheme)
 }
 
 /// A known name.

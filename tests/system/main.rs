@@ -32,6 +32,7 @@ mod fastcgi;
 mod fifo;
 mod files;
 mod foreign;
+mod forwarding;
 mod greenlets;
 mod gzip;
 mod harakiri;

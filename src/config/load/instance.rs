@@ -234,6 +234,7 @@ impl Reading {
         spec.env.extend(env);
         spec.name = name(sift, spec);
         logging::doubt(sift, &spec.log.routing);
+        spec.serves_own_sockets();
         // What another program listens on and serves is its own matter.
         if spec.emperor.is_empty() && !spec.patches.is_some() {
             if let Some(address) = sift.around.on_demand()
@@ -257,7 +258,8 @@ impl Reading {
                 let message = "nothing is listened on: only daemons and timed commands run";
                 sift.report_whole(Severity::Warning, message, Some("say http-socket = :8080 to serve"));
             }
-            if all_read && !names_app && !lonely && !sift.refuses_virtual_hosts() {
+            if all_read && !names_app && !lonely && spec.router.to.is_empty() && !sift.refuses_virtual_hosts()
+            {
                 let message = "no application is named: every request will be answered with 500";
                 sift.report_whole(
                     Severity::Warning,

@@ -106,7 +106,6 @@ impl<'a> Sift<'a> {
                 }
                 Standing::NoEffect => self.no_effect(said, "has no effect"),
                 Standing::Later => self.no_effect(said, "has no effect yet"),
-                Standing::NotYet if self.is_own_router(said) => self.no_effect(said, "has no effect"),
                 Standing::NotYet => self.refuse(said, Cause::NotYet, "liege cannot do this yet"),
                 Standing::Refused => self.refuse(said, Cause::Refused, "liege does not do this"),
             }
@@ -338,14 +337,6 @@ impl<'a> Sift<'a> {
             let message = format!("`{text}`: what looks like a comment {what}");
             self.warn(said, message, Some("put comments on lines of their own".to_owned()));
         }
-    }
-
-    /// `http-to` names a socket of this very instance, whose workers the router serves anyway.
-    fn is_own_router(&self, said: Said<'_>) -> bool {
-        let is_it = |entry: &Entry| {
-            matches!(entry.key.as_str(), "socket" | "uwsgi-socket") && entry.value == said.entry.value
-        };
-        said.row.name() == "http-to" && self.raw.entries.iter().any(is_it)
     }
 
     fn warn_once(&mut self, entry: &'a Entry, message: &str) {

@@ -6,6 +6,7 @@ use super::instance::Reading;
 use super::sift::{Said, Sift};
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::cores::ROUTED_LIMIT;
+use crate::config::instance::InstanceSpec;
 use crate::config::router::{ClientCa, RedirectSpec, RouterSpec, TlsSpec};
 use crate::config::value;
 
@@ -25,6 +26,11 @@ impl Reading {
             "https-export-cert" => self.spec.router.export_certificate = said.flag(),
             "http-websockets" => self.spec.router.websockets = said.flag(),
             "http-auto-gzip" => self.spec.router.auto_gzip = said.flag(),
+            "http-to" => {
+                let directory = self.chdir.clone();
+                self.spec.router.to.extend(sift.address(said, &directory));
+            }
+            "http-connect-timeout" => self.spec.router.connect_timeout_s = sift.count(said),
             "http-enable-proxy-protocol" => self.spec.router.proxy_protocol = said.flag(),
             "protocol" | "abstract-socket" | "map-socket" | "shared-socket" => {}
             "http-timeout" => self.spec.router.timeout_s = sift.count(said),
@@ -161,6 +167,32 @@ impl Sift<'_> {
                 None
             }
         }
+    }
+}
+
+impl InstanceSpec {
+    /// Where all that `http-to` names are sockets of this very instance, the router has its workers serve without a way
+    /// around by those.
+    pub(super) fn serves_own_sockets(&mut self) {
+        let is_own = |to: &Address| {
+            let packets = self.listen.iter().filter(|listen| listen.protocol == Protocol::Uwsgi);
+            packets.map(|listen| &listen.address).any(|bound| leads_to(to, bound))
+        };
+        if self.router.to.iter().all(is_own) {
+            self.router.to.clear();
+        }
+    }
+}
+
+/// Whether who connects to this address comes to a socket that is bound there.
+fn leads_to(to: &Address, bound: &Address) -> bool {
+    match (to, bound) {
+        (Address::Tcp { host, port }, Address::Tcp { host: bound_host, port: bound_port }) => {
+            let is_here = matches!(host.as_str(), "" | "127.0.0.1" | "localhost");
+            let is_for_all = matches!(bound_host.as_str(), "" | "0.0.0.0" | "127.0.0.1" | "localhost");
+            port == bound_port && (host == bound_host || (is_here && is_for_all))
+        }
+        _ => to == bound,
     }
 }
 

@@ -137,7 +137,6 @@ fn mistakes_are_told_with_their_line() {
         ("https2 = addr=:443,cert=c.pem", "error: https2: https2 option needs addr, cert and key items"),
         ("https2 = addr=:443,cert=c,key=k,x=y", "error: https2: https2 knows no item x"),
         ("http-to-https = :80,https", "error: http-to-https: `https` is not a port"),
-        ("http-to = a.sock", "error: http-to: liege cannot do this yet"),
         ("envdir = gone", "app.ini:4: error: envdir: there is no directory /srv/gone"),
         (
             "gevent = 0",
@@ -214,6 +213,24 @@ fn what_a_mistake_hides_is_not_said_to_be_missing() {
 }
 
 #[test]
+fn own_sockets_are_no_other_servers() {
+    for (lines, expected) in [
+        ("socket = a.sock\nhttp-to = a.sock", ""),
+        ("socket = :9\nhttp-to = 127.0.0.1:9", ""),
+        ("socket = 127.0.0.1:9\nhttp-to = :9", ""),
+        ("socket = 10.0.0.1:9\nhttp-to = :9", ":9"),
+        ("socket = :9\nhttp-to = 10.0.0.1:9", "10.0.0.1:9"),
+        ("http-socket = @a\nhttp-to = @a", "@a"),
+        ("socket = @a\nhttp-to = @a\nhttp-to = @b", "@a @b"),
+    ] {
+        let loaded = load(lines, &Imagined::new(&[]));
+        let to = loaded.spec.map(|spec| spec.router.to).unwrap_or_default();
+        let to: Vec<String> = to.iter().map(ToString::to_string).collect();
+        assert_eq!(to.join(" "), expected, "{lines}");
+    }
+}
+
+#[test]
 fn doubts_do_not_refuse() {
     for (lines, expected) in [
         ("process = 10", "app.ini:4: warning: process: unknown option (did you mean processes?)"),
@@ -246,10 +263,6 @@ fn doubts_do_not_refuse() {
             "app.ini:9: warning: y: does not count, as in uWSGI: `if-not-opt` ended when its option was said",
         ),
         ("log-maxsize = 7", "app.ini:4: warning: log-maxsize: has no effect without `logto`"),
-        (
-            "socket = a.sock\nhttp-to = a.sock",
-            "app.ini:5: warning: http-to: has no effect: the router serves",
-        ),
         ("procname-prefix = \"blog\"", "the quotes are part of the value"),
         ("emperor-freq = 3", "has no effect without an emperor"),
         ("emperor = True", "warning: emperor: has no effect: the application of this file is served"),

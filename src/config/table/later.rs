@@ -11,11 +11,6 @@ pub(super) static ROWS: &[Row] = &[
     // Workers.
     later(&["post-buffering-bufsize"], Number, "what waits in a file moves in pieces of 256 KiB"),
     // Sockets and the router.
-    later(
-        &["http-connect-timeout"],
-        Number,
-        "workers take requests from the router: nothing is connected to",
-    ),
     later(&["http-buffer-size"], Number, "the router's buffers grow as they are needed, up to fixed limits"),
     later(&["http-cheap"], Flag, "it is about routers that instances subscribe to"),
     later(&["http-harakiri"], Number, "a router that ends is replaced; one that hangs is not found out"),

@@ -1,7 +1,7 @@
 //! The options that are refused until they exist: without them something else would be served, or something unsafe
 //! done. The text says what to use until then.
 
-use super::Kind::{Address, Flag, FreeText, Path};
+use super::Kind::{Flag, FreeText, Path};
 use super::{Kind, Row, Standing};
 
 const fn row(names: &'static [&'static str], kind: Kind, doc: &'static str) -> Row {
@@ -13,7 +13,6 @@ const MASTER: &str = "the master believes its workers, and so has no rights that
 
 pub(super) static ROWS: &[Row] = &[
     // Sockets and protocols.
-    row(&["http-to"], Address, "the router serves this instance's workers only: leave it out, or use nginx"),
     row(&["add-header-req"], FreeText, "add it in the web server in front or in the application"),
     // Applications.
     // Companions.

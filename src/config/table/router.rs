@@ -53,6 +53,18 @@ pub(super) static ROWS: &[Row] = &[
         "A request to the router that asks for a websocket reaches the application as such; behind `http-socket`, `socket` and the like they always do",
     ),
     row(
+        &["http-to"],
+        Address,
+        "none",
+        "Requests of the router's clients go by the uwsgi protocol to the server at this address, in turn where there are several; not to this instance's workers, unless it is their own socket; repeatable",
+    ),
+    row(
+        &["http-connect-timeout"],
+        Number,
+        "`http-timeout`",
+        "Seconds that connecting to a server of `http-to` may take",
+    ),
+    row(
         &["http-auto-gzip"],
         Flag,
         "off",
