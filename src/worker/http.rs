@@ -6,8 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -23,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::feed::ReplyBody;
 use super::job::{Head, Job, Reply, RequestBody};
 use super::reply;
-use super::server::{Held, Server};
+use super::server::{Fresh, Held, Server};
 use super::switch::{Switch, Taken};
 use super::upload;
 use crate::config::address::Protocol;
@@ -58,18 +57,25 @@ pub(super) fn serve(held: Held, socket: OwnedFd, server_port: Option<u16>, reque
     match Socket::new(socket) {
         Ok(socket) => {
             let origin = Arc::new(Origin::Client(Connection::new(socket.peer(), server_port)));
-            server.spawn(client(held, socket, origin, requests));
+            let fresh = (requests == 0).then(|| Fresh::new(&server));
+            server.spawn(client(held, fresh, socket, origin, requests));
         }
         Err(error) => tracing::warn!("cannot serve a connection: {error}"),
     }
 }
 
-async fn client(held: Held, mut socket: Socket, origin: Arc<Origin>, mut requests: u64) {
+async fn client(
+    held: Held,
+    mut fresh: Option<Fresh>,
+    mut socket: Socket,
+    origin: Arc<Origin>,
+    mut requests: u64,
+) {
     let server = held.server();
     loop {
         let guard = Guard::after(socket, server.limits, requests);
         let watch = guard.watch();
-        match connection(server, guard, watch.clone(), Arc::clone(&origin), requests == 0).await {
+        match connection(server, guard, watch.clone(), Arc::clone(&origin), fresh.take()).await {
             Left::AtRest(guard) => (socket, requests) = guard.into_parts(),
             Left::Switched(guard, read, switch) => return hand_over(guard, &read, &switch),
             Left::Nothing => {
@@ -130,14 +136,14 @@ async fn connection<S>(
     stream: S,
     watch: Watch,
     origin: Arc<Origin>,
-    is_new: bool,
+    fresh: Option<Fresh>,
 ) -> Left<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (switch, is_new) = (OnceLock::new(), AtomicBool::new(is_new));
+    let (switch, fresh) = (OnceLock::new(), Mutex::new(fresh));
     let service = service_fn(|request| {
-        let is_first = is_new.swap(false, Ordering::Relaxed);
+        let is_first = fresh.lock().unwrap_or_else(PoisonError::into_inner).take().is_some();
         answer(server, &watch, &switch, &origin, is_first, request)
     });
     let builder = http1::server_builder(&server.limits);

@@ -56,7 +56,7 @@ async fn accept(server: Arc<Server>, listener: AsyncFd<OwnedFd>, listen: Listen)
         tokio::select! {
             biased;
             () = server.drained() => return,
-            () = server.room() => {}
+            () = server.turn() => {}
         }
         match reactor::accept(&listener, &mut ready) {
             Ok(None) => {}

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-pub(super) use held::Held;
+pub(super) use held::{Fresh, Held};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::sleep;
@@ -66,6 +66,8 @@ pub(super) struct Server {
     /// Though no thread is free, one more connection is to be accepted.
     owes_turn: AtomicBool,
     held: AtomicUsize,
+    /// How many of them are new, and their first request has not come.
+    fresh: AtomicUsize,
     pulses: AtomicUsize,
     /// What lasts as long as its client likes has to end in time.
     has_farewell: AtomicBool,
@@ -101,6 +103,7 @@ impl Server {
             room: Notify::new(),
             owes_turn: AtomicBool::new(false),
             held: AtomicUsize::new(0),
+            fresh: AtomicUsize::new(0),
             pulses: AtomicUsize::new(0),
             has_farewell: AtomicBool::new(false),
             farewell: Notify::new(),

@@ -1,10 +1,12 @@
 //! The command lines that people type, and what HTTP and uwsgi clients get.
 
+use std::collections::BTreeSet;
+
 use crate::support::apps::{TOOLS, says};
 use crate::support::http::Door;
 use crate::support::process::Family;
-use crate::support::server::{Folder, liege};
-use crate::support::wait::until;
+use crate::support::server::{Folder, liege, serve_app};
+use crate::support::wait::{eventually, until};
 use crate::support::{free_port, uwsgi};
 
 /// A folder with `app.py`, served by these arguments, in which `PORT` becomes a free port.
@@ -187,4 +189,28 @@ fn a_port_in_use_is_named() {
         liege(&folder, &["--http-socket", &format!("127.0.0.1:{port}"), "--wsgi-file", "app.py"]);
     assert!(!family.wait().success());
     assert!(family.log().contains(&port.to_string()), "{}", family.log());
+}
+
+#[test]
+fn who_connects_while_another_is_silent_is_let_in_where_nobody_waits() {
+    let app = "import os, time\ndef application(environ, start_response):\n    \
+        if environ['PATH_INFO'] == '/slow':\n        time.sleep(0.05)\n    \
+        start_response('200 OK', [])\n    return [str(os.getpid()).encode()]\n";
+    let (_family, door, _folder) = serve_app(app, "processes = 2");
+    let workers = || {
+        let mut clients = [door.connect().unwrap(), door.connect().unwrap()];
+        for client in &mut clients {
+            client.send(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        }
+        clients
+            .map(|mut client| client.answer(false).unwrap().text())
+            .into_iter()
+            .collect::<BTreeSet<_>>()
+            .len()
+    };
+    eventually("an answer", || door.get("/").ok());
+    until("both workers", || workers() == 2);
+    // On a busy machine the other one may be too late now and then.
+    let apart = (0..40).filter(|_| workers() == 2).count();
+    assert!(apart >= 30, "{apart} of 40");
 }

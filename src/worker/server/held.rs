@@ -32,6 +32,24 @@ impl Drop for Held {
     }
 }
 
+/// A new connection whose first request has not come yet.
+#[derive(Debug)]
+pub(in crate::worker) struct Fresh(Arc<Server>);
+
+impl Fresh {
+    /// One more.
+    pub(in crate::worker) fn new(server: &Arc<Server>) -> Self {
+        server.fresh.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(server))
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        self.0.fresh.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 fn publish(server: &Server, held: usize) {
     if let Some(slot) = server.host.slot() {
         slot.set(Field::Connections, u64::try_from(held).unwrap_or(u64::MAX));

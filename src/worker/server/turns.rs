@@ -2,10 +2,16 @@
 
 use std::pin::pin;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::Server;
 use crate::stats::scoreboard::{Field, Slot};
 use crate::sys::process;
+
+/// How long another worker may take to accept a connection that is better off there.
+const COURTESY: Duration = Duration::from_millis(5);
 
 impl Server {
     /// A request is over, and its thread is free again.
@@ -36,6 +42,30 @@ impl Server {
 
     fn has_room(&self) -> bool {
         self.taken.load(Ordering::Relaxed) < self.threads || self.owes_turn.swap(false, Ordering::Relaxed)
+    }
+
+    /// Waits until a connection is to be accepted: there is room, and no other worker is the better place.
+    pub(in crate::worker) async fn turn(&self) {
+        self.room().await;
+        if self.is_better_elsewhere() {
+            // In case that one does not come; and not longer than this one has something to do.
+            tokio::select! {
+                () = sleep(COURTESY) => {}
+                () = self.room.notified() => {}
+            }
+            self.room().await;
+        }
+    }
+
+    /// Whether all free threads are for connections whose first request is to come, so that one more would wait for them,
+    /// while another worker has nothing to do, and fewer connections.
+    fn is_better_elsewhere(&self) -> bool {
+        let (taken, fresh) = (self.taken.load(Ordering::Relaxed), self.fresh.load(Ordering::Relaxed));
+        if taken >= self.threads || taken + fresh < self.threads || !self.host.spec.socket_map.is_empty() {
+            return false;
+        }
+        let own = u64::try_from(self.held.load(Ordering::Relaxed)).unwrap_or(u64::MAX);
+        self.idle_siblings().any(|slot| slot.get(Field::Connections) < own)
     }
 
     /// Whether it is the turn of a new connection.
