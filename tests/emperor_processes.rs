@@ -319,3 +319,28 @@ fn whatever_is_wrong_with_a_vassal_is_its_own_affair() {
     });
     host.end();
 }
+
+#[test]
+fn nothing_of_a_vassal_that_was_stays_with_the_emperor() {
+    let host = Host::new();
+    host.app("a", "", "one");
+    let stays = host.vassal("stays.ini", "a");
+    host.until(stays, "one");
+    let emperor = host.emperor_pid();
+    let descriptors = || fs::read_dir(format!("/proc/{emperor}/fd")).unwrap().count();
+    let before = descriptors();
+    for _ in 0..3 {
+        let port = host.vassal("goes.ini", "a");
+        host.until(port, "one");
+        let first = host.master("goes.ini");
+        kill(first, "KILL");
+        host.wait("the next master", || host.master("goes.ini") != first);
+        host.until(port, "one");
+        let (done, said) = host.ask(&["reload", "goes.ini", "--wait"]);
+        assert!(done, "{said}");
+        fs::remove_file(host.path("v/goes.ini")).unwrap();
+        host.wait("its end", || host::children(emperor).len() == 1);
+    }
+    host.wait("as many descriptors as before", || descriptors() == before);
+    host.end();
+}

@@ -17,9 +17,12 @@ mod port;
 mod stage;
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::{MetadataExt, chown, lchown, symlink};
+use std::os::unix::net::UnixStream;
 
 use host::{Host, get};
+use port::free_port;
 use stage::{ALICE, BOB, CAROL, is_root, link, not_started, tenant, tyrant, until_up, write};
 
 #[test]
@@ -165,6 +168,40 @@ fn hooks_of_a_tenant_are_done_by_its_owner_and_none_by_root() {
     tenant(&host, "c.ini", CAROL, &line);
     host.wait("a refusal", || host.ask(&["why", "c.ini"]).1.contains("for a file that is not root's"));
     assert!(!fs::exists(made("rooted")).unwrap());
+    host.end();
+}
+
+#[test]
+fn a_tenant_that_scribbles_over_shared_memory_harms_nobody_else() {
+    if !is_root() {
+        return;
+    }
+    let host = tyrant(&[]);
+    let router = free_port();
+    let lines = format!(
+        "http = 127.0.0.1:{router}\nstats = {}\nmule =\ncache2 = name=x,items=9\nlocks = 2\nprocesses = 2",
+        host.path("home/stats").display()
+    );
+    let (a, b) = (tenant(&host, "a.ini", ALICE, &lines), tenant(&host, "b.ini", BOB, ""));
+    let bobs = until_up(&host, b);
+    until_up(&host, a);
+    until_up(&host, router);
+    let masters = [host.master("a.ini"), host.master("b.ini")];
+    for byte in ["255", "0", "1", ""] {
+        let done = get(a, &format!("/scribble/{byte}")).unwrap();
+        assert_eq!(done, "liege-cache liege-queue liege-scoreboard", "{byte}");
+        let mut document = String::new();
+        UnixStream::connect(host.path("home/stats")).unwrap().read_to_string(&mut document).unwrap();
+        assert!(serde_json::from_str::<serde_json::Value>(&document).is_ok(), "{document}");
+        for question in [&["status"][..], &["status", "a.ini"], &["why"], &["top", "--once"]] {
+            assert!(!host.ask(question).1.is_empty(), "{question:?}");
+        }
+        let (known, shown) = host.ask(&["status"]);
+        assert!(known && shown.contains("2 of 2 vassals serve"), "{shown}");
+        assert_eq!(get(b, "/signal/1").unwrap(), "EPERM");
+    }
+    assert_eq!([host.master("a.ini"), host.master("b.ini")], masters);
+    assert_eq!(until_up(&host, b)["pid"], bobs["pid"]);
     host.end();
 }
 

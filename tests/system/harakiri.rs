@@ -119,3 +119,22 @@ fn the_hook_after_a_request_counts_unless_it_is_left_out() {
     folder.write("hook", "");
     until("the one that was held", || pid(&door).is_some_and(|pid| pid == held));
 }
+
+#[test]
+fn a_worker_that_was_stopped_is_killed_all_the_same() {
+    let app = "
+import os, signal
+def application(environ, start_response):
+    if environ['PATH_INFO'] == '/stop':
+        os.kill(os.getpid(), signal.SIGSTOP)
+    start_response('200 OK', [])
+    return [str(os.getpid()).encode()]
+";
+    let (family, door, _folder) = start(app, "processes = 2");
+    let stopped = ask(&door, "/stop");
+    family.wait_for_log("*** HARAKIRI ON WORKER ");
+    assert!(stopped.join().unwrap().is_err());
+    family.wait_for_log("Respawned uWSGI worker");
+    eventually("the app", || pid(&door));
+    assert_eq!(family.log().matches("Respawned uWSGI worker").count(), 1, "it alone: {}", family.log());
+}

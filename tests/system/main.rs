@@ -56,6 +56,7 @@ mod reload;
 mod router;
 mod routing;
 mod serve;
+mod shortage;
 mod sockets;
 mod static_files;
 mod stuck;
