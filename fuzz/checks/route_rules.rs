@@ -81,7 +81,7 @@ impl World for Nowhere {
     }
 
     fn file(&self, _: FileTest, path: &[u8]) -> bool {
-        path.len() % 2 == 0
+        path.len().is_multiple_of(2)
     }
 
     fn passwords(&self, _: &Path) -> Option<String> {
