@@ -145,7 +145,7 @@ impl Reading<'_> {
             let attached = letters.as_str();
             let value = match takes(row.name(), row) {
                 Argument::None => {
-                    self.take(row.name(), None);
+                    self.take(row.short_name(), None);
                     continue;
                 }
                 Argument::Required if attached.is_empty() => match rest.next() {
@@ -158,7 +158,7 @@ impl Reading<'_> {
                 Argument::Optional if attached.is_empty() => None,
                 Argument::Required | Argument::Optional => Some(attached),
             };
-            self.take(row.name(), value);
+            self.take(row.short_name(), value);
             return;
         }
     }
@@ -284,6 +284,7 @@ mod tests {
             ("--processes 4 --threads=2", "processes=4 threads=2"),
             ("-p 4 -s :3031", "processes=4 socket=:3031"),
             ("-p4", "processes=4"),
+            ("-H /x -v 9 -w a", "home=/x max-vars=9 module=a"),
             ("-MTL", "master=true enable-threads=true disable-logging=true"),
             ("-Mp 4", "master=true processes=4"),
             ("-C660 --chmod-socket=600 -C", "chmod-socket=660 chmod-socket=600 chmod-socket=true"),
@@ -315,7 +316,10 @@ mod tests {
             ("--proc", "option '--proc' is ambiguous"),
             ("-Z", "invalid option -- 'Z'"),
             ("foo.py", "unable to load configuration from foo.py"),
-            ("app.ini:web", "unable to load configuration from app.ini:web"),
+            (
+                "app.ini:web",
+                "unable to load configuration from app.ini:web (a section is named behind ini: --ini app.ini:web)",
+            ),
             ("--ini :x", "no ini file was read before this"),
             ("--ini gone.ini", "realpath() of gone.ini failed"),
             ("app.toml", "unable to load configuration from app.toml"),

@@ -34,6 +34,14 @@ pub struct Diagnostic {
     pub cause: Cause,
 }
 
+impl Diagnostic {
+    /// Whether a name is nearly that of an option: what was meant is missing, so this is told before all else.
+    #[must_use]
+    pub fn is_near_miss(&self) -> bool {
+        self.cause == Cause::Unknown && self.suggestion.is_some()
+    }
+}
+
 /// What a mistake or a doubt is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

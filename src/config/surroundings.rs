@@ -1,6 +1,7 @@
 //! What a configuration depends on besides its text: files, the environment, the machine.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -101,7 +102,9 @@ pub struct Facts {
 /// The real world, as it was when this was made.
 #[derive(Clone, Debug)]
 pub struct World {
-    variables: BTreeMap<String, String>,
+    variables: HashMap<String, String>,
+    /// Their names, in the order of the environment: of two that name one option the later counts.
+    names: Vec<String>,
     directory: PathBuf,
     on_demand: Option<Address>,
     passed: Vec<PassedSocket>,
@@ -132,10 +135,23 @@ impl World {
     #[must_use]
     pub fn at(directory: PathBuf) -> Self {
         let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::of(variables, directory)
+    }
+
+    fn of(variables: impl Iterator<Item = (String, String)>, directory: PathBuf) -> Self {
+        let mut names = Vec::new();
+        let mut values = HashMap::new();
+        for (name, value) in variables {
+            // Of two of one name the first is what getenv(3) finds.
+            if let Entry::Vacant(place) = values.entry(name) {
+                names.push(place.key().clone());
+                place.insert(value);
+            }
+        }
         Self {
-            variables,
+            variables: values,
+            names,
             directory,
             on_demand: None,
             passed: Vec::new(),
@@ -154,7 +170,9 @@ impl World {
     /// The same with one more variable in its environment.
     #[must_use]
     pub fn with_variable(mut self, name: &str, value: &str) -> Self {
-        self.variables.insert(name.to_owned(), value.to_owned());
+        if self.variables.insert(name.to_owned(), value.to_owned()).is_none() {
+            self.names.push(name.to_owned());
+        }
         self
     }
 
@@ -199,7 +217,8 @@ impl Surroundings for World {
     }
 
     fn variables(&self) -> Vec<(String, String)> {
-        self.variables.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+        let value = |name: &String| Some((name.clone(), self.variables.get(name)?.clone()));
+        self.names.iter().filter_map(value).collect()
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -291,6 +310,17 @@ impl Surroundings for World {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_environment_keeps_its_order() {
+        let said = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let given = said(&[("UWSGI_Z", "1"), ("UWSGI_A", "2"), ("UWSGI_Z", "3")]);
+        let world = World::of(given.into_iter(), PathBuf::from("/")).with_variable("UWSGI_A", "4");
+        let expected = said(&[("UWSGI_Z", "1"), ("UWSGI_A", "4"), ("B", "5")]);
+        assert_eq!(world.with_variable("B", "5").variables(), expected);
+    }
 
     #[test]
     fn commands_run_only_where_nobody_else_pays_for_them() {

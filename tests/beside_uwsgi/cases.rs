@@ -81,6 +81,13 @@ pub(crate) const CASES: &[Case] = &[
     ini(&[("a.ini", "[uwsgi]\nini = b.ini\n"), ("b.ini", "[uwsgi]\nini = c.ini\nb = %n%N\n"), ("c.ini", "[uwsgi]\nc = %n%N%p%P\n")]),
     ini(&[("a.ini", "[uwsgi]\na = 1\ninherit = b.ini\nz = 2\n"), ("b.ini", "[uwsgi]\nb = %(a) $(HOME) %n\n")]),
     ini(&[
+        ("a.ini", "[uwsgi]\ninherit = b.ini\na = 1\n"),
+        ("b.ini", "[uwsgi]\nb = %n\ninherit = c.ini\ninherit = d.ini\nbb = 2\n"),
+        ("c.ini", "[uwsgi]\nc = %n%N\nini = d.ini\n"),
+        ("d.ini", "[uwsgi]\nd = %n %(a)\n"),
+    ]),
+    ini(&[("a.xml", "<uwsgi><a>1</a></uwsgi>")]).said("-x a.xml -v 10 -p 2"),
+    ini(&[
         ("a.ini", "[uwsgi]\nini = b.ini\nini = :more\na = %N\n"),
         ("b.ini", "[uwsgi]\nb = %n|%N|%O|%D|%X\n[more]\nc = %o|%p|%s|%d|%n|%x|%N|%X\n"),
     ])
@@ -119,6 +126,9 @@ pub(crate) const CASES: &[Case] = &[
     ini(&[("a.ini", "[uwsgi]\nif-not-opt = foo\na = 1\nfoo = 2\nb = 3\nend\nd = 5\n")]),
     ini(&[("a.ini", "[uwsgi]\nif-not-opt = foo=x\nfoo = y\na = 1\nfoo = x\nb = 2\nend\nif-not-opt = bar=x\nbar = x\nc = 1\nend\nd = 5\n")]),
     ini(&[("a.ini", "[uwsgi]\nfor = a b  c\nk1 = %(_)\nk2 = x%(_)y%(_)\nendfor =\nz = %(_)\n")]),
+    ini(&[("a.ini", "[uwsgi]\nfoo = 17\nfor = %(foo)/a $(HOME)/b @(text) a=b\nk = x%(_)\nendfor\nfor = a=b c=\nset = %(_)\nend\n"), ("text", "content\n")]),
+    ini(&[("a.ini", "[uwsgi]\nfoo = 17\nbar = %(foo) $(HOME)\nif-opt = bar\nk = x%(_)\nendif\nif-not-exists = %(foo)\nl = x%(_)\nendif\nif-env = NESTED\nm = x%(_)\nendif\nfor-glob = %(foo)*\nn = x%(_)\nend\n")]),
+    ini(&[("a.ini", "[uwsgi]\nfoo = 17\nfor-readline = lines\nk = x%(_)\nendfor\n"), ("lines", "%(foo)\n$(HOME)\n# c\n  s \n%n\na=b;c\n")]),
     ini(&[("a.ini", "[uwsgi]\nfor-times = 3\nk = %(_)\nend-for\nfor-times = 0\nn = %(_)\nend = x\n")]),
     ini(&[("a.ini", "[uwsgi]\nfor-glob = *.txt\nk = %(_)\nend\nfor-glob = none*\nn = %(_)\nend\n"), ("b.txt", ""), ("a.txt", ""), (".c.txt", "")]),
     ini(&[("a.ini", "[uwsgi]\nfor-glob = sub*\nk = %(_)\nend\n"), ("sub/x", "")]),

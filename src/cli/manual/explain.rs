@@ -15,7 +15,11 @@ use crate::config::table::{self, Kind, Row, Standing};
 pub fn explain(topic: &str, width: Option<usize>) -> Result<String, String> {
     let name = topic.trim_start_matches('-');
     if let Some(verb) = verb(topic) {
-        return Ok(of_verb(verb, width));
+        let mut text = of_verb(verb, width);
+        if let Some(row) = table::find(name) {
+            let _ = write!(text, "\nand as an option:\n\n{}", of_row(name, row, width));
+        }
+        return Ok(text);
     }
     let by_letter = || {
         let mut letters = name.chars();
@@ -54,12 +58,15 @@ fn of_row(asked: &str, row: &Row, width: Option<usize>) -> String {
         let _ = writeln!(text, "{}", wrapped(what, "  ", "  ", width));
     };
     let verdict = match row.standing {
-        Standing::Obeyed(_) | Standing::Always => row.doc.to_owned(),
+        Standing::Obeyed(_) | Standing::Always | Standing::CommandLine => row.doc.to_owned(),
         Standing::NoEffect | Standing::Later => format!("{}: {}", row.standing.label(), row.doc),
         Standing::NotYet => format!("refused, liege cannot do this yet: {}", row.doc),
         Standing::Refused => format!("refused, liege does not do this: {}", row.doc),
     };
     line(&mut text, &verdict);
+    if row.standing == Standing::CommandLine {
+        line(&mut text, "only on the command line: it is done at once, instead of serving");
+    }
     if let Standing::Obeyed(_) = row.standing {
         line(&mut text, &format!("obeyed by {}", row.standing.label()));
     }
@@ -75,7 +82,9 @@ fn of_row(asked: &str, row: &Row, width: Option<usize>) -> String {
         _ if row.optional => (format!("{asked} = {argument}"), format!("--{asked}[={argument}]")),
         _ => (format!("{asked} = {argument}"), format!("--{asked} {argument}")),
     };
-    line(&mut text, &format!("in a file: {in_file}"));
+    if row.standing != Standing::CommandLine {
+        line(&mut text, &format!("in a file: {in_file}"));
+    }
     line(&mut text, &format!("on the command line: {on_line}"));
     text
 }
@@ -97,6 +106,8 @@ mod tests {
             ("fastrouter", &["fastrouter\n  refused, liege does not do this: "]),
             ("webdav-css", &["refused"]),
             ("check", &["liege check", "--import"]),
+            ("emperor", &["liege emperor DIR", "\nemperor\n  A directory", "--emperor PATH"]),
+            ("version", &["version\n  Prints the version\n  only on the command line"]),
         ] {
             let text = explain(topic, Some(80)).unwrap();
             assert!(parts.iter().all(|part| text.contains(part)), "{topic}: {text}");

@@ -47,9 +47,14 @@ impl Assembly<'_> {
         };
         let Some(format) = format else {
             let message = format!("unable to load configuration from {file}");
-            let hint =
-                "liege --help lists the commands; the name of a file must end in .ini, .json, .yaml or .xml";
-            self.report(Severity::Error, origin, Some(option), &message, Some(hint.to_owned()));
+            let hint = match file.rsplit_once(':') {
+                Some((before, _)) if Format::of(before).is_some() => {
+                    format!("a section is named behind ini: {}", said_with_section(origin, file))
+                }
+                _ => "liege --help lists the commands; the name of a file must end in .ini, .json, .yaml or .xml"
+                    .to_owned(),
+            };
+            self.report(Severity::Error, origin, Some(option), &message, Some(hint));
             return;
         };
         let named = file;
@@ -199,6 +204,11 @@ impl Assembly<'_> {
             inode: self.around.inode(path),
         }
     }
+}
+
+/// How a file is named with a section, there where it was named without.
+fn said_with_section(origin: &Origin, file: &str) -> String {
+    if origin.line.is_some() { format!("ini = {file}") } else { format!("--ini {file}") }
 }
 
 /// The system's words without Rust's `(os error 2)`.

@@ -6,7 +6,7 @@ mod vassal;
 
 pub(in crate::config) use vassal::drop_defaults;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;
 
 use crate::config::diagnostic::{Diagnostic, Severity, has_room};
@@ -25,6 +25,17 @@ use crate::config::value;
 const ENTRIES_MAX: usize = 50_000;
 /// How many bytes its values have before expansion.
 const VALUES_MAX: usize = 16 * 1024 * 1024;
+
+/// How deep files inherit each other.
+const INHERIT_MAX: usize = 16;
+
+/// A file that is inherited, once all else is read.
+struct Inherit {
+    file: String,
+    origin: Origin,
+    /// How many files inherit each other up to this one.
+    depth: usize,
+}
 
 /// How a file comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +60,9 @@ pub(in crate::config) struct Assembly<'a> {
     diagnostics: Vec<Diagnostic>,
     logic: Logic,
     files: Vec<String>,
-    inherits: Vec<(String, Origin)>,
+    inherits: VecDeque<Inherit>,
+    /// How many files inherit each other around the one that is read.
+    inherited: usize,
     /// What `early-envdir` has set so far.
     early: Changes,
     /// The last file of each format that was read.
@@ -80,7 +93,8 @@ impl<'a> Assembly<'a> {
             diagnostics: Vec::new(),
             logic: Logic::default(),
             files: Vec::new(),
-            inherits: Vec::new(),
+            inherits: VecDeque::new(),
+            inherited: 0,
             early: Changes::new(),
             last: BTreeMap::new(),
             first: None,
@@ -140,10 +154,10 @@ impl<'a> Assembly<'a> {
         }
         let mut used = expand::expand(&mut self.entries, self.around, &self.early, &mut self.diagnostics);
         used.extend(self.asked.drain());
-        let inherits: Vec<_> = self.inherits.drain(..).collect();
-        for (file, origin) in inherits {
+        while let Some(Inherit { file, origin, depth }) = self.inherits.pop_front() {
             self.role = Role::Inherited;
             self.logic = Logic::default();
+            self.inherited = depth;
             self.load(&file, Manner::Inherit, &origin);
         }
         for entry in self.entries.iter_mut().filter(|entry| entry.role == Role::Inherited) {
@@ -221,19 +235,14 @@ impl<'a> Assembly<'a> {
                 self.push(key, value, origin, self.role);
                 self.read_beside(&text, Manner::Named(Format::of_option("ini")), origin);
             }
-            "inherit" if self.role == Role::Inherited => {
-                let message = "an inherited file cannot inherit another";
-                self.report(
-                    Severity::Error,
-                    origin,
-                    Some(key),
-                    message,
-                    Some("use ini or include".to_owned()),
-                );
+            "inherit" if self.inherited >= INHERIT_MAX => {
+                let message = format!("files inherit each other more than {INHERIT_MAX} deep");
+                self.report(Severity::Error, origin, Some(key), &message, None);
             }
             "inherit" => {
                 self.push(key, value, origin, Role::Acted);
-                self.inherits.push((text, origin.clone()));
+                let depth = self.inherited.saturating_add(1);
+                self.inherits.push_back(Inherit { file: text, origin: origin.clone(), depth });
             }
             "early-envdir" => {
                 self.push(key, value, origin, Role::Acted);

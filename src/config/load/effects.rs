@@ -359,7 +359,7 @@ fn every_other_option_is_answered_as_the_table_says() {
                 Standing::Always => &[],
                 Standing::NoEffect | Standing::Later => &[(Severity::Warning, Cause::NoEffect)],
                 Standing::NotYet => &[(Severity::Error, Cause::NotYet)],
-                Standing::Refused => &[(Severity::Error, Cause::Refused)],
+                Standing::Refused | Standing::CommandLine => &[(Severity::Error, Cause::Refused)],
             };
             assert_eq!(told, expected, "{line}");
             if let Some(mut spec) = instance_of(&line) {

@@ -73,8 +73,7 @@ impl<'a> Sift<'a> {
         }
         self.diagnostics.sort_by_key(|diagnostic| {
             let file = files.iter().position(|file| *file == diagnostic.file);
-            let is_near = diagnostic.cause == Cause::Unknown && diagnostic.suggestion.is_some();
-            (!is_near, file, diagnostic.line.unwrap_or(u32::MAX))
+            (!diagnostic.is_near_miss(), file, diagnostic.line.unwrap_or(u32::MAX))
         });
         self.diagnostics
     }
@@ -108,6 +107,7 @@ impl<'a> Sift<'a> {
                 Standing::Later => self.no_effect(said, "has no effect yet"),
                 Standing::NotYet => self.refuse(said, Cause::NotYet, "liege cannot do this yet"),
                 Standing::Refused => self.refuse(said, Cause::Refused, "liege does not do this"),
+                Standing::CommandLine => self.refuse(said, Cause::Refused, "only for the command line"),
             }
         }
         obeyed

@@ -142,7 +142,7 @@ pub(super) static ROWS: &[Row] = &[
     never(&["never-swap"], Flag, "memory is not locked"),
     never(&["write-errors-exception-only"], Flag, "the application goes on as it likes"),
     never(&["mode"], Text, "only `uwsgi.mode` would tell it"),
-    never(&["max-apps", "max-vars", "vars"], Number, "liege has no such limits").short('v'),
+    never(&["max-apps", "max-vars", "vars"], Number, "liege has no such limit").short('v'),
     never(&["lock-engine", "ftok"], Text, "liege has one kind of lock, that of the C library"),
     never(&["tcp-fast-open", "tcp-fastopen"], Number, "a hint for the kernel"),
     never(&["tcp-fast-open-client", "tcp-fastopen-client"], Flag, "a hint for the kernel"),

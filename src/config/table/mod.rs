@@ -1,5 +1,6 @@
 //! Every option once: its names, its kind, its default, what it means, who obeys it — or why nobody does.
 
+mod actions;
 mod application;
 mod cheaper;
 mod companions;
@@ -112,6 +113,8 @@ pub enum Standing {
     NotYet,
     /// Refused for good.
     Refused,
+    /// An action of the command line; refused in a file.
+    CommandLine,
 }
 
 /// An option that takes effect.
@@ -164,6 +167,11 @@ static PARTS: &[Part] = &[
     part("… on websockets", websockets::ROWS),
     part("… on what lives beside the workers", companions::ROWS),
     part("Options of an emperor", emperor::ROWS),
+    Part {
+        title: "Actions of the command line",
+        note: "Something is done at once instead of serving. In a file they are refused.",
+        rows: actions::ROWS,
+    },
     Part {
         title: "Options that are accepted",
         note: "What is always so is accepted without a word. Anything else costs one warning that says why it has no effect.",
@@ -247,6 +255,18 @@ impl Row {
         self.doc.contains("repeatable")
     }
 
+    /// The name that the letter stands for: it need not be the first.
+    #[must_use]
+    pub fn short_name(&self) -> &'static str {
+        let name = match self.short {
+            Some('H') => "home",
+            Some('x') => "xmlconfig",
+            Some('v') => "max-vars",
+            _ => self.name(),
+        };
+        self.names.iter().copied().find(|known| *known == name).unwrap_or_default()
+    }
+
     const fn new(
         names: &'static [&'static str],
         kind: Kind,
@@ -287,6 +307,7 @@ mod tests {
         for row in rows() {
             assert!(!row.doc.is_empty() && !row.doc.ends_with('.'), "{}", row.name());
             if let Some(letter) = row.short {
+                assert!(!row.short_name().is_empty(), "-{letter}");
                 assert!(seen.insert(format!("-{letter}")), "-{letter} is there twice");
             }
         }

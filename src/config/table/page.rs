@@ -89,6 +89,7 @@ impl Standing {
             Self::Later => "no effect yet",
             Self::NotYet => "refused: not yet",
             Self::Refused => "refused",
+            Self::CommandLine => "the command line",
         }
     }
 }

@@ -12,7 +12,6 @@ const ZERG: &str = "no instance reinforces another one: give it `processes` enou
 const SPOOLER: &str = "there is no spooler, tasks would be lost: use a task queue such as Celery or RQ";
 const CONTAINERS: &str = "use the service manager or a container runtime";
 const TLS: &str = "let the web server in front speak TLS";
-const COMMAND_LINE_ONLY: &str = "only for the command line";
 
 pub(super) static ROWS: &[Row] = &[
     // Request routing.
@@ -302,12 +301,7 @@ pub(super) static ROWS: &[Row] = &[
         FreeText,
         "write the options themselves, or `set-placeholder`",
     ),
-    row(&["connect-and-read"], Address, COMMAND_LINE_ONLY),
     row(&["extract"], Text, "liege has nothing to extract"),
-    // Of the command line.
-    row(&["help", "version", "usage"], Flag, COMMAND_LINE_ONLY),
-    row(&["get", "reload", "stop", "pause", "suspend", "resume"], Path, COMMAND_LINE_ONLY),
-    row(&["exit"], Number, COMMAND_LINE_ONLY).optional(),
     row(&["sharedarea"], FreeText, "use a cache such as Redis").short('A'),
     row(&["iprint"], Language, "use `print`"),
 ];

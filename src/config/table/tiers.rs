@@ -16,16 +16,6 @@ fn tiers() -> impl Iterator<Item = (u8, &'static str, Vec<&'static str>)> {
 
 /// Where we differ from a tier on purpose.
 const DIFFERENCES: &[(&str, &str)] = &[
-    ("help", "an action of the command line"),
-    ("version", "an action of the command line"),
-    ("get", "an action of the command line"),
-    ("exit", "an action of the command line"),
-    ("reload", "an action of the command line"),
-    ("stop", "an action of the command line"),
-    ("pause", "an action of the command line"),
-    ("suspend", "an action of the command line"),
-    ("resume", "an action of the command line"),
-    ("connect-and-read", "an action of the command line"),
     ("http-chunked-input", "bodies reach the application decoded"),
     ("http-raw-body", "bodies reach the application decoded"),
     ("check-static-docroot", "no variable of a request names a directory"),
@@ -62,10 +52,10 @@ fn the_table_holds_every_option_in_the_place_of_its_tier() {
 }
 
 fn fits(tier: u8, row: &Row) -> bool {
-    use Standing::{Always, Later, NoEffect, NotYet, Obeyed, Refused};
+    use Standing::{Always, CommandLine, Later, NoEffect, NotYet, Obeyed, Refused};
     match (tier, row.standing) {
         // What does not exist yet says so, by a warning or a refusal.
-        (1 | 2, Obeyed(_) | Always | Later | NotYet) => true,
+        (1 | 2, Obeyed(_) | CommandLine | Always | Later | NotYet) => true,
         // Better than asked for.
         (3, Obeyed(_) | Always | NoEffect) | (4, Obeyed(_) | Refused) => true,
         _ => false,
