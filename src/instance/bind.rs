@@ -9,7 +9,7 @@ use crate::config::address::{Address, Listen, Protocol};
 use crate::config::instance::InstanceSpec;
 use crate::config::socket::SocketSpec;
 use crate::sys::socket::{self, FileIdentity, Tuning, UnixOptions};
-use crate::sys::user;
+use crate::sys::user::{self, Identity};
 use crate::wire::failure::Failure;
 
 /// A listener in use. The last generation that uses it closes it.
@@ -100,24 +100,51 @@ impl From<Unbound> for Failure {
     }
 }
 
-/// The sockets of `spec` that are made before privileges drop: shared ones, and, where they have an owner, those on unix
-/// addresses.
+/// The sockets of `spec` that are made before privileges drop.
 ///
 /// # Errors
 /// As [`bind_all`].
 pub(super) fn bind_early(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets, Unbound> {
-    let is_given = |address: &Address| spec.chown_socket.is_some() && matches!(address, Address::Unix(_));
     let mut only = spec.clone();
-    only.listen.retain(|listen| is_given(&listen.address) || spec.shared.contains(&listen.address));
-    only.stats.retain(is_given);
+    only.listen.retain(|listen| is_early(spec, &listen.address));
+    only.stats.retain(|address| is_early(spec, address) && matches!(address, Address::Unix(_)));
     bind_all(&only, have, &numeric)
+}
+
+/// Who must be permitted to make the socket at an address, where that is not who starts the instance.
+#[must_use]
+pub fn maker(spec: &InstanceSpec, address: &Address) -> Option<Identity> {
+    let wanted = &spec.identity;
+    if user::current_uid() != 0 || wanted.after_init || is_early(spec, address) {
+        return None;
+    }
+    let identity = Identity::look_up(
+        wanted.uid.as_deref(),
+        wanted.gid.as_deref(),
+        &wanted.add_gid,
+        wanted.no_initgroups,
+    );
+    identity.ok().filter(|identity| identity.uid() != 0)
+}
+
+/// Whether a socket is made before privileges drop: a shared one, and, where sockets have an owner, each whose address
+/// needs no look-up.
+fn is_early(spec: &InstanceSpec, address: &Address) -> bool {
+    let needs_no_look_up = match address {
+        Address::Tcp { host, .. } => is_numeric(host),
+        Address::Unix(_) | Address::Abstract(_) => true,
+    };
+    spec.shared.contains(address) || (spec.chown_socket.is_some() && needs_no_look_up)
+}
+
+fn is_numeric(host: &str) -> bool {
+    matches!(host, "" | "localhost") || host.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// No name is looked up as root.
 fn numeric(host: &str, port: u16) -> io::Result<SocketAddr> {
     match host {
-        "" | "localhost" => socket::resolve(host, port),
-        _ if host.parse::<std::net::IpAddr>().is_ok() => socket::resolve(host, port),
+        _ if is_numeric(host) => socket::resolve(host, port),
         _ => Err(io::Error::other(
             "it is bound before privileges drop, when no name is looked up: write its number",
         )),

@@ -105,10 +105,10 @@ fn of_virtualenv(virtualenv: &Path) -> Result<PathBuf, Failure> {
     let (message, hint) = if virtualenv.is_dir() {
         (
             format!("{shown} is not a virtualenv: it has no bin/python"),
-            "name the directory that has bin/python",
+            "name the directory that has bin/python".to_owned(),
         )
     } else {
-        (format!("the virtualenv {shown} does not exist"), "make it: python3 -m venv")
+        (format!("the virtualenv {shown} does not exist"), format!("make it: python3 -m venv {shown}"))
     };
     Err(Failure::new(message).with_hint(hint))
 }

@@ -3,7 +3,7 @@
 mod announce;
 mod attend;
 mod beginning;
-mod bind;
+pub mod bind;
 mod black_box;
 mod board;
 mod burial;

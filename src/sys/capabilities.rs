@@ -30,6 +30,12 @@ impl Capabilities {
         self.0.is_empty()
     }
 
+    /// Whether it lets bind ports below 1024.
+    #[must_use]
+    pub fn bind_low_ports(&self) -> bool {
+        self.0.contains(&Capability::CAP_NET_BIND_SERVICE)
+    }
+
     /// Whether these let a process become any user.
     #[must_use]
     pub fn change_users(&self) -> bool {

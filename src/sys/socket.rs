@@ -299,6 +299,14 @@ pub fn longest_backlog() -> Option<u32> {
     fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
 }
 
+/// The first port that anybody may bind (`net.ipv4.ip_unprivileged_port_start`).
+#[must_use]
+pub fn first_free_port() -> u16 {
+    const USUAL: u16 = 1024;
+    let told = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
+    told.ok().and_then(|told| told.trim().parse().ok()).unwrap_or(USUAL)
+}
+
 fn unix_socket() -> io::Result<OwnedFd> {
     Ok(socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?)
 }

@@ -2,10 +2,12 @@
 
 use std::ffi::CString;
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use nix::unistd::{
-    Gid, Group, Uid, User, getgid, getgrouplist, getresgid, getresuid, getuid, setgroups, setresgid,
-    setresuid, setuid,
+    AccessFlags, Gid, Group, Uid, User, access, getgid, getgrouplist, getresgid, getresuid, getuid,
+    setgroups, setresgid, setresuid, setuid,
 };
 
 use super::capabilities::{self, Capabilities};
@@ -113,6 +115,20 @@ impl Identity {
             && getresgid().is_ok_and(|ids| [ids.real, ids.effective, ids.saved] == [gid; 3])
     }
 
+    /// Whether it may make files in a directory, as its owner, group and mode tell.
+    ///
+    /// # Errors
+    /// The directory cannot be looked at.
+    pub fn may_make_in(&self, directory: &Path) -> io::Result<bool> {
+        let found = std::fs::metadata(directory)?;
+        let shift = match () {
+            () if found.uid() == self.uid => 6,
+            () if found.gid() == self.gid || self.groups.contains(&found.gid()) => 3,
+            () => 0,
+        };
+        Ok(self.uid == 0 || (found.mode() >> shift) & 0o3 == 0o3)
+    }
+
     /// Becomes this identity, irrevocably: supplementary groups, group, user, then capabilities, each verified; only
     /// these are kept. After an error the process must not go on.
     ///
@@ -144,6 +160,12 @@ impl Identity {
         }
         Ok(())
     }
+}
+
+/// Whether this process may make files in a directory.
+#[must_use]
+pub fn may_make_in(directory: &Path) -> bool {
+    access(directory, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
 }
 
 /// Gives up every way to gain privileges by executing a program (set-user-id and file capabilities), for this process

@@ -128,6 +128,40 @@ fn what_only_the_host_can_tell_is_told() {
     }
 }
 
+#[test]
+fn what_a_user_may_not_make_is_told() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root becomes another user");
+        return;
+    }
+    for (lines, expected) in [
+        ("http-socket = 127.0.0.1:80", Some("127.0.0.1:80 is not permitted to user nobody")),
+        ("http-socket = 127.0.0.1:80\ncap = net_bind_service", None),
+        ("http-socket = 127.0.0.1:80\nchown-socket = nobody", None),
+        ("shared-socket = 127.0.0.1:80\nhttp-socket = =0", None),
+        ("socket = /proc/a.sock", Some("user nobody may not make files in /proc")),
+        ("socket = /proc/a.sock\nchown-socket = nobody", None),
+        ("socket = /tmp/liege-test-of-check.sock", None),
+    ] {
+        let folder = folder(&[("a.ini", &format!("uid = nobody\nwsgi-file = app.py\n{lines}"))]);
+        folder.write("app.py", TOOLS);
+        let told = text(&run(&folder, &["check", "a.ini"]));
+        assert_eq!(
+            told.contains(" may not ") || told.contains("not permitted"),
+            expected.is_some(),
+            "{lines}: {told}"
+        );
+        assert!(told.contains(expected.unwrap_or_default()), "{lines}: {told}");
+    }
+}
+
+#[test]
+fn what_is_nearly_an_option_leads() {
+    let folder = folder(&[("a.ini", &format!("threads = -1\n{GOOD}\nprocceses = 4"))]);
+    let told = text(&run(&folder, &["check", "a.ini"]));
+    assert!(told.starts_with("a.ini:5: warning: procceses: "), "{told}");
+}
+
 fn own_name() -> String {
     std::fs::read_to_string("/proc/self/comm").unwrap().trim().to_owned()
 }
@@ -169,7 +203,8 @@ fn a_configuration_is_shown_with_the_origin_of_each_value() {
         a.ini:3       name = blog\n\
         a.ini:4       processes = 3\n\
         a.ini:5       module = blog\n\
-        a.ini:6       threads = 2x\n";
+        a.ini:6       threads = 2x\n\
+        liege: a.ini is refused as it stands: liege check tells why\n";
     assert_eq!(shown, expected);
     let document = json(&run(&folder, &["config", "--json", "a.ini"]));
     let options = document["options"].as_array().unwrap();

@@ -10,7 +10,8 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::diagnostic::Severity::{self, Error, Warning};
 use crate::config::emperor::Source;
 use crate::config::instance::{AppSource, InstanceSpec};
-use crate::instance::{certificates, interpreter};
+use crate::instance::{bind, certificates, interpreter};
+use crate::sys::capabilities::Capabilities;
 use crate::sys::{holder, socket, user};
 
 /// Looks around.
@@ -96,11 +97,8 @@ impl Host<'_> {
             let severity = if denied { Warning } else { Error };
             self.tell_address(severity, address, failure.message, hint);
         }
-        for listen in &spec.listen {
-            self.address(&listen.address);
-        }
-        for address in &spec.stats {
-            self.address(address);
+        for address in spec.listen.iter().map(|listen| &listen.address).chain(&spec.stats) {
+            self.address(spec, address);
         }
     }
 
@@ -118,15 +116,22 @@ impl Host<'_> {
         }
     }
 
-    fn address(&mut self, address: &Address) {
+    fn address(&mut self, spec: &InstanceSpec, address: &Address) {
         match address {
             Address::Tcp { port: 0, .. } | Address::Abstract(_) => {}
-            Address::Tcp { host, port } => self.port(address, host, *port),
-            Address::Unix(path) => self.unix(address, path),
+            Address::Tcp { host, port } => self.port(spec, address, host, *port),
+            Address::Unix(path) => self.unix(spec, address, path),
         }
     }
 
-    fn port(&mut self, address: &Address, host: &str, port: u16) {
+    fn port(&mut self, spec: &InstanceSpec, address: &Address, host: &str, port: u16) {
+        let may_bind = port >= socket::first_free_port()
+            || Capabilities::of(&spec.identity.capabilities).bind_low_ports();
+        if let Some(maker) = bind::maker(spec, address).filter(|_| !may_bind) {
+            let message = format!("{address} is not permitted to user {}", shown_user(spec, maker.uid()));
+            let advice = "name it as shared-socket and listen on =0, or say cap = net_bind_service";
+            self.tell_address(Error, address, message, advice);
+        }
         let tried = socket::resolve(host, port).and_then(holder::try_tcp);
         let Err(error) = tried else { return };
         match error.kind() {
@@ -162,17 +167,29 @@ impl Host<'_> {
         }
     }
 
-    fn unix(&mut self, address: &Address, path: &Path) {
+    fn unix(&mut self, spec: &InstanceSpec, address: &Address, path: &Path) {
         let directory = path.parent().unwrap_or(Path::new("/"));
         if !directory.is_dir() {
             let message = format!("there is no directory {}", directory.display());
             self.tell_address(Error, address, message, "make it");
+        } else if let Some(user) = Self::refused_in(spec, address, directory) {
+            let message = format!("user {user} may not make files in {}", directory.display());
+            let advice = "let the user write there, or say chown-socket: then root makes it";
+            self.tell_address(Error, address, message, advice);
         } else if path.exists() && socket::identity(path).is_none() {
             let message = format!("{} is there, and no socket", path.display());
             self.tell_address(Error, address, message, "choose another name");
         } else if UnixStream::connect(path).is_ok() {
             let message = format!("somebody listens on {}", path.display());
             self.tell_address(Warning, address, message, "all is well if that is this instance");
+        }
+    }
+
+    /// Who has to make a socket in a directory, if he may not.
+    fn refused_in(spec: &InstanceSpec, address: &Address, directory: &Path) -> Option<String> {
+        match bind::maker(spec, address) {
+            Some(maker) => (!maker.may_make_in(directory).ok()?).then(|| shown_user(spec, maker.uid())),
+            None => (!user::may_make_in(directory)).then(|| user::current_uid().to_string()),
         }
     }
 
@@ -183,4 +200,8 @@ impl Host<'_> {
     fn tell_address(&mut self, severity: Severity, address: &Address, message: String, suggestion: &str) {
         self.found.push(self.reading.told_of_address(address, severity, message, suggestion));
     }
+}
+
+fn shown_user(spec: &InstanceSpec, uid: u32) -> String {
+    spec.identity.uid.clone().unwrap_or_else(|| uid.to_string())
 }

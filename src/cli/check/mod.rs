@@ -46,8 +46,10 @@ pub fn run(subject: &Subject, manner: Manner) -> Exit {
     }
     addresses::compare(&mut readings);
     for reading in &mut readings {
-        // As one reads the file.
-        reading.diagnostics.sort_by_key(|told| (told.file != reading.name, told.line.unwrap_or(u32::MAX)));
+        // As one reads the file, but for names that are nearly those of options: they lead.
+        reading.diagnostics.sort_by_key(|told| {
+            (!told.is_near_miss(), told.file != reading.name, told.line.unwrap_or(u32::MAX))
+        });
     }
     match manner.json {
         true => tell_machines(&readings),
