@@ -40,6 +40,8 @@ pub fn run(subject: &Subject, manner: &Manner) -> Exit {
         }
         if reading.raw.has_errors() {
             exit = Exit::Failed;
+        } else if !reading.is_good() {
+            complain(&format!("{} is refused as it stands: liege check tells why", reading.name));
         }
     }
     exit

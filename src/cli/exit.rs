@@ -19,6 +19,8 @@ pub enum Exit {
     Trouble = 5,
     /// 78, `EX_CONFIG`: the options of an emperor are refused. To start it again changes nothing until they are mended.
     Refused = 78,
+    /// 255: the process in a pid file is not there, or not ours to signal; uWSGI's number.
+    NoProcess = 255,
 }
 
 impl Exit {

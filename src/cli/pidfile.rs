@@ -26,7 +26,7 @@ pub fn run(file: &Path, asked: Asked) -> Exit {
             Ok(()) => Exit::Done,
             Err(error) => {
                 complain(&format!("cannot signal process {pid} of {}: {error}", file.display()));
-                Exit::Failed
+                Exit::NoProcess
             }
         },
     }

@@ -87,6 +87,8 @@ fn a_section_of_a_file_serves_and_obeys_its_pid_file() {
     assert_eq!(family.wait().code(), Some(0));
     family.wait_until_empty();
     assert_eq!(run(&folder, &["--stop", "gone.pid"]).status.code(), Some(1));
+    folder.write("dead.pid", "999999999");
+    assert_eq!(run(&folder, &["--stop", "dead.pid"]).status.code(), Some(255));
 }
 
 #[test]

@@ -51,6 +51,12 @@ fn names_of_verbs() -> String {
     VERBS.iter().map(|verb| verb.name).collect::<Vec<_>>().join(" ")
 }
 
+/// What `liege help` tells of.
+fn topics() -> String {
+    let names: Vec<_> = options().map(Row::name).collect();
+    format!("{} {}", names_of_verbs(), names.join(" "))
+}
+
 /// Its options without their arguments.
 fn flags(verb: &Verb) -> String {
     verb.flags().map(|(name, _)| format!("--{name}")).collect::<Vec<_>>().join(" ")
@@ -133,7 +139,8 @@ fn zsh() -> String {
     text.push_str("elif (( CURRENT == 2 )); then\n    _describe command verbs\n    _files -g '*.(ini|json|yaml|yml|xml)'\n");
     let _ = writeln!(
         text,
-        "elif [[ ${{words[2]}} == completions ]]; then\n    compadd bash zsh fish\nelif [[ ${{words[CURRENT - 1]}} != --* && ${{words[2]}} == ({}) ]]; then",
+        "elif [[ ${{words[2]}} == completions ]]; then\n    compadd bash zsh fish\nelif [[ ${{words[2]}} == help ]]; then\n    compadd {}\nelif [[ ${{words[CURRENT - 1]}} != --* && ${{words[2]}} == ({}) ]]; then",
+        topics(),
         naming().join("|")
     );
     text.push_str(ZSH_NAMES);
@@ -167,6 +174,7 @@ fn fish() -> String {
         naming().join(" ")
     );
     text.push_str("complete -c liege -n '__fish_seen_subcommand_from completions' -f -a 'bash zsh fish'\n");
+    let _ = writeln!(text, "complete -c liege -n '__fish_seen_subcommand_from help' -f -a '{}'", topics());
     for row in options() {
         let short = row.short.map(|letter| format!(" -s {letter}")).unwrap_or_default();
         let takes = if row.kind == Kind::Flag || row.optional { "" } else { " -r" };
@@ -204,6 +212,15 @@ mod tests {
             for name in ["wsgi-file", "http-socket", "chmod-socket", "import", "liege status --names"] {
                 assert!(text.contains(name), "{shell}: {name}");
             }
+        }
+        for (shell, line) in [
+            (Shell::Bash, "$verb == help ]]"),
+            (Shell::Zsh, "${words[2]} == help ]]"),
+            (Shell::Fish, "__fish_seen_subcommand_from help'"),
+        ] {
+            let text = completions(shell);
+            let topics = text.split(line).nth(1).unwrap().lines().take(2).collect::<String>();
+            assert!(topics.contains("status") && topics.contains("wsgi-file"), "{shell:?}: {topics}");
         }
         assert_eq!(Shell::of("tcsh"), None);
     }

@@ -39,6 +39,7 @@ pub(super) const STATUSES: &[(Exit, &str)] = &[
     (Exit::NotDone, "with `--wait`: rolled back, timed out or failed"),
     (Exit::Trouble, "`why`: something is not as it should be"),
     (Exit::Refused, "an emperor's options are refused: nothing was started"),
+    (Exit::NoProcess, "`--reload`, `--stop` …: the process of the pid file is not there"),
 ];
 
 pub(super) const NOTES: &[&str] = &[
