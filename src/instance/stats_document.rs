@@ -24,6 +24,9 @@ use beside::{CacheFacts, Cron, Daemon};
 /// The locks of its own that uWSGI lists; there are none here, and their keys stay for the tools.
 const LOCKS: [&str; 7] = ["signal", "filemon", "timer", "rbtimer", "cron", "rpc", "snmp"];
 
+/// So many threads of a worker that has no process are shown.
+const MOST_IDLE_CORES: usize = 64;
+
 /// What is counted for a worker's number over all its lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub(super) struct Tally {
@@ -198,9 +201,15 @@ impl Worker {
         let pid = raw(Field::Pid);
         let (vsz, rss) = u32::try_from(pid).ok().and_then(own::size_of).unwrap_or_default();
         let threads = usize::try_from(facts.threads).unwrap_or(1);
-        let cores = slot.map(|s| s.iter_cores().take(threads).collect::<Vec<_>>()).unwrap_or_default();
+        let cores = match slot {
+            Some(slot) => {
+                slot.iter_cores().take(threads).zip(0..).map(|(c, id)| CoreEntry::of(c, id)).collect()
+            }
+            None => (0..facts.threads).take(MOST_IDLE_CORES).map(CoreEntry::idle).collect(),
+        };
         Self {
-            id,
+            // As in uWSGI: tools leave out what has never been.
+            id: if slot.is_none() && tally.spawns == 0 { 0 } else { id },
             pid: pid.into(),
             accepting: get(Field::Accepting),
             requests: tally.requests.saturating_add(raw(Field::Requests)).into(),
@@ -230,7 +239,7 @@ impl Worker {
                 exceptions: get(Field::Exceptions),
                 chdir: "",
             }],
-            cores: Some(cores.iter().zip(0..).map(|(core, id)| CoreEntry::of(*core, id)).collect()),
+            cores: Some(cores),
         }
     }
 }
@@ -246,7 +255,7 @@ struct App {
     chdir: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct CoreEntry {
     id: u32,
     requests: Count,
@@ -260,13 +269,18 @@ struct CoreEntry {
     req_info: RequestInfo,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct RequestInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     request_start: Option<Count>,
 }
 
 impl CoreEntry {
+    /// Of a worker that has no process.
+    fn idle(id: u32) -> Self {
+        Self { id, ..Self::default() }
+    }
+
     fn of(core: Core<'_>, id: u32) -> Self {
         let busy = core.get(CoreField::InRequest) == 1;
         Self {
@@ -417,8 +431,9 @@ mod tests {
             core.show(&variables);
         }
         slot.core(1).unwrap().set(CoreField::StartedEpochS, 1_795_184_390);
-        let tallies = BTreeMap::from([(1, Tally { requests: 4, spawns: 2, ..Tally::default() })]);
-        let workers = vec![(1, Some(slot)), (2, None)];
+        let tally = Tally { requests: 4, spawns: 2, ..Tally::default() };
+        let tallies = BTreeMap::from([(1, tally), (2, tally)]);
+        let workers = vec![(1, Some(slot)), (2, None), (3, None)];
         let facts = Facts {
             workers,
             tallies: &tallies,
@@ -447,8 +462,20 @@ mod tests {
         assert_eq!(worker["cores"].as_array().unwrap().len(), 2);
         assert_eq!(worker["cores"][1]["vars"], serde_json::json!(["HTTP_X=a\\x1b"]));
         assert_eq!(worker["cores"][0]["vars"], serde_json::json!([]), "it rests");
-        assert_eq!(value["workers"][1]["status"], "cheap");
-        assert_eq!(value["workers"][1]["pid"], 0);
+        let rows = value["workers"].as_array().unwrap().iter().skip(1);
+        let brief: Vec<_> = rows
+            .map(|one| {
+                (one["id"].as_u64(), one["pid"].as_u64(), one["status"].as_str(), one["cores"].as_array())
+            })
+            .map(|(id, pid, status, cores)| {
+                (id.unwrap(), pid.unwrap(), status.unwrap(), cores.unwrap().len())
+            })
+            .collect();
+        assert_eq!(
+            brief,
+            [(2, 0, "cheap", 2), (0, 0, "cheap", 2)],
+            "one that was, and one that has never been"
+        );
         let short = document(&facts, StatsForm { minified: true, no_cores: true }).unwrap();
         assert!(!short.contains(&b'\n') && !short.contains(&b'\t'));
         let short: serde_json::Value = serde_json::from_slice(&short).unwrap();

@@ -133,7 +133,8 @@ fn lines(document: &[u8], prefix: &str, known: &mut BTreeMap<String, u64>) -> Ve
     for (number, socket) in list(document.get("sockets").unwrap_or(&Value::Null)).iter().enumerate() {
         gauge(format!("socket.{number}.listen_queue"), get(socket, "queue"));
     }
-    for worker in &workers {
+    // Those that have never been have no number.
+    for worker in workers.iter().filter(|worker| get(worker, "id") != 0) {
         let id = get(worker, "id");
         for (name, key) in [("avg_response_time", "avg_rt"), ("rss_size", "rss"), ("vsz_size", "vsz")] {
             gauge(format!("worker.{id}.{name}"), get(worker, key));
@@ -147,7 +148,7 @@ fn lines(document: &[u8], prefix: &str, known: &mut BTreeMap<String, u64>) -> Ve
             counters.push((format!("worker.{id}.{name}"), get(worker, key)));
         }
         for core in list(worker.get("cores").unwrap_or(&Value::Null)) {
-            for key in ["requests", "write_errors", "read_errors"] {
+            for key in ["requests", "static_requests", "routed_requests", "write_errors", "read_errors"] {
                 counters.push((format!("worker.{id}.core.{}.{key}", get(&core, "id")), get(&core, key)));
             }
         }

@@ -88,6 +88,35 @@ fn the_statistics_have_what_uwsgis_tools_read() {
     }
 }
 
+#[test]
+fn files_rules_and_workers_that_have_never_been_are_told_as_uwsgi_tells_them() {
+    let folder = Folder::new();
+    folder.write("file.txt", "file");
+    let lines = "cheaper = 1\ncheaper-algo = manual\nstatic-map = /files=.\nroute = ^/routed$ break:204\n\
+                 route = ^/both$ static:file.txt\n";
+    let (_family, door, stats) = serve(&folder, lines);
+    for (path, status) in [("/files/file.txt", 200), ("/routed", 204), ("/both", 200), ("/", 200)] {
+        assert_eq!(door.get(path).unwrap().status, status, "{path}");
+    }
+    let document = eventually("counted requests", || {
+        let bytes = Door::Port(stats).connect().ok()?.rest().ok()?;
+        let document: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+        (document["workers"][0]["requests"] == 5).then_some(document)
+    });
+    let workers = document["workers"].as_array().unwrap();
+    let told: Vec<_> = workers
+        .iter()
+        .map(|one| {
+            (one["id"].as_u64().unwrap(), one["status"].as_str().unwrap(), one["cores"].as_array().unwrap())
+        })
+        .map(|(id, status, cores)| {
+            let sum = |key: &str| cores.iter().map(|core| core[key].as_u64().unwrap()).sum::<u64>();
+            (id, status, cores.len(), sum("static_requests"), sum("routed_requests"))
+        })
+        .collect();
+    assert_eq!(told, [(1, "idle", 2, 2, 2), (0, "cheap", 2, 0, 0)]);
+}
+
 /// The variables of the requests that run.
 fn variables(stats: u16) -> Option<Vec<String>> {
     let bytes = Door::Port(stats).connect().ok()?.rest().ok()?;

@@ -1,5 +1,5 @@
 //! `/metrics/uwsgi`: the names that timonwong/uwsgi_exporter gives to uWSGI's statistics, for dashboards that know them.
-//! What liege does not have (signals, routing of requests, shared sockets) is there as 0, as in uWSGI without it.
+//! What liege does not have (signals, offloading, shared sockets) is there as 0, as in uWSGI without it.
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
