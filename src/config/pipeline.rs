@@ -51,9 +51,7 @@ fn group<'a>(
                 result = result.map(|result| integer(&result).saturating_sub(1).to_string());
                 continue;
             }
-            "(" if depth < DEPTH_MAX => {
-                group(tokens, lookup, depth.saturating_add(1)).unwrap_or_default()
-            }
+            "(" if depth < DEPTH_MAX => group(tokens, lookup, depth.saturating_add(1)).unwrap_or_default(),
             "(" => continue,
             ")" if depth > 0 => return result,
             ")" => continue,

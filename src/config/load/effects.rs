@@ -358,7 +358,6 @@ fn every_other_option_is_answered_as_the_table_says() {
                 Standing::Obeyed(_) => continue,
                 Standing::Always => &[],
                 Standing::NoEffect | Standing::Later => &[(Severity::Warning, Cause::NoEffect)],
-                Standing::NotYet => &[(Severity::Error, Cause::NotYet)],
                 Standing::Refused | Standing::CommandLine => &[(Severity::Error, Cause::Refused)],
             };
             assert_eq!(told, expected, "{line}");

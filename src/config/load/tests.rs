@@ -372,7 +372,10 @@ fn emperors_are_read() {
         ("--emperor /a --api-http 0.0.0.0:90", "not a loopback address"),
         ("--emperor /a --api-http web1:90 --api-tls c,k", "not a loopback address"),
         ("--emperor /a --api-http :90 --api-tls c", "this is not CERTIFICATE,KEY"),
-        ("--emperor /a --emperor-magic-exec", "liege cannot do this yet"),
+        (
+            "--emperor /a --emperor-magic-exec",
+            "liege does not do this (what is dropped into a watched directory",
+        ),
     ] {
         let loaded = read(arguments);
         let told: Vec<_> = loaded.diagnostics.iter().map(ToString::to_string).collect();

@@ -16,6 +16,9 @@ const WHICH_LINES: &str = "`disable-logging`, `log-4xx` and their like say which
 const ALARMS: &str = "NOBODY IS NOTIFIED; watch the HTTP API or the log instead";
 const MONITORING: &str = "monitoring only; the HTTP API and `stats` tell";
 const NO_CACHE: &str = "files are looked for anew each time, so that a change is seen at once";
+const ROUTER_BUFFERS: &str =
+    "the router's buffers grow as they are needed, up to fixed limits: `buffer-size` is the limit of a head";
+const BODY_PIECES: &str = "what waits in a file is read in pieces of up to 256 KiB, as much as there is";
 const NO_PLUGINS: &str = "there are no plugins to search or load";
 
 pub(super) static ROWS: &[Row] = &[
@@ -37,6 +40,7 @@ pub(super) static ROWS: &[Row] = &[
     always(&["http-auto-chunked"], "Answers without a length are chunked"),
     always(&["http-manage-expect"], "`Expect: 100-continue` is answered when the body is read").optional(),
     always(&["die-on-idle"], "Under an emperor an instance that `idle` finds idle ends, and is woken again"),
+    always(&["early-emperor"], "The emperor starts first, and keeps its rights: it takes no `uid`"),
     always(&["stats-no-metrics"], "The statistics have no metrics"),
     always(&["emperor-graceful-shutdown"], "Vassals finish their requests"),
     always(&["emperor-subreaper"], "What a vassal leaves behind is the emperor's to end"),
@@ -49,6 +53,13 @@ pub(super) static ROWS: &[Row] = &[
         "Bodies from `http` and `http-socket` are received before the application is called",
     ),
     // For good: it does not matter here.
+    never(&["http-buffer-size"], Number, ROUTER_BUFFERS),
+    never(&["post-buffering-bufsize"], Number, BODY_PIECES),
+    never(
+        &["http-cheap"],
+        Flag,
+        "no instance subscribes to the router: a router without workers is there for `cheap` and `idle` only, which say so themselves",
+    ),
     never(&["thunder-lock", "tlock"], Flag, "an incoming connection wakes one worker anyway"),
     never(&["offload-threads", "offload-thread"], Number, "a performance hint; big answers are streamed"),
     never(&["plugins-dir", "plugin-dir"], Text, NO_PLUGINS),

@@ -13,7 +13,6 @@ mod harmless;
 mod hooks;
 mod later;
 mod logging;
-mod not_yet;
 mod obeyed;
 mod page;
 mod processes;
@@ -109,8 +108,6 @@ pub enum Standing {
     NoEffect,
     /// Accepted with a warning: it will have its effect one day, and is not missed for serving.
     Later,
-    /// Refused until it exists: without it something else would be served, or something unsafe done.
-    NotYet,
     /// Refused for good.
     Refused,
     /// An action of the command line; refused in a file.
@@ -181,11 +178,6 @@ static PARTS: &[Part] = &[
         title: "Options that are accepted, and have no effect yet",
         note: "One warning says what is done instead.",
         rows: later::ROWS,
-    },
-    Part {
-        title: "Options that are refused until they exist",
-        note: "Without them something else would be served, or something unsafe be done. The last column says what to use until then.",
-        rows: not_yet::ROWS,
     },
     Part {
         title: "Options that are refused",

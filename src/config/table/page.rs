@@ -87,7 +87,6 @@ impl Standing {
             Self::Always => "always so",
             Self::NoEffect => "no effect",
             Self::Later => "no effect yet",
-            Self::NotYet => "refused: not yet",
             Self::Refused => "refused",
             Self::CommandLine => "the command line",
         }

@@ -13,6 +13,9 @@ const SPOOLER: &str = "there is no spooler, tasks would be lost: use a task queu
 const CONTAINERS: &str = "use the service manager or a container runtime";
 const TLS: &str = "let the web server in front speak TLS";
 
+const DROP: &str = "an application that is loaded as root can do anything, whatever is dropped after it: let its user read what it needs, or say `cap`; `drop-after-init` makes the sockets as root";
+const MASTER: &str = "the master believes its workers, and so has no rights that they have not: say `drop-after-init` for sockets, `hook-as-root` for what root does first, or `cap`";
+
 pub(super) static ROWS: &[Row] = &[
     // Request routing.
     row(
@@ -97,6 +100,16 @@ pub(super) static ROWS: &[Row] = &[
     row(&["fastrouter-use-cache"], Text, CLUSTER).optional(),
     row(&["fastrouter-quiet"], Number, CLUSTER),
     row(&["fastrouter-cheap"], Flag, CLUSTER),
+    row(
+        &["legion-attach-daemon"],
+        FreeText,
+        "there are no legions: say `attach-daemon` on the host that shall have it, or let systemd or keepalived start and stop a vassal of its own",
+    ),
+    row(
+        &["legion-cron"],
+        FreeText,
+        "there are no legions: say `cron` on the host that shall run it, or let the command ask who may",
+    ),
     row(
         &[
             "legion",
@@ -304,4 +317,17 @@ pub(super) static ROWS: &[Row] = &[
     row(&["extract"], Text, "liege has nothing to extract"),
     row(&["sharedarea"], FreeText, "use a cache such as Redis").short('A'),
     row(&["iprint"], Language, "use `print`"),
+    // Privileges.
+    row(&["drop-after-apps"], Flag, DROP),
+    row(&["master-as-root"], Flag, MASTER),
+    row(
+        &["chroot"],
+        Path,
+        "a reload and each new generation execute the binary and the interpreter by their paths, which are not in there: say RootDirectory= in the unit of a service with all of them in it, or run a container",
+    ),
+    row(
+        &["emperor-magic-exec"],
+        Flag,
+        "what is dropped into a watched directory is read, never executed: let a script write what it prints into the file",
+    ),
 ];
