@@ -237,6 +237,7 @@ fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec) {
         auto_gzip,
         to,
         connect_timeout_s,
+        harakiri_s,
     } = new;
     change.note(old.headers_timeout_s != *headers_timeout_s, "http-headers-timeout", Need::Nothing);
     // Workers make the environ.
@@ -255,6 +256,7 @@ fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec) {
     change.note(old.auto_gzip != *auto_gzip, "http-auto-gzip", Need::Nothing);
     change.note(old.to != *to, "http-to", Need::Nothing);
     change.note(old.connect_timeout_s != *connect_timeout_s, "http-connect-timeout", Need::Nothing);
+    change.note(old.harakiri_s != *harakiri_s, "http-harakiri", Need::Nothing);
     change.note(old.proxy_protocol != *proxy_protocol, "http-enable-proxy-protocol", Need::Nothing);
 }
 

@@ -46,6 +46,9 @@ pub struct RouterSpec {
     /// `http-connect-timeout`, in seconds: connecting to one of them; 0: `http-timeout`.
     #[serde(default)]
     pub connect_timeout_s: u32,
+    /// `http-harakiri`, in seconds: how long the router may not answer its master; 0: any time.
+    #[serde(default)]
+    pub harakiri_s: u32,
 }
 
 /// The files of an address on which TLS is spoken. Paths are absolute.
@@ -107,6 +110,7 @@ impl Default for RouterSpec {
             auto_gzip: false,
             to: Vec::new(),
             connect_timeout_s: 0,
+            harakiri_s: 0,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::harakiri::Patience;
 use super::link::Link;
 use super::passage::Passage;
+use super::vigil::Vigil;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::process::{self, Child, Exit};
 use crate::sys::{own, peer, wait};
@@ -141,6 +142,8 @@ pub(super) struct Children {
     /// The newest life of a worker, router, rehearsal or chore.
     pub(super) lives: u64,
     pub(super) router_life: u64,
+    /// Whether the router answers.
+    pub(super) vigil: Vigil,
     pids: HashMap<u32, Owner>,
     strays: VecDeque<(u32, Exit)>,
 }

@@ -192,6 +192,7 @@ impl Master {
                 }
                 self.handle(Event::RouterReady);
             }
+            Some(FromRouter::IAmThere) => self.router_is_there(),
             Some(FromRouter::Released { slot, generation }) => {
                 self.handle(Event::Released { slot: as_usize(slot), generation });
             }

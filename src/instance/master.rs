@@ -256,7 +256,8 @@ impl Master {
         let weighing = self.next_weighing();
         let (decisions, harakiri) = (self.roster.next_deadline(), self.next_harakiri());
         let (chores, mules) = (self.chores.next_deadline(), self.attendance.mules.next_deadline());
-        [decisions, harakiri, idle, beat, config, rehearsal, weighing, chores, companions, mules]
+        let vigil = self.next_vigil();
+        [decisions, harakiri, vigil, idle, beat, config, rehearsal, weighing, chores, companions, mules]
             .into_iter()
             .flatten()
             .min()
@@ -266,6 +267,7 @@ impl Master {
     fn overdue(&mut self) {
         let now = clock::now();
         self.harakiri(now);
+        self.watch_router(now);
         self.weigh(now);
         self.chores_overdue(now);
         self.look_for_rest(now);

@@ -79,6 +79,7 @@ mod touch;
 pub mod trial;
 pub mod uwsgi_emperor;
 pub mod validate;
+mod vigil;
 mod watch;
 #[cfg(test)]
 mod world;

@@ -12,6 +12,7 @@ use super::launch;
 use super::link::Link;
 use super::master::{Config, Master, Report};
 use super::perform::as_u32;
+use super::vigil::Vigil;
 use crate::config::cores::ROUTED_LIMIT;
 use crate::stats::scoreboard::Field;
 use crate::wire::PROTOCOL;
@@ -107,6 +108,7 @@ impl Master {
         let link = Link::start(socket, self.reports.clone(), wrap)?;
         self.children.know(child.pid(), Owner::Router);
         self.children.router_life = life;
+        self.children.vigil = Vigil::default();
         self.children.router = Some(Process::new(Some(child), link));
         self.serve_by_router(&config);
         Ok(())

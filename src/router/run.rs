@@ -140,6 +140,7 @@ fn follow(
                 spawn_local(lane::serve(Rc::clone(front), (slot, generation), socket));
             }
         }
+        ToRouter::AreYouThere => channel.send(&FromRouter::IAmThere, &[])?,
         ToRouter::ReleaseWorker { slot, generation } => front.release((slot, generation)),
         ToRouter::LastCall => doors.last_call(),
         ToRouter::Drain => begin_to_finish(front, doors),

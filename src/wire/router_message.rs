@@ -30,6 +30,8 @@ pub enum ToRouter {
         /// Its generation.
         generation: u64,
     },
+    /// Say that you are there: [`FromRouter::IAmThere`].
+    AreYouThere,
     /// The sockets go away: let those in who wait at them, and have all who come later refused at once. Followed by
     /// [`ToRouter::Drain`].
     LastCall,
@@ -42,6 +44,8 @@ pub enum ToRouter {
 pub enum FromRouter {
     /// It accepts connections. Descriptor: the memory of its queue.
     Ready,
+    /// It runs.
+    IAmThere,
     /// The worker's connections are closed.
     Released {
         /// Its slot.

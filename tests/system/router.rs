@@ -1,8 +1,12 @@
 //! Options of the router that the application or a slow client notices.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 use crate::support::free_port;
 use crate::support::http::Door;
 use crate::support::server::{Folder, liege};
+use crate::support::wait::{eventually, until};
 
 /// Tells some of its environ.
 const MIRROR: &str = r#"
@@ -54,5 +58,33 @@ fn a_head_that_is_not_sent_in_time_is_refused() {
     slow.send(b"GET / HTTP/1.1\r\nHo").unwrap();
     // Sooner than without the option.
     assert_eq!(slow.answer(false).unwrap().status, 408);
+    assert_eq!(door.get("/").unwrap().status, 200);
+}
+
+#[test]
+fn a_router_that_hangs_is_replaced_and_the_sockets_stay() {
+    let folder = Folder::new();
+    let port = free_port();
+    folder.write("app.py", MIRROR);
+    folder.write(
+        "app.ini",
+        format!("[uwsgi]\nhttp = 127.0.0.1:{port}\nwsgi-file = %dapp.py\nhttp-harakiri = 2\n"),
+    );
+    let family = liege(&folder, &["--ini", "app.ini"]);
+    let door = Door::Port(port);
+    until("the app", || door.get("/").is_ok_and(|answer| answer.status == 200));
+    let pid = || {
+        let log = family.log();
+        let text = log.rsplit("spawned uWSGI http 1 (pid: ").next().unwrap();
+        text.split(')').next().unwrap().parse::<i32>().unwrap()
+    };
+    let first = pid();
+    kill(Pid::from_raw(first), Signal::SIGSTOP).unwrap();
+    // Whoever comes meanwhile waits in the queue of the socket.
+    let mut waiting = door.connect().unwrap();
+    waiting.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    eventually("another router", || (pid() != first).then_some(()));
+    assert!(family.log().contains("HARAKIRI ON THE ROUTER"), "{}", family.log());
+    assert_eq!(waiting.answer(false).unwrap().status, 200);
     assert_eq!(door.get("/").unwrap().status, 200);
 }

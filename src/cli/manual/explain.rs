@@ -49,7 +49,7 @@ fn of_verb(verb: &Verb, width: Option<usize>) -> String {
 
 fn of_row(asked: &str, row: &Row, width: Option<usize>) -> String {
     // A family's members are no aliases of each other.
-    let is_family = matches!(row.standing, Standing::NoEffect | Standing::Later | Standing::Refused);
+    let is_family = matches!(row.standing, Standing::NoEffect | Standing::Refused);
     let names = if is_family { asked.to_owned() } else { row.names.join(", ") };
     let short = row.short.map(|letter| format!(", -{letter}")).unwrap_or_default();
     let mut text = format!("{names}{short}\n");
@@ -58,7 +58,7 @@ fn of_row(asked: &str, row: &Row, width: Option<usize>) -> String {
     };
     let verdict = match row.standing {
         Standing::Obeyed(_) | Standing::Always | Standing::CommandLine => row.doc.to_owned(),
-        Standing::NoEffect | Standing::Later => format!("{}: {}", row.standing.label(), row.doc),
+        Standing::NoEffect => format!("{}: {}", row.standing.label(), row.doc),
         Standing::Refused => format!("refused, liege does not do this: {}", row.doc),
     };
     line(&mut text, &verdict);

@@ -357,7 +357,7 @@ fn every_other_option_is_answered_as_the_table_says() {
             let expected: &[_] = match row.standing {
                 Standing::Obeyed(_) => continue,
                 Standing::Always => &[],
-                Standing::NoEffect | Standing::Later => &[(Severity::Warning, Cause::NoEffect)],
+                Standing::NoEffect => &[(Severity::Warning, Cause::NoEffect)],
                 Standing::Refused | Standing::CommandLine => &[(Severity::Error, Cause::Refused)],
             };
             assert_eq!(told, expected, "{line}");

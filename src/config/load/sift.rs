@@ -104,7 +104,6 @@ impl<'a> Sift<'a> {
                     }
                 }
                 Standing::NoEffect => self.no_effect(said, "has no effect"),
-                Standing::Later => self.no_effect(said, "has no effect yet"),
                 Standing::Refused => self.refuse(said, Cause::Refused, "liege does not do this"),
                 Standing::CommandLine => self.refuse(said, Cause::Refused, "only for the command line"),
             }

@@ -31,6 +31,7 @@ impl Reading {
                 self.spec.router.to.extend(sift.address(said, &directory));
             }
             "http-connect-timeout" => self.spec.router.connect_timeout_s = sift.count(said),
+            "http-harakiri" => self.spec.router.harakiri_s = sift.count(said),
             "http-enable-proxy-protocol" => self.spec.router.proxy_protocol = said.flag(),
             "protocol" | "abstract-socket" | "map-socket" | "shared-socket" => {}
             "http-timeout" => self.spec.router.timeout_s = sift.count(said),

@@ -246,7 +246,7 @@ fn doubts_do_not_refuse() {
             "http = :8081\ngevent = 1000",
             "app.ini:4: warning: http: a worker runs at most 250 of its requests",
         ),
-        ("http-harakiri = 4", "has no effect yet"),
+        ("http-cheap = true", "warning: http-cheap: has no effect: no instance subscribes"),
         ("master = false", "warning: master: cannot be switched off: there is always a master"),
         ("logto = /x ; y", "app.ini:4: warning: logto: `/x ; y`: what looks like a comment is left out"),
         ("callable = x # y", "what looks like a comment is part of the value"),

@@ -11,7 +11,6 @@ mod families;
 mod guard;
 mod harmless;
 mod hooks;
-mod later;
 mod logging;
 mod obeyed;
 mod page;
@@ -106,8 +105,6 @@ pub enum Standing {
     Always,
     /// Accepted with a warning: for good, it does not matter here.
     NoEffect,
-    /// Accepted with a warning: it will have its effect one day, and is not missed for serving.
-    Later,
     /// Refused for good.
     Refused,
     /// An action of the command line; refused in a file.
@@ -173,11 +170,6 @@ static PARTS: &[Part] = &[
         title: "Options that are accepted",
         note: "What is always so is accepted without a word. Anything else costs one warning that says why it has no effect.",
         rows: harmless::ROWS,
-    },
-    Part {
-        title: "Options that are accepted, and have no effect yet",
-        note: "One warning says what is done instead.",
-        rows: later::ROWS,
     },
     Part {
         title: "Options that are refused",

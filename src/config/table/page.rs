@@ -86,7 +86,6 @@ impl Standing {
             Self::Obeyed(By::Both) => "the emperor, the master",
             Self::Always => "always so",
             Self::NoEffect => "no effect",
-            Self::Later => "no effect yet",
             Self::Refused => "refused",
             Self::CommandLine => "the command line",
         }

@@ -53,6 +53,12 @@ pub(super) static ROWS: &[Row] = &[
         "A request to the router that asks for a websocket reaches the application as such; behind `http-socket`, `socket` and the like they always do",
     ),
     row(
+        &["http-harakiri"],
+        Number,
+        "0",
+        "Seconds after which a router that does not answer its master is killed and replaced; the sockets stay open; 0: never",
+    ),
+    row(
         &["http-to"],
         Address,
         "none",

@@ -32,6 +32,7 @@ pub(super) fn rows() -> Vec<(&'static str, &'static str, Value)> {
         ("http-auto-gzip = true", "/router/auto_gzip", json!(true)),
         ("http-to = a.sock", "/router/to", json!([{"Unix": "/srv/a.sock"}])),
         ("http-connect-timeout = 7", "/router/connect_timeout_s", json!(7)),
+        ("http-harakiri = 7", "/router/harakiri_s", json!(7)),
         ("websockets-ping-freq = 7", "/websockets/ping_freq_s", json!(7)),
         ("websockets-pong-tolerance = 7", "/websockets/pong_tolerance_s", json!(7)),
         ("websockets-max-size = 7", "/websockets/max_size_kib", json!(7)),
