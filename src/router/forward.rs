@@ -34,6 +34,8 @@ use crate::wire::packed;
 
 /// The longest head of an answer.
 const HEAD_LIMIT_BYTES: usize = 64 * 1024;
+/// Who takes longer to be reached is not waited for in the name of a client that has left.
+const MOMENT: Duration = Duration::from_secs(1);
 /// How much of a body is sent at once.
 const PIECE_BYTES: usize = 128 * 1024;
 
@@ -47,14 +49,18 @@ pub(super) struct Errand {
     pub(super) may_switch: bool,
 }
 
-/// The answer of one of these servers. The client's socket tells whether it is worth while to connect to one.
+/// The answer of one of these servers; `None`: the client left before one of them could be reached.
 pub(super) async fn ask(
     front: &Rc<Front>,
     upstreams: &Upstreams,
     client: &Socket,
     errand: Errand,
 ) -> Option<Reply> {
-    let gone = poll_fn(|cx| if client.is_gone(cx) { Poll::Ready(()) } else { Poll::Pending });
+    let gone = async {
+        // A client that only shut its sending side down looks the same.
+        sleep(MOMENT).await;
+        poll_fn(|cx| if client.is_gone(cx) { Poll::Ready(()) } else { Poll::Pending }).await;
+    };
     let head = packed::to_request(errand.head.clone());
     let packet = head.as_ref().and_then(|head| upstreams.packet(head));
     let reply = match head.zip(packet) {

@@ -1,6 +1,7 @@
 //! `http-to`: the router before other servers, a real uWSGI among them.
 
 use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 
@@ -91,6 +92,14 @@ fn requests_reach_another_server_as_they_are() {
         assert!(answer.header("content-length").is_some_and(|length| length != "0"), "{server}");
         assert_eq!(connection.ask("GET", "/none", &[], b"").unwrap().status, 204, "{server}");
         assert_eq!(connection.ask("GET", "/pid", &[], b"").unwrap().status, 200, "{server}");
+        // Who says that nothing more comes waits for the answer still.
+        let Door::Port(port) = door else { panic!("a port") };
+        let mut half = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        half.write_all(b"GET /pid HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        half.shutdown(Shutdown::Write).unwrap();
+        let mut answer = String::new();
+        half.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{server}: {answer}");
     }
 }
 
