@@ -7,10 +7,10 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::support::apps::TOOLS;
-use crate::support::free_port;
 use crate::support::http::Door;
 use crate::support::process::Family;
 use crate::support::server::{Folder, liege};
+use crate::support::{environment, free_port};
 
 const BEGIN: u8 = 1;
 const ABORT: u8 = 2;
@@ -86,10 +86,17 @@ fn answer(stream: &mut TcpStream) -> Result<String, String> {
     }
 }
 
+/// In a process of one thread, of several, and in greenlets where they can be had.
+fn engines() -> impl Iterator<Item = String> {
+    let greenlets =
+        environment("gevent").map(|place| format!("gevent = 5\nvirtualenv = {}", place.display()));
+    ["", "threads = 3"].map(str::to_owned).into_iter().chain(greenlets)
+}
+
 #[test]
 fn a_kept_connection_serves_one_request_after_the_other() {
-    for lines in ["processes = 1", "processes = 1\nthreads = 3"] {
-        let (_family, door, port, _folder) = start("fastcgi-socket", lines);
+    for lines in engines() {
+        let (_family, door, port, _folder) = start("fastcgi-socket", &lines);
         let mut stream = connect(port);
         for number in 0..20 {
             stream.write_all(&request("GET", "/", None, true)).unwrap();
@@ -138,89 +145,98 @@ fn a_kept_connection_serves_one_request_after_the_other() {
 
 #[test]
 fn a_kept_connection_survives_a_reload() {
-    let (family, door, port, _folder) = start("fastcgi-socket", "processes = 2");
-    let mut stream = connect(port);
-    let mut ask = |path: &str| {
-        stream.write_all(&request("GET", path, None, true)).unwrap();
-        stream.write_all(&record(STDIN, b"")).unwrap();
-        answer(&mut stream).unwrap().rsplit("\r\n\r\n").next().unwrap().to_owned()
-    };
-    let before = ask("/pid");
-    family.signal(Signal::SIGHUP);
-    // Whoever answers next by HTTP is not of the generation before for long.
-    crate::support::wait::until("other workers", || {
-        let pid = ask("/pid");
-        pid != before && door.get("/pid").unwrap().text() != before
-    });
+    for lines in engines() {
+        let (family, door, port, _folder) = start("fastcgi-socket", &format!("processes = 2\n{lines}"));
+        let mut stream = connect(port);
+        let mut ask = |path: &str| {
+            stream.write_all(&request("GET", path, None, true)).unwrap();
+            stream.write_all(&record(STDIN, b"")).unwrap();
+            answer(&mut stream).unwrap().rsplit("\r\n\r\n").next().unwrap().to_owned()
+        };
+        let before = ask("/pid");
+        family.signal(Signal::SIGHUP);
+        // Whoever answers next by HTTP is not of the generation before for long.
+        crate::support::wait::until("other workers", || {
+            let pid = ask("/pid");
+            pid != before && door.get("/pid").unwrap().text() != before
+        });
+    }
 }
 
 #[test]
 fn a_stop_finishes_the_request_and_ends_kept_connections() {
-    let (mut family, door, port, _folder) = start("fastcgi-socket", "processes = 2");
-    let (mut idle, mut running) = (connect(port), connect(port));
-    idle.write_all(&[request("GET", "/", None, true), record(STDIN, b"")].concat()).unwrap();
-    assert!(answer(&mut idle).unwrap().ends_with("hello"));
-    running.write_all(&[request("POST", "/echo", Some(4), true), record(STDIN, b"bo")].concat()).unwrap();
-    assert_eq!(door.get("/").unwrap().text(), "hello");
-    family.signal(Signal::SIGTERM);
-    running.write_all(&[record(STDIN, b"dy"), record(STDIN, b"")].concat()).unwrap();
-    assert!(answer(&mut running).unwrap().ends_with("body"));
-    assert_eq!(idle.read(&mut [0]).unwrap(), 0);
-    assert_eq!(family.wait().code(), Some(0));
+    for lines in engines() {
+        let (mut family, door, port, _folder) = start("fastcgi-socket", &format!("processes = 2\n{lines}"));
+        let (mut idle, mut running) = (connect(port), connect(port));
+        idle.write_all(&[request("GET", "/", None, true), record(STDIN, b"")].concat()).unwrap();
+        assert!(answer(&mut idle).unwrap().ends_with("hello"));
+        running.write_all(&[request("POST", "/echo", Some(4), true), record(STDIN, b"bo")].concat()).unwrap();
+        assert_eq!(door.get("/").unwrap().text(), "hello");
+        family.signal(Signal::SIGTERM);
+        running.write_all(&[record(STDIN, b"dy"), record(STDIN, b"")].concat()).unwrap();
+        assert!(answer(&mut running).unwrap().ends_with("body"));
+        assert_eq!(idle.read(&mut [0]).unwrap(), 0);
+        assert_eq!(family.wait().code(), Some(0));
+    }
 }
 
 #[test]
 fn what_is_no_request_is_refused_or_broken_off() {
-    let (_family, door, port, _folder) = start("fastcgi-socket", "processes = 1\nsocket-timeout = 2");
-    let ends = |bytes: &[u8]| {
+    // It takes its time.
+    for lines in engines().filter(|lines| !lines.contains("threads")) {
+        let (_family, door, port, _folder) = start("fastcgi-socket", &format!("socket-timeout = 2\n{lines}"));
+        let ends = |bytes: &[u8]| {
+            let mut stream = connect(port);
+            stream.write_all(bytes).unwrap();
+            answer(&mut stream)
+        };
+        assert_eq!(ends(b"GET / HTTP/1.1\r\n\r\n"), Err(String::new()));
+        assert!(ends(&request("", "/", None, true)).unwrap().starts_with("Status: 400 "));
+        assert_eq!(ends(&[request("GET", "/", None, false), record(ABORT, b"")].concat()), Ok(String::new()));
+        assert_eq!(ends(&request("GET", "/", None, false)), Err(String::new()), "it stays incomplete");
+        // The application waits for the body that its front end gives up.
+        let long = record(STDIN, &[b'x'; 60_000]);
+        let given_up =
+            [request("POST", "/echo", Some(900_000), true), long.clone(), long, record(ABORT, b"")].concat();
+        assert!(ends(&given_up).unwrap().starts_with("Status: 500 "));
+        let short =
+            [request("POST", "/echo", Some(9), true), record(STDIN, b"short"), record(STDIN, b"")].concat();
+        assert!(ends(&short).unwrap().starts_with("Status: 500 "));
+        // What it asks before its first request.
         let mut stream = connect(port);
-        stream.write_all(bytes).unwrap();
-        answer(&mut stream)
-    };
-    assert_eq!(ends(b"GET / HTTP/1.1\r\n\r\n"), Err(String::new()));
-    assert!(ends(&request("", "/", None, true)).unwrap().starts_with("Status: 400 "));
-    assert_eq!(ends(&[request("GET", "/", None, false), record(ABORT, b"")].concat()), Ok(String::new()));
-    assert_eq!(ends(&request("GET", "/", None, false)), Err(String::new()), "it stays incomplete");
-    // The application waits for the body that its front end gives up.
-    let long = record(STDIN, &[b'x'; 60_000]);
-    let given_up =
-        [request("POST", "/echo", Some(900_000), true), long.clone(), long, record(ABORT, b"")].concat();
-    assert!(ends(&given_up).unwrap().starts_with("Status: 500 "));
-    let short =
-        [request("POST", "/echo", Some(9), true), record(STDIN, b"short"), record(STDIN, b"")].concat();
-    assert!(ends(&short).unwrap().starts_with("Status: 500 "));
-    // What it asks before its first request.
-    let mut stream = connect(port);
-    let mut values = record(9, b"\x0f\x00FCGI_MPXS_CONNS");
-    values[3] = 0;
-    stream.write_all(&values).unwrap();
-    let mut told = [0; 26];
-    stream.read_exact(&mut told).unwrap();
-    assert_eq!(told[8..], *b"\x0f\x01FCGI_MPXS_CONNS0");
-    stream.write_all(&[request("GET", "/", None, false), record(STDIN, b"")].concat()).unwrap();
-    assert!(answer(&mut stream).unwrap().ends_with("hello"));
-    assert_eq!(door.get("/").unwrap().text(), "hello");
+        let mut values = record(9, b"\x0f\x00FCGI_MPXS_CONNS");
+        values[3] = 0;
+        stream.write_all(&values).unwrap();
+        let mut told = [0; 26];
+        stream.read_exact(&mut told).unwrap();
+        assert_eq!(told[8..], *b"\x0f\x01FCGI_MPXS_CONNS0");
+        stream.write_all(&[request("GET", "/", None, false), record(STDIN, b"")].concat()).unwrap();
+        assert!(answer(&mut stream).unwrap().ends_with("hello"));
+        assert_eq!(door.get("/").unwrap().text(), "hello");
+    }
 }
 
 #[test]
 fn scgi_is_a_netstring_and_a_body() {
-    let (_family, _door, port, _folder) = start("scgi-socket", "processes = 1");
-    let ask = |method: &str, path: &str, length: usize, body: &[u8]| {
-        let pairs =
-            format!("CONTENT_LENGTH\0{length}\0SCGI\x001\0REQUEST_METHOD\0{method}\0PATH_INFO\0{path}\0");
-        let mut stream = connect(port);
-        stream.write_all(format!("{}:{pairs},", pairs.len()).as_bytes()).unwrap();
-        stream.write_all(body).unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        text
-    };
-    let text = ask("GET", "/", 0, b"");
-    assert!(text.starts_with("Status: 200 OK\r\n") && text.ends_with("\r\n\r\nhello"), "{text}");
-    assert!(ask("POST", "/echo", 4, b"body").ends_with("\r\n\r\nbody"));
-    let long = "x".repeat(300_000);
-    assert!(ask("POST", "/echo", long.len(), long.as_bytes()).ends_with(&long));
-    assert!(ask("HEAD", "/", 0, b"").ends_with("Content-Length: 5\r\n\r\n"));
-    assert!(ask("", "/", 0, b"").starts_with("Status: 400 "));
-    assert!(ask("GET", "/raise", 0, b"").starts_with("Status: 500 "));
+    for lines in engines() {
+        let (_family, _door, port, _folder) = start("scgi-socket", &lines);
+        let ask = |method: &str, path: &str, length: usize, body: &[u8]| {
+            let pairs =
+                format!("CONTENT_LENGTH\0{length}\0SCGI\x001\0REQUEST_METHOD\0{method}\0PATH_INFO\0{path}\0");
+            let mut stream = connect(port);
+            stream.write_all(format!("{}:{pairs},", pairs.len()).as_bytes()).unwrap();
+            stream.write_all(body).unwrap();
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text
+        };
+        let text = ask("GET", "/", 0, b"");
+        assert!(text.starts_with("Status: 200 OK\r\n") && text.ends_with("\r\n\r\nhello"), "{text}");
+        assert!(ask("POST", "/echo", 4, b"body").ends_with("\r\n\r\nbody"));
+        let long = "x".repeat(300_000);
+        assert!(ask("POST", "/echo", long.len(), long.as_bytes()).ends_with(&long));
+        assert!(ask("HEAD", "/", 0, b"").ends_with("Content-Length: 5\r\n\r\n"));
+        assert!(ask("", "/", 0, b"").starts_with("Status: 400 "));
+        assert!(ask("GET", "/raise", 0, b"").starts_with("Status: 500 "));
+    }
 }

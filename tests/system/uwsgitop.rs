@@ -130,8 +130,18 @@ fn variables(stats: u16) -> Option<Vec<String>> {
 
 #[test]
 fn the_variables_of_running_requests_are_shown_where_that_is_wanted_and_without_credentials() {
+    shows_variables("");
+}
+
+#[test]
+fn the_variables_of_running_greenlets_are_shown_too() {
+    let Some(virtualenv) = environment("gevent") else { return };
+    shows_variables(&format!("gevent = 3\nvirtualenv = {}\n", virtualenv.display()));
+}
+
+fn shows_variables(engine: &str) {
     let folder = Folder::new();
-    let (family, door, stats) = serve(&folder, "");
+    let (family, door, stats) = serve(&folder, engine);
     let request = b"GET /sleep?3 HTTP/1.1\r\nHost: a\r\nCookie: hush=1\r\nAuthorization: Basic hush\r\n\
         X-Auth-Token: hush\r\nX-Colour: blue\r\nReferer: http://b/c?hush\r\nConnection: close\r\n\r\n";
     let busy = || {
