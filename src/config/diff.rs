@@ -1,5 +1,7 @@
 //! What it takes to get from one configuration of an instance to another.
 
+mod limits;
+
 use serde::{Deserialize, Serialize};
 
 use super::address::{Address, Listen};
@@ -7,7 +9,7 @@ use super::companions::CompanionSpec;
 use super::guard::GuardSpec;
 use super::hook::{Hook, Point};
 use super::instance::{
-    AppSpec, FilesSpec, IdentitySpec, InstanceSpec, InterpreterSpec, LimitSpec, RouterSpec, WorkerSpec,
+    AppSpec, FilesSpec, IdentitySpec, InstanceSpec, InterpreterSpec, RouterSpec, WorkerSpec,
 };
 use super::logger::LoggingSpec;
 use super::logging::LogSpec;
@@ -147,18 +149,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.touch_reload != *touch_reload, "touch-reload", Need::Nothing);
     change.note(old.caches != *caches, "cache2", Need::Generation);
     diff_companions(&mut change, &old.companions, companions);
-    let LimitSpec { files, memory_bytes, processes, nice } = limits;
-    change.note(old.limits.files != *files, "max-fd", limit(old.limits.files, *files, before_drop));
-    let memory = limit(old.limits.memory_bytes, *memory_bytes, before_drop);
-    change.note(old.limits.memory_bytes != *memory_bytes, "limit-as", memory);
-    change.note(
-        old.limits.processes != *processes,
-        "limit-nproc",
-        limit(old.limits.processes, *processes, before_drop),
-    );
-    // Only root may make it smaller again.
-    let is_less = *nice < old.limits.nice;
-    change.note(old.limits.nice != *nice, "prio", if is_less { before_drop } else { Need::Generation });
+    self::limits::note(&mut change, &old.limits, limits, before_drop);
     change.note(old.vacuum != *vacuum, "vacuum", Need::Nothing);
     change.note(old.die_on_term != *die_on_term, "die-on-term", Need::Nothing);
     change.note(old.auto_procname != *auto_procname, "auto-procname", Need::Generation);
@@ -263,15 +254,6 @@ fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec) {
 /// Loggers are the master's; only whether lines of requests have a way of their own is the workers' to know.
 fn logging(old: &InstanceSpec, new: &LoggingSpec) -> Need {
     if old.log.routing.has_requests() == new.has_requests() { Need::Nothing } else { Need::Generation }
-}
-
-/// Every process may limit itself further; what it was allowed before its first limit, nobody knows.
-fn limit(old: Option<u64>, new: Option<u64>, raised: Need) -> Need {
-    match (old, new) {
-        (_, None) => Need::Replace,
-        (Some(old), Some(new)) if new > old => raised,
-        _ => Need::Generation,
-    }
 }
 
 fn diff_app(change: &mut Change, old: &AppSpec, new: &AppSpec) {
