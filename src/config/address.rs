@@ -181,13 +181,21 @@ impl Address {
         if text.starts_with("fd://") {
             return Err(format!("`{text}` is no address here: inherited sockets are for requests"));
         }
-        if host.ends_with('*') {
-            return Err(format!("`{host}`: addresses by prefix are not supported, name the address"));
+        // The first address of this host that begins so.
+        let prefix = host.strip_suffix('*').unwrap_or_default();
+        if host.contains('*')
+            && (!host.ends_with('*') || !prefix.bytes().all(|byte| b".0123456789".contains(&byte)))
+        {
+            return Err(format!("`{host}`: only the begin of an IPv4 address may stand before a `*`"));
         }
         // A port is read like a number: `9998  # x` is 9998.
         let (number, whole) = super::value::integer(port);
         if !port.trim_start().starts_with(|first: char| first.is_ascii_digit()) {
-            return Err(format!("`{port}` is not a port"));
+            let unset = port.strip_prefix("$(").and_then(|rest| rest.split_once(')'));
+            return Err(match unset {
+                Some((name, _)) => format!("`{port}` is not a port: the environment has no {name}"),
+                None => format!("`{port}` is not a port"),
+            });
         }
         let number = u16::try_from(number).map_err(|_| format!("port {port} is not between 0 and 65535"))?;
         let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -233,7 +241,10 @@ mod tests {
             ("host:-1", Err(())),
             ("::1:80", Err(())),
             ("[::x]:80", Err(())),
-            ("192.168.1.*:80", Err(())),
+            ("192.168.1.*:80", tcp("192.168.1.*", 80)),
+            ("*:80", tcp("*", 80)),
+            ("host*:80", Err(())),
+            ("1*2:80", Err(())),
         ];
         for (text, expected) in rows {
             let read = Address::parse(text, Path::new("/srv")).map(|(address, _)| address).map_err(|_| ());

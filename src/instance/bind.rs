@@ -138,7 +138,7 @@ fn is_early(spec: &InstanceSpec, address: &Address) -> bool {
 }
 
 fn is_numeric(host: &str) -> bool {
-    matches!(host, "" | "localhost") || host.parse::<std::net::IpAddr>().is_ok()
+    matches!(host, "" | "localhost") || host.ends_with('*') || host.parse::<std::net::IpAddr>().is_ok()
 }
 
 /// No name is looked up as root.

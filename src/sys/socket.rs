@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::AtFlags;
+use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrLike, SockaddrStorage, UnixAddr, bind,
     getsockname, listen, setsockopt, socket, sockopt,
@@ -82,16 +83,24 @@ pub fn tune(listener: impl AsFd, tuning: Tuning) -> io::Result<()> {
     Ok(())
 }
 
-/// Looks a host up, IPv4 first; nothing is every IPv4 address. May ask a name server and wait for it.
+/// Looks a host up, IPv4 first; nothing is every IPv4 address, and `10.0.*` the first one of this host that begins so.
+/// May ask a name server and wait for it.
 ///
 /// # Errors
-/// The name is unknown.
+/// The name is unknown, or this host has no such address.
 pub fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
     if host.is_empty() {
         return Ok((Ipv4Addr::UNSPECIFIED, port).into());
     }
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok((address, port).into());
+    }
+    if let Some(prefix) = host.strip_suffix('*') {
+        let own = getifaddrs()?.filter_map(|own| Some(own.address?.as_sockaddr_in()?.ip()));
+        let mut found = own.filter(|own| own.to_string().starts_with(prefix));
+        let none =
+            || io::Error::new(io::ErrorKind::AddrNotAvailable, format!("this host has no address {host}"));
+        return found.next().map(|own| (own, port).into()).ok_or_else(none);
     }
     let mut found: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     found.sort_by_key(SocketAddr::is_ipv6);
@@ -375,6 +384,12 @@ mod tests {
     use super::*;
 
     const PRIVATE: UnixOptions = UnixOptions { mode: 0o640, user: None, group: None, runs_as: None };
+
+    #[test]
+    fn the_begin_of_an_address_stands_for_the_first_of_this_host() {
+        assert_eq!(resolve("127.0.*", 80).unwrap(), ([127, 0, 0, 1], 80).into());
+        assert_eq!(resolve("203.0.113.*", 80).unwrap_err().kind(), io::ErrorKind::AddrNotAvailable);
+    }
 
     #[test]
     fn a_port_is_listened_on_and_its_queue_counted() {

@@ -58,6 +58,25 @@ fn a_socket_that_only_root_may_make_comes_with_a_replacement() {
 }
 
 #[test]
+fn with_an_owner_of_sockets_root_binds_low_ports_too() {
+    let Some(open) = Folder::for_nobody() else { return };
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let Some(port) = (600..1024).rev().find(is_free) else { return };
+    open.write("app.py", says("v1"));
+    let place = open.path().display();
+    let options = format!(
+        "[uwsgi]\nuid = nobody\ngid = nogroup\npython = /usr/bin/python3\nextension = {place}/libliege.so\n\
+         wsgi-file = {place}/app.py\nhttp-socket = 127.0.0.1:{port}\n"
+    );
+    let host = Host::start(&[("a.ini", &options)]);
+    host.wait_for_vassal("a.ini", "may not bind it", |vassal| {
+        vassal["reason"].as_str().is_some_and(|reason| reason.contains("Permission denied"))
+    });
+    host.write("a.ini", format!("{options}chown-socket = nobody:nogroup\n"));
+    Door::Port(port).wait_for("/", "v1");
+}
+
+#[test]
 fn a_port_is_shared_where_both_say_so_and_an_address_may_come_later() {
     let port = free_port();
     let lines = format!("http-socket = 127.0.0.1:{port}\nreuse-port = true\nso-keepalive = true\n");

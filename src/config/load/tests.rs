@@ -154,6 +154,8 @@ fn mistakes_are_told_with_their_line() {
         ("route = ^/ nothing:x", "app.ini:4: error: route: unable to find \"nothing\" route action"),
         ("route-status = 404 last:", "error: route-status: liege does not do this (there is no status yet"),
         ("socket = host:abc", "error: socket: `abc` is not a port"),
+        ("socket = :$(NO_PORT)", "error: socket: `$(NO_PORT)` is not a port: the environment has no NO_PORT"),
+        ("socket = host*:80", "error: socket: `host*`: only the begin of an IPv4 address"),
         ("socket = :8080", "app.ini:4: error: socket: :8080 is there twice"),
         ("x = %(y)\ny = a%(x)", "stands for itself: %(x) → %(y) → %(x)"),
         ("ini = gone.ini", "app.ini:4: error: realpath() of gone.ini failed"),

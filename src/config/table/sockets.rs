@@ -87,7 +87,7 @@ pub(super) static ROWS: &[Row] = &[
         Text,
         Master,
         "none",
-        "`user[:group]` of unix sockets; privileges drop only after the bind",
+        "`user[:group]` of unix sockets; privileges drop only after all sockets are bound, but for names of hosts",
     ),
     row(
         &["abstract-socket"],
