@@ -76,6 +76,20 @@ fn documents(host: &Host, arguments: &[&str], exit: i32) -> Vec<Value> {
 }
 
 #[test]
+fn why_shows_the_last_output_of_what_ends_without_a_traceback() {
+    let host = Host::start(&[]);
+    let ends = "import os, sys\nprint('about to end', file=sys.stderr, flush=True)\nos._exit(7)\n";
+    host.folder().write("ends.py", ends);
+    host.write("ends.ini", "[uwsgi]\nhttp-socket = ends.sock\nwsgi-file = %d../ends.py\nneed-app = true\n");
+    let told = eventually("a vassal that rests", || {
+        let told = String::from_utf8(output(&host, &["why", "ends"]).stdout).unwrap();
+        told.starts_with("ends.ini: resting\n").then_some(told)
+    });
+    assert!(told.contains("\nits last output\n") && told.contains("  about to end\n"), "{told}");
+    assert_eq!(told.matches("next try in").count(), 1, "{told}");
+}
+
+#[test]
 fn patterns_and_exit_statuses_are_for_scripts() {
     let (host, _door) = host(&[]);
     assert_eq!(said(&host, &["status", "--names", "web-*"], 0), "web-1.ini\nweb-2.ini\n");
