@@ -10,7 +10,6 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::classes::HAS_ATTIC;
-use super::text::Place;
 use super::variables::{self, HAS_VARIABLES, PLACE_WORDS};
 use crate::sys::shared::SharedWords;
 
@@ -18,8 +17,8 @@ const MAGIC: u64 = u64::from_le_bytes(*b"liegeSB1");
 pub(super) const HEADER_WORDS: usize = 16;
 pub(super) const SLOT_WORDS: usize = 32;
 const CORE_WORDS: usize = 48;
-const TEXT_WORDS: usize = 32;
-const TEXT_START: usize = CORE_WORDS - TEXT_WORDS;
+pub(super) const TEXT_WORDS: usize = 32;
+pub(super) const TEXT_START: usize = CORE_WORDS - TEXT_WORDS;
 /// The most bytes of method and path that a core shows; longer ones are clipped.
 pub const TEXT_BYTES: usize = TEXT_WORDS * 8;
 const MAX_SLOTS: usize = 16_384;
@@ -325,7 +324,7 @@ impl<'a> Slot<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Core<'a> {
     pub(super) board: &'a Scoreboard,
-    start: usize,
+    pub(super) start: usize,
     /// Which of all the cores it is.
     pub(super) number: usize,
 }
@@ -345,32 +344,6 @@ impl Core<'_> {
     /// Adds to a number.
     pub fn add(self, field: CoreField, value: u64) {
         self.board.word(self.start + field as usize).fetch_add(value, Ordering::Relaxed);
-    }
-
-    /// Shows what the core does: method and path without the query, clipped to [`TEXT_BYTES`].
-    pub fn set_text(self, method: &[u8], path: &[u8]) {
-        let mut bytes = [0_u8; TEXT_BYTES];
-        let mut length = 0;
-        for (place, byte) in bytes.iter_mut().zip(method.iter().chain(b" ").chain(path)) {
-            *place = *byte;
-            length += 1;
-        }
-        self.board.write(self.text_place(), bytes.get(..length).unwrap_or(&bytes));
-    }
-
-    /// What the core does, or did last; `None` while it is being written.
-    #[must_use]
-    pub fn text(self) -> Option<Vec<u8>> {
-        self.board.read(self.text_place())
-    }
-
-    const fn text_place(self) -> Place {
-        Place {
-            sequence: self.start + CoreField::TextSequence as usize,
-            length: self.start + CoreField::TextLength as usize,
-            start: self.start + TEXT_START,
-            words: TEXT_WORDS,
-        }
     }
 }
 

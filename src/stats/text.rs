@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use super::scoreboard::{Scoreboard, as_u64};
+use super::scoreboard::{Core, CoreField, Scoreboard, TEXT_BYTES, TEXT_START, TEXT_WORDS, as_u64};
 
 /// Where a text stands: all as numbers of words.
 #[derive(Clone, Copy, Debug)]
@@ -49,5 +49,33 @@ impl Scoreboard {
         fence(Ordering::Acquire);
         bytes.truncate(length);
         (sequence.load(Ordering::Relaxed) == before).then_some(bytes)
+    }
+}
+
+impl Core<'_> {
+    /// Shows what the core does: method and path without the query, clipped to [`TEXT_BYTES`].
+    pub fn set_text(self, method: &[u8], path: &[u8]) {
+        let mut bytes = [0_u8; TEXT_BYTES];
+        let mut length = 0;
+        for (place, byte) in bytes.iter_mut().zip(method.iter().chain(b" ").chain(path)) {
+            *place = *byte;
+            length += 1;
+        }
+        self.board.write(self.text_place(), bytes.get(..length).unwrap_or(&bytes));
+    }
+
+    /// What the core does, or did last; `None` while it is being written.
+    #[must_use]
+    pub fn text(self) -> Option<Vec<u8>> {
+        self.board.read(self.text_place())
+    }
+
+    const fn text_place(self) -> Place {
+        Place {
+            sequence: self.start + CoreField::TextSequence as usize,
+            length: self.start + CoreField::TextLength as usize,
+            start: self.start + TEXT_START,
+            words: TEXT_WORDS,
+        }
     }
 }
