@@ -58,6 +58,8 @@ mod perform;
 mod reexec;
 pub mod rehearse;
 mod reload;
+#[cfg(test)]
+mod reload_scenarios;
 mod rest;
 pub mod roster;
 mod routing;

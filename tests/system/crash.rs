@@ -65,7 +65,7 @@ fn an_app_that_closes_what_is_not_its_own_or_is_killed_is_told_apart() {
         ),
         ("killed", "import os\nos.kill(os.getpid(), 9)", "signal 9 (SIGKILL)"),
     ] {
-        host.folder().write(&format!("{name}.py"), app);
+        host.folder().write(format!("{name}.py"), app);
         let port = free_port();
         let file = format!("{name}.ini");
         host.write(&file, format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %d../{name}.py\n"));

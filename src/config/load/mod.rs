@@ -132,6 +132,8 @@ mod language;
 #[cfg(test)]
 mod rows;
 #[cfg(test)]
+mod served;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod under;
