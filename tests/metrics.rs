@@ -12,8 +12,11 @@
 mod api;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use api::{Api, converse};
+use liege::stats::scoreboard::{Field, Scoreboard};
+use liege::stats::tally::Tally;
 
 /// The samples by series, once everything about the text has been found right.
 fn read(text: &str, open: bool) -> BTreeMap<String, f64> {
@@ -108,6 +111,53 @@ fn the_numbers_are_those_of_the_fleet() {
         assert_eq!(samples.get(series), Some(&value), "{series}");
     }
     assert!(!samples.keys().any(|series| series.contains("/path")), "no request shows in a metric");
+}
+
+#[test]
+fn workers_without_a_process_are_there_and_counts_go_on() {
+    let api = Api::start();
+    let board = Scoreboard::create(4, 2).unwrap();
+    let earlier =
+        Tally { spawns: 3, harakiri: 1, requests: 100, exceptions: 7, tx: 9, running_us: 2_000_000 };
+    board.set_tallied(3);
+    board.set_tally(1, earlier);
+    board.set_tally(2, earlier);
+    // Of the first number an old and a new life, of the second none, and the third has never been.
+    for (slot, generation, requests) in [(0, 1, 20), (1, 2, 5)] {
+        let slot = board.slot(slot).unwrap();
+        slot.set(Field::WorkerId, 1);
+        slot.set(Field::Generation, generation);
+        slot.set(Field::Requests, requests);
+        slot.set(Field::RunningUs, 500_000);
+    }
+    api.handle.fleet().vassals.get_mut("a b%.ini").unwrap().scoreboard = Some(Arc::new(board));
+    let samples = read(&scrape(&api, "/metrics/uwsgi", "*/*").1, false);
+    let of = |name: &str, worker: u32| {
+        let labels = format!("{{stats_uri=\"a b%.ini\",worker_id=\"{worker}\"");
+        let series =
+            samples.iter().find(|(series, _)| series.starts_with(&format!("uwsgi_worker_{name}{labels}")));
+        series.map(|(_, value)| *value)
+    };
+    for (name, first, second) in [
+        ("cheap", 0.0, 1.0),
+        ("idle", 1.0, 0.0),
+        ("busy", 0.0, 0.0),
+        ("accepting", 0.0, 0.0),
+        ("requests_total", 125.0, 100.0),
+        ("delta_requests", 5.0, 0.0),
+        ("exceptions_total", 7.0, 7.0),
+        ("transmitted_bytes_total", 9.0, 9.0),
+        ("running_time_seconds", 3.0, 2.0),
+        ("respawn_count_total", 3.0, 3.0),
+        ("harakiri_count_total", 1.0, 1.0),
+        ("cores", 2.0, 2.0),
+        ("apps", 1.0, 1.0),
+        ("core_requests_total", 0.0, 0.0),
+    ] {
+        assert_eq!((of(name, 1), of(name, 2)), (Some(first), Some(second)), "{name}");
+        assert_eq!(of(name, 3), None, "{name}");
+    }
+    assert_eq!(samples["uwsgi_workers{stats_uri=\"a b%.ini\"}"], 2.0);
 }
 
 /// What timonwong/uwsgi_exporter names, besides its own scrapes and uWSGI's caches.

@@ -116,8 +116,13 @@ pub fn fingerprint(board: &Scoreboard, sum: u64) -> u64 {
 
 /// The slots in use, as far as they are looked at.
 pub fn slots(board: &Scoreboard) -> impl Iterator<Item = Slot<'_>> {
-    let limit = CORES_LIMIT / board.cores().max(1);
-    board.iter().take(limit.max(1)).filter(|slot| slot.get(Field::WorkerId) != 0)
+    board.iter().take(slots_limit(board)).filter(|slot| slot.get(Field::WorkerId) != 0)
+}
+
+/// How many slots are looked at.
+#[must_use]
+pub fn slots_limit(board: &Scoreboard) -> usize {
+    (CORES_LIMIT / board.cores().max(1)).max(1)
 }
 
 /// Virtual and resident size of a worker, by the kernel. The pid is the vassal's word: only processes of the master's

@@ -31,6 +31,7 @@ impl Master {
         };
         new.inherit(&old);
         *self.board.borrow_mut() = Rc::clone(&new);
+        self.show_tallies();
         self.tell_emperor(&FromInstance::Scoreboard, &[new.share()]);
     }
 
@@ -41,18 +42,41 @@ impl Master {
         let Some(worker) = self.children.workers.remove(&slot) else { return };
         let Some(entry) = worker.board.slot(slot) else { return };
         self.tallies.entry(worker.number).or_default().add(entry);
-        if !Rc::ptr_eq(&worker.board, &board) {
-            board.keep(entry);
+        board.change(|| {
+            if !Rc::ptr_eq(&worker.board, &board) {
+                board.keep(entry);
+            }
+            worker.board.retire(slot);
+            self.show_tally(worker.number);
+        });
+    }
+
+    /// Shows on the scoreboard what each worker's number has counted.
+    pub(super) fn show_tallies(&self) {
+        self.tallies.keys().for_each(|number| self.show_tally(*number));
+    }
+
+    /// Shows what this worker's number has counted but for lives that are on the scoreboard in use.
+    pub(super) fn show_tally(&self, number: u32) {
+        let board = self.scoreboard();
+        let mut tally = self.tallies.get(&number).copied().unwrap_or_default();
+        let elsewhere = self.children.workers.iter().filter(|(_, worker)| worker.number == number);
+        for (slot, worker) in elsewhere.filter(|(_, worker)| !Rc::ptr_eq(&worker.board, &board)) {
+            worker.board.slot(*slot).into_iter().for_each(|entry| tally.add(entry));
         }
-        worker.board.retire(slot);
+        board.set_tally(number.into(), tally);
+        board.set_tallied(self.numbers());
+    }
+
+    /// How many numbers of workers there are, with a process or without.
+    fn numbers(&self) -> u32 {
+        let wanted = self.roster.serving().map_or(0, |serving| serving.wanted());
+        self.current.settings().processes.max(wanted)
     }
 
     /// The slot that stands for each worker's number: the one that accepts, of the newest generation.
     pub(super) fn slots_by_number(&self) -> BTreeMap<u32, Option<usize>> {
-        let configured = self.current.settings().processes;
-        let wanted = self.roster.serving().map_or(0, |serving| serving.wanted());
-        let processes = configured.max(wanted);
-        let mut slots: BTreeMap<u32, Option<usize>> = (1..=processes).map(|n| (n, None)).collect();
+        let mut slots: BTreeMap<u32, Option<usize>> = (1..=self.numbers()).map(|n| (n, None)).collect();
         for (slot, worker) in &self.children.workers {
             if worker.process.child.is_none() || !slots.contains_key(&worker.number) {
                 continue;
@@ -87,5 +111,7 @@ impl Master {
             entry.set(Field::RespawnCount, spawns);
             entry.set(Field::HarakiriCount, harakiri);
         }
+        let number = worker.number;
+        self.show_tally(number);
     }
 }

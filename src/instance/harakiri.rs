@@ -111,6 +111,7 @@ impl Master {
                 let tally = self.tallies.entry(number).or_default();
                 tally.harakiri += 1;
                 entry.set(Field::HarakiriCount, tally.harakiri);
+                self.show_tally(number);
             }
             self.handle(Event::Overran { slot, grace: verdict.grace() });
         }

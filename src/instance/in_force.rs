@@ -25,6 +25,7 @@ impl Master {
         let serving = generation.max(1);
         self.configs.retain(|number, _| *number >= serving || self.roster.generation(*number).is_some());
         self.scoreboard().set_total(Total::Generation, generation);
+        self.show_tallies();
         let spec = &config.said.spec;
         if !first {
             self.serve_by_router(&config);

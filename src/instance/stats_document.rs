@@ -15,6 +15,7 @@ use super::bind::Listener;
 use super::companions::Companion;
 use crate::config::stats_push::StatsForm;
 use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
+use crate::stats::tally::Tally;
 use crate::sys::own;
 use crate::sys::{socket, user};
 use crate::trace::escaped;
@@ -26,33 +27,6 @@ const LOCKS: [&str; 7] = ["signal", "filemon", "timer", "rbtimer", "cron", "rpc"
 
 /// So many threads of a worker that has no process are shown.
 const MOST_IDLE_CORES: usize = 64;
-
-/// What is counted for a worker's number over all its lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub(super) struct Tally {
-    /// How often it was forked.
-    pub(super) spawns: u64,
-    /// How often harakiri ended it.
-    pub(super) harakiri: u64,
-    /// Requests of earlier lives.
-    pub(super) requests: u64,
-    /// Exceptions of earlier lives.
-    pub(super) exceptions: u64,
-    /// Bytes sent by earlier lives.
-    pub(super) tx: u64,
-    /// Microseconds in requests of earlier lives.
-    pub(super) running_us: u64,
-}
-
-impl Tally {
-    /// Adds what a life that ended has counted.
-    pub(super) fn add(&mut self, slot: Slot<'_>) {
-        self.requests = self.requests.saturating_add(slot.get(Field::Requests));
-        self.exceptions = self.exceptions.saturating_add(slot.get(Field::Exceptions));
-        self.tx = self.tx.saturating_add(slot.get(Field::TxBytes));
-        self.running_us = self.running_us.saturating_add(slot.get(Field::RunningUs));
-    }
-}
 
 /// What the document is made from.
 pub(super) struct Facts<'a> {

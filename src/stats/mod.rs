@@ -4,5 +4,6 @@ pub mod classes;
 mod kept;
 pub mod lookout;
 pub mod scoreboard;
+pub mod tally;
 mod text;
 pub mod variables;

@@ -10,6 +10,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::classes::HAS_ATTIC;
+use super::tally::TALLY_WORDS;
 use super::variables::{self, HAS_VARIABLES, PLACE_WORDS};
 use crate::sys::shared::SharedWords;
 
@@ -147,7 +148,8 @@ impl Scoreboard {
         if slots == 0 || slots > MAX_SLOTS || cores == 0 || cores > MAX_CORES {
             return Err(invalid());
         }
-        let words = words_for(slots + 1, cores) + if variables { slots * cores * PLACE_WORDS } else { 0 };
+        let variable_words = if variables { slots * cores * PLACE_WORDS } else { 0 };
+        let words = words_for(slots + 1, cores) + variable_words + slots * TALLY_WORDS;
         let memory = SharedWords::create("liege-scoreboard", words)?;
         let board = Self { memory, slots, cores, variables };
         board.word(HAS_ATTIC).store(1, Ordering::Relaxed);

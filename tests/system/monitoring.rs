@@ -10,9 +10,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::adaptive::SLOW;
 use crate::support::apps::{TOOLS, says};
 use crate::support::host::Host;
 use crate::support::http::Door;
+use crate::support::load::{Load, Manner};
 use crate::support::process::Family;
 use crate::support::server::{Folder, liege};
 use crate::support::wait::{eventually, until};
@@ -121,6 +123,61 @@ fn prometheus_takes_the_metrics_the_alerts_and_the_boards() {
         ask("/api/v1/alerts").is_some_and(|alerts| alerts.to_string().contains("LiegeConfigurationBroken"))
     });
     assert_eq!(series("uwsgi_worker_requests_total > 0"), Some(1));
+}
+
+#[test]
+fn the_emperor_shows_workers_that_have_gone_and_their_counts_do_not_go_back() {
+    let port = free_port();
+    let text = format!(
+        "[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = ../app.py\nprocesses = 3\ncheaper = 1\n\
+         cheaper-initial = 2\ncheaper-overload = 1\n"
+    );
+    let host = Host::start(&[]);
+    host.folder().write("app.py", SLOW);
+    host.write("app.ini", text);
+    Door::Port(port).wait_for("/", "hello");
+    let samples = || -> BTreeMap<String, f64> {
+        let text = host.api().get("/metrics/uwsgi").unwrap().text();
+        let lines = text.lines().filter(|line| line.starts_with("uwsgi_worker_"));
+        lines
+            .filter_map(|line| line.rsplit_once(' '))
+            .map(|(n, v)| (n.to_owned(), v.parse().unwrap()))
+            .collect()
+    };
+    let of = |samples: &BTreeMap<String, f64>, name: &str| -> Vec<f64> {
+        let name = format!("uwsgi_worker_{name}{{");
+        samples.iter().filter(|(series, _)| series.starts_with(&name)).map(|(_, value)| *value).collect()
+    };
+    until("one of two workers goes", || of(&samples(), "cheap").iter().sum::<f64>() == 1.0);
+    let gone = samples();
+    let cheap = of(&gone, "cheap");
+    assert!(of(&gone, "idle").iter().zip(&cheap).all(|(idle, cheap)| idle + cheap == 1.0), "{gone:?}");
+    assert!(of(&gone, "rss_bytes").iter().zip(&cheap).all(|(rss, cheap)| (*rss == 0.0) == (*cheap == 1.0)));
+    assert_eq!(of(&gone, "respawn_count_total"), [1.0, 1.0], "{gone:?}");
+    assert!(of(&gone, "requests_total").iter().sum::<f64>() >= 1.0, "{gone:?}");
+
+    // Each look of a scraper, while workers come, go, and are replaced.
+    let mut before = vec![0.0; 3];
+    let mut look = || {
+        let counts = of(&samples(), "requests_total");
+        assert!(counts.iter().zip(&before).all(|(now, before)| now >= before), "{before:?} {counts:?}");
+        before.splice(..counts.len(), counts.iter().copied());
+        counts
+    };
+    for round in 1..4 {
+        let load = Load::start(&Door::Port(port), Manner::Fresh);
+        until("requests", || look().iter().sum::<f64>() >= f64::from(round * 20));
+        host.touch("app.ini");
+        until("the reload", || {
+            look();
+            host.emperor.log().contains(&format!("generation {}", round + 1))
+        });
+        load.stop().nothing_failed();
+    }
+    until("all but one are gone", || {
+        look();
+        of(&samples(), "cheap").iter().filter(|cheap| **cheap == 0.0).count() == 1
+    });
 }
 
 #[test]

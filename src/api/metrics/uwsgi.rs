@@ -9,16 +9,21 @@ use crate::api::counters;
 use crate::api::exposition::{Exposition, Kind};
 use crate::api::show::Moment;
 use crate::emperor::fleet::{Fleet, Vassal};
-use crate::stats::scoreboard::{CoreField, Field, Slot};
+use crate::stats::scoreboard::{CoreField, Field, Scoreboard, Slot};
+use crate::stats::tally::Tally;
 use crate::sys::socket;
 
 /// How many threads of each worker are shown.
 const CORES: usize = 64;
 
-/// A worker with the labels that name it.
+/// A worker's number with the labels that name it.
 struct Place<'a> {
     vassal: &'a Vassal,
-    slot: Slot<'a>,
+    /// `None`: it has no process, because there is little to do.
+    slot: Option<Slot<'a>>,
+    /// What all its lives have counted, those that go on included.
+    counted: Tally,
+    cores: usize,
     id: String,
     sizes: (u64, u64),
 }
@@ -51,22 +56,35 @@ pub fn uwsgi(out: &mut Exposition, fleet: &Fleet, moment: &Moment<'_>) {
     cores(out, &all);
 }
 
-/// The worker that stands for each number: of two the one that accepts, of the newest generation.
 fn places<'a>(vassal: &'a Vassal, moment: &Moment<'_>) -> Vec<Place<'a>> {
-    let mut by_number: BTreeMap<u64, Slot<'a>> = BTreeMap::new();
+    let Some(board) = vassal.scoreboard.as_deref() else { return Vec::new() };
+    let place = |(number, (slot, counted)): (u64, (Option<Slot<'a>>, Tally))| {
+        let pid = slot.and_then(|slot| u32::try_from(slot.get(Field::Pid)).ok());
+        let sizes = pid.zip(vassal.pid()).map(|(pid, master)| moment.sizes.of(pid, master, moment.now));
+        let (id, sizes) = (number.to_string(), sizes.unwrap_or_default());
+        Place { vassal, slot, counted, cores: board.cores(), id, sizes }
+    };
+    board.whole(|| by_number(board)).into_iter().map(place).collect()
+}
+
+/// What each number that has ever been counts over all its lives, and the worker that stands for it: of two the one that
+/// accepts, of the newest generation.
+fn by_number(board: &Scoreboard) -> BTreeMap<u64, (Option<Slot<'_>>, Tally)> {
+    let numbers = (1..).take(board.tallied().min(counters::slots_limit(board)));
+    let tallies = numbers.filter_map(|number| Some((number, (None, board.tally(number)?))));
+    let mut found: BTreeMap<_, (Option<Slot<'_>>, Tally)> =
+        tallies.filter(|(_, (_, tally))| tally.spawns > 0).collect();
     let rank = |slot: Slot<'_>| (slot.get(Field::Accepting), slot.get(Field::Generation));
-    for slot in vassal.scoreboard.iter().flat_map(|board| counters::slots(board)) {
-        let number = slot.get(Field::WorkerId);
-        if by_number.get(&number).is_none_or(|other| rank(*other) < rank(slot)) {
-            by_number.insert(number, slot);
+    for slot in counters::slots(board) {
+        let (best, counted) = found.entry(slot.get(Field::WorkerId)).or_default();
+        counted.add(slot);
+        counted.spawns = counted.spawns.max(slot.get(Field::RespawnCount));
+        counted.harakiri = counted.harakiri.max(slot.get(Field::HarakiriCount));
+        if best.is_none_or(|other| rank(other) < rank(slot)) {
+            *best = Some(slot);
         }
     }
-    let place = |(number, slot): (u64, Slot<'a>)| {
-        let pid = u32::try_from(slot.get(Field::Pid)).ok().zip(vassal.pid());
-        let sizes = pid.map(|(pid, master)| moment.sizes.of(pid, master, moment.now)).unwrap_or_default();
-        Place { vassal, slot, id: number.to_string(), sizes }
-    };
-    by_number.into_iter().map(place).collect()
+    found
 }
 
 fn sockets(out: &mut Exposition, fleet: &Fleet) {
@@ -107,7 +125,7 @@ fn workers(out: &mut Exposition, all: &[Place<'_>]) {
         ("uwsgi_worker_rss_bytes", Kind::Gauge, "Worker RSS bytes.", |p| float(p.sizes.1)),
         ("uwsgi_worker_vsz_bytes", Kind::Gauge, "Worker VSZ bytes.", |p| float(p.sizes.0)),
         ("uwsgi_worker_running_time_seconds", Kind::Gauge, "Worker running time in seconds.", |p| {
-            seconds(p.slot.get(Field::RunningUs))
+            seconds(p.counted.running_us)
         }),
         (
             "uwsgi_worker_last_spawn_time_seconds",
@@ -119,26 +137,26 @@ fn workers(out: &mut Exposition, all: &[Place<'_>]) {
             "uwsgi_worker_average_response_time_seconds",
             Kind::Gauge,
             "Average response time in seconds.",
-            |p| seconds(p.slot.get(Field::AverageUs)),
+            |p| p.get(Field::AverageUs) / 1e6,
         ),
         ("uwsgi_worker_cores", Kind::Gauge, "Number of cores.", |p| {
-            float(u64::try_from(p.slot.iter_cores().count()).unwrap_or_default())
+            float(u64::try_from(p.cores).unwrap_or_default())
         }),
-        ("uwsgi_worker_cheap", Kind::Gauge, "Is core in cheap mode?", |_| 0.0),
+        ("uwsgi_worker_cheap", Kind::Gauge, "Is core in cheap mode?", |p| float(p.slot.is_none().into())),
         ("uwsgi_worker_signal_queue_length", Kind::Gauge, "Length of signal queue.", |_| 0.0),
         ("uwsgi_worker_signals", Kind::Counter, "Total number of signals.", |_| 0.0),
-        ("uwsgi_worker_requests", Kind::Counter, "Total number of requests.", |p| p.get(Field::Requests)),
+        ("uwsgi_worker_requests", Kind::Counter, "Total number of requests.", |p| float(p.counted.requests)),
         ("uwsgi_worker_exceptions", Kind::Counter, "Total number of exceptions.", |p| {
-            p.get(Field::Exceptions)
+            float(p.counted.exceptions)
         }),
         ("uwsgi_worker_harakiri_count", Kind::Counter, "Total number of harakiri count.", |p| {
-            p.get(Field::HarakiriCount)
+            float(p.counted.harakiri)
         }),
         ("uwsgi_worker_respawn_count", Kind::Counter, "Total number of respawn count.", |p| {
-            p.get(Field::RespawnCount)
+            float(p.counted.spawns)
         }),
         ("uwsgi_worker_transmitted_bytes", Kind::Counter, "Worker transmitted bytes.", |p| {
-            p.get(Field::TxBytes)
+            float(p.counted.tx)
         }),
     ];
     for (name, kind, help, value) in families {
@@ -155,7 +173,7 @@ fn statuses(out: &mut Exposition, all: &[Place<'_>]) {
     {
         out.family(name, Kind::Gauge, help);
         for place in all {
-            out.sample(&place.labels(), u8::from(place.slot.is_busy() == is_busy));
+            out.sample(&place.labels(), u8::from(place.slot.is_some_and(|slot| slot.is_busy() == is_busy)));
         }
     }
 }
@@ -217,11 +235,12 @@ fn cores(out: &mut Exposition, all: &[Place<'_>]) {
     for (name, kind, help, field) in families {
         out.family(name, kind, help);
         for place in all {
-            for (number, core) in place.slot.iter_cores().take(CORES).enumerate() {
+            for number in 0..place.cores.min(CORES) {
+                let core = place.slot.and_then(|slot| slot.core(number));
                 let [uri, worker] = place.labels();
                 out.sample(
                     &[uri, worker, ("core_id", &number.to_string())],
-                    field.map_or(0, |field| core.get(field)),
+                    core.zip(field).map_or(0, |(core, field)| core.get(field)),
                 );
             }
         }
@@ -230,7 +249,7 @@ fn cores(out: &mut Exposition, all: &[Place<'_>]) {
 
 impl Place<'_> {
     fn get(&self, field: Field) -> f64 {
-        float(self.slot.get(field))
+        float(self.slot.map_or(0, |slot| slot.get(field)))
     }
 
     fn labels(&self) -> [(&str, &str); 2] {

@@ -1,0 +1,173 @@
+//! What each worker's number has counted over all its lives, behind everything else on the scoreboard: written by the
+//! master alone, so that who reads knows of workers without a process, and counts go on with the next one.
+
+use std::sync::atomic::{Ordering, fence};
+
+use serde::{Deserialize, Serialize};
+
+use super::scoreboard::{Field, Scoreboard, Slot, words_for};
+use super::variables::PLACE_WORDS;
+
+/// A word of the header: of so many numbers, from 1, a tally is shown; a scoreboard of an older version has none.
+const TALLIED: usize = 14;
+/// A word of the header: odd while counts move from a slot to a tally.
+const CHANGES: usize = 15;
+/// Words of a tally.
+pub(super) const TALLY_WORDS: usize = 8;
+/// How often is read again what changes meanwhile: a hostile scoreboard always does.
+const TRIES: usize = 4;
+
+/// What is counted for a worker's number over all its lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// How often it was forked.
+    pub spawns: u64,
+    /// How often harakiri ended it.
+    pub harakiri: u64,
+    /// Requests of earlier lives.
+    pub requests: u64,
+    /// Exceptions of earlier lives.
+    pub exceptions: u64,
+    /// Bytes sent by earlier lives.
+    pub tx: u64,
+    /// Microseconds in requests of earlier lives.
+    pub running_us: u64,
+}
+
+impl Tally {
+    /// Adds what a life has counted.
+    pub fn add(&mut self, slot: Slot<'_>) {
+        self.requests = self.requests.saturating_add(slot.get(Field::Requests));
+        self.exceptions = self.exceptions.saturating_add(slot.get(Field::Exceptions));
+        self.tx = self.tx.saturating_add(slot.get(Field::TxBytes));
+        self.running_us = self.running_us.saturating_add(slot.get(Field::RunningUs));
+    }
+}
+
+impl Scoreboard {
+    /// Of how many numbers, from 1, a tally is shown.
+    #[must_use]
+    pub fn tallied(&self) -> usize {
+        let said = self.word(TALLIED).load(Ordering::Relaxed);
+        usize::try_from(said).unwrap_or(usize::MAX).min(self.slots)
+    }
+
+    /// The master: tallies of so many numbers are shown.
+    pub fn set_tallied(&self, numbers: u32) {
+        if self.tally_at(1).is_some() {
+            self.word(TALLIED).store(numbers.into(), Ordering::Relaxed);
+        }
+    }
+
+    /// The tally of a number, if there is one.
+    #[must_use]
+    pub fn tally(&self, number: u64) -> Option<Tally> {
+        let at = self.tally_at(number).filter(|_| self.tallied() > 0)?;
+        let word = |offset| self.word(at + offset).load(Ordering::Relaxed);
+        Some(Tally {
+            spawns: word(0),
+            harakiri: word(1),
+            requests: word(2),
+            exceptions: word(3),
+            tx: word(4),
+            running_us: word(5),
+        })
+    }
+
+    /// The master: shows the tally of a number, if there is room for it.
+    pub fn set_tally(&self, number: u64, tally: Tally) {
+        let Some(at) = self.tally_at(number) else { return };
+        let Tally { spawns, harakiri, requests, exceptions, tx, running_us } = tally;
+        for (offset, value) in
+            [spawns, harakiri, requests, exceptions, tx, running_us].into_iter().enumerate()
+        {
+            self.word(at + offset).store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// The master: counts move from a slot to a tally, and are in exactly one of them for who reads with
+    /// [`Scoreboard::whole`].
+    pub fn change(&self, work: impl FnOnce()) {
+        let changes = self.word(CHANGES);
+        changes.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        work();
+        fence(Ordering::SeqCst);
+        changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Reads what does not change meanwhile, as far as that can be had.
+    pub fn whole<T>(&self, read: impl Fn() -> T) -> T {
+        let changes = || self.word(CHANGES).load(Ordering::SeqCst);
+        for _ in 1..TRIES {
+            let before = changes();
+            fence(Ordering::SeqCst);
+            let seen = read();
+            fence(Ordering::SeqCst);
+            if before % 2 == 0 && before == changes() {
+                return seen;
+            }
+        }
+        read()
+    }
+
+    fn tally_at(&self, number: u64) -> Option<usize> {
+        let place = usize::try_from(number).ok()?.checked_sub(1).filter(|place| *place < self.slots)?;
+        let variables = if self.variables { self.slots * self.cores * PLACE_WORDS } else { 0 };
+        let at = words_for(self.slots + 1, self.cores) + variables + place * TALLY_WORDS;
+        // One of an older version that goes on after a re-exec has no room for them.
+        (self.memory.words().len() >= at + TALLY_WORDS).then_some(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::stats::variables::Variables;
+
+    const SOME: Tally = Tally { spawns: 1, harakiri: 2, requests: 3, exceptions: 4, tx: 5, running_us: 6 };
+
+    #[test]
+    fn an_observer_reads_the_tallies_beside_everything_else() {
+        for variables in [false, true] {
+            let board = Scoreboard::create_with(3, 2, variables).unwrap();
+            let observer = Scoreboard::open(board.fd().try_clone_to_owned().unwrap(), false).unwrap();
+            assert_eq!(observer.tally(1), None, "as on one of an older version");
+            board.set_tallied(2);
+            board.set_tally(1, SOME);
+            board.set_tally(3, SOME);
+            for number in [0, 4, u64::MAX] {
+                board.set_tally(number, SOME);
+                assert_eq!(observer.tally(number), None);
+            }
+            let mut long = Variables::default();
+            (0..20).for_each(|n| long.push(&format!("X{n}"), &[b'x'; 500]));
+            board.slot(2).unwrap().core(1).unwrap().show(&long);
+            board.slot(2).unwrap().add(Field::Requests, 9);
+            board.retire(2);
+            assert_eq!((observer.tally(1), observer.tally(3)), (Some(SOME), Some(SOME)));
+            assert_eq!((observer.tally(2), observer.tallied()), (Some(Tally::default()), 2));
+            board.word(TALLIED).store(u64::MAX, Ordering::Relaxed);
+            assert_eq!(observer.tallied(), 3);
+        }
+    }
+
+    #[test]
+    fn what_changes_is_read_again_but_not_for_ever() {
+        let board = Scoreboard::create(1, 1).unwrap();
+        let reads = Cell::new(0);
+        let read = || reads.replace(reads.get() + 1);
+        assert_eq!((board.whole(read), reads.take()), (0, 1));
+        board.change(|| assert_eq!(board.whole(read), TRIES - 1, "it gives up"));
+        reads.set(0);
+        let once = || {
+            if read() == 0 {
+                board.change(|| ());
+            }
+        };
+        board.whole(once);
+        assert_eq!(reads.get(), 2);
+    }
+}
