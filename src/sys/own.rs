@@ -185,20 +185,24 @@ mod tests {
     #[test]
     fn a_child_is_listed_with_its_group_and_takes_a_limit() {
         let (reader, writer) = io::pipe().unwrap();
-        let (said, say) = io::pipe().unwrap();
+        let (mut said, say) = io::pipe().unwrap();
         let child = Launch::new("/bin/sh")
             .arg("-c")
-            .arg("read go; ulimit -Sn")
+            .arg("echo begun; read go; ulimit -Sn")
             .stdin(reader.into())
             .stdout(say.into())
             .own_group()
             .spawn()
             .unwrap();
+        // In the middle of an exec the kernel has no arguments to show.
+        let mut begun = [0; 6];
+        io::Read::read_exact(&mut said, &mut begun).unwrap();
+        assert_eq!(&begun, b"begun\n");
         assert!(children().unwrap().contains(&child.pid()));
         assert_eq!(group_of(child.pid()), Some(child.pid()));
         assert!(children_of(std::process::id()).contains(&child.pid()) || thread_count().unwrap() > 1);
         assert!(name_of(child.pid()).is_some());
-        assert!(title_of(child.pid()).unwrap().ends_with("-c read go; ulimit -Sn"));
+        assert!(title_of(child.pid()).unwrap().ends_with("-c echo begun; read go; ulimit -Sn"));
         assert!(started_epoch_s(child.pid()).unwrap().abs_diff(crate::sys::clock::epoch_seconds()) < 5);
         assert!(!catches(child.pid(), Signal::Usr2));
         // The kernel's count of few resident pages is not exact.
