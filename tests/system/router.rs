@@ -5,6 +5,7 @@ use nix::unistd::Pid;
 
 use crate::support::free_port;
 use crate::support::http::Door;
+use crate::support::process::Family;
 use crate::support::server::{Folder, liege};
 use crate::support::wait::{eventually, until};
 
@@ -15,6 +16,18 @@ def application(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [" ".join(environ.get(name, "-") for name in names).encode()]
 "#;
+
+/// An instance that tells it behind the router, with this line besides.
+fn mirror(line: &str) -> (Family, Door, Folder) {
+    let folder = Folder::new();
+    let port = free_port();
+    folder.write("app.py", MIRROR);
+    folder.write("app.ini", format!("[uwsgi]\nhttp = 127.0.0.1:{port}\nwsgi-file = %dapp.py\n{line}\n"));
+    let family = liege(&folder, &["--ini", "app.ini"]);
+    let door = Door::Port(port);
+    until("the app", || door.get("/").is_ok_and(|answer| answer.status == 200));
+    (family, door, folder)
+}
 
 #[test]
 fn requests_of_the_routers_clients_bear_its_variables() {
@@ -44,16 +57,7 @@ fn requests_of_the_routers_clients_bear_its_variables() {
 
 #[test]
 fn a_head_that_is_not_sent_in_time_is_refused() {
-    let folder = Folder::new();
-    let port = free_port();
-    folder.write("app.py", MIRROR);
-    folder.write(
-        "app.ini",
-        format!("[uwsgi]\nhttp = 127.0.0.1:{port}\nwsgi-file = %dapp.py\nhttp-headers-timeout = 1\n"),
-    );
-    let _family = liege(&folder, &["--ini", "app.ini"]);
-    let door = Door::Port(port);
-    crate::support::wait::until("the app", || door.get("/").is_ok_and(|a| a.status == 200));
+    let (_family, door, _folder) = mirror("http-headers-timeout = 1");
     let mut slow = door.connect_for(std::time::Duration::from_secs(12)).unwrap();
     slow.send(b"GET / HTTP/1.1\r\nHo").unwrap();
     // Sooner than without the option.
@@ -63,16 +67,7 @@ fn a_head_that_is_not_sent_in_time_is_refused() {
 
 #[test]
 fn a_router_that_hangs_is_replaced_and_the_sockets_stay() {
-    let folder = Folder::new();
-    let port = free_port();
-    folder.write("app.py", MIRROR);
-    folder.write(
-        "app.ini",
-        format!("[uwsgi]\nhttp = 127.0.0.1:{port}\nwsgi-file = %dapp.py\nhttp-harakiri = 2\n"),
-    );
-    let family = liege(&folder, &["--ini", "app.ini"]);
-    let door = Door::Port(port);
-    until("the app", || door.get("/").is_ok_and(|answer| answer.status == 200));
+    let (family, door, _folder) = mirror("http-harakiri = 2");
     let pid = || {
         let log = family.log();
         let text = log.rsplit("spawned uWSGI http 1 (pid: ").next().unwrap();
