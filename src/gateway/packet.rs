@@ -53,6 +53,12 @@ impl PacketRequest {
         })
     }
 
+    /// The block.
+    #[must_use]
+    pub fn block(&self) -> &[u8] {
+        self.block.bytes()
+    }
+
     /// What was read.
     #[must_use]
     pub fn view(&self) -> UwsgiRequest<'_> {

@@ -6,12 +6,11 @@ use super::PREFETCH_BYTES;
 use super::inlet::{Inlet, Records};
 use super::outlet::Outlet;
 use crate::config::address::Protocol;
-use crate::gateway::packet::{PacketRequest, UwsgiRequest};
+use crate::gateway::packet::PacketRequest;
 use crate::proto::fastcgi::{self, Event, Receiver};
 use crate::proto::limits::Limits;
-use crate::proto::refusal::Refusal;
 use crate::proto::scgi;
-use crate::proto::uwsgi::{self, Fault, Variables};
+use crate::proto::uwsgi::{self, Fault};
 
 /// What has come of a request.
 pub(super) enum Intake {
@@ -60,12 +59,19 @@ pub(super) struct Plain {
 /// A request of FastCGI.
 pub(super) struct Recorded {
     receiver: Receiver,
-    request: Option<fastcgi::Request>,
+    request: Option<Begun>,
     /// `CONTENT_LENGTH`; `None`: the body has the length that it has.
     announced: Option<u64>,
     body: BytesMut,
     is_ended: bool,
     replies: Vec<u8>,
+}
+
+/// A request of FastCGI whose variables have come.
+struct Begun {
+    id: u16,
+    keeps: bool,
+    packet: PacketRequest,
 }
 
 impl Intake {
@@ -212,11 +218,13 @@ impl Recorded {
             match next.map_err(fault)? {
                 None => return Ok(Progress::More),
                 Some(Event::Reply(bytes)) => self.replies.extend(bytes),
-                Some(Event::Request(new)) => {
-                    let seen = request(&new.block).map_err(|refusal| fault(Fault::Refused(refusal)))?;
+                Some(Event::Request(fastcgi::Request { id, keeps, block })) => {
+                    let packet = PacketRequest::new(Bytes::from(block))
+                        .map_err(|refusal| fault(Fault::Refused(refusal)))?;
+                    let seen = packet.view();
                     let is_said = seen.variable(b"CONTENT_LENGTH").is_some_and(|value| !value.is_empty());
                     self.announced = is_said.then_some(seen.content_length);
-                    self.request = Some(new);
+                    self.request = Some(Begun { id, keeps, packet });
                 }
                 Some(Event::Body(part)) => {
                     self.body.extend_from_slice(&part);
@@ -234,21 +242,23 @@ impl Recorded {
     }
 
     fn finish(self, limit: u64) -> Option<Whole> {
-        let fastcgi::Request { id, keeps, mut block } = self.request?;
+        let Begun { id, keeps, mut packet } = self.request?;
         let mut body = self.body.freeze();
         let received = u64::try_from(body.len()).unwrap_or(u64::MAX);
         body.truncate(self.announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(usize::MAX));
         if self.announced.is_none() && self.is_ended && received > 0 {
             // Applications know what to do with a length. Of a repeated variable the last counts.
             let length = received.to_string();
+            let mut block = packet.block().to_vec();
             for text in ["CONTENT_LENGTH", &length] {
                 block.extend_from_slice(&u16::try_from(text.len()).unwrap_or(0).to_le_bytes());
                 block.extend_from_slice(text.as_bytes());
             }
+            packet = PacketRequest::new(Bytes::from(block)).ok()?;
         }
         let records = Records::new(self.receiver, self.announced, received, limit, self.is_ended);
         Some(Whole {
-            request: PacketRequest::new(Bytes::from(block)).ok()?,
+            request: packet,
             body,
             inlet: Inlet::Records(Box::new(records)),
             outlet: Outlet::Fastcgi { id, keeps },
@@ -269,10 +279,4 @@ impl Cut {
         };
         Self { answer, why: Some(why) }
     }
-}
-
-/// The request that variables make.
-fn request(block: &[u8]) -> Result<UwsgiRequest<'_>, Refusal> {
-    let variables = Variables::new(block).ok_or(Refusal::bad("malformed variables"))?;
-    UwsgiRequest::new(variables)
 }
