@@ -44,6 +44,7 @@ pub mod seqpacket;
 pub mod shared;
 pub mod signals;
 pub mod socket;
+mod socket_file;
 pub mod stderr;
 pub mod stream;
 pub mod terminal;

@@ -1,22 +1,19 @@
-//! Listening sockets: made, taken over, looked at, removed.
+//! Listening sockets: made, taken over, looked at.
 
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use nix::fcntl::AtFlags;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockProtocol, SockType, SockaddrLike, SockaddrStorage, UnixAddr, bind,
     getsockname, listen, setsockopt, socket, sockopt,
 };
-use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, fchownat};
+
+pub use super::socket_file::{FileIdentity, UnixOptions, identity, is_listened_on, listen_unix, remove_unix};
 
 /// The most groups that a peer may have to be asked for them; the kernel allows more, people do not.
 const GROUPS_LIMIT: usize = 1024;
@@ -114,63 +111,6 @@ pub fn resolve(host: &str, port: u16) -> io::Result<SocketAddr> {
 /// `socket`, `bind` or `listen`.
 pub fn listen_abstract(name: &str, backlog: u32) -> io::Result<OwnedFd> {
     finish(unix_socket()?, &UnixAddr::new_abstract(name.as_bytes())?, backlog)
-}
-
-/// Which file a unix socket is: device and inode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileIdentity {
-    device: u64,
-    inode: u64,
-}
-
-/// What a unix socket's file shall be like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UnixOptions {
-    /// Its mode, exact from the moment it exists.
-    pub mode: u32,
-    /// Its owner; `None`: whoever makes it.
-    pub user: Option<u32>,
-    /// Its group; `None`: whoever makes it.
-    pub group: Option<u32>,
-    /// Another user whose dead socket may be in the way: whom the instance runs as.
-    pub runs_as: Option<u32>,
-}
-
-/// Listens on a unix socket, in place of a dead one of ours.
-///
-/// # Errors
-/// Something else is at the path, or somebody listens there, or `bind`, `listen`, `chown` or `chmod` fail.
-pub fn listen_unix(path: &Path, options: UnixOptions, backlog: u32) -> io::Result<OwnedFd> {
-    remove_dead(path, options)?;
-    let socket = unix_socket()?;
-    let address = UnixAddr::new(path)?;
-    // A chmod after bind would leave a moment in which anybody may connect.
-    let old = umask(Mode::from_bits_truncate(0o777 & !options.mode));
-    let bound = bind(socket.as_raw_fd(), &address);
-    umask(old);
-    bound?;
-    adjust(path, options)?;
-    listen(&socket, kernel_backlog(backlog)?)?;
-    Ok(socket)
-}
-
-/// The file at `path`, if it is a socket.
-#[must_use]
-pub fn identity(path: &Path) -> Option<FileIdentity> {
-    let stat = fs::symlink_metadata(path).ok()?;
-    stat.file_type().is_socket().then(|| FileIdentity { device: stat.dev(), inode: stat.ino() })
-}
-
-/// Removes a unix socket if its file is still the one that was made.
-///
-/// # Errors
-/// It is another one by now, or `unlink`.
-pub fn remove_unix(path: &Path, made: FileIdentity) -> io::Result<()> {
-    match identity(path) {
-        Some(found) if found == made => fs::remove_file(path),
-        None if !path.exists() => Ok(()),
-        _ => Err(io::Error::other("it is not the socket that was made here")),
-    }
 }
 
 /// Tells the peer that nothing more will come, while what it still says can be heard.
@@ -316,7 +256,7 @@ pub fn first_free_port() -> u16 {
     told.ok().and_then(|told| told.trim().parse().ok()).unwrap_or(USUAL)
 }
 
-fn unix_socket() -> io::Result<OwnedFd> {
+pub(super) fn unix_socket() -> io::Result<OwnedFd> {
     Ok(socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK, None)?)
 }
 
@@ -326,64 +266,17 @@ fn finish(socket: OwnedFd, address: &dyn SockaddrLike, backlog: u32) -> io::Resu
     Ok(socket)
 }
 
-fn kernel_backlog(backlog: u32) -> io::Result<Backlog> {
+pub(super) fn kernel_backlog(backlog: u32) -> io::Result<Backlog> {
     let length = i32::try_from(backlog).map_err(io::Error::other)?;
     // nix refuses more than its own idea of SOMAXCONN (4096); the kernel clips to the system's.
     Ok(Backlog::new(length).unwrap_or(Backlog::MAXCONN))
 }
 
-/// Removes what is in the way at `path`, if it is a socket that nobody listens on, left by us, by the user whom the
-/// instance runs as, or by the directory's owner.
-fn remove_dead(path: &Path, options: UnixOptions) -> io::Result<()> {
-    let stat = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    let exists = |what: String| Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
-    if !stat.file_type().is_socket() {
-        return exists("something is there that is not a socket".to_owned());
-    }
-    let directory = path.parent().and_then(|parent| fs::metadata(parent).ok()).map(|stat| stat.uid());
-    let expected = [Some(0), Some(super::user::current_uid()), options.user, options.runs_as, directory];
-    if !expected.contains(&Some(stat.uid())) {
-        return exists(format!("a socket of another user (uid {}) is there", stat.uid()));
-    }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        _ => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there")),
-    }
-}
-
-/// Gives the new socket's file its owner and checks its mode, through a descriptor of the file itself: the directory
-/// may belong to somebody who puts another file at the path meanwhile.
-fn adjust(path: &Path, options: UnixOptions) -> io::Result<()> {
-    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
-    let stat = file.metadata()?;
-    let ours = stat.file_type().is_socket() && stat.nlink() == 1 && stat.uid() == super::user::current_uid();
-    if !ours {
-        return Err(io::Error::other("the socket was replaced while it was being made"));
-    }
-    if options.user.is_some() || options.group.is_some() {
-        let (user, group) = (options.user.map(Uid::from_raw), options.group.map(Gid::from_raw));
-        fchownat(&file, "", user, group, AtFlags::AT_EMPTY_PATH)?;
-    }
-    if stat.mode() & 0o777 != options.mode {
-        // A default access control list of the directory; the descriptor's own path is the only way to its mode.
-        let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
-        fs::set_permissions(itself, fs::Permissions::from_mode(options.mode))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpStream;
-    use std::os::unix::net::UnixListener;
 
     use super::*;
-
-    const PRIVATE: UnixOptions = UnixOptions { mode: 0o640, user: None, group: None, runs_as: None };
 
     #[test]
     fn the_begin_of_an_address_stands_for_the_first_of_this_host() {
@@ -435,40 +328,6 @@ mod tests {
         assert_eq!(resolve("", 80).unwrap().to_string(), "0.0.0.0:80");
         assert_eq!(resolve("::1", 80).unwrap().to_string(), "[::1]:80");
         assert!(resolve("no-such-host.invalid", 80).is_err());
-    }
-
-    #[test]
-    fn a_unix_socket_has_its_mode_and_replaces_only_a_dead_one() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("app.sock");
-        let listener = listen_unix(&path, PRIVATE, 10).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
-        let alive = listen_unix(&path, PRIVATE, 10).unwrap_err();
-        assert_eq!(alive.kind(), io::ErrorKind::AddrInUse);
-        drop(listener);
-        let first = identity(&path).unwrap();
-        let again = listen_unix(&path, UnixOptions { mode: 0o600, ..PRIVATE }, 10).unwrap();
-        assert!(is_listening(&again));
-        assert!(remove_unix(&path, identity(&path).unwrap()).is_ok());
-        assert!(remove_unix(&path, first).is_ok(), "gone already is fine");
-    }
-
-    #[test]
-    fn what_is_not_a_dead_socket_stays() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("file");
-        fs::write(&path, "precious").unwrap();
-        let error = listen_unix(&path, PRIVATE, 10).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read(&path).unwrap(), b"precious");
-        let other = directory.path().join("other");
-        let made = identity(&{
-            let _listener = UnixListener::bind(&other).unwrap();
-            other.clone()
-        });
-        fs::remove_file(&other).unwrap();
-        fs::write(&other, "new").unwrap();
-        assert!(remove_unix(&other, made.unwrap()).is_err());
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What only this host can tell of a configuration: users, directories, interpreters and addresses.
 
 use std::io::ErrorKind;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use crate::cli::subject::Reading;
@@ -179,7 +178,7 @@ impl Host<'_> {
         } else if path.exists() && socket::identity(path).is_none() {
             let message = format!("{} is there, and no socket", path.display());
             self.tell_address(Error, address, message, "choose another name");
-        } else if UnixStream::connect(path).is_ok() {
+        } else if socket::is_listened_on(path).unwrap_or(false) {
             let message = format!("somebody listens on {}", path.display());
             self.tell_address(Warning, address, message, "all is well if that is this instance");
         }

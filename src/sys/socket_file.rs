@@ -1,0 +1,257 @@
+//! The files of unix sockets: made, put in the place of dead ones, removed.
+
+use std::ffi::OsString;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag};
+use nix::sys::socket::{UnixAddr, bind, connect, listen};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, umask};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, unlinkat};
+
+use super::socket::{kernel_backlog, unix_socket};
+use super::user::current_uid;
+
+/// Which file a unix socket is: device and inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+/// What a unix socket's file shall be like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnixOptions {
+    /// Its mode, exact from the moment it exists.
+    pub mode: u32,
+    /// Its owner; `None`: whoever makes it.
+    pub user: Option<u32>,
+    /// Its group; `None`: whoever makes it.
+    pub group: Option<u32>,
+    /// Another user whose dead socket may be in the way: whom the instance runs as.
+    pub runs_as: Option<u32>,
+}
+
+/// Listens on a unix socket, in place of a dead one of ours. Never waits.
+///
+/// # Errors
+/// Something else is at the path, or somebody listens there, or `bind`, `listen`, `chown` or `chmod` fail.
+pub fn listen_unix(path: &Path, options: UnixOptions, backlog: u32) -> io::Result<OwnedFd> {
+    remove_dead(path, options)?;
+    let socket = unix_socket()?;
+    let address = UnixAddr::new(path)?;
+    // A chmod after bind would leave a moment in which anybody may connect.
+    let old = umask(Mode::from_bits_truncate(0o777 & !options.mode));
+    let bound = bind(socket.as_raw_fd(), &address);
+    umask(old);
+    bound?;
+    adjust(path, options)?;
+    listen(&socket, kernel_backlog(backlog)?)?;
+    Ok(socket)
+}
+
+/// The file at `path`, if it is a socket.
+#[must_use]
+pub fn identity(path: &Path) -> Option<FileIdentity> {
+    let stat = fs::symlink_metadata(path).ok()?;
+    stat.file_type().is_socket().then(|| FileIdentity { device: stat.dev(), inode: stat.ino() })
+}
+
+/// Whether somebody listens at a unix socket. Does not wait for him: where the queue is full there is one, too.
+///
+/// # Errors
+/// `socket` or `connect`: the path is too long for one, or this process may not write to it.
+pub fn is_listened_on(path: &Path) -> io::Result<bool> {
+    match connect(unix_socket()?.as_raw_fd(), &UnixAddr::new(path)?) {
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(false),
+        // One of datagrams or packets is somebody's, too.
+        Ok(()) | Err(Errno::EAGAIN | Errno::EPROTOTYPE) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes a unix socket if its file is still the one that was made.
+///
+/// # Errors
+/// It is another one by now, or `unlink`.
+pub fn remove_unix(path: &Path, made: FileIdentity) -> io::Result<()> {
+    let place = match Place::of(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    match place.stat()? {
+        Some(found) if is_socket(&found) && (found.st_dev, found.st_ino) == (made.device, made.inode) => {
+            place.remove()
+        }
+        None => Ok(()),
+        Some(_) => Err(io::Error::other("it is not the socket that was made here")),
+    }
+}
+
+/// Removes what is in the way at `path`, if it is a socket that nobody listens on, left by us, by the user whom the
+/// instance runs as, or by the directory's owner.
+fn remove_dead(path: &Path, options: UnixOptions) -> io::Result<()> {
+    let place = Place::of(path)?;
+    let Some(found) = place.stat()? else { return Ok(()) };
+    let exists = |what: String| Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
+    if !is_socket(&found) {
+        return exists("something is there that is not a socket".to_owned());
+    }
+    let owners = [Some(0), Some(current_uid()), options.user, options.runs_as, Some(place.owner()?)];
+    if !owners.contains(&Some(found.st_uid)) {
+        return exists(format!("a socket of another user (uid {}) is there", found.st_uid));
+    }
+    if is_listened_on(path)? {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
+    }
+    place.remove()
+}
+
+/// Gives the new socket's file its owner and checks its mode, through a descriptor of the file itself: the directory
+/// may belong to somebody who puts another file at the path meanwhile.
+fn adjust(path: &Path, options: UnixOptions) -> io::Result<()> {
+    let file = File::options().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
+    let stat = file.metadata()?;
+    let ours = stat.file_type().is_socket() && stat.nlink() == 1 && stat.uid() == current_uid();
+    if !ours {
+        return Err(io::Error::other("the socket was replaced while it was being made"));
+    }
+    if options.user.is_some() || options.group.is_some() {
+        let (user, group) = (options.user.map(Uid::from_raw), options.group.map(Gid::from_raw));
+        fchownat(&file, "", user, group, AtFlags::AT_EMPTY_PATH)?;
+    }
+    if stat.mode() & 0o777 != options.mode {
+        // A default access control list of the directory; the descriptor's own path is the only way to its mode.
+        let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
+        fs::set_permissions(itself, Permissions::from_mode(options.mode))?;
+    }
+    Ok(())
+}
+
+/// A name in a directory that is held: what was looked at there, and nothing elsewhere, is what is removed, though the
+/// directory may belong to somebody who has its path lead to another one meanwhile.
+struct Place {
+    directory: File,
+    name: OsString,
+}
+
+impl Place {
+    fn of(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let flags = (OFlag::O_PATH | OFlag::O_DIRECTORY).bits();
+        let directory =
+            File::options().read(true).custom_flags(flags).open(directory.unwrap_or(Path::new(".")))?;
+        Ok(Self { directory, name })
+    }
+
+    /// Who owns the directory.
+    fn owner(&self) -> io::Result<u32> {
+        Ok(fstat(&self.directory)?.st_uid)
+    }
+
+    /// What is there; `None`: nothing.
+    fn stat(&self) -> io::Result<Option<FileStat>> {
+        match fstatat(&self.directory, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => Ok(None),
+            found => Ok(Some(found?)),
+        }
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        match unlinkat(&self.directory, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+            Err(Errno::ENOENT) => Ok(()),
+            done => Ok(done?),
+        }
+    }
+}
+
+fn is_socket(stat: &FileStat) -> bool {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFSOCK
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use super::super::socket::is_listening;
+    use super::*;
+
+    const PRIVATE: UnixOptions = UnixOptions { mode: 0o640, user: None, group: None, runs_as: None };
+
+    #[test]
+    fn a_unix_socket_has_its_mode_and_replaces_only_a_dead_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.sock");
+        let listener = listen_unix(&path, PRIVATE, 10).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        let alive = listen_unix(&path, PRIVATE, 10).unwrap_err();
+        assert_eq!(alive.kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        let first = identity(&path).unwrap();
+        let again = listen_unix(&path, UnixOptions { mode: 0o600, ..PRIVATE }, 10).unwrap();
+        assert!(is_listening(&again));
+        assert!(remove_unix(&path, identity(&path).unwrap()).is_ok());
+        assert!(remove_unix(&path, first).is_ok(), "gone already is fine");
+    }
+
+    #[test]
+    fn what_is_not_a_dead_socket_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, "precious").unwrap();
+        let error = listen_unix(&path, PRIVATE, 10).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        let other = directory.path().join("other");
+        let made = identity(&{
+            let _listener = UnixListener::bind(&other).unwrap();
+            other.clone()
+        });
+        fs::remove_file(&other).unwrap();
+        fs::write(&other, "new").unwrap();
+        assert!(remove_unix(&other, made.unwrap()).is_err());
+    }
+
+    #[test]
+    fn whoever_listens_and_accepts_nobody_holds_up_nobody() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("app.sock");
+        let _full = listen_unix(&path, PRIVATE, 0).unwrap();
+        let mut clients = Vec::new();
+        loop {
+            let client = unix_socket().unwrap();
+            if connect(client.as_raw_fd(), &UnixAddr::new(&path).unwrap()).is_err() {
+                break;
+            }
+            clients.push(client);
+        }
+        let (told, answer) = mpsc::channel();
+        thread::spawn(move || told.send(listen_unix(&path, PRIVATE, 10).unwrap_err().kind()));
+        assert_eq!(answer.recv_timeout(Duration::from_secs(30)), Ok(io::ErrorKind::AddrInUse));
+    }
+
+    #[test]
+    fn nothing_is_removed_in_another_directory_than_the_one_that_was_looked_at() {
+        let root = tempfile::tempdir().unwrap();
+        let (theirs, ours) = (root.path().join("theirs"), root.path().join("ours"));
+        fs::create_dir(&theirs).unwrap();
+        fs::create_dir(&ours).unwrap();
+        fs::write(ours.join("app.sock"), "precious").unwrap();
+        drop(UnixListener::bind(theirs.join("app.sock")).unwrap());
+        let place = Place::of(&theirs.join("app.sock")).unwrap();
+        assert!(is_socket(&place.stat().unwrap().unwrap()));
+        fs::rename(&theirs, root.path().join("aside")).unwrap();
+        std::os::unix::fs::symlink(&ours, &theirs).unwrap();
+        place.remove().unwrap();
+        assert!(place.stat().unwrap().is_none());
+        assert_eq!(fs::read(ours.join("app.sock")).unwrap(), b"precious");
+    }
+}
