@@ -1,7 +1,7 @@
 //! What the emperor sees of files: listings, looks at single names, and when to take them.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::attributes::Attributes;
@@ -70,16 +70,22 @@ impl Emperor {
             && let Some(id) = &refused.id
         {
             // What it leads to may be mended.
-            self.watcher.follow(id, &refused.directory.join(&refused.name));
+            self.follow(id, &refused.directory.join(&refused.name));
         }
         let Look::Found(found) = look else { return };
         let path = found.directory.join(&found.id);
-        self.watcher.follow(&found.id, &path);
+        self.follow(&found.id, &path);
         // What is said of it is said of one open file, which may be another than the one that was looked at.
         let Ok(opened) = scan::open(&path, self.launcher.manner) else { return };
         (found.identity, found.tenant) = (opened.identity, opened.tenant);
         found.attributes = Attributes::read(&path, &opened.file, &self.attributes);
         found.program = self.launcher.programs_for(&found.attributes).into_iter().next();
+    }
+
+    fn follow(&mut self, id: &str, path: &Path) {
+        if self.watcher.follow(id, path) {
+            self.rescan_soon();
+        }
     }
 
     pub(super) fn first_scan(&mut self) {
@@ -150,6 +156,9 @@ impl Emperor {
 
     pub(super) fn list(&mut self) -> Listing {
         self.rescanned = clock::now();
+        if self.watcher.revive() {
+            self.follow_links();
+        }
         // Watched first, listed then: nothing falls in between.
         let unwatched = self.watcher.refresh();
         let blind = unwatched.iter().any(Option::is_some);
@@ -160,11 +169,16 @@ impl Emperor {
                 fleet.directories.iter_mut().zip(unwatched).zip(self.sources.bases())
             {
                 directory.warning = audit::warning(base);
-                if directory.unwatched != unwatched
-                    && let Some(reason) = &unwatched
-                {
-                    let path = directory.path.display();
-                    tracing::warn!("changes in {path} are noticed by the rescan only: {reason}");
+                let path = directory.path.display();
+                match &unwatched {
+                    Some(_) if directory.unwatched == unwatched => {}
+                    Some(reason) => {
+                        tracing::warn!("changes in {path} are noticed by the rescan only: {reason}");
+                    }
+                    None if directory.unwatched.is_some() => {
+                        tracing::info!("changes in {path} are noticed at once again");
+                    }
+                    None => {}
                 }
                 directory.unwatched = unwatched;
             }
@@ -186,7 +200,7 @@ impl Emperor {
             fleet.vassals.iter().map(|(id, vassal)| (id.clone(), vassal.path.clone())).collect()
         };
         for (id, path) in paths {
-            self.watcher.follow(&id, &path);
+            self.follow(&id, &path);
         }
     }
 }

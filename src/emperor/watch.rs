@@ -28,8 +28,17 @@ pub struct Watcher {
     watched: BTreeMap<PathBuf, Vec<Place>>,
     /// What the sources' own paths lead through: directory without links, and name.
     ways: BTreeSet<(PathBuf, OsString)>,
-    /// What the links of a vassal lead through: directory without links, and name.
-    links: BTreeMap<String, BTreeSet<(PathBuf, OsString)>>,
+    /// Where the links of a vassal lead.
+    links: BTreeMap<String, Way>,
+}
+
+/// What a path leads through by symbolic links.
+#[derive(Debug, Default)]
+struct Way {
+    /// Each as directory without links, and name.
+    hops: BTreeSet<(PathBuf, OsString)>,
+    /// Why not every change on it is told, for the source in whose directory it begins.
+    blind: Option<(PathBuf, String)>,
 }
 
 /// What is to be done about some changes.
@@ -51,6 +60,15 @@ impl Watcher {
         Self { kernel: Directories::new(), sources, watched, ways, links }
     }
 
+    /// Tries again where the kernel told nothing. Whether it does now: then the links are to be followed anew.
+    pub fn revive(&mut self) -> bool {
+        if self.kernel.is_ok() {
+            return false;
+        }
+        self.kernel = Directories::new();
+        self.kernel.is_ok()
+    }
+
     /// Watches the directories of all sources, those again that were gone; answers for each source why changes in it
     /// are noticed by the rescan only.
     pub fn refresh(&mut self) -> Vec<Option<String>> {
@@ -70,43 +88,53 @@ impl Watcher {
             }
             self.watched.clear();
             for place in &places {
-                match kernel.add(&place.directory) {
-                    Ok(real) => self.watched.entry(real).or_default().push(place.clone()),
-                    Err(reason) => {
-                        if let Some(problem @ None) = problems.get_mut(place.source) {
-                            *problem = Some(reason);
-                        }
-                    }
-                }
+                let added = kernel.add(&place.directory).map(|real| {
+                    self.watched.entry(real).or_default().push(place.clone());
+                });
+                let reason = added.err().or_else(|| filesystem::tells_nothing(&place.directory));
+                note_problem(&mut problems, place.source, reason);
             }
         }
         for (problem, (_, base)) in problems.iter_mut().zip(self.sources.bases()) {
-            *problem = problem.take().or_else(|| filesystem::tells_nothing(base));
-            self.ways.extend(watched_hops(kernel, base));
+            let way = watched_way(kernel, base);
+            *problem = problem.take().or(way.blind.map(|(_, reason)| reason));
+            self.ways.extend(way.hops);
+        }
+        for (id, (from, reason)) in self.links.iter().filter_map(|(id, way)| Some((id, way.blind.as_ref()?)))
+        {
+            let source = places.iter().find(|place| place.directory == *from).map(|place| place.source);
+            note_problem(&mut problems, source.unwrap_or_default(), Some(format!("{id} leads on: {reason}")));
         }
         self.drop_unused(before.into_iter().chain(ways.into_iter().map(|(directory, _)| directory)));
         problems
     }
 
-    /// Watches every directory that the path of this file leads through by symbolic links.
-    pub fn follow(&mut self, id: &str, path: &Path) {
+    /// Watches every directory that the path of this file leads through by symbolic links. Whether some change on it is
+    /// noticed by the rescan only, of which the last [refresh](Self::refresh) did not know.
+    pub fn follow(&mut self, id: &str, path: &Path) -> bool {
         if self.sources.links() == Links::Themselves {
-            return;
+            return false;
         }
-        let Ok(kernel) = &mut self.kernel else { return };
-        let wanted = watched_hops(kernel, path);
-        if wanted.is_empty() && !self.links.contains_key(id) {
-            return;
+        let Ok(kernel) = &mut self.kernel else { return false };
+        let way = watched_way(kernel, path);
+        let known = self.links.get(id);
+        let is_news = way.blind.is_some() && known.is_none_or(|known| known.blind != way.blind);
+        if way.hops.is_empty() && way.blind.is_none() && known.is_none() {
+            return false;
         }
-        let before =
-            if wanted.is_empty() { self.links.remove(id) } else { self.links.insert(id.to_owned(), wanted) };
-        self.drop_unused(before.into_iter().flatten().map(|(directory, _)| directory));
+        let before = if way.hops.is_empty() && way.blind.is_none() {
+            self.links.remove(id)
+        } else {
+            self.links.insert(id.to_owned(), way)
+        };
+        self.drop_unused(before.into_iter().flat_map(|way| way.hops).map(|(directory, _)| directory));
+        is_news
     }
 
     /// The vassal is gone: its links are watched no more.
     pub fn forget(&mut self, id: &str) {
         let before = self.links.remove(id);
-        self.drop_unused(before.into_iter().flatten().map(|(directory, _)| directory));
+        self.drop_unused(before.into_iter().flat_map(|way| way.hops).map(|(directory, _)| directory));
     }
 
     /// The next changes. Cancel-safe; never returns where the kernel tells nothing.
@@ -151,8 +179,8 @@ impl Watcher {
             }
         }
         notes.rescan |= self.ways.iter().any(|(of, part)| of == directory && part == name);
-        for (id, links) in &self.links {
-            if links.iter().any(|(of, part)| of == directory && part == name) {
+        for (id, way) in &self.links {
+            if way.hops.iter().any(|(of, part)| of == directory && part == name) {
                 // Whatever lies on the way: the file at its end decides.
                 let note = if kind == Kind::Removed { Note::Removed } else { Note::Changed };
                 notes.names.push((id.clone(), note));
@@ -166,7 +194,7 @@ impl Watcher {
             kernel.remove(path);
         }
         notes.rescan |= self.watched.remove(path).is_some();
-        let through = self.links.iter().filter(|(_, links)| links.iter().any(|(of, _)| of == path));
+        let through = self.links.iter().filter(|(_, way)| way.hops.iter().any(|(of, _)| of == path));
         notes.names.extend(through.map(|(id, _)| (id.clone(), Note::Removed)));
     }
 
@@ -177,7 +205,7 @@ impl Watcher {
                 || self
                     .ways
                     .iter()
-                    .chain(self.links.values().flatten())
+                    .chain(self.links.values().flat_map(|way| &way.hops))
                     .any(|(other, _)| *other == directory);
             if !used {
                 kernel.remove(&directory);
@@ -202,9 +230,29 @@ fn note_of(kind: Kind, path: &Path) -> Note {
 }
 
 /// Watches what this path leads through; the rescan notices what cannot be watched.
-fn watched_hops(kernel: &mut Directories, path: &Path) -> BTreeSet<(PathBuf, OsString)> {
-    let watch = |(directory, name): (PathBuf, OsString)| Some((kernel.add(&directory).ok()?, name));
-    hops(path).into_iter().filter_map(watch).collect()
+fn watched_way(kernel: &mut Directories, path: &Path) -> Way {
+    let mut way = Way::default();
+    for (directory, name) in hops(path) {
+        let reason = match kernel.add(&directory) {
+            Ok(real) => {
+                way.hops.insert((real, name));
+                filesystem::tells_nothing(&directory)
+            }
+            // There may be one later: until then nothing changes there.
+            Err(reason) => Some(reason).filter(|_| directory.is_dir()),
+        };
+        if let (Some(reason), None) = (reason, &way.blind) {
+            way.blind = Some((path.parent().unwrap_or(path).to_owned(), reason));
+        }
+    }
+    way
+}
+
+/// The first problem of a source counts.
+fn note_problem(problems: &mut [Option<String>], source: usize, reason: Option<String>) {
+    if let Some(problem @ None) = problems.get_mut(source) {
+        *problem = reason;
+    }
 }
 
 /// The symbolic links on the way of this path, and the file at their end: each as directory and name. Empty when

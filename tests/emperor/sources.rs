@@ -1,8 +1,9 @@
 //! Where vassals come from, and what may happen to it: whatever it is, the emperor converges to what is there.
 
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use liege::config::emperor::{EmperorSpec, Source};
 
@@ -112,6 +113,123 @@ fn without_any_watch_the_rescan_finds_everything() {
         stage.until("c.ini", "Up");
         fs::remove_file(stage.path("one/b.ini")).unwrap();
         stage.wait("b.ini is gone", || stage.line("b.ini").is_empty());
+    }
+}
+
+/// The limit is the host's, and other programs may free what they have.
+#[test]
+fn when_there_can_be_watches_again_changes_are_noticed_at_once() {
+    let limit = "/proc/sys/user/max_inotify_instances";
+    let raise =
+        format!("while [ -e $STAGE/spec ] && ! [ -e $STAGE/more ]; do sleep 0.1; done; echo 9 > {limit}");
+    let script = format!("echo 0 > {limit} && {{ {{ {raise}; }} & exec \"$@\"; }}");
+    let before = ["unshare", "--user", "--map-root-user", "sh", "-c", &script, "sh"];
+    let stage = Stage::under(&before, &[("a.ini", "")], |_, base| {
+        fs::create_dir(base.join("far")).unwrap();
+        fs::write(base.join("far/target"), "").unwrap();
+        symlink("../far/target", base.join("one/link.ini")).unwrap();
+    });
+    stage.until("a.ini", "Up");
+    stage.until("link.ini", "Up");
+    assert!(stage.log().contains("max_user_instances"), "{}", stage.log());
+    fs::write(stage.path("more"), "").unwrap();
+    stage.wait("watches", || stage.log().contains("are noticed at once again"));
+    // The rescan would find it after a minute, which nobody waits here.
+    fs::write(stage.path("far/target"), "print").unwrap();
+    stage.until("link.ini", "Swapped");
+    stage.write("b.ini", "");
+    stage.until("b.ini", "Up");
+}
+
+#[test]
+fn what_changes_on_a_file_system_of_others_is_found() {
+    let mut far = None;
+    let stage = Stage::under(&[], &[], |spec, base| {
+        fs::create_dir_all(base.join("real/v")).unwrap();
+        fs::write(base.join("real/v/a.ini"), "").unwrap();
+        fs::write(base.join("real/target"), "").unwrap();
+        symlink("../far/target", base.join("one/link.ini")).unwrap();
+        far = Far::mount(&base.join("real"), &base.join("far"));
+        spec.sources = ["one", "far/v"].map(|name| Source::Directory(base.join(name))).to_vec();
+    });
+    let Some(mut far) = far else { return };
+    stage.until("a.ini", "Up");
+    stage.until("link.ini", "Up");
+    for why in
+        ["far/v are noticed by the rescan only: others", "by the rescan only: link.ini leads on: others"]
+    {
+        stage.wait(why, || stage.log().contains(why));
+    }
+    let pid = stage.pid("a.ini");
+    for (name, id) in [("v/a.ini", "a.ini"), ("target", "link.ini")] {
+        fs::write(stage.path("real").join(name), "print").unwrap();
+        stage.until(id, "Swapped");
+    }
+    fs::write(stage.path("real/v/c.ini"), "").unwrap();
+    stage.until("c.ini", "Up");
+    fs::remove_file(stage.path("real/v/c.ini")).unwrap();
+    stage.wait("c.ini is gone", || stage.line("c.ini").is_empty());
+    // A directory that is away for a while, and a server.
+    fs::rename(stage.path("real/v"), stage.path("real/away")).unwrap();
+    stage.wait("it is noticed", || stage.log().contains("cannot list"));
+    fs::rename(stage.path("real/away"), stage.path("real/v")).unwrap();
+    fs::write(stage.path("real/v/d.ini"), "").unwrap();
+    stage.until("d.ini", "Up");
+    far.crash();
+    stage.wait("it is noticed", || stage.log().contains("not connected"));
+    assert_eq!(stage.pid("a.ini"), pid, "what runs goes on");
+    drop(far);
+    let far = Far::mount(&stage.path("real"), &stage.path("far"));
+    fs::remove_file(stage.path("real/v/d.ini")).unwrap();
+    stage.wait("d.ini is gone", || stage.line("d.ini").is_empty());
+    assert_eq!(stage.pid("a.ini"), pid, "what runs goes on");
+    drop(far);
+}
+
+/// A directory that is seen at another place by a file system of a program. What changes behind it the kernel does not
+/// tell of, as on NFS.
+struct Far {
+    place: PathBuf,
+    program: Child,
+}
+
+impl Far {
+    /// `None`: this cannot be had here, which is told.
+    fn mount(real: &Path, place: &Path) -> Option<Self> {
+        let _ = fs::create_dir(place);
+        let program = Command::new("bindfs").arg("-f").args([real, place]).stdin(Stdio::null()).spawn();
+        let Ok(program) = program else {
+            eprintln!("skipped: bindfs is not installed");
+            return None;
+        };
+        let mut far = Self { place: place.to_owned(), program };
+        while fs::metadata(place).unwrap().dev() == fs::metadata(real).unwrap().dev() {
+            if far.program.try_wait().unwrap().is_some() {
+                eprintln!("skipped: bindfs may not mount here");
+                return None;
+            }
+            std::thread::yield_now();
+        }
+        Some(far)
+    }
+
+    /// The server is gone.
+    fn crash(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+impl Drop for Far {
+    fn drop(&mut self) {
+        for unmount in [&["umount", "-l"][..], &["fusermount", "-uz"]] {
+            let done =
+                Command::new(unmount[0]).args(&unmount[1..]).arg(&self.place).stderr(Stdio::null()).status();
+            if done.is_ok_and(|status| status.success()) {
+                break;
+            }
+        }
+        self.crash();
     }
 }
 
