@@ -1,20 +1,29 @@
 //! Files and directories whose change reloads the instance at once (`fs-reload`).
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::future::pending;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::master::{Master, Report};
+use super::touch;
 use crate::config::instance::InstanceSpec;
 use crate::sys::directories::{Change, Directories, Kind};
+use crate::sys::filesystem;
 
 /// What is written in several steps is one change: it is over when nothing more happens for so long …
 const QUIET: Duration = Duration::from_millis(100);
 /// … or after so long.
 const LONGEST: Duration = Duration::from_secs(2);
+/// How many entries of a directory are looked at where nothing is told.
+const MOST: usize = 10_000;
 
 /// The watch on them; ends when this is dropped.
 #[derive(Debug)]
@@ -43,16 +52,8 @@ impl Watch {
         if paths.is_empty() {
             return None;
         }
-        match Directories::new() {
-            Ok(kernel) => {
-                let listening = listen(kernel, paths.clone(), reports.clone());
-                Some(Self { paths: paths.clone(), listening: tokio::task::spawn_local(listening) })
-            }
-            Err(reason) => {
-                tracing::warn!("no change of the files of `fs-reload` is noticed: {reason}");
-                None
-            }
-        }
+        let listening = listen(Directories::new(), paths.clone(), reports.clone());
+        Some(Self { paths: paths.clone(), listening: tokio::task::spawn_local(listening) })
     }
 }
 
@@ -63,14 +64,16 @@ impl Master {
     }
 }
 
-async fn listen(mut kernel: Directories, paths: Vec<PathBuf>, reports: mpsc::Sender<Report>) {
+async fn listen(mut kernel: Result<Directories, String>, paths: Vec<PathBuf>, reports: mpsc::Sender<Report>) {
     let mut watched = watch_all(&mut kernel, &paths, true);
+    let mut seen = Seen::default();
+    seen.changed(&watched);
     loop {
-        let Some(path) = concerned(kernel.next().await.into_iter().flatten(), &watched) else { continue };
+        let Some(path) = next(&kernel, &watched, &mut seen).await else { continue };
         let over = Instant::now() + LONGEST;
         let mut quiet = Instant::now() + QUIET;
-        while let Ok(more) = timeout_at(quiet.min(over), kernel.next()).await {
-            if concerned(more.into_iter().flatten(), &watched).is_some() {
+        while let Ok(more) = timeout_at(quiet.min(over), next(&kernel, &watched, &mut seen)).await {
+            if more.is_some() {
                 quiet = Instant::now() + QUIET;
             }
         }
@@ -82,6 +85,55 @@ async fn listen(mut kernel: Directories, paths: Vec<PathBuf>, reports: mpsc::Sen
     }
 }
 
+/// What has changed, as the kernel tells it, or a look at those of which it tells nothing. Cancel-safe.
+async fn next(kernel: &Result<Directories, String>, watched: &[Watched], seen: &mut Seen) -> Option<PathBuf> {
+    let told = async {
+        match kernel {
+            Ok(kernel) => concerned(kernel.next().await.into_iter().flatten(), watched),
+            Err(_) => pending().await,
+        }
+    };
+    let time_to_look = async {
+        if watched.iter().any(|watched| watched.untold) {
+            sleep(touch::INTERVAL).await
+        } else {
+            pending().await
+        }
+    };
+    tokio::select! {
+        found = told => found,
+        () = time_to_look => seen.changed(watched),
+    }
+}
+
+/// Those of which nothing is told, as they were seen last: what is at their paths, and directly in a directory.
+#[derive(Debug, Default)]
+struct Seen(BTreeMap<PathBuf, BTreeMap<OsString, (u64, u64, i64, i64)>>);
+
+impl Seen {
+    /// Looks at them; answers the first that is not as it was.
+    fn changed(&mut self, watched: &[Watched]) -> Option<PathBuf> {
+        let mut first = None;
+        for Watched { path, .. } in watched.iter().filter(|watched| watched.untold) {
+            let now = look(path);
+            let before = self.0.insert(path.clone(), now.clone());
+            if before.is_some_and(|before| before != now) {
+                first = first.or_else(|| Some(path.clone()));
+            }
+        }
+        first
+    }
+}
+
+fn look(path: &Path) -> BTreeMap<OsString, (u64, u64, i64, i64)> {
+    let state =
+        |metadata: fs::Metadata| (metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec());
+    let inside = fs::read_dir(path).into_iter().flatten().flatten().take(MOST);
+    let named = inside.map(|entry| (entry.file_name(), fs::metadata(entry.path())));
+    let all = named.chain([(OsString::new(), fs::metadata(path))]);
+    all.filter_map(|(name, metadata)| Some((name, state(metadata.ok()?)))).collect()
+}
+
 /// One that is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Watched {
@@ -91,19 +143,25 @@ struct Watched {
     itself: Option<PathBuf>,
     /// The directory that it is: what changes in it is told by its path.
     inside: Option<PathBuf>,
+    /// Not everything is told: somebody has to look.
+    untold: bool,
 }
 
 /// Watches the directory that each is in, where it may also appear or be replaced, and each that is a directory.
-fn watch_all(kernel: &mut Directories, paths: &[PathBuf], tells: bool) -> Vec<Watched> {
+fn watch_all(kernel: &mut Result<Directories, String>, paths: &[PathBuf], tells: bool) -> Vec<Watched> {
     let mut all = Vec::new();
     for path in paths {
-        let above = path.parent().map_or(Err("it is in no directory".to_owned()), |above| kernel.add(above));
-        if let (Err(reason), true) = (&above, tells) {
-            tracing::warn!("fs-reload: changes of {} are not noticed: {reason}", path.display());
+        let mut add = |path: &Path| kernel.as_mut().map_err(|reason| reason.clone())?.add(path);
+        let above = path.parent().map_or(Err("it is in no directory".to_owned()), &mut add);
+        let within = if path.is_dir() { add(path).map(Some) } else { Ok(None) };
+        let remote = filesystem::tells_nothing(path).or_else(|| filesystem::tells_nothing(path.parent()?));
+        let reason = above.as_ref().err().or(within.as_ref().err()).cloned().or(remote);
+        if let (Some(reason), true) = (&reason, tells) {
+            tracing::warn!("fs-reload: {} is looked at once a second: {reason}", path.display());
         }
         let itself = above.ok().zip(path.file_name()).map(|(above, name)| above.join(name));
-        let inside = if path.is_dir() { kernel.add(path).ok() } else { None };
-        all.push(Watched { path: path.clone(), itself, inside });
+        let inside = within.unwrap_or_default();
+        all.push(Watched { path: path.clone(), itself, inside, untold: reason.is_some() });
     }
     all
 }
@@ -134,8 +192,13 @@ mod tests {
     #[test]
     fn a_change_concerns_a_file_itself_and_a_directory_and_what_is_directly_in_it() {
         let watched = [
-            Watched { path: "f".into(), itself: Some("/real/f".into()), inside: None },
-            Watched { path: "d".into(), itself: Some("/real/d".into()), inside: Some("/far/d".into()) },
+            Watched { path: "f".into(), itself: Some("/real/f".into()), inside: None, untold: false },
+            Watched {
+                path: "d".into(),
+                itself: Some("/real/d".into()),
+                inside: Some("/far/d".into()),
+                untold: false,
+            },
         ];
         for (path, kind, expected) in [
             ("/real/f", Kind::Modified, Some("f")),
@@ -152,5 +215,35 @@ mod tests {
             assert_eq!(found, expected.map(PathBuf::from), "{path}: {kind:?}");
         }
         assert_eq!(concerned([Change::Lost].into_iter(), &watched), Some("f".into()));
+    }
+
+    #[test]
+    fn where_nothing_is_told_a_look_finds_what_has_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, folder) = (dir.path().join("f"), dir.path().join("d"));
+        let watched = [&file, &folder].map(|path| Watched {
+            path: path.clone(),
+            itself: None,
+            inside: None,
+            untold: true,
+        });
+        let mut seen = Seen::default();
+        let mut expect = |what: &str, expected: Option<&PathBuf>| {
+            assert_eq!(seen.changed(&watched).as_ref(), expected, "{what}");
+            assert_eq!(seen.changed(&watched), None, "{what}: told once");
+        };
+        expect("there is nothing", None);
+        fs::write(&file, "").unwrap();
+        expect("a file that appears", Some(&file));
+        fs::write(&file, "longer").unwrap();
+        expect("its content", Some(&file));
+        fs::create_dir(&folder).unwrap();
+        expect("a directory that appears", Some(&folder));
+        fs::write(folder.join("x"), "").unwrap();
+        expect("something in it", Some(&folder));
+        fs::write(folder.join("x"), "longer").unwrap();
+        expect("its content", Some(&folder));
+        fs::remove_file(&file).unwrap();
+        expect("a file that goes", Some(&file));
     }
 }
