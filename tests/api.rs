@@ -7,10 +7,11 @@
     reason = "a test says what went wrong by panicking"
 )]
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -44,7 +45,7 @@ impl Host {
             .args(["emperor", "vassals", "--api", "api.sock"])
             .args(arguments)
             .current_dir(directory.path())
-            .stderr(Stdio::null())
+            .stderr(File::create(path("log")).unwrap())
             .spawn()
             .unwrap();
         let host = Self { directory, emperor };
@@ -168,6 +169,23 @@ fn who_was_let_in_before_the_emperor_executes_itself_is_answered() {
         assert!(answer.starts_with("HTTP/1.1 200 "), "{number}: {sent:?} {read:?} {answer:?}");
     }
     host.wait_for("the next image", |host| host.api("GET /v1/emperor", "")["reexecutions"] == 1);
+}
+
+#[test]
+fn what_is_sent_again_over_a_re_execution_acts_once() {
+    let host = Host::start(&[]);
+    let upgrade = || {
+        let (head, body) =
+            host.exchange("api.sock", "POST /v1/upgrade?wait=30", "idempotency-key: one\r\n", "");
+        (head, serde_json::from_str::<Value>(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
+    };
+    let (head, first) = upgrade();
+    assert!(head.starts_with("HTTP/1.1 202 "), "who waits is answered by the image that he asked: {head}");
+    let link = first["link"].as_str().unwrap();
+    assert_eq!(host.api(&format!("GET {link}?wait=30"), "")["outcome"], "done");
+    let (_, again) = upgrade();
+    assert_eq!((&again["id"], &again["outcome"]), (&first["id"], &"done".into()));
+    assert_eq!(host.api("GET /v1/emperor", "")["reexecutions"], 1);
 }
 
 #[test]
@@ -336,7 +354,14 @@ fn a_file_is_looked_at_compared_written_and_taken_over() {
     assert_eq!(put("\"other\"", &more)["code"], "changed");
     let refused = put(&tag, &format!("{old}processes = none\n"));
     assert_eq!((&refused["code"], &refused["line"]), (&"invalid".into(), &5.into()), "{refused}");
+    assert!(refused["detail"].as_str().unwrap().contains("nobody would serve"), "{refused}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), old);
+    let log = std::fs::read_to_string(host.path("log")).unwrap();
+    for detail in ["If-Match", "as it was"] {
+        let asked = "asks: write the file of \"w.ini\": refused: ";
+        assert!(log.lines().any(|line| line.contains(asked) && line.contains(detail)), "{detail}: {log}");
+    }
+    assert!(!log.contains("becomes"), "only what was written is told as that: {log}");
     let done = put(&tag, &more);
     assert_eq!(done["outcome"], "swapped", "{done}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), more);

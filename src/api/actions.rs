@@ -19,8 +19,6 @@ use super::problem::Problem;
 use crate::config::log_level::LogLevel;
 use crate::emperor::Request as Wish;
 use crate::emperor::handle::RunningRequest;
-use crate::sys::clock;
-use crate::trace;
 
 /// An action takes no parameters.
 #[derive(Deserialize)]
@@ -84,11 +82,8 @@ impl Asked {
             _ => Grant::Operate,
         };
         let who = self.who();
-        self.access.allows(needed, wish.vassal()).inspect_err(|problem| {
-            if self.desk.refusals.allows(clock::now()) {
-                tracing::warn!(target: trace::AUDIT, "{who} asks: {wish}: refused: {}", problem.detail);
-            }
-        })?;
+        let allowed = self.access.allows(needed, wish.vassal());
+        allowed.inspect_err(|problem| self.desk.tell_refusal(format_args!("{who} asks: {wish}"), problem))?;
         let identity = format!("{}{}", self.peer.identity(), self.token());
         let wait = self.wait?;
         let id = self.desk.ask_once(who, &identity, wish, &self.headers).await?;

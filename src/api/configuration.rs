@@ -44,7 +44,14 @@ struct Content {
 
 /// `GET` and `PUT /v1/vassals/{name}/config`.
 pub(super) fn config() -> MethodRouter<Desk> {
-    get(read).put(async |name: Name, asked: Asked| write(plain(name)?, asked).await)
+    get(read).put(async |name: Name, asked: Asked| {
+        let name = plain(name)?;
+        let (desk, who) = (asked.desk.clone(), asked.who());
+        let written = write(&name, asked).await;
+        written.inspect_err(|problem| {
+            desk.tell_refusal(format_args!("{who} asks: write the file of {name:?}"), problem);
+        })
+    })
 }
 
 /// `POST /v1/validate`: what is wrong with a text, and what it would change. It changes nothing.
@@ -52,7 +59,10 @@ pub(super) fn validate() -> MethodRouter<Desk> {
     post(async |asked: Asked| {
         let Draft { name, text } =
             asked.parameters.read("{\"name\": \"blog.ini\", \"text\": \"[uwsgi]…\"}")?;
-        asked.access.allows(Grant::Admin, Some(&name))?;
+        asked.access.allows(Grant::Admin, Some(&name)).inspect_err(|problem| {
+            let who = asked.who();
+            asked.desk.tell_refusal(format_args!("{who} asks: look at a text for {name:?}"), problem);
+        })?;
         let (path, tenant) = path_of(&asked.desk, &name)?;
         let old = open(path.clone(), tenant).await;
         let verdict = match (text, old) {
@@ -77,16 +87,16 @@ async fn read(State(desk): State<Desk>, Extension(access): Extension<Access>, na
 }
 
 /// Looks at the text, writes the file in one step if it still is what the client knows, and has the vassal take it over.
-async fn write(name: String, asked: Asked) -> Answer {
+async fn write(name: &str, asked: Asked) -> Answer {
     let Content { text } = asked.parameters.read("{\"text\": \"[uwsgi]…\"}")?;
     let desk = &asked.desk;
-    asked.access.allows(Grant::Admin, Some(&name))?;
+    asked.access.allows(Grant::Admin, Some(name))?;
     if !desk.writes {
         let detail = "files are not written by the API";
         return Err(Problem::new(StatusCode::FORBIDDEN, "writing-off", detail)
             .suggesting("start the emperor with --api-write"));
     }
-    let (path, tenant) = path_of(desk, &name)?;
+    let (path, tenant) = path_of(desk, name)?;
     let wait = asked.wait.clone()?;
     // One after the other, so that what was looked at is what is replaced.
     let writing = desk.kept.writing.lock().await;
@@ -94,14 +104,14 @@ async fn write(name: String, asked: Asked) -> Answer {
     check_tag(&asked.headers, &tag_of(&old))?;
     let verdict = judge(desk, &path, text.as_bytes(), Some(&old)).await?;
     if !verdict.is_good() {
-        let detail = format!("the text is refused, and {} is as it was", path.display());
-        let failure = Failure { diagnostics: errors(verdict), ..Failure::new(detail.clone()) };
+        let diagnostics = errors(verdict);
+        let why = diagnostics.first().map(|first| first.message.as_str()).unwrap_or_default();
+        let detail = format!("the text is refused, and {} is as it was: {why}", path.display());
+        let failure = Failure { diagnostics, ..Failure::new(detail.clone()) };
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail).because_of(&failure));
     }
-    let who = asked.who();
-    let (from, tag) = (tag_of(&old), tag_of(text.as_bytes()));
-    tracing::info!(target: trace::AUDIT, vassal = name, "{who} writes {}: {from} becomes {tag}", path.display());
     let written = path.clone();
+    let (from, tag) = (tag_of(&old), tag_of(text.as_bytes()));
     let done = tokio::task::spawn_blocking(move || {
         rewrite::rewrite(&written, text.as_bytes(), |now| now == old.as_slice())
     });
@@ -110,7 +120,9 @@ async fn write(name: String, asked: Asked) -> Answer {
         .and_then(|done| done)
         .map_err(|error| cannot("write", &path, &error))?;
     drop(writing);
-    let id = desk.handle.request(who, Wish::Written { vassal: name }).await?;
+    let who = asked.who();
+    tracing::info!(target: trace::AUDIT, vassal = name, "{who} writes {}: {from} becomes {tag}", path.display());
+    let id = desk.handle.request(who, Wish::Written { vassal: name.to_owned() }).await?;
     Ok(tagged(&tag, desk.tell(id, wait, asked.aside).await?))
 }
 

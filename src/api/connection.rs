@@ -19,12 +19,11 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::Notify;
-use tokio_rustls::TlsAcceptor;
 
 use super::door::Door;
 use super::guard::Peer;
 use super::tls::Secure;
-use crate::emperor::visitors::{Owed, Visitors};
+use crate::emperor::visitors::{Owed, Visitors, Waiting};
 use crate::proto::tls;
 use crate::sys::{clock, socket};
 use crate::tick::Tick;
@@ -51,7 +50,7 @@ pub async fn serve(door: Door, router: Router, visitors: Arc<Visitors>) -> Infal
     loop {
         let served = match &door {
             Door::Unix(listener, _) => unix_guest(listener, &guests, &router).await,
-            Door::Tcp(listener, _, secure) => tcp_guest(listener, secure.as_deref(), &guests, &router).await,
+            Door::Tcp(listener, _, secure) => tcp_guest(listener, secure.as_ref(), &guests, &router).await,
         };
         match served {
             Err(error) if !is_of_one_connection(&error) => {
@@ -78,7 +77,7 @@ async fn unix_guest(listener: &UnixListener, guests: &Guests, router: &Router) -
 
 async fn tcp_guest(
     listener: &TcpListener,
-    secure: Option<&Secure>,
+    secure: Option<&Arc<Secure>>,
     guests: &Guests,
     router: &Router,
 ) -> io::Result<()> {
@@ -90,7 +89,7 @@ async fn tcp_guest(
         Some(secure) => {
             if let Some(activity) = admit(guests, &peer).await {
                 let stream = Watched { stream, activity: Arc::clone(&activity) };
-                tokio::spawn(shake_hands(stream, peer, secure.acceptor(), router.clone(), activity));
+                tokio::spawn(shake_hands(stream, peer, Arc::clone(secure), router.clone(), activity));
             }
         }
     }
@@ -100,12 +99,17 @@ async fn tcp_guest(
 async fn shake_hands(
     stream: Watched<TcpStream>,
     mut peer: Peer,
-    acceptor: TlsAcceptor,
+    secure: Arc<Secure>,
     router: Router,
     activity: Arc<Activity>,
 ) {
+    let accepted = tokio::time::timeout(HEAD_TIMEOUT, secure.acceptor().accept(stream)).await;
     // Who does not get that far has no request that could be answered.
-    let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await else { return };
+    let stream = match accepted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return secure.tell_refusal(&peer, &error),
+        Err(_) => return,
+    };
     let chain = stream.get_ref().1.peer_certificates();
     if let (Peer::Remote { certificate, .. }, Some(own)) = (&mut peer, chain.and_then(|chain| chain.first()))
     {
@@ -307,8 +311,9 @@ impl Aside {
     /// Gives up the place among those who ask for as long as nobody else needs to answer: until the value is dropped.
     #[must_use]
     pub fn step(&self) -> SteppedAside {
+        let waiting = self.0.as_ref().map(|activity| activity.visitors.wait());
         self.stay();
-        SteppedAside(self.0.clone())
+        SteppedAside { activity: self.0.clone(), waiting }
     }
 
     /// The same for good.
@@ -322,11 +327,25 @@ impl Aside {
 
 /// A request that waits beside those who are served.
 #[derive(Debug)]
-pub struct SteppedAside(Option<Arc<Activity>>);
+pub struct SteppedAside {
+    activity: Option<Arc<Activity>>,
+    /// Goes last: until then the answer is owed in any case.
+    waiting: Option<Waiting>,
+}
+
+impl SteppedAside {
+    /// Ends when there has to be an answer, whatever is waited for: the emperor is about to execute itself anew.
+    pub async fn until_recalled(&self) {
+        match &self.waiting {
+            Some(waiting) => waiting.until_closed().await,
+            None => std::future::pending().await,
+        }
+    }
+}
 
 impl Drop for SteppedAside {
     fn drop(&mut self) {
-        if let Some(activity) = &self.0 {
+        if let Some(activity) = &self.activity {
             activity.aside.store(false, Ordering::Relaxed);
             activity.set_owed(true);
         }

@@ -1,5 +1,6 @@
 //! What the routes work with: the fleet to read, the emperor to ask, and what is kept between requests.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use http::{HeaderMap, StatusCode, header};
 use super::connection::Aside;
 use super::events::Feed;
 use super::guard::Access;
-use super::idempotency::{Key, Keys};
+use super::idempotency::key_of;
 use super::problem::Problem;
 use super::roles::Roles;
 use super::show::{self, Moment};
@@ -23,7 +24,7 @@ use crate::emperor::validation::Validator;
 use crate::emperor::{Handle, Refusal, Request as Wish};
 use crate::proto::rate::Rate;
 use crate::sys::clock;
-use crate::trace::escaped;
+use crate::trace::{self, escaped};
 
 /// What a handler answers.
 pub type Answer = Result<Response, Box<Problem>>;
@@ -60,8 +61,6 @@ pub struct Kept {
     pub snapshots: Snapshots,
     /// The events, ready to be sent.
     pub feed: Feed,
-    /// The idempotency keys that were used.
-    pub keys: Keys,
     /// Places for those who listen.
     pub streams: Streams,
     /// Held by who writes a file.
@@ -96,17 +95,16 @@ impl Desk {
         wish: Wish,
         headers: &HeaderMap,
     ) -> Result<u64, Box<Problem>> {
-        let key = match self.kept.keys.look(headers, identity, &wish).await? {
-            Key::Known(id) => return Ok(id),
-            Key::Absent => None,
-            Key::New(key) => Some(key),
-        };
-        let asked = self.handle.request(who, wish.clone()).await;
-        let id = asked.map_err(|refusal| self.explain(refusal, &wish))?;
-        if let Some(key) = key {
-            key.remember(id);
+        let key = key_of(headers, identity)?;
+        let asked = self.handle.request_once(who, wish.clone(), key).await;
+        asked.map_err(|refusal| self.explain(refusal, &wish))
+    }
+
+    /// Tells the log of something that was asked for and refused; of a flood of them, the first.
+    pub fn tell_refusal(&self, asked: impl Display, problem: &Problem) {
+        if self.refusals.allows(clock::now()) {
+            tracing::warn!(target: trace::AUDIT, "{asked}: refused: {}", problem.detail);
         }
-        Ok(id)
     }
 
     /// The answer about an operation that began.
@@ -131,8 +129,11 @@ impl Desk {
         let now = || self.handle.fleet().operation(id).map(show::operation);
         if !wait.is_zero() {
             let ended = self.handle.until(|fleet| fleet.operation(id).is_none_or(|o| o.ending.is_some()));
-            let _place = aside.step();
-            let _ = tokio::time::timeout(wait, ended).await;
+            let place = aside.step();
+            tokio::select! {
+                _ = tokio::time::timeout(wait, ended) => {}
+                () = place.until_recalled() => {}
+            }
         }
         now()
     }

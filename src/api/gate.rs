@@ -18,8 +18,6 @@ use super::desk::Desk;
 use super::guard::{Grant, Peer, TokenCheck, judge};
 use super::page;
 use super::problem::Problem;
-use crate::sys::clock;
-use crate::trace;
 
 /// The longest body of a request.
 pub const BODY_LIMIT_BYTES: usize = 1024 * 1024;
@@ -59,12 +57,10 @@ async fn admit(desk: &Desk, request: &mut Request) -> Result<(), Box<Problem>> {
         (Peer::Local { .. }, _) | (_, None) => TokenCheck::NotConfigured,
         (Peer::Remote { .. }, Some(tokens)) => tokens.check(request.headers()),
     };
-    let judged = judge(&peer, request.method(), request.headers(), token, &desk.hosts, &desk.roles);
+    let judged = check_target(request)
+        .and_then(|()| judge(&peer, request.method(), request.headers(), token, &desk.hosts, &desk.roles));
     let access = judged.inspect_err(|problem| {
-        if desk.refusals.allows(clock::now()) {
-            let (method, path) = (request.method(), request.uri().path());
-            tracing::warn!(target: trace::AUDIT, "{peer}: {method} {path} was refused: {}", problem.detail);
-        }
+        desk.tell_refusal(format_args!("{peer}: {} {}", request.method(), request.uri().path()), problem);
     })?;
     request.extensions_mut().insert(access);
     if *request.method() != Method::GET && *request.method() != Method::HEAD {
@@ -72,6 +68,18 @@ async fn admit(desk: &Desk, request: &mut Request) -> Result<(), Box<Problem>> {
         request.extensions_mut().insert(body);
     }
     Ok(())
+}
+
+/// An absolute target names the host of `Host`, or there would be two (RFC 9112, 3.2.2).
+fn check_target(request: &Request) -> Result<(), Box<Problem>> {
+    let host = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
+    match request.uri().authority() {
+        Some(authority) if host != Some(authority.as_str().as_bytes()) => {
+            let detail = "the request names another host than its Host header";
+            Err(Problem::new(StatusCode::BAD_REQUEST, "bad-host", detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The body of a request that is no `GET`.
@@ -92,10 +100,14 @@ impl Parameters {
     /// sender writes.
     pub fn read<T: DeserializeOwned>(&self, expected: &str) -> Result<T, Box<Problem>> {
         let text = if self.0.is_empty() { b"{}" } else { self.0.as_ref() };
-        serde_json::from_slice(text).map_err(|error| {
-            Problem::new(StatusCode::BAD_REQUEST, "bad-json", error.to_string())
-                .suggesting(format!("send {expected}"))
-        })
+        let refused = |detail: String| {
+            Problem::new(StatusCode::BAD_REQUEST, "bad-json", detail).suggesting(format!("send {expected}"))
+        };
+        // serde takes a list of its fields for a structure, too.
+        if !text.trim_ascii_start().starts_with(b"{") {
+            return Err(refused("the body is no JSON object".to_owned()));
+        }
+        serde_json::from_slice(text).map_err(|error| refused(error.to_string()))
     }
 }
 

@@ -80,6 +80,7 @@ impl From<Refusal> for Box<Problem> {
         match refusal {
             Refusal::UnknownVassal(_) => Problem::new(StatusCode::NOT_FOUND, "no-such-vassal", detail),
             Refusal::Conflict(_) => Problem::new(StatusCode::CONFLICT, "conflict", detail),
+            Refusal::KeyReused => Problem::new(StatusCode::CONFLICT, "key-reused", detail),
             Refusal::Stopping => Problem::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail),
         }
     }

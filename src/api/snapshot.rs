@@ -61,9 +61,12 @@ pub async fn get(
         if !known || left.is_zero() {
             return Ok(answer(known, &made.tag, made.body));
         }
-        place = place.or_else(|| Some(aside.step()));
+        let place = place.get_or_insert_with(|| aside.step());
         let changed = desk.handle.changed_since(changes);
-        let _ = tokio::time::timeout(left.min(LOOK), changed).await;
+        tokio::select! {
+            _ = tokio::time::timeout(left.min(LOOK), changed) => {}
+            () = place.until_recalled() => return Ok(answer(known, &made.tag, made.body)),
+        }
     }
 }
 

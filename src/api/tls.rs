@@ -8,9 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
+use super::guard::Peer;
 use crate::config::emperor::ApiTls;
+use crate::proto::rate::Rate;
 use crate::proto::tls::{Authorities, Material};
-use crate::sys::file;
+use crate::sys::{clock, file};
+use crate::trace;
 
 const FILE_LIMIT_BYTES: u64 = 1024 * 1024;
 
@@ -20,6 +23,7 @@ pub struct Secure {
     files: ApiTls,
     /// A client without a certificate is turned away, for there is no token that it could have.
     is_mandatory: bool,
+    refusals: Rate,
     last: Mutex<Held>,
 }
 
@@ -40,7 +44,7 @@ impl Secure {
     pub fn new(files: ApiTls, is_mandatory: bool) -> io::Result<Self> {
         let stamps = stamps(&files);
         let config = read(&files, is_mandatory)?;
-        Ok(Self { files, is_mandatory, last: Mutex::new(Held { stamps, config }) })
+        Ok(Self { files, is_mandatory, refusals: Rate::default(), last: Mutex::new(Held { stamps, config }) })
     }
 
     /// What the next connection is accepted with. Files that cannot be used leave those before in force.
@@ -58,6 +62,13 @@ impl Secure {
             }
         }
         Arc::clone(&last.config).into()
+    }
+
+    /// Tells of a client that was turned away, by the certificate that it has shown, say. One that hung up was not.
+    pub(super) fn tell_refusal(&self, peer: &Peer, error: &io::Error) {
+        if error.kind() == io::ErrorKind::InvalidData && self.refusals.allows(clock::now()) {
+            tracing::warn!(target: trace::AUDIT, "{peer}: refused: {error}");
+        }
     }
 }
 

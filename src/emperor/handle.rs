@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::fleet::Fleet;
+use super::once::Key;
 use super::visitors::Visitors;
 use crate::config::log_level::LogLevel;
 use crate::wire::message::OperationId;
@@ -41,6 +42,8 @@ pub struct Command {
     pub who: String,
     /// What is asked for.
     pub request: Request,
+    /// What makes it act once.
+    pub key: Option<Key>,
     /// The operation's id, to be looked up in [`Fleet::operation`], or why it is refused.
     pub answer: oneshot::Sender<Result<OperationId, Refusal>>,
 }
@@ -198,6 +201,9 @@ pub enum Refusal {
     /// The vassal's state does not allow it: the sentence says why.
     #[error("{0}")]
     Conflict(String),
+    /// The key was used for something else.
+    #[error("this Idempotency-Key was used for something else")]
+    KeyReused,
     /// The emperor is stopping.
     #[error("the emperor is stopping")]
     Stopping,
@@ -313,8 +319,21 @@ impl Handle {
     /// # Errors
     /// The refusal.
     pub async fn request(&self, who: String, request: Request) -> Result<OperationId, Refusal> {
+        self.request_once(who, request, None).await
+    }
+
+    /// The same, but what was asked for with this key already is not done again.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub async fn request_once(
+        &self,
+        who: String,
+        request: Request,
+        key: Option<Key>,
+    ) -> Result<OperationId, Refusal> {
         let (answer, answered) = oneshot::channel();
-        let command = Command { who, request, answer };
+        let command = Command { who, request, key, answer };
         self.commands.send(command).await.map_err(|_| Refusal::Stopping)?;
         answered.await.unwrap_or(Err(Refusal::Stopping))
     }

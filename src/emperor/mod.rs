@@ -23,6 +23,7 @@ pub mod link;
 pub mod logs;
 pub mod masters;
 pub mod notify;
+pub mod once;
 pub mod operation;
 pub mod past;
 pub mod pattern;

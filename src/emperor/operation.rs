@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::once::Used;
 use crate::wire::failure::Failure;
 use crate::wire::message::OperationId;
 
@@ -25,6 +26,9 @@ pub struct Operation {
     /// What it has brought into the vassal's log comes after this line.
     #[serde(default)]
     pub log_after: Option<u64>,
+    /// The key that it was asked for with.
+    #[serde(default)]
+    pub key: Option<Used>,
     /// How it ended; `None`: it waits or runs.
     pub ending: Option<Ending>,
 }

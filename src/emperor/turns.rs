@@ -18,6 +18,7 @@ use super::hooks::Hooks;
 use super::link::Heard;
 use super::masters::Masters;
 use super::notify::ServiceManager;
+use super::once;
 use super::reexec::Rehearsal;
 use super::served::Served;
 use super::settle::Settle;
@@ -193,10 +194,13 @@ impl Emperor {
     pub(super) fn command(&mut self, command: Command) {
         let mut out = Vec::new();
         let now = clock::now();
-        let answer = decide::request(&mut self.handle.fleet(), &command.who, command.request, now, &mut out);
+        let Command { who, request, key, answer } = command;
+        let said = once::ask(&mut self.handle.fleet(), key, request, |fleet, request| {
+            decide::request(fleet, &who, request, now, &mut out)
+        });
         self.handle.changed();
         // Who asked may have hung up.
-        let _ = command.answer.send(answer);
+        let _ = answer.send(said);
         self.carry_out(out);
     }
 

@@ -11,12 +11,17 @@ use tokio::sync::watch;
 #[derive(Debug, Default)]
 pub struct Visitors {
     owed: AtomicUsize,
+    waiting: AtomicUsize,
     closed: watch::Sender<bool>,
 }
 
 /// An answer that somebody waits for.
 #[derive(Debug)]
 pub struct Owed(Arc<Visitors>);
+
+/// Somebody who waits for something to happen, and is answered when nobody is let in any more.
+#[derive(Debug)]
+pub struct Waiting(Arc<Visitors>);
 
 impl Visitors {
     /// One more waits, until the value is dropped.
@@ -26,10 +31,17 @@ impl Visitors {
         Owed(Arc::clone(self))
     }
 
-    /// Whether anybody waits.
+    /// One more waits for something to happen, until the value is dropped.
+    #[must_use]
+    pub fn wait(self: &Arc<Self>) -> Waiting {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Waiting(Arc::clone(self))
+    }
+
+    /// Whether anybody waits, for an answer or for something to happen.
     #[must_use]
     pub fn are_owed(&self) -> bool {
-        self.owed.load(Ordering::Relaxed) > 0
+        self.owed.load(Ordering::Relaxed) + self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Nobody is let in from now on, or somebody is again.
@@ -58,6 +70,20 @@ impl Visitors {
     }
 }
 
+impl Waiting {
+    /// Ends when nobody is let in any more: who waits has to be answered now.
+    pub async fn until_closed(&self) {
+        // The sender is kept by this very value.
+        let _ = self.0.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Drop for Owed {
     fn drop(&mut self) {
         self.0.owed.fetch_sub(1, Ordering::Relaxed);
@@ -69,6 +95,18 @@ mod tests {
     use std::future::ready;
 
     use super::*;
+
+    #[tokio::test]
+    async fn who_waits_for_something_is_told_to_go() {
+        let visitors = Arc::new(Visitors::default());
+        let waiting = visitors.wait();
+        let going = tokio::spawn(async move { waiting.until_closed().await });
+        tokio::task::yield_now().await;
+        assert!(visitors.are_owed() && !going.is_finished());
+        visitors.close(true);
+        going.await.unwrap();
+        assert!(!visitors.are_owed());
+    }
 
     #[tokio::test]
     async fn who_is_let_in_is_owed_an_answer_and_others_wait() {

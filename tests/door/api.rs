@@ -17,6 +17,7 @@ use liege::config::vassals::VassalOptions;
 use liege::emperor::fleet::{
     Ending, FileIdentity, Fleet, LogLine, NotStarted, Operation, OperationKind, State, Vassal,
 };
+use liege::emperor::once;
 use liege::emperor::validation::Validator;
 use liege::emperor::{Handle, Refusal, Request};
 use liege::stats::scoreboard::{CoreField, Field, Scoreboard};
@@ -74,7 +75,10 @@ impl Api {
                 tokio::spawn(serve(open, router(desk(None)), Arc::default()));
                 tokio::spawn(serve(guarded, router(desk(Some(tokens))), Arc::default()));
                 while let Some(command) = commands.recv().await {
-                    let answer = obey(&handle, &command.who, command.request);
+                    let answer =
+                        once::ask(&mut handle.fleet(), command.key, command.request, |fleet, request| {
+                            obey(fleet, &handle, &command.who, request)
+                        });
                     let _ = command.answer.send(answer);
                 }
             });
@@ -107,15 +111,15 @@ impl Api {
 }
 
 /// What a small emperor would do: one vassal, reloads that end after a while in a rollback.
-fn obey(handle: &Handle, who: &str, request: Request) -> Result<u64, Refusal> {
+fn obey(fleet: &mut Fleet, handle: &Handle, who: &str, request: Request) -> Result<u64, Refusal> {
     let Request::Reload { vassal } = request else {
         return Err(Refusal::Conflict("it is not running".into()));
     };
     if vassal != "a b%.ini" {
         return Err(Refusal::UnknownVassal(vassal));
     }
-    let id = 7;
-    handle.fleet().operations.push_back(Operation {
+    let id = 7 + fleet.operations.len() as u64;
+    fleet.operations.push_back(Operation {
         id,
         kind: OperationKind::Reload,
         vassal: Some(vassal),
@@ -124,6 +128,7 @@ fn obey(handle: &Handle, who: &str, request: Request) -> Result<u64, Refusal> {
         asked_epoch_ms: 1,
         ended_epoch_ms: None,
         log_after: None,
+        key: None,
         ending: None,
     });
     let later = handle.clone();

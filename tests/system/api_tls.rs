@@ -15,7 +15,7 @@ use crate::support::wait::until;
 
 /// A host whose API speaks TLS, the authority that signs for it, and the files of its clients.
 struct Stage {
-    _host: Host,
+    host: Host,
     files: Folder,
     authority: Authority,
     address: String,
@@ -38,7 +38,7 @@ impl Stage {
         let tls = format!("--api-tls={},{},{}", at("cert.pem"), at("key.pem"), at("ca.pem"));
         let address = format!("--api-http=127.0.0.1:{port}");
         let host = Host::start_with(&[], &[&[tls.as_str(), address.as_str()], options].concat());
-        Self { _host: host, files, authority, address: format!("https://localhost:{port}") }
+        Self { host, files, authority, address: format!("https://localhost:{port}") }
     }
 
     fn ask(&self, words: &[&str]) -> Output {
@@ -70,6 +70,7 @@ fn the_name_in_a_certificate_has_a_role() {
         assert_eq!(output.status.code(), Some(status), "{words:?}: {}", said(&output));
         assert!(said(&output).contains(message), "{words:?}: {}", said(&output));
     }
+    stage.host.emperor.wait_for_log("refused: invalid peer certificate: UnknownIssuer");
     let plain = Command::new(LIEGE).args(["status", "--api", &stage.address]).output().unwrap();
     assert_eq!(plain.status.code(), Some(3), "nobody whom this host trusts has signed it");
 }

@@ -428,6 +428,7 @@ mod tests {
             asked_epoch_ms: 0,
             ended_epoch_ms: Some(1),
             log_after: None,
+            key: None,
             ending,
         }
     }

@@ -77,6 +77,7 @@ impl Turn<'_> {
             asked_epoch_ms: self.epoch_ms(),
             ended_epoch_ms: None,
             log_after: None,
+            key: None,
             ending: None,
         });
         let operation = self.fleet.last_operation;
