@@ -43,7 +43,7 @@ pub enum Door {
 }
 
 impl Door {
-    /// Listens on a unix socket. A missing directory is made for owner and group; the
+    /// Listens on a unix socket. A missing directory is made for whom the socket is for; the
     /// socket of a dead process is replaced in one step.
     ///
     /// # Errors
@@ -132,10 +132,16 @@ impl Drop for SocketFile {
 fn bind_unix(path: &Path, options: UnixOptions) -> io::Result<UnixListener> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.exists());
     if let Some(directory) = directory {
-        DirBuilder::new().recursive(true).mode(0o750).create(directory)?;
+        DirBuilder::new().recursive(true).mode(directory_mode(options)).create(directory)?;
     }
     let listener = socket::listen_unix(path, options, BACKLOG)?;
     UnixListener::from_std(listener.into())
+}
+
+/// Whoever the socket is for comes through its directory; the socket's own mode says who that is.
+const fn directory_mode(options: UnixOptions) -> u32 {
+    let is_for_others = options.user.is_some() || options.group.is_some() || options.mode & 0o006 != 0;
+    if is_for_others { 0o755 } else { 0o750 }
 }
 
 fn bind_tcp(host: &str, port: u16, is_guarded: bool) -> io::Result<TcpListener> {
@@ -169,6 +175,18 @@ mod tests {
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         drop(door);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_directory_lets_in_whom_its_socket_is_for() {
+        for (options, expected) in [
+            (USUAL, 0o750),
+            (UnixOptions { mode: 0o666, ..USUAL }, 0o755),
+            (UnixOptions { group: Some(33), ..USUAL }, 0o755),
+            (UnixOptions { user: Some(33), ..USUAL }, 0o755),
+        ] {
+            assert_eq!(directory_mode(options), expected, "{options:?}");
+        }
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use super::guard::{Access, Grant, TokenCheck};
 use crate::config::role::Role;
 use crate::sys::file;
+use crate::sys::user::current_uid;
 
 const FILE_LIMIT_BYTES: u64 = 64 * 1024;
 /// Shorter ones could be guessed.
@@ -95,6 +96,9 @@ fn read(path: &Path) -> io::Result<Vec<Token>> {
     match metadata {
         Err(error) => refuse(&error.to_string()),
         Ok(found) if !found.is_file() => refuse("it is not a regular file"),
+        Ok(found) if ![0, current_uid()].contains(&found.uid()) => {
+            refuse("it is neither root's nor the emperor's user's: whose it is could give himself any role")
+        }
         Ok(found) if found.mode() & 0o007 != 0 => {
             refuse("others may read or change it; make it chmod 600 or 640")
         }
@@ -228,6 +232,11 @@ mod tests {
         ] {
             write(&path, text, mode);
             assert_eq!(TokenFile::new(path.clone()).is_ok(), accepted, "{text:?} {mode:o}");
+        }
+        write(&path, TOKEN, 0o600);
+        if current_uid() == 0 {
+            std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+            assert!(TokenFile::new(path).is_err(), "another's");
         }
         assert!(TokenFile::new(directory.path().to_owned()).is_err());
         assert!(TokenFile::new(directory.path().join("none")).is_err());

@@ -17,6 +17,8 @@ pub fn rewrite(path: &Path, content: &[u8], still: impl FnOnce(&[u8]) -> bool) -
         return Err(io::Error::other("it is not a regular file; change what it leads to"));
     }
     let draft = Draft::beside(path)?;
+    // One of this pid may be left of a container's emperor that died while it wrote: there each has the same.
+    let _ = fs::remove_file(&draft.0);
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(&draft.0)?;
     file.write_all(content)?;
     let new = file.metadata()?;
@@ -65,6 +67,8 @@ mod tests {
         rewrite(&path, b"new", |content| content == b"old").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
+        fs::write(home.path().join(format!(".a.ini.liege-{}", std::process::id())), "of one that died")
+            .unwrap();
         let error = rewrite(&path, b"newer", |content| content == b"old").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         let link = home.path().join("link.ini");
