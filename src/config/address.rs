@@ -72,9 +72,17 @@ pub enum Protocol {
     Https,
     /// HTTP/1.1 at the router process, which sends its clients to `https` (`http-to-https`).
     Redirect,
+    /// Statistics, served by the master (`stats`).
+    Stats,
 }
 
 impl Protocol {
+    /// Whether requests come there, and not those who look at statistics.
+    #[must_use]
+    pub const fn is_for_requests(self) -> bool {
+        !matches!(self, Self::Stats)
+    }
+
     /// Whether the router process serves it, not the workers.
     #[must_use]
     pub const fn is_of_router(self) -> bool {
@@ -98,6 +106,7 @@ impl Protocol {
             Self::Router => "http",
             Self::Https => "https",
             Self::Redirect => "http-to-https",
+            Self::Stats => "stats",
         }
     }
 
@@ -108,7 +117,7 @@ impl Protocol {
             Self::Uwsgi => "uwsgi",
             Self::Fastcgi => "fastcgi",
             Self::Scgi => "scgi",
-            Self::Http | Self::Router | Self::Redirect => "http",
+            Self::Http | Self::Router | Self::Redirect | Self::Stats => "http",
             Self::Https => "https",
         }
     }

@@ -163,14 +163,25 @@ impl Masters {
         }
     }
 
+    /// Nobody tells statistics of a vassal that sleeps: who asks for them is refused, and wakes nobody. Answers what is
+    /// kept of it all the same.
+    pub(super) fn keep_doors(&mut self, id: &str) -> Option<Arc<Listeners>> {
+        self.keep_only(id, |listen| listen.protocol.is_for_requests());
+        self.kept.get(id).cloned()
+    }
+
     /// Another program binds its sockets itself: what is kept of them would be in its way, but for the one on which it is
     /// waited for.
     pub(super) fn keep_only_on_demand(&mut self, id: &str) {
+        let on_demand = self.handle.fleet().vassals.get(id).and_then(|vassal| vassal.on_demand.clone());
+        self.keep_only(id, |listen| Some(&listen.address) == on_demand.as_ref());
+    }
+
+    fn keep_only(&mut self, id: &str, is_wanted: impl Fn(&Listen) -> bool) {
         let mut fleet = self.handle.fleet();
         let Some(vassal) = fleet.vassals.get_mut(id) else { return };
         vassal.listeners = Arc::default();
         let Some(kept) = self.kept.remove(id) else { return };
-        let is_wanted = |listen: &Listen| Some(&listen.address) == vassal.on_demand.as_ref();
         let wanted = kept.iter().filter(|(listen, _)| is_wanted(listen));
         let wanted: io::Result<Listeners> =
             wanted.map(|(listen, fd)| Ok((listen.clone(), fd.try_clone()?))).collect();

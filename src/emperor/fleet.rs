@@ -1,6 +1,7 @@
 //! The fleet as data: what the emperor knows of its directories, vassals and operations. The API reads it, `decide` changes it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use super::past::Past;
 use super::plan::Plan;
 pub use super::plan::Rules;
 use super::spawn::Listeners;
-use crate::config::address::Address;
+use crate::config::address::{Address, Listen};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::config::tenant::Tenant;
@@ -182,7 +183,7 @@ pub struct Vassal {
     /// The scoreboard of the running instance, opened for reading.
     #[serde(skip)]
     pub scoreboard: Option<Arc<Scoreboard>>,
-    /// Where it listens, also when no instance runs.
+    /// Where it listens, also when no instance runs, those of the statistics included.
     #[serde(skip)]
     pub listeners: Arc<Listeners>,
     /// What is going on, and what is to happen next.
@@ -304,6 +305,11 @@ impl Vassal {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.current.as_ref().and_then(|life| life.pid)
+    }
+
+    /// Where its requests come in, each with the socket.
+    pub fn doors(&self) -> impl Iterator<Item = &(Listen, OwnedFd)> {
+        self.listeners.iter().filter(|(listen, _)| listen.protocol.is_for_requests())
     }
 
     /// When a resting vassal is tried again (monotonic).

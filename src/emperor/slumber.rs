@@ -220,7 +220,7 @@ impl Emperor {
             Some(known) => (known.on_demand.clone(), known.tenant),
             None => (None, None),
         };
-        let kept = self.masters.kept.get(&vassal).cloned();
+        let kept = self.masters.keep_doors(&vassal);
         let listeners = match (kept, on_demand) {
             (Some(kept), _) => Ok(kept),
             (None, Some(address)) => self.slumber.bind(&vassal, &address, tenant).map(Arc::new),

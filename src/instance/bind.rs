@@ -169,7 +169,7 @@ pub(super) fn bind_all(
         .with_hint(format!("lower `listen` to {longest}, or raise net.core.somaxconn"))
         .into());
     }
-    let stats = spec.stats.iter().map(|a| Listen { address: a.clone(), protocol: Protocol::Http });
+    let stats = spec.stats.iter().map(|a| Listen { address: a.clone(), protocol: Protocol::Stats });
     let stats: Vec<Listen> = stats.collect();
     Ok(Sockets {
         listeners: bind_each(&spec.listen, spec, &have.listeners, Use::Requests, resolve)?,

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
-use super::bind::Listener;
+use super::bind::{Listener, Sockets};
 use super::changes::Watch;
 use super::log_file::LogFile;
 use super::master::{Config, Master};
@@ -117,9 +117,11 @@ impl Master {
         let said = &self.current.said;
         let spec = Box::new(said.spec.clone());
         self.tell_emperor(&FromInstance::Configured { spec, warnings: said.warnings.clone() }, &[]);
-        let listeners = &self.current.sockets.listeners;
-        let fds: Vec<BorrowedFd<'_>> = listeners.iter().map(|l| l.as_fd()).collect();
-        let listeners: Vec<Listen> = listeners.iter().map(|l| l.listen.clone()).collect();
+        // Whoever takes this one's place needs those of the statistics as well: this one has them until it ends.
+        let Sockets { listeners, stats } = &self.current.sockets;
+        let all = || listeners.iter().chain(stats);
+        let fds: Vec<BorrowedFd<'_>> = all().map(|l| l.as_fd()).collect();
+        let listeners: Vec<Listen> = all().map(|l| l.listen.clone()).collect();
         self.tell_emperor(&FromInstance::Listeners { listeners }, &fds);
     }
 

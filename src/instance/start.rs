@@ -179,7 +179,8 @@ pub(super) fn receive_start() -> io::Result<Option<Begin>> {
         let make = if is_passed(&listen) { Listener::passed } else { Listener::inherited };
         Rc::new(make(listen, fd))
     };
-    let listeners = inherited.map(make).collect();
+    let (listeners, stats) =
+        inherited.map(make).partition(|listener: &Rc<Listener>| listener.listen.protocol.is_for_requests());
     let deny_root_apps = policy.deny_root_apps;
     Ok(Some(Begin::Ours(Box::new(Start {
         source: Source::Vassal {
@@ -192,7 +193,7 @@ pub(super) fn receive_start() -> io::Result<Option<Begin>> {
             passed,
         },
         policy: *policy,
-        have: Sockets { listeners, stats: Vec::new() },
+        have: Sockets { listeners, stats },
         file: Some(file),
         channel: Some(channel),
         begin_in,

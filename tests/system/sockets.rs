@@ -58,6 +58,29 @@ fn a_socket_that_only_root_may_make_comes_with_a_replacement() {
 }
 
 #[test]
+fn a_replacement_has_the_sockets_of_the_statistics_too() {
+    let (port, stats) = (free_port(), free_port());
+    let host = Host::start(&[]);
+    host.folder().write("app.py", says("v1"));
+    host.write(
+        "a.ini",
+        format!(
+            "[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nstats = 127.0.0.1:{stats}\nstats-http = true\n\
+             exit-on-reload = true\nwsgi-file = %d../app.py\n"
+        ),
+    );
+    Door::Port(port).wait_for("/", "v1");
+    let told = || -> serde_json::Value {
+        serde_json::from_slice(&Door::Port(stats).get("/").unwrap().body).unwrap()
+    };
+    let before = told()["pid"].clone();
+    let operation = host.reload("a.ini");
+    assert_eq!(operation["outcome"], "swapped", "{operation:#}");
+    until("the statistics of the replacement", || told()["pid"] != before);
+    assert_eq!(Door::Port(port).get("/").unwrap().text(), "v1");
+}
+
+#[test]
 fn with_an_owner_of_sockets_root_binds_low_ports_too() {
     let Some(open) = Folder::for_nobody() else { return };
     let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();

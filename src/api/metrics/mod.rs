@@ -118,8 +118,7 @@ fn states(out: &mut Exposition, rows: &[Row<'_>]) {
 /// The queues of the TCP listeners, which the emperor holds too.
 fn queues<'a>(rows: &'a [Row<'_>]) -> impl Iterator<Item = (&'a str, String, (u32, u32))> {
     rows.iter().flat_map(|row| {
-        let all = row.vassal.listeners.iter();
-        all.filter_map(|(listen, listener)| {
+        row.vassal.doors().filter_map(|(listen, listener)| {
             Some((row.vassal.id.as_str(), listen.address.to_string(), socket::tcp_queue(listener.as_fd())?))
         })
     })

@@ -89,7 +89,7 @@ fn by_number(board: &Scoreboard) -> BTreeMap<u64, (Option<Slot<'_>>, Tally)> {
 
 fn sockets(out: &mut Exposition, fleet: &Fleet) {
     let queue = |vassal: &Vassal| {
-        let queues = vassal.listeners.iter().filter_map(|(_, listener)| socket::tcp_queue(listener.as_fd()));
+        let queues = vassal.doors().filter_map(|(_, listener)| socket::tcp_queue(listener.as_fd()));
         queues.map(|(queue, _)| queue).max().unwrap_or_default()
     };
     out.family("uwsgi_listen_queue_length", Kind::Gauge, "Length of listen queue.");
@@ -106,7 +106,7 @@ fn sockets(out: &mut Exposition, fleet: &Fleet) {
     for (name, help, value) in families {
         out.family(name, Kind::Gauge, help);
         for vassal in fleet.vassals.values() {
-            for (listen, listener) in vassal.listeners.iter() {
+            for (listen, listener) in vassal.doors() {
                 let (address, proto) = (listen.address.to_string(), listen.protocol.spoken());
                 let labels = [("stats_uri", vassal.id.as_str()), ("name", &address), ("proto", proto)];
                 out.sample(&labels, value(socket::tcp_queue(listener.as_fd()).unwrap_or_default()));
