@@ -13,14 +13,15 @@ const SIZES_LIMIT: usize = 512;
 /// The counters of the instance of this master, workers that are gone included.
 #[must_use]
 pub fn totals(board: &Scoreboard, master: Option<u32>, moment: &Moment<'_>) -> Totals {
-    let mut totals = Totals {
+    let kept = Totals {
         requests: board.total(Total::Requests),
         exceptions: board.total(Total::Exceptions),
         tx_bytes: board.total(Total::TxBytes),
         running_us: board.total(Total::RunningUs),
         log_lines_dropped: board.total(Total::LogLinesDropped),
-        ..board.attic().map(times).unwrap_or_default()
+        ..Totals::default()
     };
+    let mut totals = sum(&kept, &board.attic().map(of_attic).unwrap_or_default());
     for (number, slot) in slots(board).enumerate() {
         let one = Totals {
             workers: 1,
@@ -35,6 +36,18 @@ pub fn totals(board: &Scoreboard, master: Option<u32>, moment: &Moment<'_>) -> T
         totals = sum(&totals, &one);
     }
     totals
+}
+
+/// What the router has counted, and how long requests took that workers had which are gone.
+fn of_attic(attic: Slot<'_>) -> Totals {
+    Totals {
+        requests: attic.get(Field::Requests),
+        tx_bytes: attic.get(Field::TxBytes),
+        running_us: attic.get(Field::RunningUs),
+        router_errors: attic.get(Field::RouterErrors),
+        forwarding: attic.get(Field::Forwarding),
+        ..times(attic)
+    }
 }
 
 /// What a slot says of how long requests took and waited.
@@ -58,6 +71,8 @@ pub fn sum(a: &Totals, b: &Totals) -> Totals {
             of(a).saturating_add(of(b))
         }),
         rss_bytes: a.rss_bytes.saturating_add(b.rss_bytes),
+        forwarding: a.forwarding.saturating_add(b.forwarding),
+        router_errors: a.router_errors.saturating_add(b.router_errors),
         log_lines_dropped: a.log_lines_dropped.saturating_add(b.log_lines_dropped),
     }
 }
@@ -94,7 +109,7 @@ pub fn requests<'a>(
 /// A number that is another one when any counter of the board is; `sum` is that of other boards.
 #[must_use]
 pub fn fingerprint(board: &Scoreboard, sum: u64) -> u64 {
-    const SEEN: [Field; 10] = [
+    const SEEN: [Field; 12] = [
         Field::WorkerId,
         Field::Pid,
         Field::Generation,
@@ -105,9 +120,12 @@ pub fn fingerprint(board: &Scoreboard, sum: u64) -> u64 {
         Field::RunningUs,
         Field::Connections,
         Field::HarakiriCount,
+        Field::RouterErrors,
+        Field::Forwarding,
     ];
     let totals = [Total::Requests, Total::Generation, Total::LogLinesDropped].map(|total| board.total(total));
     let of_slots = slots(board)
+        .chain(board.attic())
         .flat_map(|slot| SEEN.map(|field| slot.get(field)).into_iter().chain([u64::from(slot.is_busy())]));
     // FNV-1a, by words.
     let add = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
@@ -210,9 +228,15 @@ mod tests {
 
     #[test]
     fn counters_are_those_of_all_workers_there_ever_were() {
-        let totals = totals(&board(), None, &moment(0, &READER));
-        assert_eq!((totals.workers, totals.busy, totals.requests), (3, 1, 130));
-        assert_eq!(sum(&totals, &totals).requests, 260);
+        let board = board();
+        board.count_forwarded(10, 3000);
+        board.count_router_error();
+        board.set_forwarding(2);
+        let totals = totals(&board, None, &moment(0, &READER));
+        assert_eq!((totals.workers, totals.busy, totals.requests), (3, 1, 131));
+        assert_eq!((totals.tx_bytes, totals.forwarding, totals.router_errors), (10, 2, 1));
+        assert_eq!((totals.running_us, totals.durations[2]), (3000, 1));
+        assert_eq!(sum(&totals, &totals).requests, 262);
         let full = Totals { requests: u64::MAX, ..totals };
         assert_eq!(sum(&full, &totals).requests, u64::MAX);
     }
@@ -262,6 +286,8 @@ mod tests {
             |board: &Scoreboard| board.slot(2).unwrap().set(Field::Requests, 11),
             |board: &Scoreboard| board.slot(3).unwrap().core(1).unwrap().set(CoreField::InRequest, 0),
             |board: &Scoreboard| board.set_total(Total::Generation, 3),
+            |board: &Scoreboard| board.set_forwarding(1),
+            |board: &Scoreboard| board.count_router_error(),
         ] {
             let before = fingerprint(&other, 0);
             change(&other);

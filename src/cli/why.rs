@@ -176,6 +176,10 @@ fn signs(detail: &VassalDetail, boxes: &[BlackBox], now: SystemTime) -> Vec<Stri
             signs.push(format!("worker {} (pid {}) is in {request} for {seconds} s", worker.id, worker.pid));
         }
     }
+    let errors = detail.vassal.totals.router_errors;
+    if errors > 0 {
+        signs.push(format!("its router answered {errors} errors itself so far; its log says why"));
+    }
     if detail.vassal.totals.log_lines_dropped > 0 {
         signs.push(format!("{} lines of its log were dropped", detail.vassal.totals.log_lines_dropped));
     }

@@ -163,7 +163,8 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.unshare != *unshare, "unshare", Need::Replace);
     change.note(old.emperor != *emperor, "emperor", Need::Replace);
     change.note(old.exchange != *exchange, "chunked-input-limit", Need::Generation);
-    diff_router(&mut change, &old.router, router);
+    let workers = if old.has_workers() == new.has_workers() { Need::Nothing } else { Need::Generation };
+    diff_router(&mut change, &old.router, router, workers);
     change.note(old.websockets != *websockets, "websockets-ping-freq", Need::Generation);
     diff_hooks(&mut change, &old.hooks, hooks);
     change.note(old.honour_stdin != *honour_stdin, "honour-stdin", Need::Generation);
@@ -212,8 +213,8 @@ fn listeners(change: &mut Change, old: &InstanceSpec, (new, shared): (&[Listen],
     change.note(true, "socket", if out_of_reach { Need::Replace } else { Need::Generation });
 }
 
-/// The router takes everything over while it serves.
-fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec) {
+/// The router takes everything over while it serves, `workers` is what it takes where these come or go by it.
+fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec, workers: Need) {
     let RouterSpec {
         timeout_s,
         keepalive_s,
@@ -245,7 +246,7 @@ fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec) {
     change.note(old.export_certificate != *export_certificate, "https-export-cert", Need::Nothing);
     change.note(old.websockets != *websockets, "http-websockets", Need::Nothing);
     change.note(old.auto_gzip != *auto_gzip, "http-auto-gzip", Need::Nothing);
-    change.note(old.to != *to, "http-to", Need::Nothing);
+    change.note(old.to != *to, "http-to", workers);
     change.note(old.connect_timeout_s != *connect_timeout_s, "http-connect-timeout", Need::Nothing);
     change.note(old.harakiri_s != *harakiri_s, "http-harakiri", Need::Nothing);
     change.note(old.proxy_protocol != *proxy_protocol, "http-enable-proxy-protocol", Need::Nothing);

@@ -20,7 +20,7 @@ pub(super) fn configuration(spec: &InstanceSpec) {
 
 /// How it serves.
 pub(super) fn mode(spec: &InstanceSpec) {
-    let mode = if spec.serves() { mode_of(&spec.workers) } else { "no-workers" };
+    let mode = if spec.has_workers() { mode_of(&spec.workers) } else { "no-workers" };
     tracing::info!("*** Operational MODE: {mode} ***");
     tracing::info!(
         "your mercy for graceful operations on workers is {} seconds",

@@ -32,6 +32,7 @@ impl Master {
         new.inherit(&old);
         *self.board.borrow_mut() = Rc::clone(&new);
         self.show_tallies();
+        self.share_with_router();
         self.tell_emperor(&FromInstance::Scoreboard, &[new.share()]);
     }
 

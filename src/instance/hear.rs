@@ -206,18 +206,20 @@ impl Master {
     pub(super) fn stats_document(&self, plain: bool) -> Vec<u8> {
         let place = |slot: usize| self.children.workers.get(&slot).and_then(|w| w.board.slot(slot));
         let slots = self.slots_by_number().into_iter();
+        let (spec, board) = (&self.current.said.spec, self.scoreboard());
         let facts = Facts {
             workers: slots.map(|(number, slot)| (number, slot.and_then(place))).collect(),
             tallies: &self.tallies,
             listeners: &self.current.sockets.listeners,
             threads: self.current.settings().threads,
-            locks: (0..=self.current.said.spec.app.locks)
-                .map(|n| self.locks.holder(n).unwrap_or(0))
-                .collect(),
+            locks: (0..=spec.app.locks).map(|n| self.locks.holder(n).unwrap_or(0)).collect(),
             companions: &self.attendance.companions.all,
-            caches: self.caches.of(&self.current.said.spec.caches).collect(),
+            caches: self.caches.of(&spec.caches).collect(),
+            router: (!spec.router.to.is_empty()).then(|| {
+                let pid = self.children.router.as_ref().and_then(super::children::Process::pid);
+                (pid.unwrap_or(0), board.attic())
+            }),
         };
-        let spec = &self.current.said.spec;
         let document = stats_document::document(&facts, spec.stats_form).unwrap_or_default();
         if plain || !spec.stats_http {
             return document;

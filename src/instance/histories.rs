@@ -50,7 +50,7 @@ fn nature() -> impl Strategy<Value = Nature> {
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => (0..2000_u64).prop_map(Act::Pass),
-        4 => (nature(), 1..5_u32, any::<bool>()).prop_map(|(n, p, r)| Act::Reload(n, p, r)),
+        4 => (nature(), 0..5_u32, any::<bool>()).prop_map(|(n, p, r)| Act::Reload(n, p, r)),
         1 => any::<bool>().prop_map(Act::Reexec),
         2 => (0..12_usize).prop_map(Act::KillWorker),
         1 => Just(Act::KillZygote),

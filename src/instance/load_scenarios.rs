@@ -4,7 +4,7 @@ use super::event::Event;
 use super::roster::Settings;
 use super::world::{Nature, World, settings};
 use crate::config::cheaper::CheaperSpec;
-use crate::wire::message::InstanceState;
+use crate::wire::message::{InstanceState, Outcome};
 
 fn adaptive(least: u32, most: u32) -> Settings {
     Settings { cheaper: CheaperSpec { least, ..CheaperSpec::default() }, ..settings(most) }
@@ -92,6 +92,38 @@ fn without_a_call_a_cheap_instance_has_no_worker() {
         world.pass(100);
         assert_eq!(world.exit, Some(0));
     }
+}
+
+#[test]
+fn a_router_before_other_servers_needs_no_worker() {
+    let forwards = Settings { router: true, lazy: true, names_app: false, ..settings(0) };
+    let mut world = World::new(forwards, Nature::default());
+    world.pass(1000);
+    assert_eq!((world.router, world.zygotes.len(), world.workers.len()), (true, 0, 0));
+    assert_eq!(world.states.last(), Some(&InstanceState::Ready));
+    assert!(!world.roster.is_cheap() && world.roster.next_deadline().is_none());
+    for event in [
+        Event::Called,
+        Event::GoCheap { reason: "nothing happens".into() },
+        Event::Scale { operation: 9, workers: 1, idle: Vec::new() },
+    ] {
+        world.event(event);
+    }
+    world.pass(1000);
+    assert_eq!((world.router, world.workers.len()), (true, 0));
+    assert!(matches!(world.ended.pop(), Some((9, Outcome::Refused(_)))));
+    // Its file names an application, and none again.
+    world.settings = Settings { router: true, ..settings(2) };
+    world.reload(1, Nature::default());
+    world.pass(1000);
+    assert_eq!((world.serving(), world.accepting(), world.router), (Some(2), 2, true));
+    world.settings = forwards;
+    world.reload(2, Nature::default());
+    world.pass(1000);
+    assert_eq!((world.serving(), world.workers.len(), world.router), (Some(3), 0, true));
+    world.event(Event::Stop { mercy: None });
+    world.pass(100);
+    assert_eq!(world.exit, Some(0));
 }
 
 #[test]

@@ -70,11 +70,11 @@ impl Config {
     pub(super) fn settings(&self) -> Settings {
         let spec = &self.said.spec;
         // Without workers there is nothing to load, by nobody.
-        let serves = spec.serves();
+        let has_workers = spec.has_workers();
         Settings {
-            processes: if serves { spec.workers.processes.max(1) } else { 0 },
+            processes: if has_workers { spec.workers.processes.max(1) } else { 0 },
             threads: spec.workers.cores(),
-            lazy: spec.workers.lazy_apps || !serves,
+            lazy: spec.workers.lazy_apps || !has_workers,
             names_app: spec.app.load.is_some() || !spec.app.mounts.is_empty(),
             router: spec.listen.iter().any(|l| l.protocol.is_of_router()),
             mercy: Duration::from_secs(u64::from(spec.workers.reload_mercy_s)),

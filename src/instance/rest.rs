@@ -7,6 +7,7 @@ use super::event::Event;
 use super::master::Master;
 use super::roster::{Phase, Slot, SlotState};
 use super::uwsgi_emperor::UwsgiEmperor;
+use crate::stats::scoreboard::Field;
 use crate::sys::clock;
 use crate::tick::Tick;
 use crate::wire::bytes::FromVassal;
@@ -53,7 +54,8 @@ impl Master {
         let loads = self.roster.candidate().is_some()
             || self.rehearsal.is_some()
             || self.roster.slots.iter().any(begins);
-        let busy = !serves || loads || board.iter().any(|slot| slot.is_busy());
+        let forwards = board.of_router(Field::Forwarding) > 0;
+        let busy = !serves || loads || forwards || board.iter().any(|slot| slot.is_busy());
         if self.rest.look(now, board.requests(), busy, idle) {
             let idle_s = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX);
             if !self.is_woken() {
@@ -93,8 +95,10 @@ impl Master {
         // Without one who wakes it, or with what is not to sleep, it goes cheap.
         let stays = !self.supervised || self.keeps_awake();
         let rests = !self.paused && (self.is_woken() || (stays && !self.roster.is_cheap()));
-        let has_workers = self.current.said.spec.serves();
-        let wanted = idle_s > 0 && has_workers && rests && self.roster.phase == Phase::Running;
+        // Without workers there are none to send home.
+        let spec = &self.current.said.spec;
+        let serves = spec.has_workers() || (spec.serves() && self.is_woken());
+        let wanted = idle_s > 0 && serves && rests && self.roster.phase == Phase::Running;
         wanted.then(|| Duration::from_secs(idle_s.into()))
     }
 

@@ -99,6 +99,16 @@ impl Generation {
     pub fn wanted(&self) -> u32 {
         self.wanted.unwrap_or(self.settings.processes)
     }
+
+    /// Whether it has workers, but none of them before somebody connects.
+    pub(super) fn is_cheap(&self) -> bool {
+        self.settings.processes > 0 && self.wanted() == 0
+    }
+
+    /// Whether a router stands before it: always where it needs no workers, else while there are some.
+    pub(super) fn has_router(&self) -> bool {
+        self.settings.router && !self.is_cheap()
+    }
 }
 
 /// Where a generation is in its life.
@@ -312,7 +322,7 @@ impl Roster {
     /// Whether the instance waits for somebody to connect before it has any worker.
     #[must_use]
     pub fn is_cheap(&self) -> bool {
-        self.phase == Phase::Running && self.serving().is_some_and(|serving| serving.wanted() == 0)
+        self.phase == Phase::Running && self.serving().is_some_and(Generation::is_cheap)
     }
 
     /// When [`super::decide`] wants to be called again though nothing happened.
@@ -352,10 +362,7 @@ impl Roster {
     /// Whether some generation that serves or is to serve has a router before it.
     pub(super) fn wants_router(&self) -> bool {
         self.phase == Phase::Running
-            && self
-                .generations
-                .iter()
-                .any(|g| g.stage != Stage::Retired && g.settings.router && g.wanted() > 0)
+            && self.generations.iter().any(|g| g.stage != Stage::Retired && g.has_router())
     }
 
     /// Whether a generation should have a zygote: one is kept ready for the next worker, unless it loads nothing.

@@ -14,11 +14,11 @@ use crate::wire::message::Outcome;
 /// How many workers a new generation has; `None`: all. Under load it has as many as the one that it follows.
 pub(super) fn at_first(roster: &Roster, settings: &Settings) -> Option<u32> {
     let Settings { cheaper, processes, .. } = settings;
-    let serving = roster.serving().map(Generation::wanted);
-    if serving == Some(0) || (serving.is_none() && cheaper.cheap) {
+    let serving = roster.serving();
+    if serving.map_or(cheaper.cheap, Generation::is_cheap) {
         return Some(0);
     }
-    let follows = serving.unwrap_or_default().min(*processes);
+    let follows = serving.map_or(0, Generation::wanted).min(*processes);
     cheaper.is_on().then(|| cheaper.first(*processes).max(follows))
 }
 
@@ -206,6 +206,9 @@ fn room(roster: &Roster, workers: u32) -> Result<u64, Failure> {
     let Some(serving) = roster.serving().filter(|_| roster.phase == Phase::Running) else {
         return Err(Failure::new("no generation serves"));
     };
+    if serving.settings.processes == 0 {
+        return Err(Failure::new("it has no workers: nothing in its file is for one"));
+    }
     let (most, needs) = (serving.reach, serving.settings.needs);
     if workers == 0 || usize::try_from(workers).is_ok_and(|workers| workers > most) {
         return Err(Failure::new(format!("{workers} workers are not between 1 and {most}"))

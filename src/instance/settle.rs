@@ -353,12 +353,11 @@ fn fork_missing(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
 /// Lets the candidate take over: all its workers accept, or there is nobody to take over from and one does.
 fn swap(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
     let Some(candidate) = roster.candidate() else { return };
-    let (number, wanted) = (candidate.number, candidate.wanted());
+    let (number, wanted, routed) = (candidate.number, candidate.wanted(), candidate.has_router());
     let old = roster.serving().map(|g| (g.number, g.zygote));
     let needed = if old.is_some() { wanted } else { wanted.min(1) };
     let loaded = wanted > 0 || candidate.lazy || matches!(candidate.zygote, Zygote::Ready { .. });
     let ready = loaded && roster.accepting(number) >= usize::try_from(needed).unwrap_or(usize::MAX);
-    let routed = wanted > 0 && candidate.settings.router;
     if !ready || (routed && !matches!(roster.router, Router::Ready { .. })) {
         return;
     }

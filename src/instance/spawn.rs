@@ -110,8 +110,16 @@ impl Master {
         self.children.router_life = life;
         self.children.vigil = Vigil::default();
         self.children.router = Some(Process::new(Some(child), link));
+        self.share_with_router();
         self.serve_by_router(&config);
         Ok(())
+    }
+
+    /// Gives the router the scoreboard in use.
+    pub(super) fn share_with_router(&self) {
+        if let Some(router) = &self.children.router {
+            router.link.send(&ToRouter::Scoreboard, &[self.scoreboard().share()]);
+        }
     }
 
     pub(super) fn serve_by_router(&self, config: &Config) {

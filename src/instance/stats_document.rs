@@ -20,7 +20,7 @@ use crate::sys::own;
 use crate::sys::{socket, user};
 use crate::trace::escaped;
 use crate::wire::cache::Cache;
-use beside::{CacheFacts, Cron, Daemon};
+use beside::{CacheFacts, Cron, Daemon, Router};
 
 /// The locks of its own that uWSGI lists; there are none here, and their keys stay for the tools.
 const LOCKS: [&str; 7] = ["signal", "filemon", "timer", "rbtimer", "cron", "rpc", "snmp"];
@@ -43,6 +43,8 @@ pub(super) struct Facts<'a> {
     /// What lives beside the workers.
     pub(super) companions: &'a [Companion],
     pub(super) caches: Vec<&'a Cache>,
+    /// The router and what it counts, where it gives requests to other servers.
+    pub(super) router: Option<(u32, Option<Slot<'a>>)>,
 }
 
 /// The document, as uWSGI writes it.
@@ -81,6 +83,8 @@ struct Document {
     caches: Vec<CacheFacts>,
     sockets: Vec<Socket>,
     workers: Vec<Worker>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    router: Option<Router>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     crons: Vec<Cron>,
 }
@@ -110,6 +114,7 @@ impl Document {
             caches: facts.caches.iter().map(|cache| CacheFacts::of(cache)).collect(),
             sockets,
             workers: facts.workers.iter().map(|(id, slot)| Worker::of(facts, *id, *slot)).collect(),
+            router: facts.router.map(|(pid, counted)| Router::of(pid, counted)),
             crons: facts.companions.iter().filter_map(Cron::of).collect(),
         }
     }
@@ -382,6 +387,7 @@ mod tests {
             locks: Vec::new(),
             companions: &[],
             caches: vec![&cache],
+            router: Some((7, board.attic())),
         };
         let text = document(&facts, StatsForm::default()).unwrap();
         let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
@@ -416,6 +422,7 @@ mod tests {
             locks: vec![0, 7],
             companions: &[],
             caches: Vec::new(),
+            router: None,
         };
         let text = String::from_utf8(document(&facts, StatsForm::default()).unwrap()).unwrap();
         assert!(text.starts_with("{\n\t\"version\":\""), "{text}");

@@ -8,7 +8,7 @@ use http::{StatusCode, response};
 use hyper::Response;
 
 use super::fields;
-use super::pipe::{Reader, ResponseBody};
+use super::pipe::{Line, Reader, ResponseBody};
 use super::socket::Socket;
 use crate::proto::http1::head::read_length;
 use crate::wire::packed;
@@ -44,7 +44,8 @@ pub(super) fn head(bytes: Vec<u8>) -> Option<response::Parts> {
 /// An answer with these fields that another protocol follows, whose bytes go to and come from `line`; `None` when
 /// it is none.
 pub(super) fn switched(packed: Vec<u8>, line: OwnedFd) -> Option<Response<ResponseBody>> {
-    let mut response = Response::new(ResponseBody::Switched(Socket::of_line(line).ok()?));
+    let mut response =
+        Response::new(ResponseBody::Switched(Line { socket: Socket::of_line(line).ok()?, meter: None }));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() =
         packed::to_fields(packed, |name| name == CONTENT_LENGTH || fields::is_hop_by_hop(name))?;

@@ -19,7 +19,7 @@ use super::front::{Front, Held, Phase};
 use super::gzip::Taste;
 use super::job::{Job, Reply, Ticket};
 use super::page::{close, page};
-use super::pipe::ResponseBody;
+use super::pipe::{Line, ResponseBody};
 use super::redirect::Redirect;
 use super::relay;
 use super::socket::Socket;
@@ -38,7 +38,7 @@ struct Client {
     /// Where all its requests are sent; `None`: they are answered here.
     redirect: Option<Redirect>,
     /// Where the bytes go to and come from after an answer that another protocol follows.
-    line: RefCell<Option<Socket>>,
+    line: RefCell<Option<Line>>,
 }
 
 /// The connection ends without an answer: the client is gone.

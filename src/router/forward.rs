@@ -26,7 +26,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::fields;
 use super::front::Front;
 use super::job::{Reply, Trouble};
-use super::pipe::{ResponseBody, Writer, pipe};
+use super::meter::Meter;
+use super::pipe::{Line, ResponseBody, Writer, pipe};
 use super::socket::Socket;
 use super::upload::Payload;
 use super::upstream::Upstreams;
@@ -74,10 +75,8 @@ pub(super) async fn ask(
             () = gone => return None,
         },
     };
-    if let Err(trouble) = reply
-        && front.may_log()
-    {
-        trouble.log(&errand.head);
+    if let Err(trouble) = reply {
+        front.note(trouble, &errand.head);
     }
     Some(reply)
 }
@@ -86,7 +85,8 @@ type Answering = Connection<TokioIo<Ear>, Empty<Bytes>>;
 
 async fn exchange(front: &Rc<Front>, server: Socket, head: &Parts, packet: &[u8], errand: &Errand) -> Reply {
     let limits = front.limits.get();
-    let ear = Ear { socket: server.clone(), is_open: false, waiting: None };
+    let meter = Meter::new(front);
+    let ear = Ear { socket: server.clone(), is_open: false, waiting: None, meter: Rc::clone(&meter) };
     let (mut sender, mut connection) = Builder::new()
         .max_buf_size(HEAD_LIMIT_BYTES)
         .handshake::<_, Empty<Bytes>>(TokioIo::new(ear))
@@ -123,6 +123,7 @@ async fn exchange(front: &Rc<Front>, server: Socket, head: &Parts, packet: &[u8]
     if switches && !errand.may_switch {
         return Err(Trouble::BadAnswer);
     }
+    meter.answered();
     tidy(&mut answer);
     let (head, body) = answer.into_parts();
     if switches {
@@ -134,7 +135,7 @@ async fn exchange(front: &Rc<Front>, server: Socket, head: &Parts, packet: &[u8]
             let _ = poll_fn(|cx| connection.poll_without_shutdown(cx)).await;
         }
         server.unread(&connection.into_parts().read_buf);
-        *response.body_mut() = ResponseBody::Switched(server);
+        *response.body_mut() = ResponseBody::Switched(Line { socket: server, meter: Some(meter) });
         return Ok(response);
     }
     if body.is_end_stream() {
@@ -223,6 +224,7 @@ struct Ear {
     /// hyper takes what comes before its own request for a mistake.
     is_open: bool,
     waiting: Option<Waker>,
+    meter: Rc<Meter>,
 }
 
 impl AsyncRead for Ear {
@@ -235,7 +237,10 @@ impl AsyncRead for Ear {
             self.waiting = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        Pin::new(&mut self.socket).poll_read(cx, out)
+        let before = out.filled().len();
+        let polled = Pin::new(&mut self.socket).poll_read(cx, out);
+        self.meter.add(out.filled().len().saturating_sub(before));
+        polled
     }
 }
 

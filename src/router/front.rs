@@ -22,6 +22,7 @@ use super::upstream::Upstreams;
 use crate::config::instance::InstanceSpec;
 use crate::proto::limits::Limits;
 use crate::proto::rate::Rate;
+use crate::stats::scoreboard::Scoreboard;
 use crate::sys::clock;
 use crate::wire::lane::Pull;
 use crate::wire::message::FromRouter;
@@ -62,6 +63,10 @@ pub(super) struct Front {
     phase: Cell<Phase>,
     phase_changed: Notify,
     clients: Cell<usize>,
+    /// Where the router counts, once its master has given it.
+    board: RefCell<Option<Scoreboard>>,
+    /// Requests that servers of `http-to` have.
+    forwarded: Cell<u64>,
     /// A client left while nobody more was let in, or the last one did.
     vacancy: Notify,
     logged: Rate,
@@ -100,6 +105,8 @@ impl Front {
             phase: Cell::new(Phase::Serving),
             phase_changed: Notify::new(),
             clients: Cell::new(0),
+            board: RefCell::default(),
+            forwarded: Cell::new(0),
             vacancy: Notify::new(),
             logged: Rate::default(),
         })
@@ -219,10 +226,37 @@ impl Front {
 
     /// Answers a request in place of a worker.
     pub(super) fn refuse(&self, job: Job, trouble: Trouble) {
-        if trouble != Trouble::Full && self.may_log() {
-            job.log(trouble);
-        }
+        self.note(trouble, &job.head);
         job.answer(Err(trouble));
+    }
+
+    /// Counts and tells that the request with this head gets an error. What is refused for want of room is not told one by
+    /// one.
+    pub(super) fn note(&self, trouble: Trouble, head: &[u8]) {
+        self.count(Scoreboard::count_router_error);
+        if trouble != Trouble::Full && self.may_log() {
+            trouble.log(head);
+        }
+    }
+
+    /// From now on it counts here.
+    pub(super) fn count_on(&self, board: Scoreboard) {
+        board.set_forwarding(self.forwarded.get());
+        self.board.replace(Some(board));
+    }
+
+    /// Counts.
+    pub(super) fn count(&self, count: impl FnOnce(&Scoreboard)) {
+        if let Some(board) = &*self.board.borrow() {
+            count(board);
+        }
+    }
+
+    /// A server of `http-to` has one request more, or one less.
+    pub(super) fn forwarding(&self, more: bool) {
+        let now = self.forwarded.get();
+        self.forwarded.set(if more { now.saturating_add(1) } else { now.saturating_sub(1) });
+        self.count(|board| board.set_forwarding(self.forwarded.get()));
     }
 
     /// Takes a request out of the queue whose client is gone.

@@ -63,11 +63,6 @@ impl Job {
     pub(super) fn answer(self, reply: Reply) {
         let _ = self.reply.send(reply);
     }
-
-    /// Says in the log why there is no answer of a worker.
-    pub(super) fn log(&self, trouble: Trouble) {
-        trouble.log(&self.head);
-    }
 }
 
 impl Trouble {

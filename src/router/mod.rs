@@ -25,6 +25,7 @@ mod front;
 mod gzip;
 mod job;
 mod lane;
+mod meter;
 mod page;
 mod pipe;
 mod redirect;

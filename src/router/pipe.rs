@@ -17,6 +17,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::gzip::Gzip;
+use super::meter::Meter;
 use super::socket::Socket;
 use crate::proto::budget::{Budget, Share};
 
@@ -336,12 +337,20 @@ pub(super) enum ResponseBody {
     /// As it comes, compressed.
     Gzipped(Box<Gzip>),
     /// Nothing: another protocol follows, whose bytes go to and come from here.
-    Switched(Socket),
+    Switched(Line),
+}
+
+/// The way of another protocol.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) socket: Socket,
+    /// What is counted of it, if it leads to a server of `http-to`.
+    pub(super) meter: Option<Rc<Meter>>,
 }
 
 impl ResponseBody {
     /// Where the bytes of the protocol go to and come from that follows.
-    pub(super) fn take_line(&mut self) -> Option<Socket> {
+    pub(super) fn take_line(&mut self) -> Option<Line> {
         match std::mem::replace(self, Self::Whole(Bytes::new())) {
             Self::Switched(line) => Some(line),
             other => {

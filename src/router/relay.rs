@@ -8,15 +8,16 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, split};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::socket::Socket;
+use super::pipe::Line;
 use crate::proto::limits::Limits;
 
 /// How much is read at once.
 const PIECE_BYTES: usize = 16 * 1024;
 
 /// Passes on what `client` sends, of whom so much was read already, and what comes from `line`.
-pub(super) async fn run<S: AsyncRead + AsyncWrite>(limits: &Limits, client: S, read: &[u8], line: Socket) {
-    let (from_worker, mut to_worker) = split(line);
+pub(super) async fn run<S: AsyncRead + AsyncWrite>(limits: &Limits, client: S, read: &[u8], line: Line) {
+    let Line { socket, meter: _meter } = line;
+    let (from_worker, mut to_worker) = split(socket);
     let (from_client, to_client) = split(client);
     let last = Cell::new(Instant::now());
     let up = async {
@@ -80,6 +81,7 @@ mod tests {
     use tokio::io::{DuplexStream, duplex};
 
     use super::*;
+    use crate::router::socket::Socket;
     use crate::sys::stream;
 
     fn limits() -> Limits {
@@ -96,7 +98,7 @@ mod tests {
         let (worker, line) = stream::pair().unwrap();
         let limits = limits();
         tokio::join!(
-            run(&limits, inner, b"early ", Socket::of_line(line).unwrap()),
+            run(&limits, inner, b"early ", Line { socket: Socket::of_line(line).unwrap(), meter: None }),
             talk(client, Socket::of_line(worker).unwrap())
         );
     }

@@ -16,6 +16,7 @@ use super::central::Central;
 use super::door::Doors;
 use super::front::{Front, Phase};
 use super::lane;
+use crate::stats::scoreboard::Scoreboard;
 use crate::sys::{own, reactor, signals};
 use crate::trace;
 use crate::wire::channel::Channel;
@@ -132,6 +133,11 @@ fn follow(
             if front.phase() == Phase::Serving {
                 doors.replace(front, listeners, fds, &spec.router)?;
                 channel.send(&FromRouter::Ready, &[front.memory()?.as_fd()])?;
+            }
+        }
+        ToRouter::Scoreboard => {
+            for fd in fds {
+                front.count_on(Scoreboard::open(fd, true)?);
             }
         }
         ToRouter::AddWorker { slot, generation } => {

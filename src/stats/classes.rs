@@ -13,11 +13,12 @@ pub const CLASSES_US: [u64; CLASSES] = [
 pub const CLASSES: usize = 12;
 /// Where in a slot the classes begin.
 const CLASSES_START: usize = 16;
-/// A word of the header: 1, if a slot behind the last keeps what those of the totals do not that retired slots counted.
+/// A word of the header: 1, if a slot behind the last keeps what those of the totals do not that retired slots counted, and
+/// what the router counts.
 pub(super) const HAS_ATTIC: usize = 11;
 
 impl Scoreboard {
-    /// The place of what retired slots counted; a scoreboard of an older version has none.
+    /// The place of what retired slots and the router counted; a scoreboard of an older version has none.
     #[must_use]
     pub fn attic(&self) -> Option<Slot<'_>> {
         let start = HEADER_WORDS + self.slots * slot_words(self.cores);

@@ -29,6 +29,10 @@ impl Scoreboard {
         }
         if let Some(attic) = old.attic() {
             self.keep_classes(attic);
+            let own = self.attic();
+            for field in [Field::Requests, Field::TxBytes, Field::RunningUs, Field::RouterErrors] {
+                own.into_iter().for_each(|own| own.add(field, attic.get(field)));
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is counted and seen: the scoreboard in shared memory and those who read it.
 
 pub mod classes;
+mod front;
 mod kept;
 pub mod lookout;
 pub mod scoreboard;

@@ -91,6 +91,10 @@ pub enum Field {
     QueuedUs = 28,
     /// Whether its worker may accept: see [`Slot::begin`] and [`Slot::forbid`].
     Begun = 29,
+    /// Only in the attic: errors that the router answered itself.
+    RouterErrors = 30,
+    /// Only in the attic: requests that are at servers of `http-to`.
+    Forwarding = 31,
 }
 
 /// A number of one core (thread) of a slot, written by the worker.
@@ -233,10 +237,11 @@ impl Scoreboard {
         self.word(total as usize).fetch_add(value, Ordering::Relaxed);
     }
 
-    /// Requests answered by all workers, those of retired slots included.
+    /// Requests answered by all workers, those of retired slots included, and for the router.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.iter().map(|s| s.get(Field::Requests)).fold(self.total(Total::Requests), u64::saturating_add)
+        let slots = self.iter().chain(self.attic());
+        slots.map(|s| s.get(Field::Requests)).fold(self.total(Total::Requests), u64::saturating_add)
     }
 
     pub(super) fn word(&self, at: usize) -> &AtomicU64 {

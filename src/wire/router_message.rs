@@ -16,6 +16,8 @@ pub enum ToRouter {
         /// The configuration.
         spec: Box<InstanceSpec>,
     },
+    /// Count here from now on. Descriptor: the scoreboard.
+    Scoreboard,
     /// A worker is ready. Descriptors: the router's ends of its connections, each carries one request at a time.
     AddWorker {
         /// Its slot on the scoreboard.

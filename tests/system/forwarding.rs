@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Command;
 
+use crate::support::host::Host;
 use crate::support::http::Door;
 use crate::support::process::Family;
 use crate::support::server::{Folder, liege};
@@ -214,4 +215,60 @@ fn a_change_of_servers_loses_no_request() {
         assert_eq!(answer.status, 200);
         (answer.text() != before).then_some(())
     });
+}
+
+#[test]
+fn a_router_alone_has_no_worker_and_is_counted() {
+    let folder = Folder::new();
+    let listener = UnixListener::bind(folder.path().join("fake.sock")).unwrap();
+    let port = free_port();
+    let text = format!(
+        "[uwsgi]\nmaster = true\nprocesses = 2\nhttp = 127.0.0.1:{port}\nhttp-to = {}/fake.sock\n\
+         http-to = {}/gone.sock\nstats = %dstats.sock\n",
+        folder.path().display(),
+        folder.path().display()
+    );
+    let host = Host::start(&[("front.ini", &text)]);
+    host.wait_for_vassal("front.ini", "serves", |vassal| vassal["state"] == "up");
+    // The emperor, the master and the router: no interpreter.
+    assert_eq!(host.emperor.members().len(), 3);
+    let answer = |status: &str| {
+        let mut connection = Door::Port(port).connect().unwrap();
+        connection.send(b"GET /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        let vassal =
+            host.wait_for_vassal("front.ini", "forwards", |vassal| vassal["totals"]["forwarding"] == 1);
+        assert_eq!(vassal["totals"]["workers"], 0);
+        stream.read_exact(&mut [0; 4]).unwrap();
+        stream.write_all(format!("HTTP/1.1 {status}\r\n\r\nhello").as_bytes()).unwrap();
+        drop(stream);
+        String::from_utf8(connection.rest().unwrap()).unwrap()
+    };
+    assert!(answer("200 OK").contains("hello"));
+    assert!(answer("404 Not Found").starts_with("HTTP/1.1 404"));
+    drop(listener);
+    assert_eq!(Door::Port(port).get("/b").unwrap().status, 502);
+    host.emperor.wait_for_log("no server of http-to can be reached");
+    let is_counted = |totals: &serde_json::Value| {
+        (totals["requests"] == 2 && totals["router_errors"] == 1 && totals["forwarding"] == 0)
+            && totals["tx_bytes"].as_u64().is_some_and(|bytes| bytes > 40)
+            && totals["running_us"].as_u64().is_some_and(|us| us > 0)
+    };
+    let vassal = host.wait_for_vassal("front.ini", "is counted", |vassal| is_counted(&vassal["totals"]));
+    assert_eq!((&vassal["state"], &vassal["reason"]), (&"up".into(), &serde_json::Value::Null));
+    let metrics = host.api().get("/metrics").unwrap().text();
+    for sample in
+        ["liege_requests_total{vassal=\"front.ini\"} 2", "liege_router_errors_total{vassal=\"front.ini\"} 1"]
+    {
+        assert!(metrics.contains(sample), "{metrics}");
+    }
+    let document = Door::Unix(host.file("stats.sock")).connect().unwrap().rest().unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+    assert_eq!((&document["workers"], &document["router"]["requests"]), (&serde_json::json!([]), &2.into()));
+    assert_eq!((&document["router"]["errors"], &document["router"]["in_request"]), (&1.into(), &0.into()));
+    // One that has something to do gets workers, and the counts stay.
+    host.folder().write("app.py", APP);
+    host.write("front.ini", format!("{text}wsgi-file = {}/app.py\n", host.folder().path().display()));
+    let more = host.wait_for_vassal("front.ini", "has workers", |vassal| vassal["totals"]["workers"] == 2);
+    assert!(is_counted(&more["totals"]), "{more}");
 }

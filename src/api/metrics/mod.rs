@@ -133,6 +133,10 @@ fn traffic(out: &mut Exposition, rows: &[Row<'_>]) {
     each(out, rows, "liege_busy_seconds", Kind::Counter, "Time spent in requests, by all threads.", |row| {
         seconds(row.totals.running_us)
     });
+    let help = "Errors that the router answered in place of a worker, or of a server of http-to.";
+    each(out, rows, "liege_router_errors", Kind::Counter, help, |row| row.totals.router_errors);
+    let help = "Requests that are at servers of http-to.";
+    each(out, rows, "liege_requests_forwarding", Kind::Gauge, help, |row| row.totals.forwarding);
     each(
         out,
         rows,
@@ -144,7 +148,7 @@ fn traffic(out: &mut Exposition, rows: &[Row<'_>]) {
     out.family(
         "liege_request_duration_seconds",
         Kind::Histogram,
-        "Time that requests took in the application.",
+        "Time that requests took in the application, or at a server of http-to.",
     );
     for row in rows {
         let classes: Vec<(f64, u64)> =

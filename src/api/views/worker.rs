@@ -31,6 +31,13 @@ pub struct Totals {
     pub rss_bytes: u64,
     /// The application's output that nobody took, in lines.
     pub log_lines_dropped: u64,
+    /// Requests that the router has given to servers of `http-to`, and that are not over.
+    #[serde(default)]
+    pub forwarding: u64,
+    /// Errors that the router answered itself: no worker was free in time or one died (502, 503), a server of `http-to`
+    /// could not be reached, was late or broke off (502, 504).
+    #[serde(default)]
+    pub router_errors: u64,
 }
 
 /// A worker.

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::instance::InstanceSpec;
+use super::instance::{AppSpec, InstanceSpec};
 
 /// All of them, in the order in which they were said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,10 +58,23 @@ impl CompanionSpec {
 }
 
 impl InstanceSpec {
-    /// Whether it has workers: one that listens on nothing and has daemons, timed commands or mules lives for these alone.
+    /// Whether it answers requests: one that listens on nothing and has daemons, timed commands or mules lives for these
+    /// alone.
     #[must_use]
     pub const fn serves(&self) -> bool {
         !self.listen.is_empty() || !self.companions.keeps_awake()
+    }
+
+    /// Whether it has workers: it needs none where the router gives every request to another server, and nothing was named
+    /// that a worker would load or do.
+    #[must_use]
+    pub fn has_workers(&self) -> bool {
+        let AppSpec { load, mounts, imports, shared_imports, .. } = &self.app;
+        let loads = load.is_some()
+            || [mounts.is_empty(), imports.is_empty(), shared_imports.is_empty()].contains(&false);
+        let does = self.hooks.iter().any(|hook| hook.point.is_of_workers());
+        let forwards = !self.router.to.is_empty() && self.listen.iter().all(|l| l.protocol.is_of_router());
+        self.serves() && (!forwards || loads || does)
     }
 }
 

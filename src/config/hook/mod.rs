@@ -104,17 +104,22 @@ impl Point {
     /// Whether each generation has it, or what comes before it.
     #[must_use]
     pub const fn is_of_a_generation(&self) -> bool {
-        self.is_of_every_reload()
-            || matches!(
-                self,
-                Self::PreApp
-                    | Self::PostApp
-                    | Self::PostFork
-                    | Self::Accepting
-                    | Self::AcceptingOnce
-                    | Self::Accepting1
-                    | Self::Accepting1Once
-            )
+        self.is_of_every_reload() || self.is_of_workers()
+    }
+
+    /// Whether a worker has it, or who loads the application.
+    #[must_use]
+    pub const fn is_of_workers(&self) -> bool {
+        matches!(
+            self,
+            Self::PreApp
+                | Self::PostApp
+                | Self::PostFork
+                | Self::Accepting
+                | Self::AcceptingOnce
+                | Self::Accepting1
+                | Self::Accepting1Once
+        )
     }
 
     /// Whether it is up to the master alone, at its start or while it runs.

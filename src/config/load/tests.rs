@@ -322,3 +322,26 @@ fn every_option_that_takes_effect_is_obeyed() {
         }
     }
 }
+
+#[test]
+fn a_router_before_other_servers_has_workers_only_for_what_they_do() {
+    for (lines, has_workers) in [
+        ("http = :80\nhttp-to = @a", false),
+        ("https = :443,a.crt,a.key\nhttp-to-https = :80\nhttp-to = @a\nprocesses = 4", false),
+        ("http = :80\nhttp-to = @a\nattach-daemon = true", false),
+        ("http = :80\nhttp-to = @a\nmodule = app", true),
+        ("http = :80\nhttp-to = @a\nmount = /a=a.py", true),
+        ("http = :80\nhttp-to = @a\nimport = a", true),
+        ("http = :80\nhttp-to = @a\nhook-post-fork = print:a", true),
+        ("http = :80\nhttp-to = @a\nhook-asap = print:a", false),
+        ("http = :80\nhttp-to = @a\nsocket = @b", true),
+        ("socket = @a\nhttp = :80\nhttp-to = @a", true),
+        ("http = :80", true),
+        ("attach-daemon = true", false),
+    ] {
+        let text = format!("[uwsgi]\n{lines}\n");
+        let loaded = vassal("/srv/app.ini", text.as_bytes(), &Imagined::new(&[]));
+        let spec = loaded.spec.as_ref().unwrap_or_else(|| panic!("{lines}: {:?}", told(&loaded)));
+        assert_eq!(spec.has_workers(), has_workers, "{lines}");
+    }
+}

@@ -1,9 +1,10 @@
-//! What the document says of caches, daemons and crons.
+//! What the document says of caches, daemons, crons and the router.
 
 use serde::Serialize;
 
 use super::Count;
 use crate::instance::companions::{Companion, Standing, Task};
+use crate::stats::scoreboard::{Field, Slot};
 use crate::wire::cache::Cache;
 
 #[derive(Serialize)]
@@ -38,6 +39,31 @@ impl CacheFacts {
             miss: counts.misses.into(),
             full: counts.full.into(),
             last_modified_at: counts.modified_epoch_s.into(),
+        }
+    }
+}
+
+/// Not in uWSGI, whose router has a document of its own.
+#[derive(Serialize)]
+pub(super) struct Router {
+    pid: u32,
+    requests: Count,
+    tx: Count,
+    running_time: Count,
+    in_request: Count,
+    errors: Count,
+}
+
+impl Router {
+    pub(super) fn of(pid: u32, counted: Option<Slot<'_>>) -> Self {
+        let get = |field| Count::from(counted.map_or(0, |slot| slot.get(field)));
+        Self {
+            pid,
+            requests: get(Field::Requests),
+            tx: get(Field::TxBytes),
+            running_time: get(Field::RunningUs),
+            in_request: get(Field::Forwarding),
+            errors: get(Field::RouterErrors),
         }
     }
 }
