@@ -108,7 +108,10 @@ async fn next(kernel: &Result<Directories, String>, watched: &[Watched], seen: &
 
 /// Those of which nothing is told, as they were seen last: what is at their paths, and directly in a directory.
 #[derive(Debug, Default)]
-struct Seen(BTreeMap<PathBuf, BTreeMap<OsString, (u64, u64, i64, i64)>>);
+struct Seen(BTreeMap<PathBuf, State>);
+
+/// Inode, size and time of change of what has this name; that of the path itself is empty.
+type State = BTreeMap<OsString, (u64, u64, i64, i64)>;
 
 impl Seen {
     /// Looks at them; answers the first that is not as it was.
@@ -125,7 +128,7 @@ impl Seen {
     }
 }
 
-fn look(path: &Path) -> BTreeMap<OsString, (u64, u64, i64, i64)> {
+fn look(path: &Path) -> State {
     let state =
         |metadata: fs::Metadata| (metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec());
     let inside = fs::read_dir(path).into_iter().flatten().flatten().take(MOST);
