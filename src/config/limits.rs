@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::vassals;
 
+/// The weight of a group of which nothing is said, and the greatest (`cpu.weight` of the kernel).
+const WEIGHT: u64 = 100;
+const HEAVIEST: u64 = 10_000;
+
 /// What all processes of a vassal together may use; `None`: as much as there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -12,6 +16,8 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
     /// Time of CPUs in percent of one (`cpu-max`).
     pub cpu_percent: Option<u64>,
+    /// Its share of busy CPUs (`cpu-weight`), where that of a vassal of which nothing is said is 100.
+    pub cpu_weight: Option<u64>,
     /// Processes and threads (`pids-max`).
     pub processes: Option<u64>,
 }
@@ -27,7 +33,7 @@ pub struct Rule {
 
 impl Limits {
     /// The names of the limits.
-    pub const NAMES: [&str; 3] = ["memory-max", "cpu-max", "pids-max"];
+    pub const NAMES: [&str; 4] = ["memory-max", "cpu-max", "cpu-weight", "pids-max"];
 
     /// Sets a limit by its name; answers whether there is one of that name.
     ///
@@ -38,14 +44,16 @@ impl Limits {
         let (place, read) = match name {
             "memory-max" => (&mut self.memory_bytes, bytes(value)),
             "cpu-max" => (&mut self.cpu_percent, number(value.trim_end_matches('%'))),
+            "cpu-weight" => (&mut self.cpu_weight, number(value).filter(|weight| *weight <= HEAVIEST)),
             "pids-max" => (&mut self.processes, number(value)),
             _ => return Ok(false),
         };
-        if value == "max" {
+        if value == "max" && name != "cpu-weight" {
             *place = None;
             return Ok(true);
         }
-        *place = Some(read.ok_or_else(|| format!("`{value}` is no {name} (512M, 50%, 100, max)"))?);
+        let hint = if name == "cpu-weight" { "1 to 10000" } else { "512M, 50%, 100, max" };
+        *place = Some(read.ok_or_else(|| format!("`{value}` is no {name} ({hint})"))?);
         Ok(true)
     }
 
@@ -55,17 +63,23 @@ impl Limits {
         Self {
             memory_bytes: self.memory_bytes.or(other.memory_bytes),
             cpu_percent: self.cpu_percent.or(other.cpu_percent),
+            cpu_weight: self.cpu_weight.or(other.cpu_weight),
             processes: self.processes.or(other.processes),
         }
     }
 
-    /// The lower ones.
+    /// The lower ones: `other` can lower these.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         let lower = |one: Option<u64>, two: Option<u64>| one.into_iter().chain(two).min();
         Self {
             memory_bytes: lower(self.memory_bytes, other.memory_bytes),
             cpu_percent: lower(self.cpu_percent, other.cpu_percent),
+            // Of whom nothing is said has the kernel's own for all.
+            cpu_weight: match other.cpu_weight {
+                Some(weight) => Some(weight.min(self.cpu_weight.unwrap_or(WEIGHT))),
+                None => self.cpu_weight,
+            },
             processes: lower(self.processes, other.processes),
         }
     }
@@ -139,15 +153,22 @@ mod tests {
             "a*.ini memory-max=2GiB",
             "b c.ini pids-max=7",
             "cpu-max=150%",
+            "a*.ini cpu-weight=20",
         ]
         .map(|text| Rule::parse(text).unwrap())
         .into();
-        for (vassal, memory, processes) in
-            [("x.ini", 512 << 20, 100), ("abc.ini", 2 << 30, 100), ("b c.ini", 512 << 20, 7)]
-        {
-            let limits = Rule::of(&rules, vassal);
-            let expected = (Some(memory), Some(150), Some(processes));
-            assert_eq!((limits.memory_bytes, limits.cpu_percent, limits.processes), expected, "{vassal}");
+        for (vassal, memory, processes, weight) in [
+            ("x.ini", 512 << 20, 100, None),
+            ("abc.ini", 2 << 30, 100, Some(20)),
+            ("b c.ini", 512 << 20, 7, None),
+        ] {
+            let expected = Limits {
+                memory_bytes: Some(memory),
+                cpu_percent: Some(150),
+                cpu_weight: weight,
+                processes: Some(processes),
+            };
+            assert_eq!(Rule::of(&rules, vassal), expected, "{vassal}");
         }
         for bad in [
             "",
@@ -158,6 +179,9 @@ mod tests {
             "disk-max=1",
             "[ pids-max=1",
             "pids-max=-1",
+            "cpu-weight=0",
+            "cpu-weight=10001",
+            "cpu-weight=max",
         ] {
             assert!(Rule::parse(bad).is_err(), "{bad}");
         }
@@ -165,12 +189,22 @@ mod tests {
 
     #[test]
     fn a_tenant_lowers_and_never_raises() {
-        let ours = Limits { memory_bytes: Some(10), cpu_percent: None, processes: Some(5) };
-        let his = Limits { memory_bytes: Some(20), cpu_percent: Some(7), processes: Some(3) };
+        let ours = Limits { memory_bytes: Some(10), processes: Some(5), ..Limits::default() };
+        let his =
+            Limits { memory_bytes: Some(20), cpu_percent: Some(7), processes: Some(3), cpu_weight: None };
         assert_eq!(
             ours.and(his),
-            Limits { memory_bytes: Some(10), cpu_percent: Some(7), processes: Some(3) }
+            Limits { memory_bytes: Some(10), cpu_percent: Some(7), processes: Some(3), cpu_weight: None }
         );
+        for (ours, his, expected) in [
+            (None, Some(500), Some(100)),
+            (None, Some(20), Some(20)),
+            (Some(300), Some(500), Some(300)),
+            (Some(300), None, Some(300)),
+        ] {
+            let weight = |cpu_weight| Limits { cpu_weight, ..Limits::default() };
+            assert_eq!(weight(ours).and(weight(his)), weight(expected));
+        }
         assert_eq!(his.or_those_of(ours), his);
         assert_eq!(Limits::default().or_those_of(ours), ours);
     }

@@ -1,4 +1,8 @@
-//! The control groups of vassals that have limits.
+//! The control groups of vassals: where groups are ours each vassal has one, so that the CPUs are shared among vassals
+//! and not among their processes; where they are not, only a vassal with limits needs one.
+
+use std::io;
+use std::os::fd::OwnedFd;
 
 use super::attributes::Attributes;
 use super::life::LifeId;
@@ -18,15 +22,23 @@ pub struct Cgroups {
     survives: bool,
     /// Taken when it is needed first; an earlier emperor may have.
     tree: Option<Tree>,
+    /// Every vassal has a group, also without limits.
+    all: bool,
 }
 
 impl Cgroups {
-    /// By these rules of the operator.
+    /// By these rules of the operator. Where a group for us was made below one that is ours, nobody needs to say any.
     ///
     /// # Errors
     /// There are some, and this host, or its service manager, does not let us.
     pub fn new(rules: Vec<Rule>, survives: bool) -> Result<Self, Failure> {
-        let mut all = Self { rules, survives, tree: Tree::taken() };
+        let mut all = Self { rules, survives, tree: Tree::taken(), all: false };
+        if all.tree.is_some() {
+            match Tree::take(&["cpu"], survives) {
+                Ok(_) => all.all = true,
+                Err(reason) => tracing::debug!("vassals have no control groups of their own: {reason}"),
+            }
+        }
         let wanted = all.rules.iter().fold(Limits::default(), |limits, rule| rule.limits.or_those_of(limits));
         if !wanted.is_empty() {
             all.tree(wanted).map_err(|reason| {
@@ -44,32 +56,36 @@ impl Cgroups {
         if attributes.ours { attributes.limits.or_those_of(rules) } else { rules.and(attributes.limits) }
     }
 
-    /// Puts the master of a life, which has not begun yet, into its group.
+    /// Makes the group of a life, where it has one; answers the door by which its master enters it before it begins.
     ///
     /// # Errors
     /// It has limits that cannot be set.
-    pub fn confine(
+    pub fn prepare(
         &mut self,
         vassal: &str,
         attributes: &Attributes,
         life: LifeId,
-        pid: u32,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<OwnedFd>, Failure> {
         let limits = self.limits(vassal, attributes);
-        if limits.is_empty() {
-            return Ok(());
+        match self.make(vassal, limits, life).map(|group| group.map(|group| group.door()).transpose()) {
+            Ok(Ok(door)) => Ok(door),
+            Ok(Err(error)) => or_without(vassal, limits, error.to_string()),
+            Err(reason) => or_without(vassal, limits, reason),
         }
-        let failed = |reason: String| Failure::new(format!("its limits cannot be set: {reason}"));
-        let group = self.tree(limits).map_err(failed)?.group(vassal, life);
-        group
-            .make()
-            .and_then(|()| set(&group, limits))
-            .and_then(|()| group.take_in(pid))
-            .map_err(|error| failed(error.to_string()))
     }
 
-    /// The vassal's file, or the rules, may say something else by now. A life that had no limits goes into a group as
-    /// it gets some: its master, of this pid, and all of its process group.
+    /// The group of a life with its limits; `None`: it needs none.
+    fn make(&mut self, vassal: &str, limits: Limits, life: LifeId) -> Result<Option<Group>, String> {
+        if limits.is_empty() && !self.all {
+            return Ok(None);
+        }
+        let group = self.tree(limits)?.group(vassal, life);
+        group.make().and_then(|()| set(&group, limits)).map_err(|error| error.to_string())?;
+        Ok(Some(group))
+    }
+
+    /// The vassal's file, or the rules, may say something else by now. A life that had no group goes into one when it
+    /// is to have one: its master, of this pid, and all of its process group.
     pub fn adjust(&mut self, vassal: &str, attributes: &Attributes, life: LifeId, pid: u32) {
         let limits = self.limits(vassal, attributes);
         let done = match self.group(vassal, life) {
@@ -77,24 +93,14 @@ impl Cgroups {
             Some(group) => self
                 .tree(limits)
                 .map(|_| ())
-                .and_then(|()| set(&group, limits).map_err(|error| error.to_string()))
-                .map_err(|reason| Failure::new(format!("its limits cannot be changed: {reason}"))),
-            None => self.confine(vassal, attributes, life, pid).map(|()| self.gather(vassal, life, pid)),
+                .and_then(|()| set(&group, limits).map_err(|error| error.to_string())),
+            None => self.make(vassal, limits, life).and_then(|group| match group {
+                Some(group) => gather(&group, pid).map_err(|error| error.to_string()),
+                None => Ok(()),
+            }),
         };
-        if let Err(failure) = done {
-            tracing::warn!(vassal, "{failure}");
-        }
-    }
-
-    /// What a master has started goes where it went. One may fork while it is looked for; what it makes then is found
-    /// by the second look.
-    fn gather(&self, vassal: &str, life: LifeId, master: u32) {
-        let Some(group) = self.group(vassal, life) else { return };
-        for _ in 0..2 {
-            for pid in peer::of_group(master).unwrap_or_default() {
-                // It may have ended.
-                let _ = group.take_in(pid);
-            }
+        if let Err(reason) = done {
+            tracing::warn!(vassal, "its limits cannot be changed: {reason}");
         }
     }
 
@@ -122,7 +128,7 @@ impl Cgroups {
     fn tree(&mut self, limits: Limits) -> Result<&Tree, String> {
         let controllers = [
             ("memory", limits.memory_bytes.is_some()),
-            ("cpu", limits.cpu_percent.is_some()),
+            ("cpu", self.all || limits.cpu_percent.is_some() || limits.cpu_weight.is_some()),
             ("pids", limits.processes.is_some()),
         ];
         let needed: Vec<&str> =
@@ -132,17 +138,40 @@ impl Cgroups {
     }
 }
 
-fn set(group: &Group, limits: Limits) -> std::io::Result<()> {
-    let text = |limit: Option<u64>| limit.map_or_else(|| "max".to_owned(), |limit| limit.to_string());
+/// What follows where a life cannot have its group: only the share of a vassal without limits can be done without.
+fn or_without(vassal: &str, limits: Limits, reason: String) -> Result<Option<OwnedFd>, Failure> {
+    if limits.is_empty() {
+        tracing::warn!(vassal, "it has no control group of its own: {reason}");
+        return Ok(None);
+    }
+    Err(Failure::new(format!("its limits cannot be set: {reason}")))
+}
+
+/// A master goes into a group with all that it has started. One may fork while it is looked for; what it makes then is
+/// found by the second look.
+fn gather(group: &Group, master: u32) -> io::Result<()> {
+    group.take_in(master)?;
+    for _ in 0..2 {
+        for pid in peer::of_group(master).unwrap_or_default() {
+            // It may have ended.
+            let _ = group.take_in(pid);
+        }
+    }
+    Ok(())
+}
+
+fn set(group: &Group, limits: Limits) -> io::Result<()> {
     let cpu = limits.cpu_percent.map(|percent| percent.saturating_mul(PERIOD_US) / 100);
-    for (file, value) in [
-        ("memory.max", text(limits.memory_bytes)),
-        ("cpu.max", format!("{} {PERIOD_US}", text(cpu))),
-        ("pids.max", text(limits.processes)),
+    for (file, limit, otherwise) in [
+        ("memory.max", limits.memory_bytes, "max"),
+        ("cpu.max", cpu, "max"),
+        ("cpu.weight", limits.cpu_weight, "100"),
+        ("pids.max", limits.processes, "max"),
     ] {
+        let value = limit.map_or_else(|| otherwise.to_owned(), |limit| limit.to_string());
         match group.limit(file, &value) {
             // A controller that nobody asked for has no file.
-            Err(_) if value.starts_with("max") => {}
+            Err(_) if limit.is_none() => {}
             done => done?,
         }
     }

@@ -134,8 +134,7 @@ impl Masters {
             Some(vassal) => (vassal.on_demand.clone(), vassal.tenant, vassal.attributes.clone()),
             None => Default::default(),
         };
-        let limited = attributes.clone();
-        let confine = |pid| self.cgroups.confine(id, &limited, life, pid);
+        let door = self.cgroups.prepare(id, &attributes, life)?;
         let mut record = None;
         let is_foreign = !programs.is_empty();
         let write_down = |pid, identity| {
@@ -161,9 +160,10 @@ impl Masters {
                 on_demand,
                 tenant,
                 begin_in: attributes.directory.map(String::from),
+                door,
             },
             programs,
-            (confine, write_down),
+            write_down,
         );
         if let (Err(_), Some(record), Some(ledger)) = (&launched, &record, &self.ledger) {
             ledger.remove(record.pid);

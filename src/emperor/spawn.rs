@@ -86,6 +86,8 @@ pub struct Given<'a> {
     pub tenant: Option<Tenant>,
     /// The directory that it begins in.
     pub begin_in: Option<String>,
+    /// The door to its control group, which it enters first of all.
+    pub door: Option<OwnedFd>,
 }
 
 impl Launcher {
@@ -96,17 +98,17 @@ impl Launcher {
     }
 
     /// Starts the master of the vassal `id`, whose file is in `directory`; with `programs`, it becomes the first of them
-    /// that can be executed. Before it begins `confine` and `record` are called with its pid; where the latter fails, the
-    /// instance will end with this emperor.
+    /// that can be executed. Before it begins `record` is called with its pid; where that fails, the instance will end with
+    /// this emperor.
     ///
     /// # Errors
     /// The file cannot be opened, or the process cannot be started.
     pub fn launch(
         &self,
         (id, directory): (&str, &Path),
-        Given { listeners, passed, on_demand, tenant, begin_in }: Given<'_>,
+        Given { listeners, passed, on_demand, tenant, begin_in, door }: Given<'_>,
         programs: Vec<String>,
-        (confine, record): (impl FnOnce(u32) -> Result<(), Failure>, impl FnOnce(u32, FileIdentity) -> bool),
+        record: impl FnOnce(u32, FileIdentity) -> bool,
     ) -> Result<Launched, Failure> {
         let path = directory.join(id);
         let opened = scan::open_for(&path, self.manner, tenant)?;
@@ -131,10 +133,10 @@ impl Launcher {
         let fds: Vec<BorrowedFd<'_>> = std::iter::once(opened.file.as_fd())
             .chain(listeners.iter().map(|(_, listener)| listener.as_fd()))
             .chain(theirs.iter().map(AsFd::as_fd))
+            .chain(door.iter().map(AsFd::as_fd))
             .collect();
         let (child, channel, output) = self.spawn(id, directory).map_err(failed)?;
         // Without its first message it would wait for ever; dropping the channel ends it.
-        confine(child.pid())?;
         let recorded = record(child.pid(), opened.identity);
         let mut policy = self.policy.clone();
         policy.adoption = policy.adoption.filter(|_| recorded);
@@ -147,6 +149,7 @@ impl Launcher {
             on_demand: on_demand.map(Box::new),
             tenant,
             begin_in,
+            has_group: door.is_some(),
             foreign,
             passed: passed
                 .iter()

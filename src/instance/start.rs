@@ -18,7 +18,7 @@ use crate::config::socket::PassedSocket;
 use crate::hook;
 use crate::sys::activation::Activation;
 use crate::sys::background::Foreground;
-use crate::sys::{fd, memfd, user, wait};
+use crate::sys::{cgroup, fd, memfd, user, wait};
 use crate::wire::channel::Received;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, Policy, ToInstance};
@@ -143,6 +143,7 @@ pub(super) fn receive_start() -> io::Result<Option<Begin>> {
         on_demand,
         tenant,
         begin_in,
+        has_group,
         foreign,
         passed,
     } = message
@@ -154,8 +155,15 @@ pub(super) fn receive_start() -> io::Result<Option<Begin>> {
         channel::send(&channel, &FromInstance::Failed(Failure::new(&message)), &[])?;
         return Err(io::Error::other(message));
     }
-    if fds.len() != listeners.len() + 1 + usize::from(foreign.is_some()) {
+    if fds.len() != listeners.len() + 1 + usize::from(foreign.is_some()) + usize::from(has_group) {
         return Err(io::Error::other("the start came without its descriptors"));
+    }
+    if let Some(door) = fds.pop_if(|_| has_group)
+        && let Err(error) = cgroup::enter(door)
+    {
+        let failure = Failure::new(format!("cannot enter its control group: {error}"));
+        channel::send(&channel, &FromInstance::Failed(failure), &[])?;
+        return Ok(None);
     }
     let control = foreign.is_some().then(|| fds.pop()).flatten();
     let file = fd::duplicate_high(fds.remove(0))?;

@@ -2,7 +2,8 @@
 //! to us (`Delegate=yes` of a unit).
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// The group of this process among its siblings below [`Tree`], in which no process may be itself.
@@ -113,6 +114,15 @@ impl Group {
         self.path.exists()
     }
 
+    /// Where who writes `0` moves here; what it starts from then on is here, too. The kernel lets a move wait for its
+    /// other CPUs, some milliseconds: whoever moves should be the one who waits.
+    ///
+    /// # Errors
+    /// `open`.
+    pub fn door(&self) -> io::Result<OwnedFd> {
+        Ok(fs::OpenOptions::new().write(true).open(self.path.join("cgroup.procs"))?.into())
+    }
+
     /// Moves a process here; what it starts from then on is here, too.
     ///
     /// # Errors
@@ -141,6 +151,14 @@ fn make(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         done => done,
     }
+}
+
+/// Moves this process through a group's [door](Group::door).
+///
+/// # Errors
+/// It may not be moved.
+pub fn enter(door: OwnedFd) -> io::Result<()> {
+    fs::File::from(door).write_all(b"0")
 }
 
 /// Where this process's group of version 2 is in the file system.
@@ -238,10 +256,12 @@ mod tests {
         group.limit("memory.max", "1024").unwrap();
         group.take_in(77).unwrap();
         group.kill().unwrap();
+        assert_eq!(read("vassal-a.ini/7/cgroup.procs"), "77");
+        enter(group.door().unwrap()).unwrap();
         assert_eq!(read("vassal-a.ini/memory.max"), "1024");
         assert_eq!(
             (read("vassal-a.ini/7/cgroup.procs"), read("vassal-a.ini/7/cgroup.kill")),
-            ("77".into(), "1".into())
+            ("07".into(), "1".into())
         );
         assert!(group.exists() && !tree.group("a.ini", 8).exists());
     }

@@ -26,7 +26,7 @@ pub type OperationId = u64;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ToInstance {
     /// The first message. Descriptors: the open vassal file, then one listener for each entry of `listeners`, then for
-    /// a program of others the descriptor on which it is spoken to.
+    /// a program of others the descriptor on which it is spoken to, then the door to its control group, if it has one.
     Start {
         /// [`super::PROTOCOL`] of the emperor.
         protocol: u32,
@@ -44,6 +44,9 @@ pub enum ToInstance {
         /// Where it begins, if not in the directory of its file (`emperor-chdir-attr`).
         #[serde(default)]
         begin_in: Option<String>,
+        /// The last descriptor is the door to a control group: enter it first of all.
+        #[serde(default)]
+        has_group: bool,
         /// Whom to become before anything else: the owner of the file (`emperor-tyrant`).
         #[serde(default)]
         tenant: Option<Tenant>,

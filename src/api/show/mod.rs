@@ -18,7 +18,7 @@ use super::guard::{Access, Grant};
 use super::sizes::Sizes;
 use super::{counters, host, views};
 use crate::config::diagnostic::Severity;
-use crate::emperor::fleet::{self, Ending, Fleet};
+use crate::emperor::fleet::{self, Directory, Ending, Fleet};
 use crate::emperor::life::Origin;
 use crate::stats::scoreboard::Total;
 use crate::tick::Tick;
@@ -70,10 +70,18 @@ pub fn emperor(fleet: &Fleet, moment: &Moment<'_>) -> views::Emperor {
             .map(|directory| views::Directory {
                 path: path(&directory.path),
                 problem: directory.problem.clone(),
-                warning: directory.warning.clone().or_else(|| directory.unwatched.clone()),
+                warning: doubts(directory),
             })
             .collect(),
     }
+}
+
+/// Who else could put files into a directory, and why changes in it are seen late.
+fn doubts(directory: &Directory) -> Option<String> {
+    let late =
+        directory.unwatched.as_ref().map(|why| format!("changes are noticed by the rescan only: {why}"));
+    let both: Vec<String> = directory.warning.clone().into_iter().chain(late).collect();
+    (!both.is_empty()).then(|| both.join("; "))
 }
 
 /// All vassals.

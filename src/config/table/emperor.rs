@@ -48,7 +48,7 @@ pub(super) static ROWS: &[Row] = &[
         &["vassals-limit"],
         FreeText,
         "none",
-        "`[NAME ]memory-max=512M`, `cpu-max=50%` or `pids-max=100`: what all processes of each vassal (of those with this name, or that match this shell pattern) together may use, by control groups; the last that concerns a vassal counts; repeatable",
+        "`[NAME ]memory-max=512M`, `cpu-max=50%`, `cpu-weight=50` or `pids-max=100`: what all processes of each vassal (of those with this name, or that match this shell pattern) together may use, by control groups; the last that concerns a vassal counts; repeatable",
     ),
     row(
         &["emperor-use-clone"],

@@ -252,7 +252,7 @@ pub(super) static ROWS: &[Row] = &[
     row(
         &["cgroup", "cgroup-opt"],
         FreeText,
-        "an instance makes no control groups for itself: say memory-max, cpu-max or pids-max in the section [emperor] of its file, or vassals-limit in the emperor's options",
+        "an instance makes no control groups for itself: say memory-max, cpu-max, cpu-weight or pids-max in the section [emperor] of its file, or vassals-limit in the emperor's options",
     ),
     row(
         &["unshare2"],

@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -123,11 +124,30 @@ def masters(vassal):
     return found
 
 
+def ask_api(path):
+    """The status of the API's answer."""
+    connection = http.client.HTTPConnection("localhost", timeout=PATIENCE)
+    with contextlib.closing(connection):
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.connect("/run/liege/api.sock")
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+
+def spread(waits):
+    """Median, 99th percentile and longest of some times, for people."""
+    ordered = sorted(waits)
+    middle, late = (ordered[int(len(ordered) * part)] * 1000 for part in (0.5, 0.99))
+    return f"p50 {middle:.1f}, p99 {late:.1f}, slowest {ordered[-1] * 1000:.1f} ms"
+
+
 class Clients:
     """Asks ports over and over, each in a thread of its own, until the block ends; `failed` has what went wrong."""
 
-    def __init__(self, *ports):
-        self.failed, self.count, self.slowest = [], 0, 0.0
+    def __init__(self, *ports, pause=0.05):
+        self.failed, self.waits, self.pause = [], [], pause
         self.done = threading.Event()
         self.threads = [threading.Thread(target=self.ask, args=(port,)) for port in ports]
 
@@ -136,12 +156,18 @@ class Clients:
             began = time.monotonic()
             try:
                 get(port)
-                self.count += 1
-                self.slowest = max(self.slowest, time.monotonic() - began)
+                self.waits.append(time.monotonic() - began)
             except (OSError, http.client.HTTPException) as error:
                 self.failed.append(f"{port}: {error!r}")
-            self.done.wait(0.05)
+            self.done.wait(self.pause)
 
+    @property
+    def count(self):
+        return len(self.waits)
+
+    @property
+    def slowest(self):
+        return max(self.waits)
     def __enter__(self):
         for thread in self.threads:
             thread.start()

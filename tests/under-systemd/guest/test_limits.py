@@ -3,6 +3,7 @@
 import os
 import pathlib
 import signal
+import time
 
 from host import *
 
@@ -27,6 +28,10 @@ def application(environ, start_response):
         while True: hog.append(os.urandom(1 << 20) * 4)
     if what == '/spin':
         for _ in range(4): subprocess.Popen(['sh', '-c', 'while :; do :; done'])
+    if what == '/bomb' and os.fork() == 0:
+        while True:
+            try: os.fork()
+            except OSError: pass
     if what.startswith('/run/'):
         done = subprocess.run(what[5:], shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         return [done.stdout]
@@ -122,6 +127,70 @@ class Kernel(Limited):
         self.assertEqual((processes(), GROUP.exists()), ([], False))
 
 
+class Shares(Limited):
+    """Without a limit of the operator's every vassal has the same share of the CPUs, whatever it starts."""
+
+    def used(self, name):
+        """CPU time of a vassal, in seconds."""
+        return int(dict(line.split() for line in limit(name, "cpu.stat").splitlines())["usage_usec"]) / 1e6
+
+    def share(self, name, other, seconds):
+        """What a vassal gets of the CPU time of both within so much of it."""
+        before = self.used(name), self.used(other)
+        spent = lambda: (self.used(name) - before[0], self.used(other) - before[1])
+        until("the CPU time", lambda: sum(spent()) > seconds)
+        return spent()[0] / sum(spent())
+
+    def test_who_starts_many_processes_gets_no_more_of_the_cpus(self):
+        self.limits("--vassals-limit 'heavy* cpu-weight=400'")
+        for name, port in (("one", 8001), ("four", 8002), ("heavy", 8003)):
+            self.vassal(name, port, TRIES)
+        self.start()
+        self.assertEqual([limit(f"{name}.ini", "cpu.weight") for name in ("one", "four", "heavy")], ["100", "100", "400"])
+        get(8001, "/run/(while :; do :; done) >/dev/null 2>&1 &")
+        get(8002, "/spin")
+        equal = self.share("one.ini", "four.ini", 4)
+        get(8003, "/spin")
+        heavier = self.share("heavy.ini", "four.ini", 4)
+        print(f"         one process beside four: {equal:.0%} of the time of both; of weight 400 beside 100: {heavier:.0%}")
+        self.assertGreater(equal, 0.4)
+        self.assertGreater(heavier, 0.7)
+
+    def test_a_fork_bomb_does_not_reach_its_neighbour(self):
+        """Told for people: what a neighbour and the API notice of a hostile vassal, at rest and at work."""
+        for what, words, lines, deed in (
+            ("at rest", (), (), "/"),
+            ("within vassals-limit", ("--vassals-limit 'hog* pids-max=100'", "--vassals-limit 'hog* cpu-max=50%'"), (), "/bomb"),
+            ("of low weight", ("--vassals-limit 'hog* pids-max=100'", "--vassals-limit 'hog* cpu-weight=10'"), (), "/bomb"),
+            ("only limit-nproc", (), ("limit-nproc = 100",), "/bomb"),
+        ):
+            with self.subTest(what):
+                self.clear()
+                self.limits(*words)
+                self.vassal("hog", 8001, TRIES, "threads = 2", *lines, owner="games")
+                self.vassal("other", 8002)
+                self.start()
+                apps = masters("other.ini")
+                get(8001, deed)
+                if deed != "/":
+                    until("the bomb", lambda: len(processes()) > 90)
+                api, over = [], time.monotonic() + 15
+                with Clients(8002, pause=0.005) as clients:
+                    while time.monotonic() < over:
+                        began = time.monotonic()
+                        self.assertEqual(ask_api("/v1/vassals"), 200)
+                        api.append(time.monotonic() - began)
+                        time.sleep(0.02)
+                print(f"         {what}: the neighbour {spread(clients.waits)}; the API {spread(api)}")
+                self.assertEqual(clients.failed, [])
+                self.assertLess(clients.slowest, 5)
+                self.assertEqual(masters("other.ini"), apps)
+                # However many they are, they end at once.
+                (VASSALS / "hog.ini").unlink()
+                until("the end of all of them", lambda: len(processes()) < 10)
+                self.assertIsNotNone(answers(8002))
+
+
 class Lives(Limited):
     def test_limits_of_the_operator_outlive_the_emperor_and_the_next_one_changes_them(self):
         self.outlive("--vassals-limit pids-max=100")
@@ -155,8 +224,12 @@ class Lives(Limited):
         self.limits()
         self.vassal("a", 8001, TRIES)
         self.start()
-        self.assertEqual(where(masters("a.ini")[0]), "/emperor")
         with Clients(8001) as clients:
+            # As one that an emperor has started who had no groups.
+            for pid in processes(group("a.ini")):
+                (GROUP / "emperor/cgroup.procs").write_text(str(pid))
+            for place in (*group("a.ini").glob("[0-9]*"), group("a.ini")):
+                place.rmdir()
             self.file_says("a", "pids-max = 60")
             until("its group", group("a.ini").exists)
             until("the reload", lambda: "60" == limit("a.ini", "pids.max"))
