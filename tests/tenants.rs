@@ -91,6 +91,47 @@ fn tenants_cannot_reach_each_other_or_the_emperor() {
     host.end();
 }
 
+/// Becomes a program that has a terminal, and a key in its session.
+const SESSION: &str = "
+import ctypes, fcntl, os, pty, sys, termios
+call = ctypes.CDLL(None).syscall
+ours, theirs = pty.openpty()
+if os.fork() == 0:
+    # Keeps the terminal as long as the emperor lives.
+    call(157, 1, 9)
+    while os.read(ours, 1000): pass
+os.setsid()
+fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+call(250, 1, None)
+call(248, b'user', b'secret', b'word', 4, -3)
+os.execvp(sys.argv[1], sys.argv[1:])
+";
+
+/// Tells whether it has them, too.
+const PROBE: &str = "#!/usr/bin/env python3
+import ctypes, os
+print(ctypes.CDLL(None).syscall(250, 10, -3, b'user', b'secret', 0) > 0)
+try: os.open('/dev/tty', os.O_RDWR); print(True)
+except OSError: print(False)
+";
+
+#[test]
+fn a_tenant_has_neither_the_terminal_nor_the_keys_of_who_started_the_emperor() {
+    if !is_root() {
+        return;
+    }
+    let host = Host::behind(&["python3", "-c", SESSION], &["--emperor-tyrant"], |base| {
+        fs::write(base.join("probe"), PROBE).unwrap();
+        fs::set_permissions(base.join("probe"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    });
+    stage::furnish(&host);
+    let port = tenant(&host, "a.ini", ALICE, "");
+    until_up(&host, port);
+    let probe = host.path("probe");
+    assert_eq!(get(port, &format!("/run/{}", probe.display())).unwrap(), "False\nFalse\n");
+    host.end();
+}
+
 #[test]
 fn what_a_file_names_is_opened_with_its_owners_rights() {
     if !is_root() {

@@ -19,7 +19,7 @@ use crate::config::tenant::Tenant;
 use crate::hook;
 use crate::sys::capabilities::{self, Capabilities};
 use crate::sys::user::{self, Identity};
-use crate::sys::{limits, namespace, output, own, socket};
+use crate::sys::{limits, namespace, output, own, session, socket};
 use crate::wire::failure::Failure;
 use crate::wire::limits as wire_limits;
 use crate::wire::message::Privileges;
@@ -199,17 +199,30 @@ pub(super) fn become_tenant(tenant: Tenant, privileges: &Privileges) -> Result<(
     if !privileges.new_privileges {
         user::set_no_new_privileges().map_err(failed)?;
     }
+    own_keyring();
     Ok(())
 }
 
-/// Gives this process the namespaces that its emperor wants it to have for itself; its pids it was born with.
+/// Gives this process what its emperor wants it to have for itself: no terminal, keys and namespaces of its own; its pids
+/// it was born with.
 ///
 /// # Errors
 /// The kernel, or what surrounds the emperor, does not let us.
 pub(super) fn separate(wanted: Namespaces) -> Result<(), Failure> {
+    session::leave_terminal()
+        .map_err(|error| Failure::new(format!("cannot leave the emperor's terminal: {error}")))?;
+    own_keyring();
     // Its pid for others is told by their /proc only.
     own::remember_outer_pid();
     unshare(wanted, "emperor-use-clone")
+}
+
+/// Done as the emperor, and again as a tenant: each user may have so many only, and a tenant who has used his up finds
+/// nothing but his own in the one before.
+fn own_keyring() {
+    if let Err(error) = session::own_keyring() {
+        tracing::debug!("it has the session keyring that it was started with: {error}");
+    }
 }
 
 /// The same by this option.

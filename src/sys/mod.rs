@@ -41,6 +41,7 @@ pub mod record_lock;
 mod region;
 pub mod rewrite;
 pub mod seqpacket;
+pub mod session;
 pub mod shared;
 pub mod signals;
 pub mod socket;

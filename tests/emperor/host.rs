@@ -19,6 +19,7 @@ const LIEGE: &str = env!("CARGO_BIN_EXE_liege");
 pub(crate) struct Host {
     dir: tempfile::TempDir,
     emperor: Child,
+    before: Vec<String>,
     options: Vec<String>,
 }
 
@@ -34,19 +35,25 @@ impl Host {
 
     /// The same in a directory in which something is done before the emperor starts.
     pub(crate) fn prepared(options: &[&str], prepare: impl FnOnce(&Path)) -> Self {
+        Self::behind(&[], options, prepare)
+    }
+
+    /// The same with a command in front, which becomes the emperor.
+    pub(crate) fn behind(before: &[&str], options: &[&str], prepare: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         // Vassals of other users pass.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(dir.path().join("v")).unwrap();
         prepare(dir.path());
-        let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        let emperor = start(dir.path(), &options);
-        Self { dir, emperor, options }
+        let [before, options] = [before, options]
+            .map(|words| words.iter().map(|word| (*word).to_owned()).collect::<Vec<String>>());
+        let emperor = start(&before, dir.path(), &options);
+        Self { dir, emperor, before, options }
     }
 
     /// Starts an emperor, as the service manager does when the one before died.
     pub(crate) fn start_another(&mut self) {
-        self.emperor = start(self.dir.path(), &self.options);
+        self.emperor = start(&self.before, self.dir.path(), &self.options);
     }
 
     /// Kills the emperor.
@@ -57,7 +64,7 @@ impl Host {
 
     /// Starts an emperor over the same directory, and waits for its end.
     pub(crate) fn second_emperor(&self) -> std::process::ExitStatus {
-        start(self.dir.path(), &self.options).wait().unwrap()
+        start(&self.before, self.dir.path(), &self.options).wait().unwrap()
     }
 
     /// Changes the options of the next emperor.
@@ -176,9 +183,11 @@ impl Drop for Host {
     }
 }
 
-fn start(base: &Path, options: &[String]) -> Child {
+fn start(before: &[String], base: &Path, options: &[String]) -> Child {
     let log = fs::File::options().create(true).append(true).open(base.join("log")).unwrap();
-    Command::new(LIEGE)
+    let mut line = before.iter().map(String::as_str).chain([LIEGE]);
+    Command::new(line.next().unwrap())
+        .args(line)
         .arg("--emperor")
         .arg(base.join("v"))
         .arg("--api")
