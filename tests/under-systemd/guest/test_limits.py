@@ -39,6 +39,35 @@ def application(environ, start_response):
 """
 
 
+# What a tenant may try, and what comes of it; nothing said: it is killed for it, alone.
+PYTHON = "python3 -c '{}' 2>&1 | tail -1"
+HOSTILE = [
+    ("memory of no file", PYTHON.format("import os; f = os.memfd_create(\"x\")\nfor _ in range(1000): os.write(f, bytes(1 << 20))"), None),
+    ("a file in memory", "head -c 1G /dev/zero >/dev/shm/hers", None),
+    ("all of her processes", "kill -9 -1", None),
+    ("all descriptors", PYTHON.format("import os\ntry:\n  while True: os.pipe()\nexcept OSError as e: print(e)"), "Too many open files"),
+    ("another's port", PYTHON.format("import socket; s = socket.socket(); s.setsockopt(1, 15, 1); s.bind((\"127.0.0.1\", 8002))"), "Address already in use"),
+    ("a better place", "nice -n -5 true 2>&1; chrt -f 1 true 2>&1", "ermi"),
+    ("the emperor's directory", "touch /run/liege/x /run/x 2>&1", "Permission denied"),
+    ("the API", PYTHON.format("import socket; socket.socket(socket.AF_UNIX).connect(\"/run/liege/api.sock\")"), "Permission denied"),
+    ("a word to systemd", PYTHON.format("import socket; print(socket.socket(socket.AF_UNIX, 2).sendto(b\"STOPPING=1\", \"/run/systemd/notify\"))"), "10"),
+    ("another's memory", "for p in $(pgrep -u 20002); do cat /proc/$p/environ; done 2>&1 | tail -1", "Permission denied"),
+]
+HOLDS_WATCHES = "import ctypes, time\nwhile ctypes.CDLL(None).inotify_init() >= 0: pass\ntime.sleep(10000)"
+CALLS_THE_EMPEROR = """
+import glob, socket
+held = []
+while True:
+    try:
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        s.connect("/run/liege/api.d/rendezvous")
+        s.setblocking(False)
+        s.send(bytes(100))
+        held = held[-300:] + [s]
+    except OSError: pass
+"""
+
+
 def group(vassal):
     return GROUP / f"vassal-{vassal}"
 
@@ -307,6 +336,39 @@ class Tenants(Limited):
             until("the limit", lambda: limit("alice.ini", "pids.max") == expected)
         systemctl("stop", UNIT)
         self.assertEqual((processes(), GROUP.exists()), ([], False))
+
+    def test_what_a_tenant_uses_up_nobody_else_lacks(self):
+        """No namespaces: users and limits alone."""
+        self.limits("--emperor-tyrant", "--vassals-limit memory-max=150M", "--vassals-limit pids-max=80")
+        self.tenant("alice", 8001, 20001)
+        self.tenant("bob", 8002, 20002)
+        self.start()
+        until("answers", lambda: answers(8001) and answers(8002))
+        self.assertTrue(pathlib.Path(CALLS_THE_EMPEROR.split('"')[1]).exists())
+        apps = masters("bob.ini")
+        ask = lambda command: answers(8001, f"/run/{command}")
+        with Clients(8002) as clients:
+            for what, deed, expected in HOSTILE:
+                said = until(what, lambda: ask(deed) if answers(8001) else None) if expected else ask(deed)
+                print(f"         {what}: {(said or 'killed').strip()}")
+                self.assertRegex(said or "", expected or "^")
+                # What is there stays hers as long as it is there.
+                pathlib.Path("/dev/shm/hers").unlink(missing_ok=True)
+                self.assertEqual(masters("bob.ini"), apps, what)
+                until("she serves again", lambda: answers(8001))
+            for deed in (HOLDS_WATCHES, CALLS_THE_EMPEROR):
+                ask(f"setsid python3 -c '{deed}' >/dev/null 2>&1 &")
+            # The emperor still sees what changes, and the next one finds whom it seeks among the callers.
+            before = get(8002)
+            os.utime(VASSALS / "bob.ini")
+            until("a reload", lambda: answers(8002) not in (None, before))
+            kill_emperor()
+            clients.more()
+        self.assertEqual(clients.failed, [])
+        self.assertEqual(masters("bob.ini"), apps)
+        self.assertEqual(shown("ActiveState"), "active")
+        (VASSALS / "alice.ini").unlink()
+        until("the end of all that is hers", lambda: not group("alice.ini").exists())
 
     def test_an_emperor_with_a_few_capabilities_has_groups_and_tenants(self):
         self.limits("--emperor-tyrant", "--vassals-limit pids-max=60",
