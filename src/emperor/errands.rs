@@ -24,6 +24,7 @@ impl Emperor {
             Effect::Sleep { vassal } => self.put_to_bed(vassal),
             Effect::Awake { vassal } => self.stop_waiting(&vassal),
             Effect::Close { vassal } => self.close_sockets(&vassal),
+            Effect::Bequeath { from, to } => self.bequeath(&from, &to),
             Effect::Forget { vassal } => {
                 self.close_sockets(&vassal);
                 self.watcher.forget(&vassal);

@@ -191,6 +191,13 @@ pub enum Effect {
         /// The vassal.
         vassal: String,
     },
+    /// The sockets that are kept for one vassal are kept for the other as well.
+    Bequeath {
+        /// The one.
+        from: String,
+        /// The other.
+        to: String,
+    },
     /// The vassal is gone: close what is kept for it, and look whether its name is there again.
     Forget {
         /// The vassal.

@@ -114,6 +114,14 @@ pub struct FileIdentity {
     pub ctime_ns: i64,
 }
 
+impl FileIdentity {
+    /// Whether this is the same file with the same content; a rename changes nothing but the time of its inode.
+    #[must_use]
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        Self { ctime_ns: 0, ..*self } == Self { ctime_ns: 0, ..*other }
+    }
+}
+
 /// A vassal: a file, and the instance that runs for it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Vassal {

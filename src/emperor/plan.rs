@@ -13,6 +13,18 @@ use crate::wire::message::OperationId;
 pub(super) struct Plan {
     /// The file is gone: end, then forget the vassal.
     pub(super) removed: bool,
+    /// Its file has another name now, as its successor's: it serves until that one does.
+    #[serde(default)]
+    pub(super) successor: Option<String>,
+    /// Its file is not there, which is not acted on while it has a successor.
+    #[serde(default)]
+    pub(super) gone: bool,
+    /// Its sockets are another vassal's, too: it leaves their files where they are.
+    #[serde(default)]
+    pub(super) shares: bool,
+    /// Its instance began with a file in another directory.
+    #[serde(default)]
+    pub(super) moved: bool,
     /// An operator stopped it.
     pub(super) stopped: bool,
     /// It stopped because it had nothing to do: a change of its file starts it again.

@@ -40,13 +40,15 @@ pub struct Found {
     pub on_demand: Option<Address>,
     /// Whom it is to run as, where that is the owner of the file.
     pub tenant: Option<Tenant>,
+    /// The vassals that had this very file under other names, which are not there any more.
+    pub was: Vec<String>,
 }
 
 /// What a look at one name found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look {
     /// A file to start.
-    Found(Found),
+    Found(Box<Found>),
     /// Something that is not started.
     Refused(NotStarted),
     /// A file that is not started because nobody can be told to be its owner; whom it belongs to all the same.
@@ -211,7 +213,7 @@ pub(super) fn look(id: &str, path: &Path, manner: Manner) -> Look {
     let directory = path.parent().unwrap_or(path).to_owned();
     let found = |identity, tenant| {
         let attributes = Attributes::default();
-        Look::Found(Found {
+        Look::Found(Box::new(Found {
             id: id.to_owned(),
             directory: directory.clone(),
             identity,
@@ -219,7 +221,8 @@ pub(super) fn look(id: &str, path: &Path, manner: Manner) -> Look {
             program: None,
             on_demand: None,
             tenant,
-        })
+            was: Vec::new(),
+        }))
     };
     match open(path, manner) {
         Ok(Opened { identity, tenant, .. }) => found(identity, tenant),

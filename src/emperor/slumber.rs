@@ -263,6 +263,17 @@ impl Emperor {
         self.slumber.unwatch(vassal);
     }
 
+    /// What is kept for one vassal is kept for another as well, which removes the file that we made from now on.
+    pub(super) fn bequeath(&mut self, from: &str, to: &str) {
+        if let Some(kept) = self.masters.kept.get(from).cloned() {
+            self.masters.kept.entry(to.to_owned()).or_insert(kept);
+        }
+        if let Some(file) = self.slumber.files.remove(from) {
+            self.slumber.files.insert(to.to_owned(), file);
+        }
+        self.show_sockets(to);
+    }
+
     /// Closes what is kept for a vassal.
     pub(super) fn close_sockets(&mut self, vassal: &str) {
         self.slumber.forget(vassal);

@@ -1,5 +1,6 @@
 //! What the emperor sees of files: listings, looks at single names, and when to take them.
 
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use super::attributes::Attributes;
 use super::audit;
 use super::event::Event;
 use super::fleet::{FileIdentity, NotStarted};
-use super::scan::{self, Look};
+use super::scan::{self, Found, Look};
 use super::settle::Note;
 use super::sources::Listing;
 use super::turns::Emperor;
@@ -80,6 +81,20 @@ impl Emperor {
         (found.identity, found.tenant) = (opened.identity, opened.tenant);
         found.attributes = Attributes::read(&path, &opened.file, &self.attributes);
         found.program = self.launcher.programs_for(&found.attributes).into_iter().next();
+        found.was = self.names_before(found);
+    }
+
+    /// The vassals that had this file under names which are gone.
+    fn names_before(&self, found: &Found) -> Vec<String> {
+        let fleet = self.handle.fleet();
+        if fleet.vassals.contains_key(&found.id) {
+            return Vec::new();
+        }
+        let is_gone = |path: &Path| {
+            fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        };
+        let known = fleet.vassals.values().filter(|known| known.identity.is_same_file(&found.identity));
+        known.filter(|known| is_gone(&known.path)).map(|known| known.id.clone()).collect()
     }
 
     fn follow(&mut self, id: &str, path: &Path) {

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
-use crate::support::apps::TOOLS;
+use crate::support::apps::{BROKEN, TOOLS};
 use crate::support::free_port;
 use crate::support::host::Host;
 use crate::support::http::Door;
+use crate::support::load::{Load, Manner};
 use crate::support::wait::until;
 
 fn vassal(port: u16) -> String {
@@ -63,16 +64,64 @@ fn an_on_demand_vassal_of_any_directory_is_woken_also_when_it_names_its_socket_i
 }
 
 #[test]
-fn a_renamed_file_is_served_under_its_new_name() {
-    let host = Host::start(&[]);
+fn a_renamed_file_is_served_under_its_new_name_without_a_lost_request() {
+    let (port, stats) = (free_port(), free_port());
+    let host = Host::start_with(&[], &["--emperor", "second"]);
+    let socket = host.folder().path().join("app.sock");
+    host.folder().write("app.py", TOOLS);
+    let text = format!(
+        "[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nhttp-socket = {}\nstats = 127.0.0.1:{stats}\n\
+         vacuum = true\ndisable-logging = true\nprocesses = 2\nwsgi-file = %d../app.py\n",
+        socket.display()
+    );
+    host.write("a.ini", text);
+    let doors = [Door::Port(port), Door::Unix(socket)];
+    doors.iter().for_each(|door| door.wait_for("/", "hello"));
+    let loads = [(0, Manner::Fresh), (0, Manner::KeptPost), (1, Manner::Fresh)]
+        .map(|(door, manner)| Load::start(&doors[door], manner));
+    // Another name, another directory, both at once.
+    let second = host.folder().path().join("second");
+    for (from, to) in [
+        (host.file("a.ini"), host.file("b.ini")),
+        (host.file("b.ini"), second.join("b.ini")),
+        (second.join("b.ini"), host.file("c.ini")),
+    ] {
+        let old = from.file_name().unwrap().to_str().unwrap();
+        let new = to.file_name().unwrap().to_str().unwrap();
+        let before = host.vassal(old).unwrap()["pid"].clone();
+        std::fs::rename(&from, &to).unwrap();
+        host.wait_for_vassal(new, "is up", |vassal| vassal["state"] == "up" && vassal["pid"] != before);
+        until("the end of the other", || old == new || host.vassal(old).is_none());
+        loads.iter().for_each(Load::go_on);
+    }
+    for load in loads {
+        load.stop().nothing_failed();
+    }
+    assert!(Door::Port(stats).connect().is_ok(), "its statistics went along");
+}
+
+#[test]
+fn a_renamed_file_that_does_not_load_any_more_is_served_under_its_old_name() {
     let port = free_port();
-    host.folder().write("vassals/app.py", TOOLS);
-    host.write("a.ini", vassal(port));
+    let host = Host::start(&[]);
+    host.folder().write("app.py", TOOLS);
+    host.write(
+        "a.ini",
+        format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nneed-app = true\nwsgi-file = %d../app.py\n"),
+    );
     Door::Port(port).wait_for("/", "hello");
+    let load = Load::start(&Door::Port(port), Manner::Fresh);
+    host.folder().write("app.py", BROKEN);
     std::fs::rename(host.file("a.ini"), host.file("b.ini")).unwrap();
-    host.wait_for_vassal("b.ini", "is up", |vassal| vassal["state"] == "up");
-    until("the end of the other", || host.vassal("a.ini").is_none());
-    Door::Port(port).wait_for("/", "hello");
+    host.wait_for_vassal("b.ini", "rests", |vassal| vassal["state"] == "resting");
+    load.go_on();
+    host.folder().write("app.py", TOOLS);
+    host.touch("b.ini");
+    until("the end of the old name", || host.vassal("a.ini").is_none());
+    load.go_on();
+    load.stop().nothing_failed();
+    host.remove("b.ini");
+    until("nobody", || Door::Port(port).connect().is_err());
 }
 
 #[test]

@@ -105,6 +105,7 @@ impl Turn<'_> {
             vassal.configure(next.configured.take());
             let life = next.id;
             vassal.current = Some(next);
+            vassal.plan.moved = false;
             vassal.state = State::Starting;
             vassal.plan.loads_since(now);
             vassal.plan.start = vassal.plan.replace.take().or(waiting);

@@ -43,7 +43,7 @@ impl Turn<'_> {
         self.fleet.not_started.retain(|refused| refused.id.as_deref() != Some(id));
         self.fleet.not_started.extend(not_started);
         match look {
-            Look::Found(found) => self.found(found),
+            Look::Found(found) => self.found(*found),
             Look::Disowned(_, owner) if self.vassal(id).is_some_and(|v| v.tenant != Some(owner)) => {
                 self.remove(id, &format!("its file belongs to {owner} now"));
             }
@@ -57,7 +57,7 @@ impl Turn<'_> {
             }
             // The directory is told of when it is listed.
             Look::Unlisted => {}
-            Look::Missing => self.remove(id, "its file is gone"),
+            Look::Missing => self.missing(id),
             Look::Unknown(reason) => {
                 self.warn(
                     Some(id),
@@ -78,6 +78,7 @@ impl Turn<'_> {
     }
 
     fn found(&mut self, found: Found) {
+        let predecessor = self.predecessor(&found);
         let Some(vassal) = self.vassal(&found.id) else {
             let id = found.id.clone();
             let mut vassal = Vassal::new(found.id, found.directory, found.identity);
@@ -91,6 +92,9 @@ impl Turn<'_> {
             let path = vassal.path.display().to_string();
             self.fleet.vassals.insert(id.clone(), vassal);
             self.note(Some(&id), EventKind::Found, format!("found {path}"));
+            if let Some(before) = predecessor {
+                self.bequeath(&before, &id);
+            }
             match sleeps {
                 Some(why) => self.fall_asleep(&id, &why),
                 None => self.queue(&id),
@@ -104,6 +108,10 @@ impl Turn<'_> {
         if vassal.plan.removed {
             return;
         }
+        if vassal.plan.gone {
+            self.disinherit(&found.id);
+        }
+        let Some(vassal) = self.vassal(&found.id) else { return };
         vassal.attributes = found.attributes;
         vassal.program = found.program;
         if vassal.tenant != found.tenant {
@@ -114,7 +122,14 @@ impl Turn<'_> {
             };
             return self.remove(&found.id, &reason);
         }
-        if vassal.directory != found.directory {
+        if vassal.directory != found.directory && vassal.can_move() {
+            // Its instance still has its old place: another one takes over from it.
+            vassal.path = found.directory.join(&found.id);
+            vassal.directory = found.directory;
+            vassal.identity = found.identity;
+            vassal.plan.moved = true;
+            self.changed(&found.id);
+        } else if vassal.directory != found.directory {
             let reason = format!("the file in {} counts now", found.directory.display());
             self.remove(&found.id, &reason);
         } else if vassal.identity != found.identity {
@@ -154,10 +169,27 @@ impl Turn<'_> {
         }
     }
 
-    fn remove(&mut self, id: &str, reason: &str) {
+    fn missing(&mut self, id: &str) {
+        let Some(vassal) = self.vassal(id) else { return };
+        vassal.plan.gone = vassal.plan.successor.is_some();
+        if !vassal.plan.gone {
+            self.remove(id, "its file is gone");
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: &str, reason: &str) {
         let Some(vassal) = self.vassal(id).filter(|vassal| !vassal.plan.removed) else { return };
         vassal.plan.removed = true;
         self.tell(Some(id), EventKind::Removed.because(reason), format!("{reason}: stopping"));
         self.stop(id);
+    }
+}
+
+impl Vassal {
+    /// Whether it has an instance that another one can take over from.
+    fn can_move(&self) -> bool {
+        let runs = matches!(self.state, State::Starting | State::Up { .. } | State::Reloading { .. });
+        runs && self.program.is_none()
+            && self.current.as_ref().is_some_and(|life| life.foreign.is_none() && !life.is_awaited())
     }
 }

@@ -269,6 +269,7 @@ impl Turn<'_> {
         let life = next.id;
         let old = vassal.current.replace(next);
         let operation = vassal.plan.replace.take();
+        vassal.plan.moved = false;
         vassal.state = State::Starting;
         vassal.reloads += 1;
         self.out.push(Effect::Adopt { vassal: id.to_owned(), life });

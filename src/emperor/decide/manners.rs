@@ -45,17 +45,21 @@ pub(super) enum Reload {
     Dies,
 }
 
+impl Manners {
+    pub(super) const GOOD: Self = Self {
+        load_ms: 50,
+        start: Start::Serves,
+        reload: Reload::Swaps,
+        stops: true,
+        terminates: true,
+        calls: true,
+        leaves_survivors: false,
+    };
+}
+
 impl Default for Manners {
     fn default() -> Self {
-        Self {
-            load_ms: 50,
-            start: Start::Serves,
-            reload: Reload::Swaps,
-            stops: true,
-            terminates: true,
-            calls: true,
-            leaves_survivors: false,
-        }
+        Self::GOOD
     }
 }
 

@@ -8,6 +8,7 @@ mod foreign;
 mod halts;
 mod lives;
 mod places;
+mod renames;
 mod requests;
 mod sleep;
 mod stop;
@@ -17,6 +18,8 @@ mod turn;
 mod crashes;
 #[cfg(test)]
 mod endings;
+#[cfg(test)]
+mod fakes;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
@@ -98,6 +101,7 @@ impl Turn<'_> {
         for id in &due {
             self.catch_up(id);
         }
+        self.settle_successions();
         self.fill_places();
         self.end_first_round();
         if self.fleet.phase == Phase::Stopping

@@ -109,6 +109,7 @@ impl Turn<'_> {
         vassal.state = State::Starting;
         vassal.plan.loads_since(now);
         vassal.plan.urgent = false;
+        vassal.plan.moved = false;
         vassal.current = Some(life);
         self.out.push(Effect::Launch { vassal: id.to_owned(), life: number });
     }
@@ -121,6 +122,9 @@ impl Turn<'_> {
             return self.start_anew(id, operation, &why);
         }
         let Some(vassal) = self.vassal(id) else { return };
+        if vassal.plan.moved {
+            return self.start_replacement(id, operation, "its file is in another directory now");
+        }
         let Some(current) = vassal.current.as_mut() else { return };
         let life = current.id;
         current.beat_until = current.beat_until.map(|_| now + required);

@@ -69,6 +69,7 @@ impl Turn<'_> {
         }
         let lives = [vassal.current.take(), vassal.next.take()];
         vassal.scoreboard = None;
+        let keep_files = vassal.plan.shares;
         let stop = vassal.plan.stop;
         let running: Vec<_> = self
             .fleet
@@ -78,7 +79,7 @@ impl Turn<'_> {
             .map(|o| o.id)
             .collect();
         for life in lives.into_iter().flatten() {
-            self.ask(id, life, false);
+            self.ask(id, life, keep_files);
         }
         for operation in given_up.into_iter().flatten().chain(running) {
             self.end(operation, Ending::Failed(Failure::new("the vassal was stopped")));

@@ -7,7 +7,6 @@ use std::path::PathBuf;
 pub(super) use super::manners::{Manners, Reload, Start};
 use super::{decide, hang_up, request};
 use crate::config::address::Address;
-use crate::config::diagnostic::{Cause, Diagnostic, Severity};
 use crate::emperor::attributes::Attributes;
 use crate::emperor::event::{Effect, Event, News};
 use crate::emperor::fleet::{Ending, ExitKind, FileIdentity, Fleet, Rules, State, Vassal};
@@ -15,9 +14,7 @@ use crate::emperor::handle::{Refusal, Request};
 use crate::emperor::life::LifeId;
 use crate::emperor::scan::{Found, Look};
 use crate::tick::Tick;
-use crate::wire::PROTOCOL;
-use crate::wire::failure::Failure;
-use crate::wire::message::{FromInstance, InstanceState, OperationId, Outcome, ToInstance};
+use crate::wire::message::OperationId;
 
 #[derive(Debug)]
 pub(super) struct Process {
@@ -26,9 +23,19 @@ pub(super) struct Process {
     pub(super) alive: bool,
     pub(super) survivors: bool,
     pub(super) asked_to_stop: bool,
+    /// It was told to leave the files of its sockets to another.
+    pub(super) keeps_files: bool,
     /// Another program than ours leads it.
     pub(super) foreign: bool,
-    exit_told: bool,
+    pub(super) exit_told: bool,
+}
+
+/// What is on its way.
+#[derive(Debug)]
+pub(super) enum Coming {
+    Event(Box<Event>),
+    /// A name settles.
+    Look(String),
 }
 
 #[derive(Default)]
@@ -39,12 +46,14 @@ pub(super) struct World {
     pub(super) exited: bool,
     /// Whether files that are found wait for a connection.
     pub(super) on_demand: bool,
+    /// The sockets on which single files wait.
+    pub(super) sockets: BTreeMap<String, &'static str>,
     pub(super) ready: bool,
     /// Every launch: when, and of which vassal.
     pub(super) launches: Vec<(u64, String)>,
     pub(super) log: Vec<String>,
     pub(super) processes: BTreeMap<LifeId, Process>,
-    pub(super) coming: BTreeMap<(Tick, u64), Event>,
+    pub(super) coming: BTreeMap<(Tick, u64), Coming>,
     pub(super) files: BTreeMap<String, FileIdentity>,
     pub(super) attributes: BTreeMap<String, Attributes>,
     count: u64,
@@ -122,8 +131,15 @@ impl World {
             Event::News { vassal, .. } | Event::Looked { id: vassal, .. } => Some(vassal.clone()),
             _ => None,
         };
-        let before: BTreeMap<String, State> =
-            self.fleet.vassals.iter().map(|(id, vassal)| (id.clone(), vassal.state)).collect();
+        // Those that were renamed depend on each other.
+        let was = match &event {
+            Event::Looked { look: Look::Found(found), .. } => found.was.clone(),
+            _ => Vec::new(),
+        };
+        let depends =
+            |id: &String, v: &Vassal| v.plan.successor.is_some() || v.plan.shares || was.contains(id);
+        let alone = self.fleet.vassals.iter().filter(|(id, vassal)| !depends(id, vassal));
+        let before: BTreeMap<String, State> = alone.map(|(id, vassal)| (id.clone(), vassal.state)).collect();
         let said = format!("{event:?}");
         let mut out = Vec::new();
         decide(&mut self.fleet, event, self.now, &mut out);
@@ -144,8 +160,10 @@ impl World {
             let Some(next) = next else { break };
             self.now = self.now.max(next);
             if event.is_some_and(|at| at <= self.now) {
-                let (_, event) = self.coming.pop_first().unwrap();
-                self.tell(event);
+                match self.coming.pop_first().unwrap().1 {
+                    Coming::Event(event) => self.tell(*event),
+                    Coming::Look(id) => self.look(&id),
+                }
             } else {
                 self.tell(Event::Deadline);
                 let later = self.fleet.next_deadline();
@@ -190,9 +208,10 @@ impl World {
             Some(identity) => {
                 let attributes = self.attributes.get(id).cloned().unwrap_or_default();
                 let program = attributes.exec.clone().map(String::from);
-                let on_demand = self.on_demand.then(|| Address::Abstract(id.to_owned()));
+                let own = self.sockets.get(id).copied().or(self.on_demand.then_some(id));
+                let on_demand = own.map(|name| Address::Abstract(name.to_owned()));
                 let directory = PathBuf::from("/v");
-                Look::Found(Found {
+                Look::Found(Box::new(Found {
                     id: id.to_owned(),
                     directory,
                     identity: *identity,
@@ -200,15 +219,37 @@ impl World {
                     program,
                     on_demand,
                     tenant: None,
-                })
+                    was: self.had_this_file(id, *identity),
+                }))
             }
         };
         self.tell(Event::Looked { id: id.to_owned(), look, not_started: Vec::new() });
     }
 
-    fn later(&mut self, ms: u64, event: Event) {
+    /// Whose file this was under a name that is gone.
+    fn had_this_file(&self, id: &str, identity: FileIdentity) -> Vec<String> {
+        let others = self.fleet.vassals.values().filter(|_| !self.fleet.vassals.contains_key(id));
+        let had = others.filter(|v| v.identity.is_same_file(&identity) && !self.files.contains_key(&v.id));
+        had.map(|v| v.id.clone()).collect()
+    }
+
+    /// A file is renamed: the new name settles at once, the old one when it is known not to come back.
+    pub(super) fn rename(&mut self, from: &str, to: &str) {
+        let Some(identity) = self.files.remove(from) else { return };
         self.count += 1;
-        self.coming.insert((Tick::from_ms(self.now.as_ms() + ms), self.count), event);
+        let ctime_ns = i64::try_from(self.count).unwrap();
+        self.files.insert(to.to_owned(), FileIdentity { ctime_ns, ..identity });
+        self.look(to);
+        self.come(200, Coming::Look(from.to_owned()));
+    }
+
+    fn later(&mut self, ms: u64, event: Event) {
+        self.come(ms, Coming::Event(Box::new(event)));
+    }
+
+    fn come(&mut self, ms: u64, what: Coming) {
+        self.count += 1;
+        self.coming.insert((Tick::from_ms(self.now.as_ms() + ms), self.count), what);
     }
 
     pub(super) fn news(&mut self, ms: u64, life: LifeId, news: News) {
@@ -257,114 +298,8 @@ impl World {
                 Effect::Adopt { .. } | Effect::Rescan | Effect::LogLevel(_) => {}
                 Effect::Attend { operation, .. } => self.later(1, Event::Attended(operation, Ok(()))),
                 Effect::Sleep { .. } => {}
-                Effect::Awake { .. } | Effect::Close { .. } => {}
+                Effect::Awake { .. } | Effect::Close { .. } | Effect::Bequeath { .. } => {}
             }
-        }
-    }
-
-    fn launch(&mut self, vassal: String, life: LifeId) {
-        self.launches.push((self.now.as_ms(), vassal.clone()));
-        let known: Vec<LifeId> = self.vassal(&vassal).lives().map(|life| life.id).collect();
-        let strays =
-            self.processes.iter().filter(|(id, p)| p.alive && p.vassal == vassal && !known.contains(id));
-        assert_eq!(strays.count(), 0, "a twin of what runs for {vassal}");
-        let manners = self.manners.get(&vassal).cloned().unwrap_or_default();
-        let identity = self.files.get(&vassal).copied().unwrap_or_default();
-        let (load_ms, start) = (manners.load_ms, manners.start);
-        let alive = start != Start::FailsToLaunch;
-        let program = self.vassal(&vassal).program.clone();
-        let process = Process {
-            vassal,
-            manners,
-            alive,
-            survivors: false,
-            asked_to_stop: false,
-            foreign: program.is_some(),
-            exit_told: false,
-        };
-        assert!(self.processes.insert(life, process).is_none(), "a life is launched once");
-        if !alive {
-            return self.news(0, life, News::LaunchFailed(Failure::new("cannot start")));
-        }
-        let foreign = program.is_some();
-        self.news(0, life, News::Launched { pid: u32::try_from(life).unwrap() + 100, identity, program });
-        if foreign {
-            return self.launch_foreign(life, load_ms, start);
-        }
-        let hello = FromInstance::Hello { protocol: PROTOCOL, version: "1".to_owned(), pid: 0 };
-        self.news(1, life, News::Said(hello));
-        match start {
-            Start::Serves | Start::Crashes { .. } => {
-                self.news(load_ms, life, News::Said(FromInstance::State(InstanceState::Ready)));
-                if let Start::Crashes { after_ms } = start {
-                    let exit = News::Exited { exit: ExitKind::Signal(11), survivors: false };
-                    self.news(load_ms + after_ms, life, exit);
-                }
-            }
-            Start::Exits(status) => self.fail(life, load_ms, Failure::new("no app"), status),
-            Start::Mistaken => {
-                let mistake = Diagnostic {
-                    severity: Severity::Error,
-                    file: "a.ini".to_owned(),
-                    line: Some(1),
-                    option: None,
-                    message: "wrong".to_owned(),
-                    suggestion: None,
-                    cause: Cause::default(),
-                };
-                let failure = Failure { diagnostics: vec![mistake], ..Failure::new("mistakes") };
-                self.fail(life, load_ms, failure, 1);
-            }
-            Start::Hangs => self.news(60_000, life, News::Said(FromInstance::Late { after_s: 60 })),
-            Start::FailsToLaunch => {}
-        }
-    }
-
-    fn fail(&mut self, life: LifeId, ms: u64, failure: Failure, status: i32) {
-        self.news(ms, life, News::Said(FromInstance::Failed(failure)));
-        self.news(ms, life, News::Exited { exit: ExitKind::Status(status), survivors: false });
-    }
-
-    fn send(&mut self, life: LifeId, message: &ToInstance) {
-        let manners = self.processes[&life].manners.clone();
-        match message {
-            ToInstance::Stop { .. } => {
-                self.processes.get_mut(&life).unwrap().asked_to_stop = true;
-                if manners.stops {
-                    self.end(life, ExitKind::Status(0), 20);
-                }
-            }
-            ToInstance::Reload { .. } if self.processes[&life].foreign => {
-                self.reload_foreign(life, &manners);
-            }
-            ToInstance::Reload { operation, .. } | ToInstance::Reexec { operation, .. } => {
-                let outcome = match manners.reload {
-                    Reload::Swaps => Outcome::Swapped,
-                    Reload::RollsBack => Outcome::RolledBack(Failure::new("SyntaxError")),
-                    Reload::NeedsReplacement => Outcome::NeedsReplace { reason: "uid changed".to_owned() },
-                    Reload::Hangs => return,
-                    Reload::Dies => return self.end(life, ExitKind::Signal(6), manners.load_ms),
-                };
-                let ended = FromInstance::Ended { operation: *operation, outcome };
-                self.news(manners.load_ms, life, News::Said(ended));
-            }
-            ToInstance::Start { .. } | ToInstance::Adopt { .. } => {
-                panic!("sent with the launch, or the call")
-            }
-            ToInstance::Scale { operation, .. } => {
-                let ended = FromInstance::Ended { operation: *operation, outcome: Outcome::Done };
-                self.news(1, life, News::Said(ended));
-            }
-            ToInstance::LogLevel(_) => {}
-        }
-    }
-
-    fn kill_all(&mut self, life: LifeId) {
-        self.end(life, ExitKind::Signal(9), 1);
-        let process = self.processes.get_mut(&life).unwrap();
-        if process.survivors {
-            process.survivors = false;
-            self.news(2, life, News::Emptied);
         }
     }
 }
