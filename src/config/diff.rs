@@ -1,6 +1,7 @@
 //! What it takes to get from one configuration of an instance to another.
 
 mod limits;
+mod router;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,9 +9,7 @@ use super::address::{Address, Listen};
 use super::companions::CompanionSpec;
 use super::guard::GuardSpec;
 use super::hook::{Hook, Point};
-use super::instance::{
-    AppSpec, FilesSpec, IdentitySpec, InstanceSpec, InterpreterSpec, RouterSpec, WorkerSpec,
-};
+use super::instance::{AppSpec, FilesSpec, IdentitySpec, InstanceSpec, InterpreterSpec, WorkerSpec};
 use super::logger::LoggingSpec;
 use super::logging::LogSpec;
 
@@ -164,7 +163,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
     change.note(old.emperor != *emperor, "emperor", Need::Replace);
     change.note(old.exchange != *exchange, "chunked-input-limit", Need::Generation);
     let workers = if old.has_workers() == new.has_workers() { Need::Nothing } else { Need::Generation };
-    diff_router(&mut change, &old.router, router, workers);
+    router::diff(&mut change, &old.router, router, workers);
     change.note(old.websockets != *websockets, "websockets-ping-freq", Need::Generation);
     diff_hooks(&mut change, &old.hooks, hooks);
     change.note(old.honour_stdin != *honour_stdin, "honour-stdin", Need::Generation);
@@ -211,45 +210,6 @@ fn listeners(change: &mut Change, old: &InstanceSpec, (new, shared): (&[Listen],
         (privileged || shared.contains(&listen.address)) && dropped && !is_known(&listen.address)
     });
     change.note(true, "socket", if out_of_reach { Need::Replace } else { Need::Generation });
-}
-
-/// The router takes everything over while it serves, `workers` is what it takes where these come or go by it.
-fn diff_router(change: &mut Change, old: &RouterSpec, new: &RouterSpec, workers: Need) {
-    let RouterSpec {
-        timeout_s,
-        keepalive_s,
-        headers_timeout_s,
-        variables,
-        names_server_by_host,
-        tls,
-        redirects,
-        export_certificate,
-        proxy_protocol,
-        websockets,
-        auto_gzip,
-        to,
-        connect_timeout_s,
-        harakiri_s,
-    } = new;
-    change.note(old.headers_timeout_s != *headers_timeout_s, "http-headers-timeout", Need::Nothing);
-    // Workers make the environ.
-    change.note(old.variables != *variables, "http-var", Need::Generation);
-    change.note(
-        old.names_server_by_host != *names_server_by_host,
-        "http-server-name-as-http-host",
-        Need::Generation,
-    );
-    change.note(old.timeout_s != *timeout_s, "http-timeout", Need::Nothing);
-    change.note(old.keepalive_s != *keepalive_s, "http-keepalive", Need::Nothing);
-    change.note(old.tls != *tls, "https", Need::Nothing);
-    change.note(old.redirects != *redirects, "http-to-https", Need::Nothing);
-    change.note(old.export_certificate != *export_certificate, "https-export-cert", Need::Nothing);
-    change.note(old.websockets != *websockets, "http-websockets", Need::Nothing);
-    change.note(old.auto_gzip != *auto_gzip, "http-auto-gzip", Need::Nothing);
-    change.note(old.to != *to, "http-to", workers);
-    change.note(old.connect_timeout_s != *connect_timeout_s, "http-connect-timeout", Need::Nothing);
-    change.note(old.harakiri_s != *harakiri_s, "http-harakiri", Need::Nothing);
-    change.note(old.proxy_protocol != *proxy_protocol, "http-enable-proxy-protocol", Need::Nothing);
 }
 
 /// Loggers are the master's; only whether lines of requests have a way of their own is the workers' to know.

@@ -16,6 +16,10 @@ use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, FromRouter, FromWorker, FromZygote, ToInstance};
 use crate::wire::queue::SharedQueue;
 
+/// What an application did to the queue.
+const SPOILT: &str = "the application has written over the memory in which its router's requests are: what the router knows is \
+    put right, requests that were in it may have got 502";
+
 impl Master {
     pub(super) fn hear_emperor(&mut self, message: Option<Received<ToInstance>>) {
         let Some((message, mut fds)) = message else {
@@ -193,6 +197,7 @@ impl Master {
                 self.handle(Event::RouterReady);
             }
             Some(FromRouter::IAmThere) => self.router_is_there(),
+            Some(FromRouter::Spoilt) => self.tell(SPOILT.to_owned()),
             Some(FromRouter::Released { slot, generation }) => {
                 self.handle(Event::Released { slot: as_usize(slot), generation });
             }

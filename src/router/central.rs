@@ -1,5 +1,7 @@
 //! The router's side of the central queue: lays requests where workers see them, rings for idle ones, takes answers.
 
+mod mend;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -34,6 +36,8 @@ pub(super) struct Central {
     leases: u32,
     /// Requests laid since lanes were last rung for.
     fresh: usize,
+    /// Lanes that seemed to be closed at the last thorough look.
+    doubted: Vec<Lease>,
 }
 
 #[derive(Debug)]
@@ -63,13 +67,14 @@ impl Central {
             sequence: 0,
             leases: 0,
             fresh: 0,
+            doubted: Vec::new(),
             queue,
         })
     }
 
     /// The memory, for a worker.
     pub(super) fn memory(&self) -> BorrowedFd<'_> {
-        self.queue.fd()
+        self.queue.share()
     }
 
     /// A request, for the next idle worker; it comes back when too many wait.
@@ -215,6 +220,11 @@ impl Central {
     /// Whether there are requests that no worker has.
     pub(super) fn has_waiting(&self) -> bool {
         self.ready() > 0 || !self.waiting.is_empty()
+    }
+
+    /// Whether requests are in cells, or wait for one.
+    pub(super) fn is_used(&self) -> bool {
+        self.bound > 0 || !self.waiting.is_empty()
     }
 
     /// A worker has a further lane; `None` when there are too many.

@@ -19,16 +19,16 @@ use super::lane::Lane;
 use super::pipe::Buffers;
 use super::upload::{Payload, Room};
 use super::upstream::Upstreams;
+use super::watch::Watched;
 use crate::config::instance::InstanceSpec;
 use crate::proto::limits::Limits;
 use crate::proto::rate::Rate;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::clock;
+use crate::tick::Tick;
 use crate::wire::lane::Pull;
 use crate::wire::message::FromRouter;
 
-/// How often waiting requests are looked after.
-const WATCH_PERIOD: Duration = Duration::from_millis(100);
 /// So many requests are not left until the end of a round.
 const RING_AT_ONCE: usize = 16;
 /// Fields that a worker gets beyond those of the client.
@@ -42,7 +42,7 @@ pub(super) struct Front {
     pub(super) limits: Cell<Limits>,
     pub(super) arrivals: Arrivals,
     /// How long a request waits for a worker before it is answered with 503 (`http-timeout`).
-    queue_time: Cell<Duration>,
+    pub(super) queue_time: Cell<Duration>,
     /// No connection is kept after its answer (`http-keepalive = 0`).
     closes_each: Cell<bool>,
     /// Clients may have websockets (`http-websockets`).
@@ -53,20 +53,22 @@ pub(super) struct Front {
     upstreams: RefCell<Option<Rc<Upstreams>>>,
     pub(super) uploads: Room,
     pub(super) buffers: Buffers,
-    central: RefCell<Central>,
-    lanes: RefCell<HashMap<usize, Rc<Lane>>>,
+    pub(super) central: RefCell<Central>,
+    pub(super) lanes: RefCell<HashMap<usize, Rc<Lane>>>,
     tickets: Cell<Ticket>,
-    /// Requests wait, and are looked after.
-    watched: Cell<bool>,
-    waiting: Notify,
+    pub(super) watched: Cell<Watched>,
+    /// It has to be watched more closely.
+    pub(super) waiting: Notify,
+    /// When it was last told that the queue was written over.
+    pub(super) told: Cell<Option<Tick>>,
     reports: mpsc::UnboundedSender<FromRouter>,
     phase: Cell<Phase>,
     phase_changed: Notify,
     clients: Cell<usize>,
     /// Where the router counts, once its master has given it.
-    board: RefCell<Option<Scoreboard>>,
+    pub(super) board: RefCell<Option<Scoreboard>>,
     /// Requests that servers of `http-to` have.
-    forwarded: Cell<u64>,
+    pub(super) forwarded: Cell<u64>,
     /// A client left while nobody more was let in, or the last one did.
     vacancy: Notify,
     logged: Rate,
@@ -99,8 +101,9 @@ impl Front {
             central: RefCell::new(central),
             lanes: RefCell::default(),
             tickets: Cell::new(0),
-            watched: Cell::new(false),
+            watched: Cell::default(),
             waiting: Notify::new(),
+            told: Cell::default(),
             reports,
             phase: Cell::new(Phase::Serving),
             phase_changed: Notify::new(),
@@ -194,9 +197,11 @@ impl Front {
             self.collect();
             self.ring();
         }
-        if !self.watched.get() && self.central.borrow().has_waiting() {
-            self.watched.set(true);
-            self.waiting.notify_one();
+        if self.watched.get() < Watched::Closely {
+            let wanted = self.to_be_watched();
+            if wanted > self.watched.replace(wanted.max(self.watched.get())) {
+                self.waiting.notify_one();
+            }
         }
     }
 
@@ -230,59 +235,9 @@ impl Front {
         job.answer(Err(trouble));
     }
 
-    /// Counts and tells that the request with this head gets an error. What is refused for want of room is not told one by
-    /// one.
-    pub(super) fn note(&self, trouble: Trouble, head: &[u8]) {
-        self.count(Scoreboard::count_router_error);
-        if trouble != Trouble::Full && self.may_log() {
-            trouble.log(head);
-        }
-    }
-
-    /// From now on it counts here.
-    pub(super) fn count_on(&self, board: Scoreboard) {
-        board.set_forwarding(self.forwarded.get());
-        self.board.replace(Some(board));
-    }
-
-    /// Counts.
-    pub(super) fn count(&self, count: impl FnOnce(&Scoreboard)) {
-        if let Some(board) = &*self.board.borrow() {
-            count(board);
-        }
-    }
-
-    /// A server of `http-to` has one request more, or one less.
-    pub(super) fn forwarding(&self, more: bool) {
-        let now = self.forwarded.get();
-        self.forwarded.set(if more { now.saturating_add(1) } else { now.saturating_sub(1) });
-        self.count(|board| board.set_forwarding(self.forwarded.get()));
-    }
-
     /// Takes a request out of the queue whose client is gone.
     pub(super) fn withdraw(&self, ticket: Ticket) -> Option<Job> {
         self.central.borrow_mut().withdraw(ticket)
-    }
-
-    /// Looks after requests that wait: rings again where a thread that was rung for has not come, and answers those
-    /// that waited too long. Never returns.
-    pub(super) async fn watch(&self) {
-        loop {
-            self.waiting.notified().await;
-            while self.central.borrow().has_waiting() {
-                tokio::time::sleep(WATCH_PERIOD).await;
-                self.central.borrow_mut().forget_gone();
-                self.central.borrow_mut().look_again();
-                let limit_us = u64::try_from(self.queue_time.get().as_micros()).unwrap_or(u64::MAX);
-                let cutoff = clock::monotonic_us().saturating_sub(limit_us);
-                loop {
-                    let expired = self.central.borrow_mut().expire(cutoff);
-                    let Some(job) = expired else { break };
-                    self.refuse(job, Trouble::Waited);
-                }
-            }
-            self.watched.set(false);
-        }
     }
 
     /// A worker has a further lane, by this connection; `None` when there are too many.
@@ -355,7 +310,7 @@ impl Front {
         self.report(FromRouter::Released { slot: worker.0, generation: worker.1 });
     }
 
-    fn report(&self, report: FromRouter) {
+    pub(super) fn report(&self, report: FromRouter) {
         // The other end is the loop that ends this process.
         let _ = self.reports.send(report);
     }

@@ -1,9 +1,11 @@
-//! What is counted of a request that a server of `http-to` has.
+//! What the router counts: requests that servers of `http-to` have, and errors of its own.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 use super::front::Front;
+use super::job::Trouble;
+use crate::stats::scoreboard::Scoreboard;
 use crate::sys::clock;
 
 /// A request that is at a server; counted when this is dropped, if an answer has begun.
@@ -45,5 +47,36 @@ impl Drop for Meter {
             let taken_us = clock::monotonic_us().saturating_sub(self.began_us);
             self.front.count(|board| board.count_forwarded(self.bytes.get(), taken_us));
         }
+    }
+}
+
+impl Front {
+    /// Counts and tells that the request with this head gets an error. What is refused for want of room is not told one by
+    /// one.
+    pub(super) fn note(&self, trouble: Trouble, head: &[u8]) {
+        self.count(Scoreboard::count_router_error);
+        if trouble != Trouble::Full && self.may_log() {
+            trouble.log(head);
+        }
+    }
+
+    /// From now on it counts here.
+    pub(super) fn count_on(&self, board: Scoreboard) {
+        board.set_forwarding(self.forwarded.get());
+        self.board.replace(Some(board));
+    }
+
+    /// Counts.
+    pub(super) fn count(&self, count: impl FnOnce(&Scoreboard)) {
+        if let Some(board) = &*self.board.borrow() {
+            count(board);
+        }
+    }
+
+    /// A server of `http-to` has one request more, or one less.
+    pub(super) fn forwarding(&self, more: bool) {
+        let now = self.forwarded.get();
+        self.forwarded.set(if more { now.saturating_add(1) } else { now.saturating_sub(1) });
+        self.count(|board| board.set_forwarding(self.forwarded.get()));
     }
 }

@@ -34,3 +34,4 @@ pub mod run;
 mod socket;
 mod upload;
 mod upstream;
+mod watch;

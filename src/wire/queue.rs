@@ -10,6 +10,7 @@
 
 mod cell;
 mod lease;
+mod repair;
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};

@@ -48,6 +48,8 @@ pub enum FromRouter {
     Ready,
     /// It runs.
     IAmThere,
+    /// An application wrote over the queue, and it was put right. Told at most every ten seconds.
+    Spoilt,
     /// The worker's connections are closed.
     Released {
         /// Its slot.

@@ -150,7 +150,9 @@ impl Lane {
                 let _ = stream::end_writing(self.socket.get_ref());
                 return None;
             }
-            if self.state() == LaneState::Closed || self.queue.rest(self.lease) {
+            // Absent is what nobody stores in good faith: the router puts it right, and rings.
+            let is_closed = matches!(self.state(), LaneState::Closed | LaneState::Absent);
+            if is_closed || self.queue.rest(self.lease) {
                 return None;
             }
         }

@@ -4,6 +4,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::free_port;
+use crate::support::host::Host;
 use crate::support::http::Door;
 use crate::support::process::Family;
 use crate::support::server::{Folder, liege};
@@ -82,4 +83,58 @@ fn a_router_that_hangs_is_replaced_and_the_sockets_stay() {
     assert!(family.log().contains("HARAKIRI ON THE ROUTER"), "{}", family.log());
     assert_eq!(waiting.answer(false).unwrap().status, 200);
     assert_eq!(door.get("/").unwrap().status, 200);
+}
+
+/// Writes over the router's queue when it is asked to.
+const HOSTILE: &str = r#"
+import mmap, os
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    path = environ["PATH_INFO"].split("/")
+    if path[1] == "scribble":
+        for fd in map(int, os.listdir("/proc/self/fd")):
+            try:
+                if "memfd:liege-queue" in os.readlink("/proc/self/fd/%d" % fd):
+                    with mmap.mmap(fd, 0) as memory:
+                        memory[:] = bytes([int(path[2])]) * len(memory) if path[2] else os.urandom(len(memory))
+            except OSError:
+                pass
+    return [str(os.getpid()).encode()]
+"#;
+
+#[test]
+fn a_queue_that_the_application_has_written_over_is_put_right() {
+    let port = free_port();
+    let text = format!(
+        "[uwsgi]\nmaster = true\nprocesses = 2\nhttp = 127.0.0.1:{port}\nhttp-timeout = 5\nwsgi-file = %d../app.py\n"
+    );
+    let host = Host::start(&[]);
+    host.folder().write("app.py", HOSTILE);
+    host.write("a.ini", &text);
+    host.wait_for_vassal("a.ini", "serves", |vassal| vassal["state"] == "up");
+    let door = Door::Port(port);
+    let pids = || {
+        let workers = host.ask("/v1/vassals/a.ini/workers")["workers"].as_array().unwrap().clone();
+        workers.iter().filter_map(|one| one["pid"].as_u64()).collect::<std::collections::BTreeSet<u64>>()
+    };
+    let before = pids();
+    for byte in ["255", "0", "1", "2", ""] {
+        // Its own answer was in that memory, too.
+        let status = door.get(&format!("/scribble/{byte}")).unwrap().status;
+        assert!([200, 502].contains(&status), "{byte}: {status}");
+        // The late answer to that one may still spoil the next.
+        until(byte, || (0..20).all(|_| door.get("/").unwrap().status == 200));
+    }
+    assert_eq!(pids(), before, "nobody had to be replaced");
+    assert_eq!(host.reload("a.ini")["outcome"], "swapped");
+    until("new workers alone", || pids().is_disjoint(&before));
+    assert_eq!(door.get("/").unwrap().status, 200);
+    let told = |event: &serde_json::Value| {
+        event["message"].as_str().is_some_and(|message| message.contains("written over the memory"))
+    };
+    let events = host.ask("/v1/events?vassal=a.ini");
+    let events = events["events"].as_array().unwrap();
+    let count = events.iter().filter(|event| told(event)).count();
+    assert!((1..4).contains(&count), "{events:#?}");
 }

@@ -46,6 +46,11 @@ impl LaneWord<'_> {
         if word >> LEASE_SHIFT == u64::from(lease.number) { decode(word) } else { LaneState::Closed }
     }
 
+    /// Whether it is about this lease.
+    pub(super) fn is_of(self, lease: Lease) -> bool {
+        self.0.load(Ordering::Acquire) >> LEASE_SHIFT == u64::from(lease.number)
+    }
+
     /// Begins a lease.
     pub(super) fn give(self, number: u32) {
         self.0.store(encode(u64::from(number), LaneState::Busy), Ordering::Release);
