@@ -17,7 +17,9 @@ pub(crate) fn check(input: &[u8]) {
     else {
         return;
     };
-    let Ok(memory) = cache.fd().try_clone_to_owned().and_then(|file| SharedWords::map(file, true)) else {
+    let Ok(memory) =
+        cache.fd().try_clone_to_owned().and_then(|file| SharedWords::map(file, true, usize::MAX))
+    else {
         return;
     };
     for (word, at) in memory.words().iter().zip((0..).step_by(8)) {

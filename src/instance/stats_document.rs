@@ -375,7 +375,7 @@ mod tests {
             running_us: u64::MAX,
         };
         let cache = Cache::create(CacheSpec::plain(1).unwrap()).unwrap();
-        let memory = SharedWords::map(cache.fd().try_clone_to_owned().unwrap(), true).unwrap();
+        let memory = SharedWords::map(cache.fd().try_clone_to_owned().unwrap(), true, usize::MAX).unwrap();
         memory.words().iter().for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
         let tallies = BTreeMap::from([(1, tally)]);
         let workers = vec![(1, Some(slot))];

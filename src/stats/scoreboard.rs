@@ -24,6 +24,8 @@ pub(super) const TEXT_START: usize = CORE_WORDS - TEXT_WORDS;
 pub const TEXT_BYTES: usize = TEXT_WORDS * 8;
 const MAX_SLOTS: usize = 16_384;
 const MAX_CORES: usize = 4_096;
+/// The largest scoreboard that an observer looks at, 256 MiB: hundreds of thousands of threads.
+const OBSERVED_WORDS: usize = 1 << 25;
 
 /// [`Field::Begun`] of a worker that accepts …
 const BEGUN: u64 = 1;
@@ -165,9 +167,10 @@ impl Scoreboard {
     /// nothing that stores.
     ///
     /// # Errors
-    /// Mapping, or contents that are not a scoreboard of a size that fits.
+    /// Mapping, or contents that are not a scoreboard of a size that fits, or, for an observer, one of more than
+    /// 256 MiB.
     pub fn open(file: OwnedFd, writable: bool) -> io::Result<Self> {
-        let memory = SharedWords::map(file, writable)?;
+        let memory = SharedWords::map(file, writable, if writable { usize::MAX } else { OBSERVED_WORDS })?;
         let word = |at: usize| memory.words().get(at).map_or(0, |w| w.load(Ordering::Acquire));
         let slots = usize::try_from(word(1)).unwrap_or(usize::MAX);
         let cores = usize::try_from(word(2)).unwrap_or(usize::MAX);
@@ -422,6 +425,17 @@ mod tests {
         let open = |fd: BorrowedFd<'_>| Scoreboard::open(fd.try_clone_to_owned().unwrap(), false);
         assert!(open(board.fd()).is_err());
         assert_eq!(open(board.share()).unwrap().slots(), 2);
+    }
+
+    #[test]
+    fn an_observer_gives_a_hostile_scoreboard_few_of_its_addresses() {
+        for (cores, seen) in [(1, true), (100, false)] {
+            // Nothing but holes: it costs its sender nothing.
+            let board = Scoreboard::create(16_000, cores).unwrap();
+            let open =
+                |writable| Scoreboard::open(board.fd().try_clone_to_owned().unwrap(), writable).is_ok();
+            assert_eq!((open(true), open(false)), (true, seen), "{cores} cores");
+        }
     }
 
     #[test]

@@ -33,25 +33,26 @@ impl SharedWords {
     /// Creating or mapping the file.
     pub fn create(name: &str, words: usize) -> io::Result<Self> {
         let bytes = u64::try_from(words.saturating_mul(8)).unwrap_or(u64::MAX);
-        Self::map(memfd::fixed(name, bytes)?, true)
+        Self::map(memfd::fixed(name, bytes)?, true, words)
     }
 
-    /// Maps memory received from another process: writable for a worker, read-only for an observer. A read-only
-    /// view must only be loaded from; a store to it faults.
+    /// Maps memory received from another process, of at most so many words: writable for a worker, read-only for an
+    /// observer. A read-only view must only be loaded from; a store to it faults.
     ///
     /// # Errors
-    /// The size is not sealed (the sender could make us fault), is zero or not whole words, or `mmap` fails.
-    pub fn map(file: OwnedFd, writable: bool) -> io::Result<Self> {
+    /// The size is not sealed (the sender could make us fault), is zero, not whole words, or more than that (an empty
+    /// file of any size costs its sender nothing, and us all our addresses), or `mmap` fails.
+    pub fn map(file: OwnedFd, writable: bool, most_words: usize) -> io::Result<Self> {
+        let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
         let file = File::from(file);
         let bytes = usize::try_from(file.metadata()?.len()).unwrap_or(0);
         if !memfd::size_is_sealed(&file) || bytes % 8 != 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "shared memory is not sealed or not whole words",
-            ));
+            return Err(invalid("shared memory is not sealed or not whole words"));
         }
-        let length = NonZeroUsize::new(bytes)
-            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "shared memory is empty"))?;
+        if bytes / 8 > most_words {
+            return Err(invalid("shared memory is larger than it can be"));
+        }
+        let length = NonZeroUsize::new(bytes).ok_or_else(|| invalid("shared memory is empty"))?;
         let protection =
             if writable { ProtFlags::PROT_READ | ProtFlags::PROT_WRITE } else { ProtFlags::PROT_READ };
         // SAFETY: a new mapping at an address of the kernel's choice aliases nothing of ours; the file cannot

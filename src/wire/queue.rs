@@ -89,7 +89,7 @@ impl SharedQueue {
     /// # Errors
     /// Mapping, or memory that holds no queue of a size that fits.
     pub fn open(file: OwnedFd) -> io::Result<Self> {
-        let memory = SharedWords::map(file, true)?;
+        let memory = SharedWords::map(file, true, words_for(LIMIT, LIMIT))?;
         let word = |at: usize| memory.words().get(at).map_or(0, |word| word.load(Ordering::Acquire));
         let cells = usize::try_from(word(1)).unwrap_or(usize::MAX);
         let lanes = usize::try_from(word(2)).unwrap_or(usize::MAX);

@@ -75,8 +75,9 @@ impl Memory {
 
     pub(super) fn open(spec: &CacheSpec, file: OwnedFd) -> io::Result<Self> {
         let (layout, length) = Self::layout(spec);
-        let words = SharedWords::map(file, true)?;
-        if u64::try_from(words.words().len()).ok() != Some(length) {
+        let most = usize::try_from(length).map_err(io::Error::other)?;
+        let words = SharedWords::map(file, true, most)?;
+        if words.words().len() != most {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the cache has another size"));
         }
         Ok(layout(words))
