@@ -96,6 +96,7 @@ pub fn diff(old: &InstanceSpec, new: &InstanceSpec) -> Change {
         hooks,
         honour_stdin,
         said,
+        places: _,
     } = new;
     let mut change = Change::default();
     // What is done before privileges drop cannot be done after it.
@@ -406,9 +407,9 @@ mod tests {
             ("uid = app, prio = 3", "uid = app", Need::Replace, &["prio"]),
             ("", "unprivileged-binary-patch = x", Need::Replace, &["privileged-binary-patch"]),
             ("", "unshare = uts", Need::Replace, &["unshare"]),
-            ("uid = app, max-fd = 9", "uid = app, max-fd = 8", Need::Generation, &["max-fd"]),
+            ("uid = app, max-fd = 90", "uid = app, max-fd = 89", Need::Generation, &["max-fd"]),
             ("", "limit-as = 9, limit-nproc = 9", Need::Generation, &["limit-as", "limit-nproc"]),
-            ("max-fd = 8", "max-fd = 9", Need::Reexec, &["max-fd"]),
+            ("max-fd = 89", "max-fd = 90", Need::Reexec, &["max-fd"]),
             ("uid = app, limit-as = 8", "uid = app, limit-as = 9", Need::Replace, &["limit-as"]),
             ("limit-nproc = 8", "", Need::Replace, &["limit-nproc"]),
             ("", "flock = x", Need::Replace, &["flock"]),

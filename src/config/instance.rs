@@ -12,7 +12,7 @@ use super::cores::GeventSpec;
 use super::exceptions::ExceptionSpec;
 use super::exchange::ExchangeSpec;
 use super::guard::GuardSpec;
-use super::hook::Hook;
+use super::hook::{Hook, Place};
 use super::logging::LogSpec;
 use super::namespaces::Namespaces;
 use super::patch::PatchSpec;
@@ -138,6 +138,9 @@ pub struct InstanceSpec {
     pub honour_stdin: bool,
     /// Every option as said, for `uwsgi.opt`: name and text, in order.
     pub said: Vec<(String, String)>,
+    /// Where each of them was said.
+    #[serde(default)]
+    pub places: Vec<Place>,
 }
 
 /// The application.
@@ -302,20 +305,6 @@ pub struct WorkerSpec {
     pub cpus: u32,
 }
 
-impl InstanceSpec {
-    /// What a process is called, if titles are asked for: the `master`, or any other role such as `worker 1`.
-    #[must_use]
-    pub fn title(&self, role: &str) -> Option<String> {
-        let (prefix, TitleSpec { append, all, master }) = (&self.procname_prefix, &self.titles);
-        if !self.auto_procname && prefix.is_empty() {
-            return None;
-        }
-        let own = master.as_ref().filter(|_| role == "master").or(all.as_ref());
-        let name = own.map_or_else(|| format!("uWSGI {role}"), Clone::clone);
-        Some(format!("{prefix}{name}{append}"))
-    }
-}
-
 impl Default for InstanceSpec {
     /// An instance of which nothing was said.
     fn default() -> Self {
@@ -363,6 +352,7 @@ impl Default for InstanceSpec {
             hooks: Vec::new(),
             honour_stdin: false,
             said: Vec::new(),
+            places: Vec::new(),
         }
     }
 }

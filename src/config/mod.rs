@@ -40,6 +40,7 @@ mod magic;
 pub mod namespaces;
 pub mod patch;
 mod pipeline;
+mod places;
 pub mod process;
 pub mod raw;
 pub mod role;

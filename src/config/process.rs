@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::instance::InstanceSpec;
+
 /// What the processes of an instance may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitSpec {
@@ -120,4 +122,18 @@ pub struct TitleSpec {
     pub all: Option<String>,
     /// `procname-master`: the same for the master.
     pub master: Option<String>,
+}
+
+impl InstanceSpec {
+    /// What a process is called, if titles are asked for: the `master`, or any other role such as `worker 1`.
+    #[must_use]
+    pub fn title(&self, role: &str) -> Option<String> {
+        let (prefix, TitleSpec { append, all, master }) = (&self.procname_prefix, &self.titles);
+        if !self.auto_procname && prefix.is_empty() {
+            return None;
+        }
+        let own = master.as_ref().filter(|_| role == "master").or(all.as_ref());
+        let name = own.map_or_else(|| format!("uWSGI {role}"), Clone::clone);
+        Some(format!("{prefix}{name}{append}"))
+    }
 }

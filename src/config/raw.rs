@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::diagnostic::{Cause, Diagnostic, Severity};
+use super::hook::Place;
 use super::text::reveal;
 
 /// A configuration as said, expanded, before its values get a meaning.
@@ -151,6 +152,12 @@ impl Raw {
             .iter()
             .map(|entry| (entry.key.clone(), entry.value.clone().unwrap_or_else(|| "true".to_owned())))
             .collect()
+    }
+
+    /// Where each of them was said.
+    #[must_use]
+    pub fn places(&self) -> Vec<Place> {
+        self.entries.iter().map(|entry| Place(entry.origin.to_string())).collect()
     }
 
     /// Whether `strict` is on.

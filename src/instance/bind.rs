@@ -166,6 +166,7 @@ pub(super) fn bind_all(
         return Err(Failure::new(format!(
             "Listen queue size is greater than the system max net.core.somaxconn ({longest})."
         ))
+        .at(spec.place_of(&["listen"]))
         .with_hint(format!("lower `listen` to {longest}, or raise net.core.somaxconn"))
         .into());
     }
@@ -197,6 +198,7 @@ fn bind_each(
         let bound = bind(number, listen, spec, purpose, resolve);
         bound.map(Rc::new).map_err(|error| Unbound {
             failure: Failure::new(format!("cannot listen on {}: {error}", listen.address))
+                .at(spec.place_of_address(&listen.address))
                 .with_hint(advice(&error)),
             denied: error.kind() == io::ErrorKind::PermissionDenied,
         })
@@ -205,7 +207,10 @@ fn bind_each(
 }
 
 fn reuse(found: &Rc<Listener>, listen: &Listen, spec: &InstanceSpec) -> Result<Rc<Listener>, Failure> {
-    let failed = |error| Failure::new(format!("cannot listen on {}: {error}", listen.address));
+    let failed = |error| {
+        Failure::new(format!("cannot listen on {}: {error}", listen.address))
+            .at(spec.place_of_address(&listen.address))
+    };
     socket::set_backlog(found.as_fd(), spec.backlog).map_err(failed)?;
     if matches!(listen.address, Address::Tcp { .. }) {
         socket::tune(found.as_fd(), tuning(spec)).map_err(failed)?;

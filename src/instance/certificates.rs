@@ -38,7 +38,11 @@ pub(super) type Unchecked<'a> = Vec<(&'a TlsSpec, Material)>;
 /// # Errors
 /// One that cannot be read.
 pub(super) fn read(spec: &InstanceSpec) -> Result<Unchecked<'_>, Unread> {
-    spec.router.tls.iter().map(|tls| Ok((tls, read_files(tls)?))).collect()
+    let at = |tls: &TlsSpec, unread: Unread| Unread {
+        failure: unread.failure.at(spec.place_of_address(&tls.address)),
+        ..unread
+    };
+    spec.router.tls.iter().map(|tls| Ok((tls, read_files(tls).map_err(|unread| at(tls, unread))?))).collect()
 }
 
 /// What is wrong with the files of each address, and whether only the right to read them is missing.

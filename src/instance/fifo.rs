@@ -54,7 +54,9 @@ impl Drop for Fifo {
 /// # Errors
 /// It cannot be made.
 pub(super) fn make_first(spec: &InstanceSpec) -> Result<Option<OwnedFd>, Failure> {
-    spec.files.master_fifo.first().map(|path| make(path)).transpose()
+    let place = |path: &Path| spec.place_of_path(&["master-fifo"], path);
+    let first = spec.files.master_fifo.first();
+    first.map(|path| make(path).map_err(|failure| failure.at(place(path)))).transpose()
 }
 
 fn make(path: &Path) -> Result<OwnedFd, Failure> {
@@ -229,7 +231,7 @@ impl Master {
     fn write_pid_files(&self) {
         let files = &self.current.said.spec.files;
         for path in [&files.pidfile, &files.pidfile2, &files.safe_pidfile].into_iter().flatten() {
-            match super::jail::write_pid(path) {
+            match super::jail::write_pid(&self.current.said.spec, path) {
                 Ok(()) => tracing::info!("updating pid {} to {}", std::process::id(), path.display()),
                 Err(failure) => self.tell(failure.to_string()),
             }

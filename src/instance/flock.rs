@@ -19,18 +19,31 @@ pub(super) fn take(
     late: bool,
     beginning: &mut Beginning<'_>,
 ) -> Result<Vec<OwnedFd>, Unbegun> {
-    spec.files.locks.iter().filter(|lock| lock.late == late).map(|lock| take_one(lock, beginning)).collect()
+    spec.files
+        .locks
+        .iter()
+        .filter(|lock| lock.late == late)
+        .map(|lock| take_one(spec, lock, beginning))
+        .collect()
 }
 
-fn take_one(wanted: &LockSpec, beginning: &mut Beginning<'_>) -> Result<OwnedFd, Unbegun> {
+fn take_one(
+    spec: &InstanceSpec,
+    wanted: &LockSpec,
+    beginning: &mut Beginning<'_>,
+) -> Result<OwnedFd, Unbegun> {
     let path = wanted.path.display();
-    let failed = |error: io::Error| Failure::new(format!("cannot lock {path}: {error}"));
+    let at = |failure: Failure| {
+        let names = ["flock", "flock-wait", "flock2", "flock-wait2"];
+        failure.at(spec.place_of_path(&names, &wanted.path))
+    };
+    let failed = |error: io::Error| at(Failure::new(format!("cannot lock {path}: {error}")));
     let missing =
         |error: io::Error| failed(error).with_hint("make it: it must be a file that can be written");
     let file = flock::open(&wanted.path).map_err(missing)?;
     if !flock::take(&file).map_err(failed)? {
         if !wanted.waits {
-            let failure = Failure::new(format!("uWSGI ERROR: {path} is locked by another instance"));
+            let failure = at(Failure::new(format!("uWSGI ERROR: {path} is locked by another instance")));
             return Err(failure.with_hint("end that one, or say `flock-wait` to wait for it").into());
         }
         tracing::info!("waiting for the lock on {path}");

@@ -32,7 +32,7 @@ impl Master {
             self.tell_configured();
             self.take_over_files(&old.said.spec, spec);
             // What its next children inherit; those of this generation have it by themselves.
-            if let Err(failure) = limits::set(&spec.limits) {
+            if let Err(failure) = limits::set(spec) {
                 self.tell(failure.to_string());
             }
             self.show_title();
@@ -89,7 +89,7 @@ impl Master {
         ] {
             if before != now {
                 before.iter().for_each(|path| super::jail::remove_pid(path));
-                done = done.and(now.as_ref().map_or(Ok(()), |path| super::jail::write_pid(path)));
+                done = done.and(now.as_ref().map_or(Ok(()), |path| super::jail::write_pid(new, path)));
             }
         }
         if let Err(failure) = done {

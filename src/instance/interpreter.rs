@@ -30,7 +30,8 @@ pub(super) fn find_all(spec: &InstanceSpec, extension: Option<&Path>) -> Result<
 
 /// The interpreter that `spec` asks for, itself.
 fn find(spec: &InstanceSpec) -> Result<PathBuf, Failure> {
-    real(&look(spec)?)
+    let found = look(spec).map_err(|failure| failure.at(spec.place_of(&["python", "virtualenv"])))?;
+    real(&found)
 }
 
 /// The interpreter that `spec` asks for: `python`, the virtualenv's, or `python3` from the PATH. Runs nothing.
@@ -57,7 +58,8 @@ fn find_extension(spec: &InstanceSpec, policy: Option<&Path>) -> Result<PathBuf,
         return if named.is_file() {
             Ok(named.to_owned())
         } else {
-            Err(Failure::new(format!("the extension {} does not exist", named.display())))
+            Err(Failure::new(format!("the extension {} does not exist", named.display()))
+                .at(spec.place_of(&["extension"])))
         };
     }
     let mut places = Vec::new();

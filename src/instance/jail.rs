@@ -12,7 +12,7 @@ use super::beginning::{Beginning, Unbegun};
 use super::bind::{self, Sockets};
 use super::{flock, log_file};
 use crate::config::hook::Point;
-use crate::config::instance::{IdentitySpec, InstanceSpec};
+use crate::config::instance::InstanceSpec;
 use crate::config::namespaces::Namespaces;
 use crate::config::patch::Patch;
 use crate::config::tenant::Tenant;
@@ -23,6 +23,11 @@ use crate::sys::{limits, namespace, output, own, session, socket};
 use crate::wire::failure::Failure;
 use crate::wire::limits as wire_limits;
 use crate::wire::message::Privileges;
+
+/// Where everything is logged.
+const LOGS: &[&str] = &["logto", "daemonize"];
+/// What writes a pid.
+const PID_FILES: &[&str] = &["pidfile", "pidfile2", "safe-pidfile", "safe-pidfile2"];
 
 /// Takes on the identity of `spec` and binds its sockets. Of the vassal's choosing only the hooks that ask for it run
 /// before that. `become_it` becomes another program where one is named, and comes back only when that fails.
@@ -36,19 +41,20 @@ pub(super) fn enter(
     locks: &mut Vec<OwnedFd>,
     become_it: impl Fn(&Patch) -> Failure,
 ) -> Result<Sockets, Unbegun> {
+    let at = |names: &'static [&'static str]| move |failure: Failure| failure.at(spec.place_of(names));
     if let Some(log) = &spec.log.logto {
-        log_file::log_to(log, &spec.log.file)?;
+        log_file::log_to(log, &spec.log.file).map_err(at(LOGS))?;
     }
     let identity = look_up(spec)?;
     if let Some(log) = &spec.log.logto {
-        log_file::prepare(log, &spec.log.file, &identity)?;
+        log_file::prepare(log, &spec.log.file, &identity).map_err(at(LOGS))?;
     }
     refuse_root(spec, &identity)?;
     locks.extend(flock::take(spec, true, beginning)?);
     set_umask(spec);
-    wire_limits::set(&spec.limits)?;
+    wire_limits::set(spec)?;
     if let Some(path) = &spec.files.pidfile {
-        write_pid(path)?;
+        write_pid(spec, path)?;
     }
     beginning.perform(spec, &[Point::PreJail])?;
     if let Some(patch) = &spec.patches.privileged {
@@ -78,30 +84,31 @@ pub(super) fn enter(
         bind_early(spec, &mut have)?;
     }
     if !spec.identity.after_init {
-        drop_privileges(&identity, &spec.identity)?;
+        drop_privileges(&identity, spec)?;
         beginning.perform(spec, &[Point::AsUser])?;
     }
     if let Some(patch) = &spec.patches.unprivileged {
         // Its sockets are its own matter: there is nothing that `drop-after-init` could wait for.
         if spec.identity.after_init {
-            drop_privileges(&identity, &spec.identity)?;
+            drop_privileges(&identity, spec)?;
             beginning.perform(spec, &[Point::AsUser])?;
         }
         return Err(become_it(patch).into());
     }
     beginning.perform(spec, &[Point::WaitsForSocket])?;
     if let Some(log) = &spec.log.logto2 {
-        log_file::log_to(log, &spec.log.file)?;
-        log_file::prepare(log, &spec.log.file, &identity)?;
+        log_file::log_to(log, &spec.log.file).map_err(at(&["logto2"]))?;
+        log_file::prepare(log, &spec.log.file, &identity).map_err(at(&["logto2"]))?;
     }
     if let Some(directory) = &spec.app.chdir {
         env::set_current_dir(directory).map_err(|e| {
             Failure::new(format!("cannot chdir to {}: {e}", directory.display()))
+                .at(spec.place_of(&["chdir"]))
                 .with_hint("make that directory for whom the instance runs as, or mend `chdir`")
         })?;
     }
     if let Some(path) = &spec.files.pidfile2 {
-        write_pid(path)?;
+        write_pid(spec, path)?;
     }
     // Names of hosts are looked up here, and never with rights that are to be given up.
     let is_privileged = !identity.is_current();
@@ -114,11 +121,11 @@ pub(super) fn enter(
     };
     let sockets = bind::bind_all(spec, &have, &resolve).map_err(Failure::from)?;
     if spec.identity.after_init {
-        drop_privileges(&identity, &spec.identity)?;
+        drop_privileges(&identity, spec)?;
         beginning.perform(spec, &[Point::AsUser])?;
     }
     if let Some(log) = &spec.log.daemonize2 {
-        log_file::try_out(log)?;
+        log_file::try_out(log).map_err(at(&["daemonize2"]))?;
     }
     Ok(sockets)
 }
@@ -140,17 +147,18 @@ pub(super) fn become_user(spec: &InstanceSpec) -> Result<(), Failure> {
         return Ok(());
     }
     refuse_root(spec, &identity)?;
-    drop_privileges(&identity, &spec.identity)
+    drop_privileges(&identity, spec)
 }
 
 /// Writes this process's pid and a newline.
 ///
 /// # Errors
 /// The file cannot be written.
-pub(super) fn write_pid(path: &Path) -> Result<(), Failure> {
+pub(super) fn write_pid(spec: &InstanceSpec, path: &Path) -> Result<(), Failure> {
     let pid = format!("{}\n", own::outer_pid());
     output::replace(path, pid.as_bytes()).map_err(|error| {
         Failure::new(format!("cannot write the pid file {}: {error}", path.display()))
+            .at(spec.place_of_path(PID_FILES, path))
             .with_hint("let whom the instance runs as by then write there, or mend `pidfile` or its like")
     })
 }
@@ -182,6 +190,7 @@ fn look_up(spec: &InstanceSpec) -> Result<Identity, Failure> {
     Identity::look_up(wanted.uid.as_deref(), wanted.gid.as_deref(), &wanted.add_gid, wanted.no_initgroups)
         .map_err(|error| {
             Failure::new(format!("cannot look up whom to run as: {error}"))
+                .at(spec.place_named_in(&["uid", "gid", "add-gid"], &error.to_string()))
                 .with_hint("mend `uid`, `gid` or `add-gid`, or make the user or group")
         })
 }
@@ -250,9 +259,11 @@ pub(super) fn bound(privileges: &Privileges) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("cannot limit capabilities (emperor-cap): {error}")))
 }
 
-fn drop_privileges(identity: &Identity, spec: &IdentitySpec) -> Result<(), Failure> {
-    let failed = |error: io::Error| Failure::new(format!("cannot drop privileges: {error}"));
-    let kept = Capabilities::of(&spec.capabilities);
+fn drop_privileges(identity: &Identity, spec: &InstanceSpec) -> Result<(), Failure> {
+    let at = |failure: Failure| failure.at(spec.place_of(&["uid"]));
+    let failed = |error: io::Error| at(Failure::new(format!("cannot drop privileges: {error}")));
+    let wanted = &spec.identity;
+    let kept = Capabilities::of(&wanted.capabilities);
     let may_change = capabilities::may_change_users();
     if user::current_uid() == 0 || (may_change && !identity.is_current()) {
         if !kept.is_empty() && identity.uid() == 0 {
@@ -262,15 +273,15 @@ fn drop_privileges(identity: &Identity, spec: &IdentitySpec) -> Result<(), Failu
         if identity.uid() == 0 {
             capabilities::forget_beyond_bounds().map_err(failed)?;
         }
-        if identity.uid() != 0 && !spec.new_privileges {
+        if identity.uid() != 0 && !wanted.new_privileges {
             user::set_no_new_privileges().map_err(failed)?;
         }
     } else if !identity.is_current() {
-        return Err(Failure::new(format!(
+        return Err(at(Failure::new(format!(
             "cannot run as uid {}: not started as root, but as uid {}",
             identity.uid(),
             user::current_uid()
-        )));
+        ))));
     } else if may_change || !kept.is_empty() {
         // An emperor's right to become anybody is not its vassals'.
         capabilities::reduce_to(&kept).map_err(failed)?;

@@ -155,7 +155,7 @@ impl Master {
                 }
                 let files = &self.current.said.spec.files;
                 for path in [&files.safe_pidfile, &files.safe_pidfile2].into_iter().flatten() {
-                    if let Err(failure) = super::jail::write_pid(path) {
+                    if let Err(failure) = super::jail::write_pid(&self.current.said.spec, path) {
                         self.tell(failure.to_string());
                     }
                 }

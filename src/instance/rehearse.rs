@@ -113,7 +113,8 @@ fn read(request: &Request, bytes: &[u8]) -> Result<(Rehearsed, Certificates), Fa
     for address in addresses.filter(|address| !request.bound.contains(address)) {
         if let Address::Tcp { host, port } = address {
             let found = socket::resolve(host, *port)
-                .map_err(|error| Failure::new(format!("cannot listen on {address}: {error}")))?;
+                .map_err(|error| Failure::new(format!("cannot listen on {address}: {error}")))
+                .map_err(|failure| failure.at(spec.place_of_address(address)))?;
             hosts.insert(host.clone(), found.ip());
         }
     }

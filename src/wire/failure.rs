@@ -43,6 +43,15 @@ impl Failure {
         self
     }
 
+    /// The same with the place of the option that led to it, where that is known.
+    #[must_use]
+    pub fn at(mut self, place: Option<String>) -> Self {
+        if let Some(place) = place {
+            self.message = format!("{place}: {}", self.message);
+        }
+        self
+    }
+
     /// The same with advice.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {

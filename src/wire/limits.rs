@@ -4,19 +4,21 @@
 use std::io;
 
 use super::failure::Failure;
-use crate::config::process::LimitSpec;
+use crate::config::instance::InstanceSpec;
 use crate::sys::limits;
 
 /// Limits this process as configured; what is not limited stays as it is.
 ///
 /// # Errors
 /// A limit is refused: only root may raise one.
-pub fn set(spec: &LimitSpec) -> Result<(), Failure> {
+pub fn set(spec: &InstanceSpec) -> Result<(), Failure> {
     let set = |option: &str, set: fn(u64) -> io::Result<()>, value: Option<u64>| match value.map(set) {
         Some(Err(error)) => Err(Failure::new(format!("cannot set {option}: {error}"))
+            .at(spec.place_of(&[option]))
             .with_hint("only root may raise a limit: use LimitNOFILE= and the like of the service unit")),
         _ => Ok(()),
     };
+    let spec = &spec.limits;
     set("max-fd", limits::limit_files, spec.files)?;
     set("limit-as", limits::limit_memory_bytes, spec.memory_bytes)?;
     set("limit-nproc", limits::limit_processes, spec.processes)?;

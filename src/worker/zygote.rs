@@ -162,7 +162,7 @@ fn load(
         (host(generation, spec, listeners, fds).map_err(FromZygote::LoadFailed)?, clock::now());
     title::set(&host.title("zygote"));
     // Its master may have begun with others.
-    limits::set(&host.spec.limits).map_err(FromZygote::LoadFailed)?;
+    limits::set(&host.spec).map_err(FromZygote::LoadFailed)?;
     let failed = |error| {
         let reason = format!("cannot prepare the interpreter: {}", traceback::summary(py, &error));
         FromZygote::LoadFailed(Failure::new(reason).with_traceback(&traceback::text(py, &error)))

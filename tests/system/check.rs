@@ -237,3 +237,37 @@ fn a_command_line_can_be_checked_too() {
     let told = text(&output);
     assert!(told.contains("command line: error: threads: ") && output.status.code() == Some(1), "{told}");
 }
+
+#[test]
+fn what_the_host_refuses_at_a_start_names_the_place_of_its_option() {
+    let folder = folder(&[("more.ini", "chdir = /no/such/directory")]);
+    folder.write("file", "");
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = busy.local_addr().unwrap().port();
+    let busy_at = format!("http-socket = 127.0.0.1:{port}");
+    for (lines, expected) in [
+        ("\nchdir = /no/such/directory", ":5: chdir: cannot chdir to /no/such/directory: "),
+        ("ini = more.ini", "more.ini:2: chdir: cannot chdir to /no/such/directory: "),
+        ("pidfile = file/pid", ":4: pidfile: cannot write the pid file "),
+        ("safe-pidfile2 = /ok\npidfile2 = file/pid", ":5: pidfile2: cannot write the pid file "),
+        ("uid = no-such-user", ":4: uid: cannot look up whom to run as: there is no user no-such-user"),
+        ("add-gid = no-such-group\nadd-gid = 7", ":4: add-gid: cannot look up whom to run as: "),
+        ("logto = file/log", ":4: logto: cannot log to "),
+        (&busy_at, &format!(":4: http-socket: cannot listen on 127.0.0.1:{port}: ")),
+        ("socket = file/a.sock", ":4: socket: cannot listen on "),
+        ("listen = 1000000", ":4: listen: Listen queue size is greater than "),
+        ("flock = gone", ":4: flock: cannot lock "),
+        ("master-fifo = file/fifo", ":4: master-fifo: cannot make the master's FIFO "),
+        ("virtualenv = /no/such/place", ":4: virtualenv: the virtualenv /no/such/place does not exist"),
+        ("python = /no/such/python", ":4: python: python = /no/such/python: there is no such program"),
+        ("limit-nproc = 99999999999999", ":4: limit-nproc: "),
+    ] {
+        if lines.starts_with("limit-nproc") && nix::unistd::geteuid().is_root() {
+            continue;
+        }
+        folder.write("a.ini", format!("[uwsgi]\n{}\n{lines}\n", GOOD.replace("PORT", "0")));
+        let output = run(&folder, &["--ini", "a.ini"]);
+        let told = text(&output);
+        assert!(!output.status.success() && told.contains(expected), "{lines}: {expected}\n{told}");
+    }
+}

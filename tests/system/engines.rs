@@ -127,6 +127,10 @@ fn the_interpreter_runs_as_told() {
     };
     reload("max-fd = 190");
     door.wait_for("/", "[True, True, 190]");
+    reload("max-fd = 48");
+    family.wait_for_log("app.ini:4: error: max-fd: 48 descriptors are too few");
+    family.wait_for_log("the old generation serves on");
+    door.wait_for("/", "[True, True, 190]");
     reload("max-fd = 202");
     let is_raised = || door.get("/").is_ok_and(|answer| answer.text() == "[True, True, 202]");
     until("what came of it", || is_raised() || family.log().contains("only root may raise a limit"));

@@ -268,6 +268,7 @@ fn instance_of(lines: &str) -> Option<Value> {
     loaded.spec.map(|spec| {
         let mut value = serde_json::to_value(spec).unwrap();
         value["said"] = Value::Null;
+        value["places"] = Value::Null;
         value
     })
 }

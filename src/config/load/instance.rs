@@ -37,7 +37,12 @@ pub(super) fn read(sift: &mut Sift<'_>) -> InstanceSpec {
         shared,
         hooks: Hooks::default(),
         start,
-        spec: InstanceSpec { said: sift.raw.said(), env: sift.raw.early.clone(), ..InstanceSpec::default() },
+        spec: InstanceSpec {
+            said: sift.raw.said(),
+            places: sift.raw.places(),
+            env: sift.raw.early.clone(),
+            ..InstanceSpec::default()
+        },
     };
     let mut routes = Routes::default();
     for said in &obeyed {
@@ -234,6 +239,7 @@ impl Reading {
         spec.env.extend(env);
         spec.name = name(sift, spec);
         logging::doubt(sift, &spec.log.routing);
+        processes::check_descriptors(sift, spec);
         spec.serves_own_sockets();
         // What another program listens on and serves is its own matter.
         if spec.emperor.is_empty() && !spec.patches.is_some() {

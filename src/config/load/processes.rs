@@ -82,6 +82,25 @@ fn patches(said: Said<'_>, patches: &mut PatchSpec) -> bool {
     true
 }
 
+/// Descriptors that an instance needs: numbers below 64 are for others, the master has some for itself, and for each worker
+/// several, of two generations during a reload.
+const FEWEST_FILES: u64 = 80;
+const FILES_OF_WORKER: u64 = 4;
+
+/// With too few descriptors nothing starts, and what fails first says nothing to anybody.
+pub(super) fn check_descriptors(sift: &mut Sift<'_>, spec: &InstanceSpec) {
+    let workers = u64::from(spec.workers.processes.max(1));
+    let fewest = FEWEST_FILES.saturating_add(FILES_OF_WORKER.saturating_mul(workers));
+    if let Some(files) = spec.limits.files.filter(|files| *files < fewest) {
+        let message = format!("{files} descriptors are too few for processes = {workers}");
+        sift.error_at(
+            "max-fd",
+            message,
+            format!("write {fewest} at least, and one more for each client at a time"),
+        );
+    }
+}
+
 fn limits(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut InstanceSpec) -> bool {
     let limits = &mut spec.limits;
     match said.name() {

@@ -111,6 +111,14 @@ impl<'a> Sift<'a> {
         obeyed
     }
 
+    /// A mistake that only the whole shows, at the last entry that says this option.
+    pub(super) fn error_at(&mut self, name: &str, message: String, suggestion: String) {
+        let is_it = |entry: &&Entry| table::find(&entry.key).is_some_and(|row| row.name() == name);
+        if let Some(entry) = self.raw.entries.iter().rfind(is_it) {
+            self.report(entry, Severity::Error, Cause::Value, message, Some(suggestion));
+        }
+    }
+
     pub(super) fn error(&mut self, said: Said<'_>, message: impl Into<String>, suggestion: Option<String>) {
         self.report(said.entry, Severity::Error, Cause::Value, message.into(), suggestion);
     }

@@ -136,6 +136,14 @@ fn mistakes_are_told_with_their_line() {
         ("https2 = addr=:443,cert=c.pem", "error: https2: https2 option needs addr, cert and key items"),
         ("https2 = addr=:443,cert=c,key=k,x=y", "error: https2: https2 knows no item x"),
         ("http-to-https = :80,https", "error: http-to-https: `https` is not a port"),
+        (
+            "max-fd = 48",
+            "app.ini:4: error: max-fd: 48 descriptors are too few for processes = 1 (write 84 at least",
+        ),
+        (
+            "max-fd = 100\nprocesses = 8",
+            "error: max-fd: 100 descriptors are too few for processes = 8 (write 112 at least",
+        ),
         ("envdir = gone", "app.ini:4: error: envdir: there is no directory /srv/gone"),
         (
             "gevent = 0",

@@ -49,7 +49,7 @@ pub(super) fn rows() -> Vec<(&'static str, &'static str, Value)> {
         ("drop-after-init = true", "/identity/after_init", json!(true)),
         ("chdir2 = x", "/app/chdir2", json!("/srv/x")),
         ("prio = -7", "/limits/nice", json!(-7)),
-        ("max-fd = 7", "/limits/files", json!(7)),
+        ("max-fd = 700", "/limits/files", json!(700)),
         ("limit-as = 7", "/limits/memory_bytes", json!(7 << 20)),
         ("limit-nproc = 7", "/limits/processes", json!(7)),
         ("cpu-affinity = 2", "/workers/cpus", json!(2)),
