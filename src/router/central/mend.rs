@@ -85,7 +85,7 @@ mod tests {
             let lease = central.join((0, 1)).unwrap();
             let memory = || central_memory(&central);
             let (worker, words) =
-                (SharedQueue::open(memory()).unwrap(), SharedWords::map(memory(), true).unwrap());
+                (SharedQueue::open(memory()).unwrap(), SharedWords::map(memory(), true, usize::MAX).unwrap());
             assert!(worker.rest(lease));
             words.words().iter().for_each(|word| word.store(value, Ordering::Relaxed));
             submit(&mut central);
