@@ -22,12 +22,17 @@ impl Turn<'_> {
         if vassal.current.is_none() {
             vassal.state = State::Waiting;
         }
-        if self.fleet.queue.iter().any(|waiting| waiting == id) {
-            return;
-        }
         let rank = vassal.rank();
         let ranks = |other: &String| self.fleet.vassals.get(other).is_some_and(|other| other.rank() >= rank);
-        let place = self.fleet.queue.partition_point(ranks);
+        let queue = &self.fleet.queue;
+        let place = queue.iter().position(|other| !ranks(other)).unwrap_or(queue.len());
+        // Who waited for a reload may wait for a start by now, which is more urgent.
+        if let Some(before) = queue.iter().position(|waiting| waiting == id) {
+            if before <= place {
+                return;
+            }
+            self.fleet.queue.remove(before);
+        }
         self.fleet.queue.insert(place, id.to_owned());
     }
 

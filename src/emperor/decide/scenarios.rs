@@ -50,6 +50,20 @@ fn the_more_important_start_first_and_then_those_that_served_last() {
 }
 
 #[test]
+fn who_dies_while_it_waits_for_a_reload_does_not_wait_behind_the_reloads_of_others() {
+    let mut world = World::with(1, &["a.ini", "b.ini", "c.ini", "d.ini"]);
+    world.run_for(1000);
+    for name in ["a.ini", "b.ini", "c.ini", "d.ini"] {
+        let life = world.vassal(name).current.as_ref().unwrap().id;
+        world.processes.get_mut(&life).unwrap().manners.load_ms = 2000;
+    }
+    world.ask(Request::ReloadAll).unwrap();
+    world.kill("d.ini");
+    world.run_for(100);
+    assert!(world.is_up("d.ini"));
+}
+
+#[test]
 fn hanging_vassals_give_their_places_back() {
     let mut world = World::new(2);
     for hanging in ["a.ini", "b.ini"] {
