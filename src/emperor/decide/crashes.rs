@@ -13,6 +13,10 @@ use crate::wire::message::{FromInstance, InstanceState};
 impl World {
     /// The emperor is killed, and another one starts: what ran runs on, and calls (or not).
     pub(super) fn crash(&mut self) {
+        // Programs of others end without their emperor.
+        for process in self.processes.values_mut().filter(|process| process.foreign) {
+            (process.alive, process.survivors) = (false, false);
+        }
         let heirs: Vec<Heir> = self
             .processes
             .iter()
@@ -23,8 +27,8 @@ impl World {
                 life: *life,
                 pid: u32::try_from(*life).unwrap() + 100,
                 started_epoch_ms: 0,
-                file: self.files.get(&process.vassal).copied().unwrap_or_default(),
-                tenant: None,
+                file: process.file.0,
+                tenant: process.file.1,
                 leaving: process.asked_to_stop,
             })
             .collect();

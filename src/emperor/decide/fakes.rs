@@ -12,14 +12,18 @@ use crate::wire::message::{FromInstance, InstanceState, Outcome, ToInstance};
 impl World {
     pub(super) fn launch(&mut self, vassal: String, life: LifeId) {
         self.launches.push((self.now.as_ms(), vassal.clone()));
-        let known: Vec<LifeId> = self.vassal(&vassal).lives().map(|life| life.id).collect();
-        let strays =
-            self.processes.iter().filter(|(id, p)| p.alive && p.vassal == vassal && !known.contains(id));
-        assert_eq!(strays.count(), 0, "a twin of what runs for {vassal}");
+        let of_vassal = self.vassal(&vassal);
+        let known: Vec<LifeId> = of_vassal.lives().map(|life| life.id).collect();
+        let running = || self.processes.iter().filter(|(_, p)| p.alive && p.vassal == vassal);
+        assert!(running().all(|(id, _)| known.contains(id)), "a twin of what runs for {vassal}");
+        // Only a replacement is started beside one that is to stay.
+        let beside = running().filter(|(_, process)| !process.is_to_end).count();
+        assert!(beside <= usize::from(of_vassal.is_next(life)), "{vassal} is started twice");
+        let tenant = of_vassal.tenant;
         let manners = self.manners.get(&vassal).cloned().unwrap_or_default();
         let identity = self.files.get(&vassal).copied().unwrap_or_default();
         let (load_ms, start) = (manners.load_ms, manners.start);
-        let alive = start != Start::FailsToLaunch;
+        let alive = start != Start::FailsToLaunch && self.files.contains_key(&vassal);
         let program = self.vassal(&vassal).program.clone();
         let process = Process {
             vassal,
@@ -27,6 +31,8 @@ impl World {
             alive,
             survivors: false,
             asked_to_stop: false,
+            is_to_end: false,
+            file: (identity, tenant),
             keeps_files: false,
             foreign: program.is_some(),
             exit_told: false,
@@ -79,7 +85,7 @@ impl World {
         match message {
             ToInstance::Stop { keep_files, .. } => {
                 let process = self.processes.get_mut(&life).unwrap();
-                process.asked_to_stop = true;
+                (process.asked_to_stop, process.is_to_end) = (true, true);
                 process.keeps_files = *keep_files;
                 if manners.stops {
                     self.end(life, ExitKind::Status(0), 20);
@@ -88,7 +94,18 @@ impl World {
             ToInstance::Reload { .. } if self.processes[&life].foreign => {
                 self.reload_foreign(life, &manners);
             }
+            ToInstance::Reload { operation, .. }
+                if !self.files.contains_key(&self.processes[&life].vassal) =>
+            {
+                let outcome = Outcome::RolledBack(Failure::new("cannot open its file"));
+                let ended = FromInstance::Ended { operation: *operation, outcome };
+                self.news(0, life, News::Said(ended));
+            }
             ToInstance::Reload { operation, .. } | ToInstance::Reexec { operation, .. } => {
+                if let ToInstance::Reload { .. } = message {
+                    let process = self.processes.get_mut(&life).unwrap();
+                    process.file.0 = self.files[&process.vassal];
+                }
                 let outcome = match manners.reload {
                     Reload::Swaps => Outcome::Swapped,
                     Reload::RollsBack => Outcome::RolledBack(Failure::new("SyntaxError")),
@@ -111,10 +128,13 @@ impl World {
     }
 
     pub(super) fn kill_all(&mut self, life: LifeId) {
-        self.end(life, ExitKind::Signal(9), 1);
         let process = self.processes.get_mut(&life).unwrap();
-        if process.survivors {
-            process.survivors = false;
+        process.is_to_end = true;
+        if process.alive {
+            // What it started dies with it.
+            process.manners.leaves_survivors = false;
+            self.end(life, ExitKind::Signal(9), 1);
+        } else if std::mem::take(&mut process.survivors) {
             self.news(2, life, News::Emptied);
         }
     }

@@ -180,6 +180,10 @@ impl Turn<'_> {
 impl Life {
     /// When to look after it next, whatever happens.
     pub(super) fn looked_after_at(&self) -> Option<Tick> {
+        if self.leaving.is_some() {
+            // Its end has steps of its own.
+            return None;
+        }
         let reload = self.foreign.as_ref().and_then(|foreign| foreign.reload).map(|(_, until)| until);
         [self.beat_until, reload, self.silent_at()].into_iter().flatten().min()
     }

@@ -14,6 +14,8 @@ impl World {
                 || matches!(now, Some(State::Reloading { .. }))
                 // It is started anew where it cannot reload.
                 || now == Some(State::Stopping) && self.vassal(id).plan.start.is_some()
+                // What a stopped master is told when it has a place is over at once.
+                || self.vassal(id).current.as_ref().is_some_and(|life| life.halted)
                 // The virtual clock may reach another vassal's deadline with this event.
                 || matches!(state, State::Resting { until, .. } if *until <= self.now);
             assert!(now == Some(*state) || place, "{said} changed {id} from {state:?} to {now:?}");
@@ -40,6 +42,10 @@ impl World {
                 "{said}: {id} is {:?} and does not run",
                 vassal.state
             );
+            if let State::Resting { until, .. } = vassal.state {
+                let longest = self.now + self.fleet.rules.back_off.longest;
+                assert!(until <= longest, "{said}: {id} rests for longer than the longest back-off");
+            }
             assert!(
                 vassal.state != State::Waiting
                     || self.fleet.queue.contains(id)
@@ -51,6 +57,13 @@ impl World {
         assert!(
             self.fleet.events.iter().zip(first..).all(|(event, id)| event.id == id),
             "{said}: the events have gaps"
+        );
+        let urgent = |id: &String| self.fleet.vassals.get(id).is_some_and(|vassal| vassal.plan.urgent);
+        let after_the_first = self.fleet.queue.iter().skip_while(|id| urgent(id));
+        assert!(
+            !after_the_first.into_iter().any(urgent),
+            "{said}: who was served waits behind others: {:?}",
+            self.fleet.queue
         );
         let mut queue: Vec<&String> = self.fleet.queue.iter().collect();
         queue.sort();

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 pub(super) use super::manners::{Manners, Reload, Start};
 use super::{decide, hang_up, request};
 use crate::config::address::Address;
+use crate::config::tenant::Tenant;
 use crate::emperor::attributes::Attributes;
 use crate::emperor::event::{Effect, Event, News};
 use crate::emperor::fleet::{Ending, ExitKind, FileIdentity, Fleet, Rules, State, Vassal};
@@ -14,6 +15,7 @@ use crate::emperor::handle::{Refusal, Request};
 use crate::emperor::life::LifeId;
 use crate::emperor::scan::{Found, Look};
 use crate::tick::Tick;
+use crate::wire::failure::Failure;
 use crate::wire::message::OperationId;
 
 #[derive(Debug)]
@@ -23,6 +25,10 @@ pub(super) struct Process {
     pub(super) alive: bool,
     pub(super) survivors: bool,
     pub(super) asked_to_stop: bool,
+    /// It was told to end, in whatever way.
+    pub(super) is_to_end: bool,
+    /// The file as it was given to it last, and whom it runs as.
+    pub(super) file: (FileIdentity, Option<Tenant>),
     /// It was told to leave the files of its sockets to another.
     pub(super) keeps_files: bool,
     /// Another program than ours leads it.
@@ -46,6 +52,10 @@ pub(super) struct World {
     pub(super) exited: bool,
     /// Whether files that are found wait for a connection.
     pub(super) on_demand: bool,
+    /// The directories of files that are not in `/v`.
+    pub(super) directories: BTreeMap<String, &'static str>,
+    /// Whom files belong to, where that counts.
+    pub(super) owners: BTreeMap<String, u32>,
     /// The sockets on which single files wait.
     pub(super) sockets: BTreeMap<String, &'static str>,
     pub(super) ready: bool,
@@ -56,6 +66,8 @@ pub(super) struct World {
     pub(super) coming: BTreeMap<(Tick, u64), Coming>,
     pub(super) files: BTreeMap<String, FileIdentity>,
     pub(super) attributes: BTreeMap<String, Attributes>,
+    /// Whether the next image of the emperor is no good.
+    pub(super) fails_to_reexec: bool,
     count: u64,
 }
 
@@ -140,6 +152,9 @@ impl World {
             |id: &String, v: &Vassal| v.plan.successor.is_some() || v.plan.shares || was.contains(id);
         let alone = self.fleet.vassals.iter().filter(|(id, vassal)| !depends(id, vassal));
         let before: BTreeMap<String, State> = alone.map(|(id, vassal)| (id.clone(), vassal.state)).collect();
+        if matches!(event, Event::Reexecuted(_)) {
+            self.carry_over();
+        }
         let said = format!("{event:?}");
         let mut out = Vec::new();
         decide(&mut self.fleet, event, self.now, &mut out);
@@ -148,6 +163,13 @@ impl World {
         }
         self.carry_out(out);
         self.check(&said);
+    }
+
+    /// All that the next image knows is what this one wrote down.
+    fn carry_over(&mut self) {
+        let written = serde_json::to_vec(&self.fleet).unwrap();
+        let rules = self.fleet.rules;
+        self.fleet = Fleet { rules, ..serde_json::from_slice(&written).unwrap() };
     }
 
     /// Lets time pass.
@@ -210,7 +232,8 @@ impl World {
                 let program = attributes.exec.clone().map(String::from);
                 let own = self.sockets.get(id).copied().or(self.on_demand.then_some(id));
                 let on_demand = own.map(|name| Address::Abstract(name.to_owned()));
-                let directory = PathBuf::from("/v");
+                let directory = PathBuf::from(self.directories.get(id).copied().unwrap_or("/v"));
+                let tenant = self.owners.get(id).map(|uid| Tenant { uid: *uid, gid: *uid });
                 Look::Found(Box::new(Found {
                     id: id.to_owned(),
                     directory,
@@ -218,7 +241,7 @@ impl World {
                     attributes,
                     program,
                     on_demand,
-                    tenant: None,
+                    tenant,
                     was: self.had_this_file(id, *identity),
                 }))
             }
@@ -275,6 +298,7 @@ impl World {
                 Effect::Launch { vassal, life } => self.launch(vassal, life),
                 Effect::Send { life, message, .. } => self.send(life, &message),
                 Effect::Terminate { life, .. } => {
+                    self.processes.get_mut(&life).unwrap().is_to_end = true;
                     if self.processes[&life].manners.terminates {
                         self.end(life, ExitKind::Signal(15), 5);
                     }
@@ -290,6 +314,9 @@ impl World {
                 }
                 Effect::Log { message, .. } => self.log.push(message),
                 Effect::Ready => self.ready = true,
+                Effect::Reexec(operation) if self.fails_to_reexec => {
+                    self.later(10, Event::ReexecFailed(operation, Failure::new("no luck")));
+                }
                 Effect::Reexec(operation) => self.later(10, Event::Reexecuted(operation)),
                 Effect::Exit => {
                     assert!(self.processes.values().all(|p| !p.alive && !p.survivors));
