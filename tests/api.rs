@@ -303,6 +303,9 @@ fn a_running_app_is_scaled_looked_into_and_restarted() {
         let id = running["id"].as_str().unwrap();
         assert_eq!(act(&format!("requests/{id}/kill"), "")["outcome"], "done");
         assert_eq!(napping.join().unwrap(), "");
+        host.wait_for("why it died", |host| {
+            host.api("GET /v1/vassals/s.ini/black-boxes", "")["black_boxes"][0]["cause"] == "operator"
+        });
         host.wait_for("another worker", |_| act(&format!("requests/{id}/kill"), "")["code"] == "conflict");
     });
     assert_eq!(host.ask("s.sock", "GET /", ""), "awake");

@@ -161,6 +161,7 @@ fn signs(detail: &VassalDetail, boxes: &[BlackBox], now: SystemTime) -> Vec<Stri
                 "it had more memory than it may (evil-reload-on-rss, evil-reload-on-as)".to_owned()
             }
             Cause::Signal => format!("{}, which liege did not send", died.how),
+            Cause::Operator => "somebody had its request killed".to_owned(),
             Cause::Exit => format!("it ended by itself, {}", died.how),
         };
         let ran = died.last.iter().filter(|last| last.running);

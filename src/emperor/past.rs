@@ -28,6 +28,8 @@ pub struct Past {
     pub masters_exited: u64,
     /// What workers were doing when they died, oldest first, at most [`BLACK_BOXES`].
     pub black_boxes: VecDeque<BlackBox>,
+    /// The workers whose request somebody had killed, and that were not told as dead yet, at most [`BLACK_BOXES`].
+    condemned: VecDeque<u32>,
 }
 
 /// What a worker was doing when it died.
@@ -55,6 +57,28 @@ impl Past {
         }
     }
 
+    /// The request of a worker is about to be killed.
+    pub(super) fn condemn(&mut self, pid: u32) {
+        if self.condemned.len() >= BLACK_BOXES {
+            self.condemned.pop_front();
+        }
+        self.condemned.push_back(pid);
+    }
+
+    /// The last one was not killed.
+    pub(super) fn spare_the_last(&mut self) {
+        self.condemned.pop_back();
+    }
+
+    /// Why a worker died, by what its master knows and what was asked for here.
+    pub(super) fn cause_of(&mut self, death: &Death) -> Cause {
+        let asked = self.condemned.iter().position(|pid| *pid == death.pid);
+        match asked.and_then(|asked| self.condemned.remove(asked)) {
+            Some(_) if death.cause == Cause::Signal => Cause::Operator,
+            _ => death.cause,
+        }
+    }
+
     /// A worker died. What is told of it is a vassal's word, and bounded here.
     pub(super) fn worker_died(&mut self, mut death: Death, at_epoch_ms: u64, log: &VecDeque<LogLine>) {
         *self.deaths.entry(death.cause).or_default() += 1;
@@ -78,13 +102,9 @@ mod tests {
     use super::*;
     use crate::wire::death::LastRequest;
 
-    #[test]
-    fn black_boxes_are_few_and_small() {
-        let mut past = Past::default();
-        let line = |number| LogLine { number, at_epoch_ms: 0, text: "x".repeat(400) };
-        let log: VecDeque<LogLine> = (0..100).map(line).collect();
+    fn death() -> Death {
         let last = LastRequest { core: 0, running: true, started_epoch_s: 1, request: "GET /".into() };
-        let death = Death {
+        Death {
             worker: 1,
             pid: 7,
             generation: 1,
@@ -93,7 +113,28 @@ mod tests {
             born_epoch_s: 1,
             requests: 3,
             last: vec![last; 1000],
-        };
+        }
+    }
+
+    #[test]
+    fn who_was_killed_by_request_died_of_that() {
+        let mut past = Past::default();
+        past.condemn(8);
+        past.condemn(7);
+        assert_eq!(past.cause_of(&Death { cause: Cause::Harakiri, pid: 8, ..death() }), Cause::Harakiri);
+        assert_eq!(past.cause_of(&death()), Cause::Operator);
+        assert_eq!(past.cause_of(&death()), Cause::Signal, "another one of that number");
+        past.condemn(7);
+        past.spare_the_last();
+        assert_eq!(past.cause_of(&death()), Cause::Signal);
+    }
+
+    #[test]
+    fn black_boxes_are_few_and_small() {
+        let mut past = Past::default();
+        let line = |number| LogLine { number, at_epoch_ms: 0, text: "x".repeat(400) };
+        let log: VecDeque<LogLine> = (0..100).map(line).collect();
+        let death = death();
         for n in 0..50 {
             past.worker_died(death.clone(), n, &log);
         }

@@ -45,6 +45,8 @@ pub enum Cause {
     Memory,
     /// A signal that we did not send.
     Signal,
+    /// Somebody had its request killed.
+    Operator,
     /// It ended by itself.
     Exit,
 }
@@ -55,6 +57,7 @@ impl fmt::Display for Cause {
             Self::Harakiri => "harakiri: a request ran too long",
             Self::Memory => "it had more memory than it may",
             Self::Signal => "a signal that liege did not send",
+            Self::Operator => "an operator had its request killed",
             Self::Exit => "it ended by itself",
         })
     }

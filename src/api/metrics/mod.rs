@@ -167,6 +167,7 @@ fn history(out: &mut Exposition, rows: &[Row<'_>], moment: &Moment<'_>) {
             ("worker", "harakiri", row.harakiris),
             ("worker", "memory", died(Cause::Memory)),
             ("worker", "signal", died(Cause::Signal)),
+            ("worker", "operator", died(Cause::Operator)),
             ("worker", "exit", died(Cause::Exit)),
             ("master", "signal", past.masters_killed),
             ("master", "exit", past.masters_exited),

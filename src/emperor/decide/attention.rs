@@ -100,19 +100,24 @@ impl Turn<'_> {
             begun.log_after = Some(last);
         }
         let signal = if kind == OperationKind::KillRequest { Signal::Kill } else { Signal::Usr2 };
+        if let Some(vassal) = self.vassal(id).filter(|_| kind == OperationKind::KillRequest) {
+            vassal.past.condemn(pid);
+        }
         self.out.push(Effect::Attend { operation, master, pid, signal });
         Ok(operation)
     }
 
     pub(super) fn attended(&mut self, operation: OperationId, done: Result<(), Failure>) {
+        let known = self.fleet.operation(operation).filter(|known| known.kind == OperationKind::KillRequest);
+        let vassal = known.filter(|_| done.is_err()).and_then(|known| known.vassal.clone());
+        if let Some(vassal) = vassal.and_then(|id| self.vassal(&id)) {
+            vassal.past.spare_the_last();
+        }
         self.end(operation, done.map_or_else(Ending::Failed, |()| Ending::Done));
     }
 
     fn serving(&mut self, id: &str) -> Result<LifeId, Refusal> {
-        let state = self.known(id)?;
-        if let Some(program) = self.vassal(id).and_then(|vassal| vassal.foreign_program()) {
-            return Err(conflict(id, &format!("is run by {program}, which takes no such order")));
-        }
+        let state = self.ours(id)?;
         let life = self.vassal(id).and_then(|vassal| vassal.current.as_ref()).map(|life| life.id);
         match (state, life) {
             (State::Up { .. } | State::Reloading { .. }, Some(life)) => Ok(life),
@@ -120,8 +125,17 @@ impl Turn<'_> {
         }
     }
 
+    /// The state of a vassal that no other program runs.
+    fn ours(&mut self, id: &str) -> Result<State, Refusal> {
+        let state = self.known(id)?;
+        match self.vassal(id).and_then(|vassal| vassal.foreign_program()) {
+            Some(program) => Err(conflict(id, &format!("is run by {program}, which takes no such order"))),
+            None => Ok(state),
+        }
+    }
+
     fn board(&mut self, id: &str) -> Result<std::sync::Arc<Scoreboard>, Refusal> {
-        self.known(id)?;
+        self.ours(id)?;
         let board = self.vassal(id).and_then(|vassal| vassal.scoreboard.clone());
         board.ok_or_else(|| conflict(id, "has no instance"))
     }

@@ -138,6 +138,7 @@ impl Turn<'_> {
         let at_epoch_ms = self.epoch_ms();
         let Some(vassal) = self.vassal(id) else { return };
         death.how = clipped(death.how);
+        death.cause = vassal.past.cause_of(&death);
         for last in &mut death.last {
             last.request = clipped(escaped(&last.request));
         }
