@@ -33,14 +33,20 @@ const SILENCE: Duration = Duration::from_secs(30);
 const ANSWER_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 const LINE_LIMIT_BYTES: usize = 1024 * 1024;
 
+const LOOK_FOR_IT: &str = "is it running? (--api PATH says where its API is)";
+const ASK_FOR_ACCESS: &str =
+    "it is for others than you (--api-chown, --api-chmod and --api-role of the emperor let more users in)";
+
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// No API was found.
-    #[error("no emperor answers at {places}; is it running? (--api PATH says where its API is)")]
+    #[error("no emperor answers at {places}; {advice}")]
     Unreachable {
         /// Where it was looked for, with the reasons.
         places: String,
+        /// What to look at.
+        advice: &'static str,
     },
     /// The connection failed on the way.
     #[error("the API at {at} did not answer: {reason}")]
@@ -66,6 +72,9 @@ fn people(problem: &Problem) -> String {
     if let Some(file) = &problem.file {
         let line = problem.line.map(|line| format!(":{line}")).unwrap_or_default();
         text.push_str(&format!("\n  {}{line}", escaped(file)));
+    }
+    if problem.code == "unauthorized" {
+        text.push_str(" (--token-file FILE says it)");
     }
     if let Some(suggestion) = &problem.suggestion {
         text.push_str(&format!(" ({})", escaped(suggestion)));
@@ -115,17 +124,22 @@ impl Client {
             Some(place) => vec![Endpoint::parse(&place).map_err(ClientError::Access)?],
             None => door::usual_sockets().into_iter().map(Endpoint::Unix).collect(),
         };
-        let mut reasons = Vec::new();
+        let (mut reasons, mut advice) = (Vec::new(), LOOK_FOR_IT);
         for endpoint in places {
             let trust = endpoint.is_secure().then(|| trust::config(access)).transpose();
             let trust = trust.map_err(ClientError::Access)?;
             let connected = tokio::time::timeout(PATIENCE, endpoint.connect(trust.as_ref())).await;
             match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
                 Ok(_) => return Ok(Self::new(endpoint, token, trust)),
-                Err(error) => reasons.push(format!("{endpoint} ({})", reason(&error))),
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::PermissionDenied {
+                        advice = ASK_FOR_ACCESS;
+                    }
+                    reasons.push(format!("{endpoint} ({})", reason(&error)));
+                }
             }
         }
-        Err(ClientError::Unreachable { places: reasons.join(" or ") })
+        Err(ClientError::Unreachable { places: reasons.join(" or "), advice })
     }
 
     /// The answer to a `GET`, as JSON text.
@@ -195,9 +209,8 @@ impl Client {
     /// No answer, or a refusal.
     pub async fn follow(&self, path: &str) -> Result<Lines, ClientError> {
         let asked = tokio::time::timeout(PATIENCE, self.exchange(Method::GET, path, "", true)).await;
-        let (status, body, connection) = asked
-            .map_err(|_| self.broken(late(PATIENCE)))?
-            .map_err(|error| self.broken(error.to_string()))?;
+        let (status, body, connection) =
+            asked.map_err(|_| self.broken(late(PATIENCE)))?.map_err(|error| self.broken(whole(&*error)))?;
         let lines = Lines { body, taken: Vec::new(), connection, at: self.endpoint.to_string() };
         match status.is_success() {
             true => Ok(lines),
@@ -212,9 +225,8 @@ impl Client {
     pub(super) async fn open(&self, path: &str) -> Result<(StatusCode, Incoming), ClientError> {
         let asked = tokio::time::timeout(PATIENCE, self.exchange(Method::GET, path, "", false)).await;
         // The connection ends with the body.
-        let (status, body, _connection) = asked
-            .map_err(|_| self.broken(late(PATIENCE)))?
-            .map_err(|error| self.broken(error.to_string()))?;
+        let (status, body, _connection) =
+            asked.map_err(|_| self.broken(late(PATIENCE)))?.map_err(|error| self.broken(whole(&*error)))?;
         Ok((status, body))
     }
 
@@ -234,7 +246,7 @@ impl Client {
         let (status, bytes) = asked
             .await
             .map_err(|_| self.broken(late(patience)))?
-            .map_err(|error| self.broken(error.to_string()))?;
+            .map_err(|error| self.broken(whole(&*error)))?;
         match status.is_success() {
             true => Ok(bytes),
             false => Err(self.refusal(status, &bytes)),
@@ -280,7 +292,7 @@ impl Client {
 
     fn decode<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T, ClientError> {
         serde_json::from_slice(bytes)
-            .map_err(|error| self.broken(format!("it is of another version: {error}")))
+            .map_err(|error| self.broken(format!("it says what this version does not understand: {error}")))
     }
 }
 
@@ -315,7 +327,7 @@ impl Lines {
             let frame = tokio::time::timeout(SILENCE, self.body.frame()).await;
             match frame.map_err(|_| self.broken(late(SILENCE)))? {
                 None => return Ok(None),
-                Some(Err(error)) => return Err(self.broken(error.to_string())),
+                Some(Err(error)) => return Err(self.broken(whole(&error))),
                 Some(Ok(frame)) => {
                     self.taken.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
                 }
@@ -345,6 +357,15 @@ impl Drop for Lines {
 }
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// An error with what lies behind it: of one that came with TLS, what the other side does not like.
+fn whole(error: &(dyn std::error::Error + 'static)) -> String {
+    let behind = std::iter::successors(error.source(), |error| error.source());
+    behind.fold(error.to_string(), |text, next| match next.to_string() {
+        next if text.contains(&next) => text,
+        next => format!("{text}: {next}"),
+    })
+}
 
 fn late(patience: Duration) -> String {
     format!("nothing came within {} s", patience.as_secs())

@@ -62,8 +62,8 @@ fn the_name_in_a_certificate_has_a_role() {
         (&["status", "--cert", "ci.pem"][..], 0, "0 vassals"),
         (&["rescan", "--wait", "--cert", "ci.pem"], 0, ""),
         (&["upgrade", "--cert", "ci.pem"], 1, "this needs the role admin; this is operate"),
-        (&["status"], 3, "did not answer"),
-        (&["status", "--cert", "other.pem"], 3, "did not answer"),
+        (&["status"], 3, "CertificateRequired"),
+        (&["status", "--cert", "other.pem"], 3, "UnknownCA"),
         (&["status", "--cert", "cert.pem"], 2, "no private key is in it"),
     ] {
         let output = stage.ask(words);

@@ -238,7 +238,7 @@ fn bash_completes_the_names_of_vassals_and_runs_none_of_them() {
     until("the odd name", || host.vassal(odd).is_some());
     let complete = |verb: &str, word: &str| {
         let script = format!(
-            "source {}; PATH={}:$PATH; COMP_WORDS=(liege {verb} '{word}'); COMP_CWORD=2; _liege; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            "source {}; PATH={}:$PATH; COMP_WORDS=(liege {verb} '{word}'); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _liege; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
             root().join("completions/liege.bash").display(),
             std::path::Path::new(LIEGE).parent().unwrap().display(),
         );
@@ -255,6 +255,8 @@ fn bash_completes_the_names_of_vassals_and_runs_none_of_them() {
     assert_eq!(complete("why", "$"), format!("{odd}\n"));
     assert!(!host.folder().path().join("run-by-completion").exists());
     assert_eq!(complete("reload", "--al"), "--all\n");
+    assert_eq!(complete("--api api.sock why", "web-"), "web-1.ini\nweb-2.ini\n");
+    assert_eq!(complete("--api api.sock", "wak"), "wake\n");
 }
 
 #[test]

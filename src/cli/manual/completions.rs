@@ -70,7 +70,7 @@ fn naming() -> Vec<&'static str> {
 /// Asks for the names. They are data: nothing of them is expanded, whatever a file is called.
 const BASH_NAMES: &str = r#"_liege_names() {
     local name n api=()
-    for ((n = 2; n < COMP_CWORD; n++)); do
+    for ((n = 1; n < COMP_CWORD; n++)); do
         [[ ${COMP_WORDS[n]} == --api ]] && api=(--api "${COMP_WORDS[n + 1]}")
     done
     while IFS= read -r name; do
@@ -83,8 +83,11 @@ const BASH_NAMES: &str = r#"_liege_names() {
 fn bash() -> String {
     let mut text =
         format!("# bash completion of liege; made by `liege completions bash`\n\n{BASH_NAMES}_liege() {{\n");
-    text.push_str("    local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} options=\n");
-    text.push_str("    COMPREPLY=()\n    case $verb in\n");
+    text.push_str("    local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} first=1 options=\n");
+    text.push_str("    COMPREPLY=()\n");
+    // The API may be told before the command.
+    text.push_str("    [[ $verb == --@(api|token-file|ca-file|cert|hosts) ]] && ((COMP_CWORD > 2)) && first=3 verb=${COMP_WORDS[3]}\n");
+    text.push_str("    case $verb in\n");
     for verb in VERBS.iter().filter(|verb| verb.options().next().is_some()) {
         let _ = writeln!(text, "        {}) options='{}' ;;", verb.name, flags(verb));
     }
@@ -93,7 +96,7 @@ fn bash() -> String {
     text.push_str("' ;;\n    esac\n");
     let _ = writeln!(
         text,
-        "    if [[ $word == -* ]]; then\n        COMPREPLY=($(compgen -W \"$options\" -- \"$word\"))\n    elif [[ $COMP_CWORD -eq 1 ]]; then\n        COMPREPLY=($(compgen -W '{}' -- \"$word\") $(compgen -f -X '!*.@(ini|json|yaml|yml|xml)' -- \"$word\"))",
+        "    if [[ $word == -* ]]; then\n        COMPREPLY=($(compgen -W \"$options\" -- \"$word\"))\n    elif [[ $COMP_CWORD -eq $first ]]; then\n        COMPREPLY=($(compgen -W '{}' -- \"$word\") $(compgen -f -X '!*.@(ini|json|yaml|yml|xml)' -- \"$word\"))",
         names_of_verbs()
     );
     let all: Vec<_> = options().map(Row::name).collect();
