@@ -18,6 +18,7 @@ use super::desk::{Answer, Desk};
 use super::guard::{Access, Grant};
 use super::problem::Problem;
 use super::views::{ConfigFile, ConfigVerdict};
+use crate::config::address::Address;
 use crate::config::tenant::Tenant;
 use crate::emperor::Request as Wish;
 use crate::sys::{file, memfd, rewrite};
@@ -63,11 +64,11 @@ pub(super) fn validate() -> MethodRouter<Desk> {
             let who = asked.who();
             asked.desk.tell_refusal(format_args!("{who} asks: look at a text for {name:?}"), problem);
         })?;
-        let (path, tenant) = path_of(&asked.desk, &name)?;
-        let old = open(path.clone(), tenant).await;
+        let place = place_of(&asked.desk, &name)?;
+        let old = open(place.path.clone(), place.tenant).await;
         let verdict = match (text, old) {
-            (Some(text), old) => judge(&asked.desk, &path, text.as_bytes(), old.ok().as_deref()).await?,
-            (None, Ok(old)) => judge(&asked.desk, &path, &old, None).await?,
+            (Some(text), old) => judge(&asked.desk, &place, text.as_bytes(), old.ok().as_deref()).await?,
+            (None, Ok(old)) => judge(&asked.desk, &place, &old, None).await?,
             (None, Err(problem)) => return Err(problem),
         };
         Ok(Json(ConfigVerdict::from(verdict)).into_response())
@@ -77,7 +78,7 @@ pub(super) fn validate() -> MethodRouter<Desk> {
 async fn read(State(desk): State<Desk>, Extension(access): Extension<Access>, name: Name) -> Answer {
     let name = plain(name)?;
     access.allows(Grant::Admin, Some(&name))?;
-    let (path, tenant) = path_of(&desk, &name)?;
+    let Place { path, tenant, .. } = place_of(&desk, &name)?;
     let bytes = open(path.clone(), tenant).await?;
     let tag = tag_of(&bytes);
     let text = String::from_utf8(bytes).map_err(|_| {
@@ -96,13 +97,14 @@ async fn write(name: &str, asked: Asked) -> Answer {
         return Err(Problem::new(StatusCode::FORBIDDEN, "writing-off", detail)
             .suggesting("start the emperor with --api-write"));
     }
-    let (path, tenant) = path_of(desk, name)?;
+    let place = place_of(desk, name)?;
+    let path = &place.path;
     let wait = asked.wait.clone()?;
     // One after the other, so that what was looked at is what is replaced.
     let writing = desk.kept.writing.lock().await;
-    let old = open(path.clone(), tenant).await?;
+    let old = open(path.clone(), place.tenant).await?;
     check_tag(&asked.headers, &tag_of(&old))?;
-    let verdict = judge(desk, &path, text.as_bytes(), Some(&old)).await?;
+    let verdict = judge(desk, &place, text.as_bytes(), Some(&old)).await?;
     if !verdict.is_good() {
         let diagnostics = errors(verdict);
         let why = diagnostics.first().map(|first| first.message.as_str()).unwrap_or_default();
@@ -118,7 +120,7 @@ async fn write(name: &str, asked: Asked) -> Answer {
     done.await
         .map_err(io::Error::other)
         .and_then(|done| done)
-        .map_err(|error| cannot("write", &path, &error))?;
+        .map_err(|error| cannot("write", path, &error))?;
     drop(writing);
     let who = asked.who();
     tracing::info!(target: trace::AUDIT, vassal = name, "{who} writes {}: {from} becomes {tag}", path.display());
@@ -131,19 +133,26 @@ fn errors(mut verdict: Verdict) -> Vec<crate::config::diagnostic::Diagnostic> {
     verdict.diagnostics
 }
 
-/// Where a vassal's file is, and whose it is where that is who the vassal runs as.
-fn path_of(desk: &Desk, name: &str) -> Result<(PathBuf, Option<Tenant>), Box<Problem>> {
-    let path = desk.handle.fleet().vassals.get(name).map(|vassal| (vassal.path.clone(), vassal.tenant));
-    path.ok_or_else(|| desk.unknown(name))
+/// The file of a vassal.
+struct Place {
+    path: PathBuf,
+    /// Whose it is, where that is who the vassal runs as.
+    tenant: Option<Tenant>,
+    /// Where the vassal is waited for.
+    on_demand: Option<Address>,
 }
 
-async fn judge(
-    desk: &Desk,
-    path: &FilePath,
-    new: &[u8],
-    old: Option<&[u8]>,
-) -> Result<Verdict, Box<Problem>> {
-    let judged = desk.validator.judge(path, new, old).await;
+fn place_of(desk: &Desk, name: &str) -> Result<Place, Box<Problem>> {
+    let place = desk.handle.fleet().vassals.get(name).map(|vassal| Place {
+        path: vassal.path.clone(),
+        tenant: vassal.tenant,
+        on_demand: vassal.on_demand.clone(),
+    });
+    place.ok_or_else(|| desk.unknown(name))
+}
+
+async fn judge(desk: &Desk, place: &Place, new: &[u8], old: Option<&[u8]>) -> Result<Verdict, Box<Problem>> {
+    let judged = desk.validator.judge(&place.path, place.on_demand.clone(), new, old).await;
     judged.map_err(|failure| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-looked-at", failure.message))
 }
 

@@ -14,8 +14,10 @@ use crate::config::router::address_in;
 use crate::config::surroundings::{Surroundings, World};
 use crate::config::table::{self, Kind};
 use crate::config::vassals::VassalOptions;
+use crate::emperor::attributes::{Attributes, Wanted};
 use crate::emperor::scan::{Look, Manner};
 use crate::emperor::sources::Sources;
+use crate::sys::file::open_untrusted;
 
 /// How much of a file is read.
 const FILE_LIMIT_BYTES: usize = 4 * 1024 * 1024;
@@ -146,7 +148,7 @@ pub(super) fn read_file(file: &Path, content: Option<&Path>) -> Option<Reading> 
     };
     // The emperor stands in the directory of its vassals.
     let directory = path.parent().unwrap_or(Path::new("/")).to_owned();
-    let world = World::at(directory.clone());
+    let world = World::at(directory.clone()).called_on(on_demand(&path));
     let raw = load::entries(&VassalOptions::default(), &path.to_string_lossy(), &bytes, &world);
     let mut reading = Reading::of(file.display().to_string(), raw, &world);
     reading.place = Place { directory, shown: file.parent().unwrap_or(Path::new("")).to_owned() };
@@ -157,6 +159,13 @@ pub(super) fn read_file(file: &Path, content: Option<&Path>) -> Option<Reading> 
         diagnostic.file = reading.place.shown(&diagnostic.file);
     }
     Some(reading)
+}
+
+/// The socket on which an emperor waits for the vassal, as the file itself says; an emperor's own options may name others.
+fn on_demand(path: &Path) -> Option<Address> {
+    let attributes = Attributes::read(path, &open_untrusted(path).ok()?, &Wanted::default());
+    let (address, _) = Address::parse(&attributes.on_demand?, Path::new("/")).ok()?;
+    Some(address)
 }
 
 impl Reading {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use crate::config::address::Address;
 use crate::config::vassals::VassalOptions;
 use crate::sys::process::Launch;
 use crate::sys::{memfd, reactor};
@@ -41,13 +42,20 @@ impl Validator {
         }
     }
 
-    /// Looks at `new` as the content of the file at `path`, and compares it with `old`.
+    /// Looks at `new` as the content of the file at `path`, of a vassal that is waited for at `on_demand`, and compares
+    /// it with `old`.
     ///
     /// # Errors
     /// The process cannot be started, takes too long, or dies.
-    pub async fn judge(&self, path: &Path, new: &[u8], old: Option<&[u8]>) -> Result<Verdict, Failure> {
+    pub async fn judge(
+        &self,
+        path: &Path,
+        on_demand: Option<Address>,
+        new: &[u8],
+        old: Option<&[u8]>,
+    ) -> Result<Verdict, Failure> {
         let failed = |reason: String| Failure::new(format!("cannot look at {}: {reason}", path.display()));
-        let judged = tokio::time::timeout(LONGEST, self.ask(path, new, old)).await;
+        let judged = tokio::time::timeout(LONGEST, self.ask(path, on_demand, new, old)).await;
         match judged {
             Ok(Ok(Some(verdict))) => Ok(verdict),
             Ok(Ok(None)) => Err(failed("the process that looked at it died: it costs too much".to_owned())),
@@ -56,7 +64,13 @@ impl Validator {
         }
     }
 
-    async fn ask(&self, path: &Path, new: &[u8], old: Option<&[u8]>) -> io::Result<Option<Verdict>> {
+    async fn ask(
+        &self,
+        path: &Path,
+        on_demand: Option<Address>,
+        new: &[u8],
+        old: Option<&[u8]>,
+    ) -> io::Result<Option<Verdict>> {
         let _place = self.places.acquire().await.map_err(io::Error::other)?;
         let (ours, theirs) = channel::pair()?;
         let texts = [Some(new), old].into_iter().flatten();
@@ -73,7 +87,8 @@ impl Validator {
             .spawn()?;
         // Whatever becomes of the one who asks: the process does not outlive the question.
         let child = Mortal(child);
-        let question = Question { path: path.to_string_lossy().into_owned(), options: self.options.clone() };
+        let path = path.to_string_lossy().into_owned();
+        let question = Question { path, options: self.options.clone(), on_demand };
         let texts: Vec<_> = texts.iter().map(AsFd::as_fd).collect();
         channel::send(&ours, &question, &texts)?;
         let ours = reactor::register(ours)?;

@@ -57,9 +57,9 @@ struct Read {
 }
 
 impl Read {
-    fn of(Question { path, options }: &Question, bytes: &[u8]) -> Self {
+    fn of(Question { path, options, on_demand }: &Question, bytes: &[u8]) -> Self {
         let directory = Path::new(path).parent().unwrap_or(Path::new("/"));
-        let world = World::at(directory.to_owned());
+        let world = World::at(directory.to_owned()).called_on(on_demand.clone());
         let raw = load::entries(options, path, bytes, &world);
         Self { raw, loaded: load::vassal_under(options, path, bytes, &world) }
     }
@@ -81,6 +81,7 @@ fn compare(old: &Read, new: &Read) -> Option<Change> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::address::Address;
     use crate::config::diff::Need;
 
     const TEXT: &str =
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_verdict_has_mistakes_and_what_differs() {
-        let question = Question { path: "/v/a.ini".into(), options: Box::default() };
+        let question = Question { path: "/v/a.ini".into(), options: Box::default(), on_demand: None };
         let judge = |new: &str, old| judge(&question, new.as_bytes(), old);
         let old = Some(TEXT.as_bytes());
         let more = judge(&TEXT.replace("= 2", "= 4"), old);
@@ -111,11 +112,20 @@ mod tests {
     }
 
     #[test]
+    fn who_is_waited_for_needs_no_other_socket() {
+        let text = b"[uwsgi]\nwsgi-file = /app.py\n";
+        for (on_demand, good) in [(None, false), (Some(Address::Unix("/d.sock".into())), true)] {
+            let question = Question { path: "/v/a.ini".into(), options: Box::default(), on_demand };
+            assert_eq!(judge(&question, text, None).is_good(), good, "{question:?}");
+        }
+    }
+
+    #[test]
     fn a_text_that_would_run_commands_runs_none() {
         let home = tempfile::tempdir().unwrap();
         let trace = home.path().join("trace");
         let text = format!("{TEXT}procname-prefix = @(exec://touch {})\n", trace.display());
-        let question = Question { path: "/v/a.ini".into(), options: Box::default() };
+        let question = Question { path: "/v/a.ini".into(), options: Box::default(), on_demand: None };
         let _ = judge(&question, text.as_bytes(), None);
         assert!(!trace.exists());
     }

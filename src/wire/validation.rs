@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::address::Address;
 use crate::config::diagnostic::{Diagnostic, Severity};
 use crate::config::diff::Need;
 use crate::config::vassals::VassalOptions;
@@ -16,6 +17,9 @@ pub struct Question {
     pub path: String,
     /// What the emperor says to all vassals.
     pub options: Box<VassalOptions>,
+    /// The socket on which the emperor waits for the vassal.
+    #[serde(default)]
+    pub on_demand: Option<Address>,
 }
 
 /// What was found.

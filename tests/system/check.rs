@@ -63,6 +63,13 @@ fn a_good_file_is_good_and_one_with_what_is_refused_is_not() {
     ]);
     let output = run(&folder, &["check", "./good.ini"]);
     assert_eq!((output.status.code(), text(&output).as_str()), (Some(0), "good.ini: good\n"));
+    let socket = folder.path().join("on-demand.sock");
+    let waited_for = format!("[uwsgi]\nwsgi-file = app.py\n[emperor]\non-demand = {}\n", socket.display());
+    std::fs::create_dir(folder.path().join("waited")).unwrap();
+    folder.write("waited/for.ini", waited_for);
+    folder.write("waited/app.py", "");
+    let output = run(&folder, &["check", "waited/for.ini"]);
+    assert_eq!((output.status.code(), text(&output).as_str()), (Some(0), "waited/for.ini: good\n"));
     let output = run(&folder, &["check", "."]);
     let told = text(&output);
     assert_eq!(output.status.code(), Some(1));
