@@ -277,3 +277,33 @@ fn many_files_at_once_are_all_served_and_all_stopped() {
     assert!(host.emperor.wait().success());
     host.emperor.wait_until_empty();
 }
+
+#[test]
+fn a_file_that_becomes_unusable_under_its_vassal_is_told_of_as_it_is() {
+    let host = host();
+    let (text, door) = hello();
+    host.write("good.ini", &text);
+    door.wait_for("/", "v1");
+    let large = text.clone() + &"# a comment that takes room\n".repeat(400_000);
+    host.write("good.ini", &large);
+    let vassal = host.wait_for_vassal("good.ini", "is told", |vassal| !vassal["config_error"].is_null());
+    let reason = vassal["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("it has") && reason.ends_with("; serving with the configuration before it"),
+        "{reason}"
+    );
+    assert_eq!((&vassal["state"], &vassal["serving"]), (&"up".into(), &true.into()));
+    host.emperor.wait_for_log("; what runs of it goes on");
+    // A new file of that kind has nothing that serves on.
+    host.write("other.ini", &large);
+    host.emperor.wait_for_log("other.ini is not started: it has");
+    let list = not_started(&host);
+    assert!(list.contains("other.ini") && !list.contains("good.ini"), "{list}");
+    assert!(!host.emperor.log().contains("good.ini is not started"), "{}", host.emperor.log());
+    assert_eq!(door.get("/").unwrap().text(), "v1");
+    // As does one that runs when its file is well again.
+    let before = reloads(&host, "good.ini");
+    host.write("good.ini", &text);
+    until("the reload", || reloads(&host, "good.ini") > before);
+    host.wait_for_vassal("good.ini", "is well", |vassal| vassal["config_error"].is_null());
+}

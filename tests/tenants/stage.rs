@@ -144,13 +144,16 @@ pub(crate) fn until_up(host: &Host, port: u16) -> BTreeMap<String, String> {
     said.unwrap()
 }
 
-/// Why this file is not started, as `status` says.
+/// Why this file is not started, or cannot be used any more, as `status` says.
 pub(crate) fn not_started(host: &Host, name: &str) -> String {
     let (_, said) = host.ask(&["status", "--json"]);
     let told: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
     let list = told["not_started"].as_array().cloned().unwrap_or_default();
     let of_it = list.iter().filter(|one| one["path"].as_str().is_some_and(|path| path.ends_with(name)));
-    of_it.filter_map(|one| one["reason"].as_str()).collect::<Vec<_>>().join("; ")
+    let vassals = told["vassals"].as_array().cloned().unwrap_or_default();
+    let unusable = vassals.iter().filter(|one| one["name"] == name);
+    let unusable = unusable.filter_map(|one| one["config_error"]["message"].as_str());
+    of_it.filter_map(|one| one["reason"].as_str()).chain(unusable).collect::<Vec<_>>().join("; ")
 }
 
 /// Whether a process runs; one that only waits to be reaped does not.

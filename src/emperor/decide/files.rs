@@ -8,12 +8,7 @@ use crate::wire::failure::Failure;
 
 impl Turn<'_> {
     pub(super) fn listed(&mut self, not_started: Vec<NotStarted>, problems: Vec<Option<String>>) {
-        for refused in &not_started {
-            if !self.fleet.not_started.contains(refused) {
-                self.tell_not_started(refused);
-            }
-        }
-        self.fleet.not_started = not_started;
+        self.fleet.not_started = self.told(not_started);
         for (place, problem) in problems.into_iter().enumerate() {
             let Some(directory) = self.fleet.directories.get_mut(place) else { break };
             if directory.problem == problem {
@@ -35,11 +30,7 @@ impl Turn<'_> {
     }
 
     pub(super) fn looked(&mut self, id: &str, look: Look, not_started: Vec<NotStarted>) {
-        for refused in &not_started {
-            if !self.fleet.not_started.contains(refused) {
-                self.tell_not_started(refused);
-            }
-        }
+        let not_started = self.told(not_started);
         self.fleet.not_started.retain(|refused| refused.id.as_deref() != Some(id));
         self.fleet.not_started.extend(not_started);
         match look {
@@ -47,14 +38,7 @@ impl Turn<'_> {
             Look::Disowned(_, owner) if self.vassal(id).is_some_and(|v| v.tenant != Some(owner)) => {
                 self.remove(id, &format!("its file belongs to {owner} now"));
             }
-            Look::Refused(refused) | Look::Disowned(refused, _) => {
-                if let Some(vassal) = self.vassal(id) {
-                    let reason = format!("{}: {}", vassal.path.display(), refused.reason);
-                    vassal.config_error = Some(Failure::new(reason));
-                    // Whatever file comes back counts as changed.
-                    vassal.identity = FileIdentity::default();
-                }
-            }
+            Look::Refused(refused) | Look::Disowned(refused, _) => self.unusable(id, &refused),
             // The directory is told of when it is listed.
             Look::Unlisted => {}
             Look::Missing => self.missing(id),
@@ -68,13 +52,39 @@ impl Turn<'_> {
         }
     }
 
-    fn tell_not_started(&mut self, refused: &NotStarted) {
-        let path = refused.directory.join(&refused.name);
-        self.warn(
-            None,
-            EventKind::NotStarted.because(refused.reason.clone()),
-            format!("{} is not started: {}", path.display(), refused.reason),
-        );
+    /// Tells of what is not started and was not before. A file that became unusable under its vassal is told of with that.
+    fn told(&mut self, mut not_started: Vec<NotStarted>) -> Vec<NotStarted> {
+        not_started.retain(|refused| {
+            let vassal = refused.id.as_ref().and_then(|id| self.fleet.vassals.get(id));
+            vassal.is_none_or(|vassal| vassal.path != refused.directory.join(&refused.name))
+        });
+        for refused in &not_started {
+            if self.fleet.not_started.contains(refused) {
+                continue;
+            }
+            let path = refused.directory.join(&refused.name);
+            self.warn(
+                None,
+                EventKind::NotStarted.because(refused.reason.clone()),
+                format!("{} is not started: {}", path.display(), refused.reason),
+            );
+        }
+        not_started
+    }
+
+    /// The file of a vassal that is there cannot be used any more.
+    fn unusable(&mut self, id: &str, refused: &NotStarted) {
+        let Some(vassal) = self.vassal(id) else { return };
+        let reason = Failure::new(format!("{}: {}", vassal.path.display(), refused.reason));
+        // Whatever file comes back counts as changed.
+        vassal.identity = FileIdentity::default();
+        if vassal.config_error.as_ref() == Some(&reason) {
+            return;
+        }
+        let follows = if vassal.serves() { "; what runs of it goes on" } else { "" };
+        let message = format!("its file {reason}{follows}");
+        vassal.config_error = Some(reason);
+        self.warn(Some(id), EventKind::Source.because(refused.reason.clone()), message);
     }
 
     fn found(&mut self, found: Found) {
