@@ -30,7 +30,7 @@ mod tests {
     use std::io::Read;
 
     use super::*;
-    use crate::sys::fd;
+    use crate::sys::pipe;
     use crate::sys::process::wait;
 
     #[test]
@@ -46,7 +46,7 @@ mod tests {
         ];
         let all = all.map(|(name, value)| (OsString::from(name), OsString::from(value)));
         let named = ["PROXY".to_owned(), "TZ=CET".to_owned(), "NEW=a=b".to_owned(), "MISSING".to_owned()];
-        let (output, theirs) = fd::pipe().unwrap();
+        let (output, theirs) = pipe::plain().unwrap();
         let launch = of_tenants(Launch::new("/usr/bin/env"), &named, all.into_iter()).stdout(theirs);
         let child = launch.spawn().unwrap();
         let mut text = String::new();

@@ -24,7 +24,7 @@ use crate::config::emperor::EmperorSpec;
 use crate::config::tenant::Tenant;
 use crate::sys::process::Launch;
 use crate::sys::socket::{self, FileIdentity, UnixOptions};
-use crate::sys::{file, limits, reactor, user};
+use crate::sys::{file, limits, pipe, reactor, user};
 use crate::wire::failure::Failure;
 
 /// How many connections wait for a vassal that wakes: uWSGI's `listen`.
@@ -312,7 +312,7 @@ impl Emperor {
 async fn ask(command: String, id: String, path: PathBuf, turn: Arc<Semaphore>, told: mpsc::Sender<Stir>) {
     let answer = async {
         let _turn = turn.acquire().await.map_err(io::Error::other)?;
-        let (output, theirs) = crate::sys::fd::pipe()?;
+        let (output, theirs) = pipe::plain()?;
         let child = Launch::new("/bin/sh")
             .arg("-c")
             .arg(format!("{command} \"$1\""))

@@ -22,7 +22,7 @@ use super::mules::Mules;
 use super::reexec::{Luggage, ProcessRecord};
 use crate::config::companions::{DaemonSpec, Tracking};
 use crate::sys::process::{self, Child, Exit, Signal};
-use crate::sys::{clock, fd, file, own, reactor};
+use crate::sys::{clock, fd, file, local_time, own, reactor};
 use crate::tick::Tick;
 use crate::wire::channel::Received;
 use crate::wire::companion;
@@ -325,7 +325,7 @@ impl Master {
 
 /// What the clock of the wall shows.
 fn local(epoch_s: i64) -> Local {
-    let shown = clock::local(epoch_s);
+    let Some(shown) = local_time::at(epoch_s) else { return Local::default() };
     Local {
         minute: shown.tm_min,
         hour: shown.tm_hour,

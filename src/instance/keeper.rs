@@ -22,7 +22,7 @@ use crate::sys::capabilities::Capabilities;
 use crate::sys::process::{self, Child, Exit, Launch, Signal};
 use crate::sys::signals::{self, Received, Signals};
 use crate::sys::user::{self, Identity};
-use crate::sys::{fd, output, own, reactor};
+use crate::sys::{output, own, pipe, reactor};
 use crate::trace;
 use crate::wire::channel::Channel;
 use crate::wire::failure::Failure;
@@ -137,7 +137,7 @@ impl Keeper {
         let failed =
             |what: &'static str| move |error: io::Error| Failure::new(format!("cannot {what}: {error}"));
         become_user(&order).map_err(failed("become its user"))?;
-        let (reader, writer) = fd::pipe().map_err(failed("make a pipe"))?;
+        let (reader, writer) = pipe::plain().map_err(failed("make a pipe"))?;
         let stderr = writer.try_clone().map_err(failed("make a pipe"))?;
         let mut launch =
             Launch::new("/bin/sh").arg("-c").arg(&order.command).own_group().stdout(writer).stderr(stderr);

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc};
 
-use crate::sys::{fd, socket};
+use crate::sys::{fd, stream};
 use crate::wire::channel::{self, Channel, Received};
 
 /// How many messages of all peers wait for the master; a peer that says more waits itself.
@@ -65,7 +65,7 @@ where
 impl<Out, In> Link<Out, In> {
     /// Lets the peer read end-of-file; it can still be heard.
     pub(super) fn close(&self) {
-        if let Err(error) = socket::end_sending(&self.0.channel) {
+        if let Err(error) = stream::end_writing(&self.0.channel) {
             tracing::debug!("a channel was not closed: {error}");
         }
     }

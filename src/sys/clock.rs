@@ -21,20 +21,6 @@ pub fn monotonic_us() -> u64 {
     })
 }
 
-/// What the clock on the wall shows at a time since the epoch, as the C library tells it.
-#[must_use]
-pub fn local(epoch_s: i64) -> libc::tm {
-    // SAFETY: a structure of numbers and a pointer to a name, which may be null.
-    #[expect(unsafe_code, reason = "a structure of the C library")]
-    let mut shown: libc::tm = unsafe { std::mem::zeroed() };
-    // SAFETY: both places are valid for the call; on failure nothing is written, and all zero stays.
-    #[expect(unsafe_code, reason = "there is no wrapper for localtime_r")]
-    unsafe {
-        libc::localtime_r(&raw const epoch_s, &raw mut shown)
-    };
-    shown
-}
-
 /// Seconds since the epoch.
 #[must_use]
 pub fn epoch_seconds() -> u64 {

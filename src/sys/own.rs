@@ -75,14 +75,6 @@ fn pids_of(pid: u32) -> Vec<u32> {
     line.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// How many threads this process has.
-///
-/// # Errors
-/// Reading procfs.
-pub fn thread_count() -> io::Result<usize> {
-    Ok(fs::read_dir("/proc/self/task")?.count())
-}
-
 /// Whether `/proc` names processes as this one does: not in a namespace without a `/proc` of its own.
 #[must_use]
 pub fn knows_its_pids() -> bool {
@@ -200,7 +192,10 @@ mod tests {
         assert_eq!(&begun, b"begun\n");
         assert!(children().unwrap().contains(&child.pid()));
         assert_eq!(group_of(child.pid()), Some(child.pid()));
-        assert!(children_of(std::process::id()).contains(&child.pid()) || thread_count().unwrap() > 1);
+        assert!(
+            children_of(std::process::id()).contains(&child.pid())
+                || super::super::background::task_count().unwrap() > 1
+        );
         assert!(name_of(child.pid()).is_some());
         assert!(title_of(child.pid()).unwrap().ends_with("-c echo begun; read go; ulimit -Sn"));
         assert!(started_epoch_s(child.pid()).unwrap().abs_diff(crate::sys::clock::epoch_seconds()) < 5);

@@ -6,12 +6,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, bind, sendmsg, socketpair,
 };
 
-use super::fd;
+use super::{fd, stream};
 
 /// Room for the most descriptors that one message carries (`SCM_MAX_FD`, 253), and more.
 const CONTROL_WORDS: usize = 160;
@@ -87,7 +86,9 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Resu
     let rights = [ControlMessage::ScmRights(&numbers)];
     let control: &[ControlMessage<'_>] = if numbers.is_empty() { &[] } else { &rights };
     let flags = MsgFlags::MSG_NOSIGNAL;
-    retry(|| sendmsg::<()>(socket.as_fd().as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None))?;
+    stream::retry(|| {
+        sendmsg::<()>(socket.as_fd().as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None)
+    })?;
     Ok(())
 }
 
@@ -147,13 +148,4 @@ pub(super) fn receive_into(
         }
     }
     Ok((length, header.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0, fds))
-}
-
-fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(Errno::EINTR) => {}
-            other => return Ok(other?),
-        }
-    }
 }

@@ -113,14 +113,6 @@ pub fn listen_abstract(name: &str, backlog: u32) -> io::Result<OwnedFd> {
     finish(unix_socket()?, &UnixAddr::new_abstract(name.as_bytes())?, backlog)
 }
 
-/// Tells the peer that nothing more will come, while what it still says can be heard.
-///
-/// # Errors
-/// `shutdown`.
-pub fn end_sending(fd: impl AsFd) -> io::Result<()> {
-    Ok(nix::sys::socket::shutdown(fd.as_fd().as_raw_fd(), nix::sys::socket::Shutdown::Write)?)
-}
-
 /// Whether a descriptor is a listening socket.
 #[must_use]
 pub fn is_listening(fd: impl AsFd) -> bool {

@@ -121,7 +121,8 @@ pub fn is_tcp(socket: impl AsFd) -> bool {
         .is_ok_and(|address| matches!(address.family(), Some(family) if family != AddressFamily::Unix))
 }
 
-fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
+/// Calls again what a signal interrupts.
+pub(super) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> io::Result<T> {
     loop {
         match call() {
             Err(Errno::EINTR) => {}

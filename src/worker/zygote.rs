@@ -16,7 +16,7 @@ use crate::stats::scoreboard::Scoreboard;
 use crate::sys::fork::{Side, know_copies};
 use crate::sys::locks::Locks;
 use crate::sys::mailbox::Mailbox;
-use crate::sys::{clock, fd, own, signals, title, wait};
+use crate::sys::{background, clock, fd, signals, title, wait};
 use crate::trace;
 use crate::wire::cache::Cache;
 use crate::wire::failure::Failure;
@@ -193,7 +193,7 @@ fn load(
         traceback::log(py, &error);
     }
     let threads = prepare::has_python_threads(py);
-    if !threads && own::thread_count().is_ok_and(|threads| threads > 1) {
+    if !threads && background::task_count().is_ok_and(|threads| threads > 1) {
         tracing::warn!(
             "the application started native threads while it was loaded; workers are forked without them"
         );
