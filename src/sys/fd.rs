@@ -4,26 +4,23 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::OnceLock;
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 
 /// Descriptors that outlive an exec or must not be met by a subprocess of the app live at this number or above.
 pub const HIGH: RawFd = 64;
 
-/// Duplicates `fd`, close-on-exec, at the lowest free number from [`HIGH`] on.
+/// Duplicates `fd`, close-on-exec, at the lowest free number from [`HIGH`] on, or, where this process may not have as
+/// many (`max-fd`), from 3 on.
 ///
 /// # Errors
 /// `fcntl(F_DUPFD_CLOEXEC)`: no number is free.
 pub fn duplicate_high(fd: impl AsFd) -> io::Result<OwnedFd> {
-    let number = fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(HIGH))?;
-    Ok(own(number))
-}
-
-/// A pipe: the end to read from, the end to write to, both close-on-exec.
-///
-/// # Errors
-/// `pipe2`.
-pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(nix::unistd::pipe2(OFlag::O_CLOEXEC)?)
+    let from = |lowest| fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(lowest)).map(own);
+    match from(HIGH) {
+        Err(Errno::EINVAL) => Ok(from(3)?),
+        high => Ok(high?),
+    }
 }
 
 /// Sets or clears close-on-exec.
@@ -138,5 +135,25 @@ pub(super) fn own(number: RawFd) -> OwnedFd {
     #[expect(unsafe_code, reason = "the one conversion from number to owner")]
     unsafe {
         OwnedFd::from_raw_fd(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+    use super::*;
+
+    #[test]
+    fn a_process_of_few_descriptors_has_no_high_ones() {
+        let file = File::open("/dev/null").unwrap();
+        assert!(duplicate_high(&file).unwrap().as_raw_fd() >= HIGH);
+        let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, u64::try_from(HIGH).unwrap(), hard).unwrap();
+        let low = duplicate_high(&file);
+        setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
+        assert!((3..HIGH).contains(&low.unwrap().as_raw_fd()));
     }
 }
