@@ -2,7 +2,7 @@
 
 _liege_names() {
     local name n api=()
-    for ((n = 2; n < COMP_CWORD; n++)); do
+    for ((n = 1; n < COMP_CWORD; n++)); do
         [[ ${COMP_WORDS[n]} == --api ]] && api=(--api "${COMP_WORDS[n + 1]}")
     done
     while IFS= read -r name; do
@@ -11,8 +11,9 @@ _liege_names() {
 }
 
 _liege() {
-    local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} options=
+    local word=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]} first=1 options=
     COMPREPLY=()
+    [[ $verb == --@(api|token-file|ca-file|cert|hosts) ]] && ((COMP_CWORD > 2)) && first=3 verb=${COMP_WORDS[3]}
     case $verb in
         status) options='--names --json --hosts --api --token-file --ca-file --cert' ;;
         top) options='--interval --once --json --hosts --api --token-file --ca-file --cert' ;;
@@ -39,7 +40,7 @@ _liege() {
     esac
     if [[ $word == -* ]]; then
         COMPREPLY=($(compgen -W "$options" -- "$word"))
-    elif [[ $COMP_CWORD -eq 1 ]]; then
+    elif [[ $COMP_CWORD -eq $first ]]; then
         COMPREPLY=($(compgen -W 'emperor status top page why logs events stacks reload restart stop start sleep wake clear-back-off scale log-level rescan upgrade check config help completions' -- "$word") $(compgen -f -X '!*.@(ini|json|yaml|yml|xml)' -- "$word"))
     elif [[ $verb == completions ]]; then
         COMPREPLY=($(compgen -W 'bash zsh fish' -- "$word"))
