@@ -117,19 +117,32 @@ impl Master {
     }
 }
 
+/// The time runs while nobody is there. An emperor that is, but has not answered yet, may itself wait for a file system:
+/// what it finds then should still serve.
 async fn call_until_answered(adoption: Adoption, emperor_uid: u32, reports: mpsc::Sender<Report>) {
-    let end = Instant::now() + Duration::from_millis(adoption.grace_ms);
+    let mut end = Instant::now() + Duration::from_millis(adoption.grace_ms);
     let mut pause = FIRST_PAUSE;
     let mut warned = false;
     let adopted = loop {
-        match timeout_at(end, call(Path::new(&adoption.rendezvous), emperor_uid)).await {
-            Ok(Ok(adopted)) => break Some(adopted),
-            Ok(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied && !warned => {
+        let began = Instant::now();
+        match call(Path::new(&adoption.rendezvous), emperor_uid) {
+            Ok(channel) => {
+                if let Some(adopted) = hear_out(channel, end).await {
+                    break Some(adopted);
+                }
+                end += began.elapsed();
+            }
+            // So many call already.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                sleep(LONGEST_PAUSE).await;
+                end += began.elapsed();
+                continue;
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !warned => {
                 warned = true;
                 tracing::warn!("cannot call an emperor at {}: {error}", adoption.rendezvous);
             }
-            Ok(Err(_)) => {}
-            Err(_) => break None,
+            Err(_) => {}
         }
         if Instant::now() >= end {
             break None;
@@ -141,8 +154,8 @@ async fn call_until_answered(adoption: Adoption, emperor_uid: u32, reports: mpsc
     let _ = reports.send(Report::Call(adopted)).await;
 }
 
-/// Calls once; waits for the answer of whoever is there.
-async fn call(rendezvous: &Path, emperor_uid: u32) -> io::Result<Adopted> {
+/// Calls once.
+fn call(rendezvous: &Path, emperor_uid: u32) -> io::Result<Channel<FromInstance, ToInstance>> {
     let socket = seqpacket::connect(rendezvous)?;
     let uid = peer::of(&socket)?.uid;
     // Whoever else listens there could have us reload, stop, or learn our sockets.
@@ -151,15 +164,30 @@ async fn call(rendezvous: &Path, emperor_uid: u32) -> io::Result<Adopted> {
             format!("uid {uid} listens there, and not uid {emperor_uid}, whose emperor started this");
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
     }
-    let channel = Channel::<FromInstance, ToInstance>::new(socket)?;
-    loop {
-        match channel.receive().await {
-            // Every version understands the messages that an adopted instance gets.
-            Ok(Some((ToInstance::Adopt { policy, .. }, _))) => return Ok((channel.into_socket(), *policy)),
-            Ok(Some(_)) => {}
-            Ok(None) => return Err(io::Error::from(io::ErrorKind::ConnectionReset)),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
-            Err(error) => return Err(error),
+    Channel::new(socket)
+}
+
+/// The answer of whoever is there; `None`: it hung up. After `late` it is told that there is none yet.
+async fn hear_out(channel: Channel<FromInstance, ToInstance>, late: Instant) -> Option<Adopted> {
+    let answer = async move {
+        loop {
+            match channel.receive().await {
+                // Every version understands the messages that an adopted instance gets.
+                Ok(Some((ToInstance::Adopt { policy, .. }, _))) => {
+                    return Some((channel.into_socket(), *policy));
+                }
+                Ok(Some(_)) => {}
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+                Ok(None) | Err(_) => return None,
+            }
+        }
+    };
+    tokio::pin!(answer);
+    match timeout_at(late, &mut answer).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            tracing::warn!("an emperor is there, but does not answer: serving on until it does");
+            answer.await
         }
     }
 }
@@ -172,22 +200,45 @@ mod tests {
     use crate::sys::user;
     use crate::wire::channel;
 
-    async fn outcome(emperor_uid: u32, answers: bool) -> Option<Adopted> {
+    /// Who listens at the rendezvous, and from when on.
+    #[derive(Clone, Copy, PartialEq)]
+    enum There {
+        Nobody,
+        /// Hangs up on everybody.
+        Unwilling,
+        /// Answers only when the time would be over, and all others wait outside.
+        Slow,
+        Ready,
+    }
+
+    /// Beyond the time that an instance waits for.
+    const LATE: Duration = Duration::from_millis(400);
+
+    async fn outcome(emperor_uid: u32, there: There) -> Option<Adopted> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("rendezvous");
         let (reports, mut inbox) = mpsc::channel(1);
         let adoption = Adoption {
             rendezvous: path.to_string_lossy().into_owned(),
-            grace_ms: if answers { 30_000 } else { 150 },
+            grace_ms: if there == There::Ready { 30_000 } else { 150 },
         };
         let listener = std::cell::OnceCell::new();
         let work = async {
             tokio::task::spawn_local(call_until_answered(adoption, emperor_uid, reports));
             // Nobody is there for a while.
             sleep(FIRST_PAUSE * 2).await;
-            let listener = listener.get_or_init(|| seqpacket::listen(&path, 0o666, 8).unwrap());
             let mut called = None;
-            if answers {
+            if there == There::Unwilling {
+                let listener = listener.get_or_init(|| seqpacket::listen(&path, 0o666, 8).unwrap());
+                tokio::task::spawn_local(hang_up(listener.try_clone().unwrap()));
+            } else if there != There::Nobody {
+                let listener = listener.get_or_init(|| seqpacket::listen(&path, 0o666, 0).unwrap());
+                let _before = (there == There::Slow).then(|| seqpacket::connect(&path));
+                sleep(if there == There::Slow { LATE } else { FIRST_PAUSE }).await;
+                if there == There::Slow {
+                    drop(seqpacket::accept(listener));
+                    sleep(LATE).await;
+                }
                 while called.is_none() {
                     called = seqpacket::accept(listener).ok();
                     sleep(FIRST_PAUSE).await;
@@ -204,15 +255,25 @@ mod tests {
         LocalSet::new().run_until(work).await
     }
 
+    async fn hang_up(listener: OwnedFd) {
+        loop {
+            drop(seqpacket::accept(&listener));
+            sleep(FIRST_PAUSE / 5).await;
+        }
+    }
+
     #[tokio::test]
     async fn an_emperor_of_the_right_user_is_found_when_it_comes() {
-        let (_, policy) = outcome(user::current_uid(), true).await.unwrap();
-        assert_eq!(policy.binary, "new");
+        for there in [There::Ready, There::Slow] {
+            let (_, policy) = outcome(user::current_uid(), there).await.unwrap();
+            assert_eq!(policy.binary, "new");
+        }
     }
 
     #[tokio::test]
     async fn nobody_is_waited_for_longer_than_the_grace_and_no_other_user_is_obeyed() {
-        assert!(outcome(user::current_uid(), false).await.is_none());
-        assert!(outcome(user::current_uid() + 1, false).await.is_none());
+        assert!(outcome(user::current_uid(), There::Nobody).await.is_none());
+        assert!(outcome(user::current_uid(), There::Unwilling).await.is_none());
+        assert!(outcome(user::current_uid() + 1, There::Unwilling).await.is_none());
     }
 }

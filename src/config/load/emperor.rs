@@ -227,13 +227,11 @@ fn default(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
     }
 }
 
-/// Whether there is a file, or one is meant that is not there yet.
+/// Whether there is a file, or one is meant that is not there yet. Where the name already says that it is none nobody looks:
+/// a server whose directory it is may not answer, and the next emperor is to be there for its vassals all the same.
 fn is_file(sift: &Sift<'_>, path: &Path, spec: &EmperorSpec) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    match sift.around.kind(path) {
-        Some(kind) => kind != Entry::Directory,
-        None => vassals::is_name(name, &spec.extra_extensions),
-    }
+    vassals::is_name(name, &spec.extra_extensions) && sift.around.kind(path) != Some(Entry::Directory)
 }
 
 fn pattern_problem(part: Option<&str>) -> Option<String> {
