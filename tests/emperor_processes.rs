@@ -214,6 +214,42 @@ fn a_flood_holds_up_nobody() {
 }
 
 #[test]
+fn whatever_an_instance_sends_costs_nobody_but_itself() {
+    let mut stage = Stage::new(&[("a.ini", "")]);
+    stage.until("a.ini", "Up");
+    let emperor: i32 = fs::read_to_string(stage.path("pid")).unwrap().trim().parse().unwrap();
+    let descriptors = || fs::read_dir(format!("/proc/{emperor}/fd")).unwrap().count();
+    let peak_kib = || -> u64 {
+        let status = fs::read_to_string(format!("/proc/{emperor}/status")).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    let (descriptors_before, memory_before) = (descriptors(), peak_kib());
+    let hostile = ["h1.ini", "h2.ini", "h3.ini"];
+    hostile.iter().for_each(|name| stage.write(name, "hostile"));
+    stage.wait("the attacks", || stage.fakes().iter().filter(|line| *line == "attacks").count() == 3);
+    // Whoever behaves is started, reloaded and ended meanwhile, round after round.
+    let mut most = 0;
+    for round in 1..=10 {
+        stage.write("b.ini", "");
+        stage.until("b.ini", "Up");
+        stage.write("a.ini", &format!("print {round}"));
+        let swapped = |line: &String| *line == "reload a.ini Swapped";
+        stage.wait("a reload", || stage.fakes().iter().filter(|line| swapped(line)).count() == round);
+        fs::remove_file(stage.path("one/b.ini")).unwrap();
+        stage.wait("an end", || stage.line("b.ini").is_empty());
+        most = most.max(descriptors());
+    }
+    // Of each of them: what waits for the loop, and what it says that is its listeners.
+    assert!(most < descriptors_before + 3 * 1000, "{most} descriptors");
+    assert!(peak_kib() < memory_before + 128 * 1024, "{} KiB more", peak_kib() - memory_before);
+    hostile.iter().for_each(|name| fs::remove_file(stage.path("one").join(name)).unwrap());
+    stage.wait("their ends", || hostile.iter().all(|name| stage.line(name).is_empty()));
+    stage.wait("as many descriptors as before", || descriptors() <= descriptors_before);
+    assert!(stage.end().success());
+}
+
+#[test]
 fn a_shadowed_file_follows_the_first_and_a_lost_directory_is_found_again() {
     let stage = Stage::new(&[("a.ini", "")]);
     stage.until("a.ini", "Up");

@@ -117,6 +117,7 @@ impl Listener {
         let mut window = Instant::now() + WINDOW;
         let mut left = MESSAGES;
         let mut before = 0;
+        let mut complained = false;
         loop {
             if left == 0 {
                 sleep_until(window).await;
@@ -124,6 +125,7 @@ impl Listener {
             if Instant::now() >= window {
                 window = Instant::now() + WINDOW;
                 left = MESSAGES;
+                complained = false;
             }
             let message = tokio::select! {
                 message = channel.receive() => message,
@@ -143,7 +145,10 @@ impl Listener {
             }
             match message {
                 Ok(Some(message)) => self.tell(Said::Message(message)).await,
+                // Once in each window: the log is everybody's.
+                Err(error) if is_its_fault(&error) && complained => {}
                 Err(error) if is_its_fault(&error) => {
+                    complained = true;
                     tracing::warn!(
                         vassal = self.vassal,
                         "a message of the instance is not understood: {error}"

@@ -2,12 +2,16 @@
 
 The file holds one word per line: `listen` (bind a port), `hang` (never ready), `exit N`, `deaf` (ignores stop and
 SIGTERM), `orphan` (starts a child that outlives it), `stray` (the same in a session of its own), `broken` (a reload
-rolls back), `replace` (a reload asks for a replacement), `print` (says a line), `flood` (prints for ever).
+rolls back), `replace` (a reload asks for a replacement), `print` (says a line), `flood` (prints for ever),
+`hostile` (serves, then sends whatever could harm who reads it, and never reads itself).
 """
 
 import array
+import errno
+import fcntl
 import json
 import os
+import random
 import select
 import signal
 import socket
@@ -53,6 +57,8 @@ def main():
     send(channel, {"State": "Starting"})
     if "hang" not in words:
         send(channel, {"State": "Ready"})
+    if "hostile" in words:
+        attack(channel)
     if "print" in words:
         os.write(1, b"printed \x1b[31m here\n")
     while True:
@@ -75,6 +81,56 @@ def main():
             send(channel, {"Ended": {"operation": message["Reexec"]["operation"], "outcome": "Swapped"}})
         for fd in fds:
             os.close(fd)
+
+
+def attack(channel):
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    null, zero = os.open("/dev/null", os.O_RDWR), os.open("/dev/zero", os.O_RDONLY)
+    silent, _held = os.pipe()
+    memories = []
+    for size, seals in [(0, 0), (1 << 33, 0), (1 << 33, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)]:
+        memory = os.memfd_create("hostile", os.MFD_ALLOW_SEALING)
+        os.ftruncate(memory, size)
+        if seals:
+            fcntl.fcntl(memory, fcntl.F_ADD_SEALS, seals)
+        memories.append(memory)
+    listen = {"address": {"Tcp": {"host": "::", "port": 1}}, "protocol": "http"}
+    long = "x" * 30000
+    packets = [(os.urandom(length), []) for length in (1, 2, 100, 60000)]
+    packets += [
+        (b"i" + json.dumps(message).encode(), fds)
+        for message, fds in [
+            ({"Hello": {"protocol": 4294967295, "version": long, "pid": 0}}, [null]),
+            ({"Hello": {"protocol": -1, "version": "", "pid": 1e300}}, []),
+            ({"Event": {"message": long}}, []),
+            ({"Event": {"message": "\x1b[2J\x00\n" * 1000}}, []),
+            ({"Failed": {"message": long, "hint": long}}, []),
+            ({"Doing": long}, []),
+            ({"Began": {"operation": 18446744073709551615, "reason": long}}, []),
+            ({"Ended": {"operation": 1, "outcome": "Swapped"}}, []),
+            ({"Listeners": {"listeners": [listen] * 250}}, [null] * 250),
+            ({"Listeners": {"listeners": [listen]}}, [null] * 253),
+            ("Scoreboard", [null]),
+            ("Scoreboard", [memories[2]]),
+            ("Output", [zero]),
+            ("Output", [silent]),
+            ({"State": "Loyal"}, [silent] * 253),
+            ({"State": {"Loyal": []}}, []),
+        ]
+    ]
+    packets += [(b"i" + b"[" * 30000, []), (b'i{"Event":{"mess', []), (b"i", []), (b"m", [])]
+    packets += [(b"m", [file]) for file in memories + [null, zero, silent, channel.fileno()]]
+    channel.setblocking(False)
+    log("attacks")
+    while True:
+        data, fds = random.choice(packets)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        try:
+            channel.sendmsg([data], rights)
+        except (BlockingIOError, OSError) as error:
+            if error.errno in (errno.EPIPE, errno.ECONNRESET):
+                signal.pause()
+            select.select([], [channel], [], 0.1)
 
 
 def log(line):
