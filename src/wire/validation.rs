@@ -32,7 +32,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether an instance would start with it.
+    /// Whether an instance would understand it. What only the host can tell is seen when it starts.
     #[must_use]
     pub fn is_good(&self) -> bool {
         !self.diagnostics.iter().any(|told| told.severity == Severity::Error)
