@@ -17,6 +17,7 @@ use super::roster::Roster;
 use super::source::{Said, Source};
 use super::uwsgi_emperor::UwsgiRecord;
 use crate::config::address::{Address, Listen};
+use crate::config::fingerprint::checksum;
 use crate::stats::tally::Tally;
 use crate::sys::{fd, memfd};
 use crate::wire::death::Cause;
@@ -181,13 +182,6 @@ pub(super) fn read(file: OwnedFd) -> io::Result<Record> {
         return Err(invalid("the record is damaged"));
     }
     Ok(serde_json::from_slice(body)?)
-}
-
-/// FNV-1a: tells a damaged record, nothing more is asked of it.
-fn checksum(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]
