@@ -132,7 +132,7 @@ where
         let (mut emperor, operation) = Emperor::new(spec, launcher, record, ledger, activation)?;
         for (address, listener) in stats {
             listener
-                .and_then(|listener| stats_server::serve(&address, listener, emperor.handle.clone()))
+                .and_then(|listener| stats_server::serve(listener, emperor.handle.clone()))
                 .unwrap_or_else(|error| tracing::error!("cannot serve the statistics at {address}: {error}"));
         }
         match (serve(emperor.handle.clone()), operation) {

@@ -5,8 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 
@@ -14,7 +13,7 @@ use super::handle::Handle;
 use super::stats_document;
 use crate::config::address::Address;
 use crate::sys::socket::{self, UnixOptions};
-use crate::sys::{clock, user};
+use crate::sys::{clock, reactor, user};
 
 /// A client that does not read for so long is left.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -46,30 +45,12 @@ pub fn bind(address: &Address) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// Registering the listener.
-pub fn serve(address: &Address, listener: OwnedFd, handle: Handle) -> io::Result<()> {
-    let listener = match address {
-        Address::Tcp { .. } => Socket::Tcp(TcpListener::from_std(listener.into())?),
-        Address::Unix(_) | Address::Abstract(_) => Socket::Unix(UnixListener::from_std(listener.into())?),
-    };
-    drop(spawn_local(answer_all(listener, handle)));
+pub fn serve(listener: OwnedFd, handle: Handle) -> io::Result<()> {
+    drop(spawn_local(answer_all(reactor::Listener::new(listener)?, handle)));
     Ok(())
 }
 
-enum Socket {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Socket {
-    async fn accept(&self) -> io::Result<Box<dyn AsyncWrite + Unpin>> {
-        Ok(match self {
-            Self::Tcp(socket) => Box::new(socket.accept().await?.0),
-            Self::Unix(socket) => Box::new(socket.accept().await?.0),
-        })
-    }
-}
-
-async fn answer_all(listener: Socket, handle: Handle) {
+async fn answer_all(listener: reactor::Listener, handle: Handle) {
     let clients = Arc::new(Semaphore::new(CLIENTS));
     loop {
         let Ok(place) = Arc::clone(&clients).acquire_owned().await else { return };

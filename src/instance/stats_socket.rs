@@ -6,13 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::bind::Listener;
-use crate::config::address::Address;
+use crate::sys::reactor::{self, Visitor};
 
 /// A client that does not read for so long is left.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,10 +31,6 @@ pub(super) struct Ask {
     pub(super) plain: bool,
 }
 
-/// Who came.
-trait Client: AsyncRead + AsyncWrite + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Unpin> Client for T {}
-
 /// A running stats server; it ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct StatsServer {
@@ -49,12 +44,7 @@ impl StatsServer {
     /// # Errors
     /// Registering the listener.
     pub(super) fn start(listener: &Rc<Listener>, asks: mpsc::Sender<Ask>) -> io::Result<Self> {
-        let socket = listener.as_fd().try_clone_to_owned()?;
-        let socket = if matches!(listener.listen.address, Address::Tcp { .. }) {
-            Socket::Tcp(TcpListener::from_std(socket.into())?)
-        } else {
-            Socket::Unix(UnixListener::from_std(socket.into())?)
-        };
+        let socket = reactor::Listener::new(listener.as_fd().try_clone_to_owned()?)?;
         let task = tokio::task::spawn_local(serve(socket, asks));
         Ok(Self { listener: Rc::clone(listener), task })
     }
@@ -71,21 +61,7 @@ impl Drop for StatsServer {
     }
 }
 
-enum Socket {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Socket {
-    async fn accept(&self) -> io::Result<Box<dyn Client>> {
-        Ok(match self {
-            Self::Tcp(socket) => Box::new(socket.accept().await?.0),
-            Self::Unix(socket) => Box::new(socket.accept().await?.0),
-        })
-    }
-}
-
-async fn serve(socket: Socket, asks: mpsc::Sender<Ask>) {
+async fn serve(socket: reactor::Listener, asks: mpsc::Sender<Ask>) {
     let clients = Arc::new(Semaphore::new(CLIENTS));
     loop {
         let Ok(place) = Arc::clone(&clients).acquire_owned().await else { return };
@@ -102,7 +78,7 @@ async fn serve(socket: Socket, asks: mpsc::Sender<Ask>) {
     }
 }
 
-async fn answer(mut client: Box<dyn Client>, asks: mpsc::Sender<Ask>) -> io::Result<()> {
+async fn answer(mut client: Box<dyn Visitor>, asks: mpsc::Sender<Ask>) -> io::Result<()> {
     let (to, document) = oneshot::channel();
     if asks.send(Ask { to, plain: false }).await.is_ok()
         && let Ok(document) = document.await

@@ -3,8 +3,9 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::net::{TcpListener, UnixListener};
 
 use super::{fd, stream};
 
@@ -54,6 +55,43 @@ pub fn accept(
             Ok(None)
         }
         other => other.map(Some),
+    }
+}
+
+/// A listener of either family, for those who come seldom.
+#[derive(Debug)]
+pub enum Listener {
+    /// Of internet addresses.
+    Tcp(TcpListener),
+    /// Of unix addresses.
+    Unix(UnixListener),
+}
+
+/// Who came to a [`Listener`].
+pub trait Visitor: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Visitor for T {}
+
+impl Listener {
+    /// Of a listening socket, which is non-blocking already.
+    ///
+    /// # Errors
+    /// Registering it with the current runtime.
+    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+        Ok(match stream::is_tcp(&socket) {
+            true => Self::Tcp(TcpListener::from_std(socket.into())?),
+            false => Self::Unix(UnixListener::from_std(socket.into())?),
+        })
+    }
+
+    /// The next who comes.
+    ///
+    /// # Errors
+    /// `accept`.
+    pub async fn accept(&self) -> io::Result<Box<dyn Visitor>> {
+        Ok(match self {
+            Self::Tcp(socket) => Box::new(socket.accept().await?.0),
+            Self::Unix(socket) => Box::new(socket.accept().await?.0),
+        })
     }
 }
 
