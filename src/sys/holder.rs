@@ -2,8 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A process that listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,17 +16,18 @@ pub struct Holder {
 /// Who listens on the port; `None`: nobody, or somebody whose descriptors we may not see.
 #[must_use]
 pub fn of_port(port: u16) -> Option<Holder> {
-    let inodes: Vec<u64> = ["/proc/net/tcp", "/proc/net/tcp6"]
+    let sockets: Vec<PathBuf> = ["/proc/net/tcp", "/proc/net/tcp6"]
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
         .flat_map(|table| listening(&table, port))
+        .map(|inode| PathBuf::from(format!("socket:[{inode}]")))
         .collect();
-    if inodes.is_empty() {
+    if sockets.is_empty() {
         return None;
     }
     fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        holds(&entry.path(), &inodes).then(|| Holder { pid, name: name(&entry.path()) })
+        holds(&entry.path(), &sockets).then(|| Holder { pid, name: name(&entry.path()) })
     })
 }
 
@@ -62,10 +62,10 @@ fn listening(table: &str, port: u16) -> Vec<u64> {
         .collect()
 }
 
-fn holds(process: &Path, inodes: &[u64]) -> bool {
+/// What a descriptor leads to is told by its link; to look at the file itself may have us wait for a disk that is gone.
+fn holds(process: &Path, sockets: &[PathBuf]) -> bool {
     let descriptors = fs::read_dir(process.join("fd")).into_iter().flatten().flatten();
-    let mut inode = descriptors.filter_map(|entry| fs::metadata(entry.path()).ok()).map(|stat| stat.ino());
-    inode.any(|inode| inodes.contains(&inode))
+    descriptors.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|link| sockets.contains(&link))
 }
 
 fn name(process: &Path) -> String {
