@@ -211,7 +211,8 @@ impl Listener {
             Self::Tcp(listener, local) => {
                 let (stream, remote) = listener.accept().await?;
                 // A response leaves in whole writes; what streams must not wait for an acknowledgement.
-                stream.set_nodelay(true)?;
+                // Of one that is gone already it fails, which is no fault of the listener's.
+                let _ = stream.set_nodelay(true);
                 let ends = Ends { remote: Some(remote), port: Some(local.port()) };
                 Ok((Socket::new(Stream::Tcp(stream)), ends))
             }
