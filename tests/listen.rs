@@ -60,10 +60,10 @@ fn happen_to(api: &Api, vassal: &str, message: &str) {
     fleet["last_event"] = id.into();
     let fleet: liege::emperor::fleet::Fleet = serde_json::from_value(fleet).unwrap();
     let mut here = api.handle.fleet();
-    let boards: Vec<_> = here.vassals.values().map(|vassal| vassal.scoreboard.clone()).collect();
+    let shown: Vec<_> = here.vassals.values().map(|vassal| vassal.shown.clone()).collect();
     *here = fleet;
-    for (vassal, board) in here.vassals.values_mut().zip(boards) {
-        vassal.scoreboard = board;
+    for (vassal, shown) in here.vassals.values_mut().zip(shown) {
+        vassal.shown = shown;
     }
     drop(here);
     api.handle.changed();

@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api::{Api, converse};
-use liege::stats::scoreboard::{Field, Scoreboard};
-use liege::stats::tally::Tally;
+use liege::stats::scoreboard::{CoreField, Field, Scoreboard};
+use liege::stats::tally::{Tally, ThreadTally};
 
 /// The samples by series, once everything about the text has been found right.
 fn read(text: &str, open: bool) -> BTreeMap<String, f64> {
@@ -80,7 +80,8 @@ fn both_formats_tell_the_same() {
 #[test]
 fn the_numbers_are_those_of_the_fleet() {
     let api = Api::start();
-    let board = api.handle.fleet().vassals["a b%.ini"].scoreboard.clone().unwrap();
+    let boards = api.handle.fleet().vassals["a b%.ini"].boards().cloned().unwrap();
+    let board = boards.newest();
     board.slot(0).unwrap().classify(4_000);
     board.slot(0).unwrap().classify(60_000_000);
     let samples = read(&scrape(&api, "/metrics", "*/*").1, false);
@@ -117,11 +118,19 @@ fn the_numbers_are_those_of_the_fleet() {
 fn workers_without_a_process_are_there_and_counts_go_on() {
     let api = Api::start();
     let board = Scoreboard::create(4, 2).unwrap();
-    let earlier =
-        Tally { spawns: 3, harakiri: 1, requests: 100, exceptions: 7, tx: 9, running_us: 2_000_000 };
+    let thread = ThreadTally { requests: 60, write_errors: 2, ..ThreadTally::default() };
+    let earlier = Tally {
+        spawns: 3,
+        harakiri: 1,
+        requests: 100,
+        exceptions: 7,
+        tx: 9,
+        running_us: 2_000_000,
+        threads: vec![thread; 2],
+    };
     board.set_tallied(3);
-    board.set_tally(1, earlier);
-    board.set_tally(2, earlier);
+    board.set_tally(1, &earlier);
+    board.set_tally(2, &earlier);
     // Of the first number an old and a new life, of the second none, and the third has never been.
     for (slot, generation, requests) in [(0, 1, 20), (1, 2, 5)] {
         let slot = board.slot(slot).unwrap();
@@ -129,8 +138,9 @@ fn workers_without_a_process_are_there_and_counts_go_on() {
         slot.set(Field::Generation, generation);
         slot.set(Field::Requests, requests);
         slot.set(Field::RunningUs, 500_000);
+        slot.core(0).unwrap().set(CoreField::Requests, generation);
     }
-    api.handle.fleet().vassals.get_mut("a b%.ini").unwrap().scoreboard = Some(Arc::new(board));
+    api.handle.fleet().vassals.get_mut("a b%.ini").unwrap().shown = Some(Arc::new(board.into()));
     let samples = read(&scrape(&api, "/metrics/uwsgi", "*/*").1, false);
     let of = |name: &str, worker: u32| {
         let labels = format!("{{stats_uri=\"a b%.ini\",worker_id=\"{worker}\"");
@@ -152,7 +162,9 @@ fn workers_without_a_process_are_there_and_counts_go_on() {
         ("harakiri_count_total", 1.0, 1.0),
         ("cores", 2.0, 2.0),
         ("apps", 1.0, 1.0),
-        ("core_requests_total", 0.0, 0.0),
+        ("app_requests_total", 125.0, 100.0),
+        ("core_requests_total", 63.0, 60.0),
+        ("core_write_errors_total", 2.0, 2.0),
     ] {
         assert_eq!((of(name, 1), of(name, 2)), (Some(first), Some(second)), "{name}");
         assert_eq!(of(name, 3), None, "{name}");

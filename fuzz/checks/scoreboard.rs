@@ -7,6 +7,7 @@ use liege::api::counters::{totals, workers};
 use liege::api::guard::{Access, Grant};
 use liege::api::show::Moment;
 use liege::api::sizes::Sizes;
+use liege::stats::boards::Boards;
 use liege::stats::scoreboard::Scoreboard;
 use liege::sys::shared::SharedWords;
 use liege::tick::Tick;
@@ -25,6 +26,7 @@ pub(crate) fn check(input: &[u8]) {
     let Ok(file) = memory.fd().try_clone_to_owned() else { return };
     let Ok(board) = Scoreboard::open(file, false) else { return };
     assert!(board.slots() * board.cores() <= WORDS);
+    let boards = Boards::from(board);
     let sizes = Sizes::new();
     let moment = Moment {
         now: Tick::from_ms(0),
@@ -36,8 +38,8 @@ pub(crate) fn check(input: &[u8]) {
         sizes: &sizes,
         countdown: true,
     };
-    let shown = workers(&board, "a.ini", None, &moment);
-    let totals = totals(&board, None, &moment);
+    let shown = workers(&boards, "a.ini", None, &moment);
+    let totals = totals(&boards, None, &moment);
     assert_eq!(totals.workers, shown.len() as u64);
     assert_eq!(totals.busy, shown.iter().filter(|worker| !worker.running.is_empty()).count() as u64);
     let requests = shown.iter().flat_map(|worker| &worker.running).filter_map(|core| core.request.as_ref());

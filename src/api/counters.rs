@@ -2,6 +2,7 @@
 
 use super::show::{Moment, rfc3339};
 use super::views::{Request, Running, Totals, Worker, WorkerState};
+use crate::stats::boards::Boards;
 use crate::stats::scoreboard::{CoreField, Field, Scoreboard, Slot, Total};
 use crate::trace::escaped;
 
@@ -12,7 +13,12 @@ const SIZES_LIMIT: usize = 512;
 
 /// The counters of the instance of this master, workers that are gone included.
 #[must_use]
-pub fn totals(board: &Scoreboard, master: Option<u32>, moment: &Moment<'_>) -> Totals {
+pub fn totals(boards: &Boards, master: Option<u32>, moment: &Moment<'_>) -> Totals {
+    boards.whole(|| totals_now(boards, master, moment))
+}
+
+fn totals_now(boards: &Boards, master: Option<u32>, moment: &Moment<'_>) -> Totals {
+    let board = boards.newest();
     let kept = Totals {
         requests: board.total(Total::Requests),
         exceptions: board.total(Total::Exceptions),
@@ -22,7 +28,7 @@ pub fn totals(board: &Scoreboard, master: Option<u32>, moment: &Moment<'_>) -> T
         ..Totals::default()
     };
     let mut totals = sum(&kept, &board.attic().map(of_attic).unwrap_or_default());
-    for (number, slot) in slots(board).enumerate() {
+    for (number, slot) in slots(boards).enumerate() {
         let one = Totals {
             workers: 1,
             busy: u64::from(slot.is_busy()),
@@ -79,8 +85,8 @@ pub fn sum(a: &Totals, b: &Totals) -> Totals {
 
 /// The workers of this master of a vassal, by number and generation.
 #[must_use]
-pub fn workers(board: &Scoreboard, vassal: &str, master: Option<u32>, moment: &Moment<'_>) -> Vec<Worker> {
-    let all = slots(board).enumerate();
+pub fn workers(boards: &Boards, vassal: &str, master: Option<u32>, moment: &Moment<'_>) -> Vec<Worker> {
+    let all = slots(boards).enumerate();
     let mut workers: Vec<Worker> =
         all.map(|(number, slot)| worker(slot, vassal, size(number, slot, master, moment), moment)).collect();
     workers.sort_by_key(|worker| (worker.id, worker.generation));
@@ -89,11 +95,11 @@ pub fn workers(board: &Scoreboard, vassal: &str, master: Option<u32>, moment: &M
 
 /// The requests that run in this vassal.
 pub fn requests<'a>(
-    board: &'a Scoreboard,
+    boards: &'a Boards,
     vassal: &'a str,
     moment: &'a Moment<'_>,
 ) -> impl Iterator<Item = Request> + 'a {
-    slots(board).flat_map(move |slot| {
+    slots(boards).flat_map(move |slot| {
         running(slot, vassal, moment).into_iter().map(move |running| Request {
             vassal: vassal.to_owned(),
             worker: slot.get(Field::WorkerId),
@@ -106,9 +112,9 @@ pub fn requests<'a>(
     })
 }
 
-/// A number that is another one when any counter of the board is; `sum` is that of other boards.
+/// A number that is another one when any counter on the boards is; `sum` is that of others.
 #[must_use]
-pub fn fingerprint(board: &Scoreboard, sum: u64) -> u64 {
+pub fn fingerprint(boards: &Boards, sum: u64) -> u64 {
     const SEEN: [Field; 12] = [
         Field::WorkerId,
         Field::Pid,
@@ -123,9 +129,10 @@ pub fn fingerprint(board: &Scoreboard, sum: u64) -> u64 {
         Field::RouterErrors,
         Field::Forwarding,
     ];
-    let totals = [Total::Requests, Total::Generation, Total::LogLinesDropped].map(|total| board.total(total));
-    let of_slots = slots(board)
-        .chain(board.attic())
+    let totals = [Total::Requests, Total::Generation, Total::LogLinesDropped]
+        .map(|total| boards.newest().total(total));
+    let of_slots = slots(boards)
+        .chain(boards.newest().attic())
         .flat_map(|slot| SEEN.map(|field| slot.get(field)).into_iter().chain([u64::from(slot.is_busy())]));
     // FNV-1a, by words.
     let add = |sum: u64, word: u64| (sum ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(23);
@@ -133,11 +140,17 @@ pub fn fingerprint(board: &Scoreboard, sum: u64) -> u64 {
 }
 
 /// The slots in use, as far as they are looked at.
-pub fn slots(board: &Scoreboard) -> impl Iterator<Item = Slot<'_>> {
-    board.iter().take(slots_limit(board)).filter(|slot| slot.get(Field::WorkerId) != 0)
+pub fn slots(boards: &Boards) -> impl Iterator<Item = Slot<'_>> {
+    let mut left = CORES_LIMIT;
+    let looked_at = boards.slots().take_while(move |slot| {
+        let rest = left.checked_sub(slot.cores());
+        left = rest.unwrap_or_default();
+        rest.is_some()
+    });
+    looked_at.filter(|slot| slot.get(Field::WorkerId) != 0)
 }
 
-/// How many slots are looked at.
+/// How many of its slots are looked at at most.
 #[must_use]
 pub fn slots_limit(board: &Scoreboard) -> usize {
     (CORES_LIMIT / board.cores().max(1)).max(1)
@@ -209,7 +222,7 @@ mod tests {
         Moment { now, now_us, epoch_ms: 0, pid: 7, root: false, reader, sizes: &SIZES, countdown: true }
     }
 
-    fn board() -> Scoreboard {
+    fn board() -> Boards {
         let board = Scoreboard::create(6, 2).unwrap();
         board.set_total(Total::Requests, 100);
         for (slot, worker, generation, accepting) in [(0, 1, 1, 0), (2, 2, 2, 1), (3, 1, 2, 1)] {
@@ -223,15 +236,15 @@ mod tests {
         core.set(CoreField::InRequest, 1);
         core.set(CoreField::StartedUs, 5_000_000);
         core.set_text(b"GET", b"/a\x1b\xff");
-        board
+        board.into()
     }
 
     #[test]
     fn counters_are_those_of_all_workers_there_ever_were() {
         let board = board();
-        board.count_forwarded(10, 3000);
-        board.count_router_error();
-        board.set_forwarding(2);
+        board.newest().count_forwarded(10, 3000);
+        board.newest().count_router_error();
+        board.newest().set_forwarding(2);
         let totals = totals(&board, None, &moment(0, &READER));
         assert_eq!((totals.workers, totals.busy, totals.requests), (3, 1, 131));
         assert_eq!((totals.tx_bytes, totals.forwarding, totals.router_errors), (10, 2, 1));
@@ -243,8 +256,8 @@ mod tests {
 
     #[test]
     fn sizes_are_those_of_processes_that_are_the_vassals() {
-        let board = Scoreboard::create(1, 1).unwrap();
-        let slot = board.slot(0).unwrap();
+        let board = Boards::from(Scoreboard::create(1, 1).unwrap());
+        let slot = board.newest().slot(0).unwrap();
         slot.set(Field::WorkerId, 1);
         slot.set(Field::Pid, std::process::id().into());
         let group = own::group_of(std::process::id());
@@ -283,11 +296,11 @@ mod tests {
         let (one, other) = (board(), board());
         assert_eq!(fingerprint(&one, 0), fingerprint(&other, 0));
         for change in [
-            |board: &Scoreboard| board.slot(2).unwrap().set(Field::Requests, 11),
-            |board: &Scoreboard| board.slot(3).unwrap().core(1).unwrap().set(CoreField::InRequest, 0),
-            |board: &Scoreboard| board.set_total(Total::Generation, 3),
-            |board: &Scoreboard| board.set_forwarding(1),
-            |board: &Scoreboard| board.count_router_error(),
+            |board: &Boards| board.newest().slot(2).unwrap().set(Field::Requests, 11),
+            |board: &Boards| board.newest().slot(3).unwrap().core(1).unwrap().set(CoreField::InRequest, 0),
+            |board: &Boards| board.newest().set_total(Total::Generation, 3),
+            |board: &Boards| board.newest().set_forwarding(1),
+            |board: &Boards| board.newest().count_router_error(),
         ] {
             let before = fingerprint(&other, 0);
             change(&other);

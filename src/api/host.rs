@@ -2,6 +2,7 @@
 
 use super::views;
 use crate::emperor::fleet::Vassal;
+use crate::stats::boards::Boards;
 use crate::stats::scoreboard::Field;
 use crate::sys::{host, own};
 use crate::trace::escaped;
@@ -28,7 +29,7 @@ pub fn host() -> views::Host {
 pub fn companions(vassal: &Vassal) -> Vec<views::Companion> {
     let Some(master) = vassal.pid() else { return Vec::new() };
     let workers: Vec<u64> =
-        vassal.scoreboard.iter().flat_map(|board| board.iter()).map(|slot| slot.get(Field::Pid)).collect();
+        vassal.boards().into_iter().flat_map(Boards::slots).map(|slot| slot.get(Field::Pid)).collect();
     let others = own::children_of(master).into_iter().filter(|pid| !workers.contains(&u64::from(*pid)));
     let mut companions: Vec<_> = others
         .take(COMPANIONS)

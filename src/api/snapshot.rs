@@ -125,8 +125,8 @@ impl Snapshots {
 
 /// A number that is another one when a counter on any scoreboard is.
 fn fingerprint(fleet: &Fleet) -> u64 {
-    let boards = fleet.vassals.values().filter_map(|vassal| vassal.scoreboard.as_deref());
-    boards.fold(0, |sum, board| counters::fingerprint(board, sum))
+    let shown = fleet.vassals.values().filter_map(|vassal| vassal.boards());
+    shown.fold(0, |sum, boards| counters::fingerprint(boards, sum))
 }
 
 #[cfg(test)]

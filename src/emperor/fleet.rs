@@ -20,7 +20,8 @@ use crate::config::address::{Address, Listen};
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::config::tenant::Tenant;
-use crate::stats::scoreboard::Scoreboard;
+use crate::stats::boards::Boards;
+use crate::stats::shown::Shown;
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::OperationId;
@@ -188,9 +189,9 @@ pub struct Vassal {
     pub past: Past,
     /// The vassal's last output, oldest first, at most [`LOG_LINES`].
     pub log: VecDeque<LogLine>,
-    /// The scoreboard of the running instance, opened for reading.
+    /// What the running instance shows, opened for reading.
     #[serde(skip)]
-    pub scoreboard: Option<Arc<Scoreboard>>,
+    pub shown: Option<Arc<Shown>>,
     /// Where it listens, also when no instance runs, those of the statistics included.
     #[serde(skip)]
     pub listeners: Arc<Listeners>,
@@ -303,10 +304,16 @@ impl Vassal {
             rested_for_ms: 0,
             past: Past::default(),
             log: VecDeque::new(),
-            scoreboard: None,
+            shown: None,
             listeners: Arc::default(),
             plan: Plan::default(),
         }
+    }
+
+    /// The scoreboards of the running instance.
+    #[must_use]
+    pub fn boards(&self) -> Option<&Boards> {
+        self.shown.as_deref().map(|shown| &shown.boards)
     }
 
     /// The running master's pid.

@@ -21,7 +21,8 @@ use super::logs::LogPipe;
 use super::scan::{self, Manner};
 use super::spawn::{Given, Launched, Launcher, Listeners};
 use crate::config::tenant::Tenant;
-use crate::stats::scoreboard::Scoreboard;
+use crate::stats::boards::Boards;
+use crate::stats::shown::Shown;
 use crate::sys::pipe;
 use crate::sys::process::{self, Child, Signal};
 use crate::wire::PROTOCOL;
@@ -46,8 +47,8 @@ pub struct Master {
     pub log: Option<LogPipe>,
     /// What is written down of it.
     pub record: Option<InstanceRecord>,
-    /// The scoreboard that it sent last.
-    pub scoreboard: Option<Arc<Scoreboard>>,
+    /// What it shows since it said so last.
+    pub shown: Option<Arc<Shown>>,
     /// The listeners that it sent last.
     pub listeners: Listeners,
     /// Whether it was reaped.
@@ -68,7 +69,7 @@ impl Master {
             control: None,
             log: None,
             record: None,
-            scoreboard: None,
+            shown: None,
             listeners: Listeners::new(),
             reaped: false,
             strays: BTreeSet::new(),
@@ -344,14 +345,10 @@ impl Masters {
     pub fn receive(&mut self, life: LifeId, (message, fds): Received<FromInstance>) -> Option<FromInstance> {
         let master = self.by_life.get_mut(&life)?;
         match &message {
-            FromInstance::Hello { .. } | FromInstance::Scoreboard => {
-                if let Some(fd) = fds.into_iter().next() {
-                    match Scoreboard::open(fd, false) {
-                        Ok(board) => master.scoreboard = Some(Arc::new(board)),
-                        Err(error) => tracing::warn!(vassal = master.vassal, "its scoreboard: {error}"),
-                    }
-                }
-            }
+            FromInstance::Hello { .. } | FromInstance::Scoreboard => match Boards::open(fds) {
+                Ok(boards) => master.shown = Some(Arc::new(boards.into())),
+                Err(error) => tracing::warn!(vassal = master.vassal, "its scoreboard: {error}"),
+            },
             FromInstance::Output => {
                 let output = fds.into_iter().next().map(|fd| {
                     LogPipe::start(pipe::read_end(&fd)?, Vec::new(), &master.vassal, self.handle.clone())
@@ -385,7 +382,7 @@ impl Masters {
             self.kept.insert(id.to_owned(), Arc::new(std::mem::take(&mut master.listeners)));
         }
         if let Some(vassal) = self.handle.fleet().vassals.get_mut(id) {
-            vassal.scoreboard.clone_from(&master.scoreboard);
+            vassal.shown.clone_from(&master.shown);
             vassal.listeners = self.kept.get(id).cloned().unwrap_or_default();
         }
         self.handle.changed();

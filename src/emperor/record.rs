@@ -17,7 +17,7 @@ use super::masters::{Master, Masters};
 use super::spawn::Listeners;
 use crate::config::address::Listen;
 use crate::config::fingerprint::checksum;
-use crate::stats::scoreboard::Scoreboard;
+use crate::stats::boards::Boards;
 use crate::sys::process::Child;
 use crate::sys::{fd, memfd};
 use crate::wire::message::OperationId;
@@ -71,6 +71,8 @@ struct MasterRecord {
     /// The start of a line that was not complete.
     begun: Vec<u8>,
     scoreboard: Option<RawFd>,
+    #[serde(default)]
+    earlier_scoreboards: Vec<RawFd>,
     listeners: Vec<(Listen, RawFd)>,
     reaped: bool,
     strays: BTreeSet<u32>,
@@ -221,8 +223,10 @@ impl Record {
             master.listeners = adopted(record.listeners)?;
             master.reaped = record.reaped;
             master.strays = record.strays;
-            if let Some(number) = record.scoreboard {
-                master.scoreboard = Some(Arc::new(Scoreboard::open(fd::adopt(number)?, false)?));
+            if record.scoreboard.is_some() {
+                let boards = record.scoreboard.into_iter().chain(record.earlier_scoreboards).map(fd::adopt);
+                let boards = Boards::open(boards.collect::<io::Result<Vec<_>>>()?)?;
+                master.shown = Some(Arc::new(boards.into()));
             }
         }
         Ok(self.fleet)
@@ -230,6 +234,7 @@ impl Record {
 }
 
 fn master_record(life: LifeId, master: &Master) -> MasterRecord {
+    let mut boards = master.shown.iter().flat_map(|shown| shown.boards.fds()).map(|fd| fd.as_raw_fd());
     MasterRecord {
         life,
         vassal: master.vassal.clone(),
@@ -241,7 +246,8 @@ fn master_record(life: LifeId, master: &Master) -> MasterRecord {
         log: master.log.as_ref().map(|log| log.as_fd().as_raw_fd()),
         record: master.record.clone(),
         begun: master.log.as_ref().map(LogPipe::begun).unwrap_or_default(),
-        scoreboard: master.scoreboard.as_ref().map(|board| board.fd().as_raw_fd()),
+        scoreboard: boards.next(),
+        earlier_scoreboards: boards.collect(),
         listeners: numbers(&master.listeners),
         reaped: master.reaped,
         strays: master.strays.clone(),
@@ -250,14 +256,20 @@ fn master_record(life: LifeId, master: &Master) -> MasterRecord {
 
 fn descriptors(masters: &Masters) -> Vec<BorrowedFd<'_>> {
     let of_masters = masters.by_life.values().flat_map(|master| {
-        let board = master.scoreboard.as_ref().map(|board| board.fd());
+        let boards = master.shown.iter().flat_map(|shown| shown.boards.fds());
         let listeners = master.listeners.iter().map(|(_, listener)| listener.as_fd());
         let link = master.link.as_ref().map(AsFd::as_fd);
         let log = master.log.as_ref().map(AsFd::as_fd);
         let control = master.control.as_ref().map(AsFd::as_fd);
         let pidfds = (!master.is_ours).then(|| master.child.as_fd());
         let remnants = master.remnants.iter().map(AsFd::as_fd);
-        link.into_iter().chain(control).chain(log).chain(board).chain(listeners).chain(pidfds).chain(remnants)
+        link.into_iter()
+            .chain(control)
+            .chain(log)
+            .chain(boards)
+            .chain(listeners)
+            .chain(pidfds)
+            .chain(remnants)
     });
     let ledger = masters.ledger.iter().flat_map(|ledger| ledger.parts().1);
     let kept = masters.kept.values().chain(masters.passed.values());

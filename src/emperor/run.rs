@@ -253,8 +253,8 @@ impl Emperor {
         fleet.remembered = served.as_ref().map(Served::known).unwrap_or_default();
         fleet.directories = sources.bases().map(|(path, base)| directory(path, base)).collect();
         for (id, vassal) in &mut fleet.vassals {
-            let board = vassal.current.as_ref().and_then(|life| masters.by_life.get(&life.id));
-            vassal.scoreboard = board.and_then(|master| master.scoreboard.clone());
+            let master = vassal.current.as_ref().and_then(|life| masters.by_life.get(&life.id));
+            vassal.shown = master.and_then(|master| master.shown.clone());
             vassal.listeners = masters.kept.get(id).cloned().unwrap_or_default();
             // This image may have read other options than the last.
             vassal.program = launcher.programs_for(&vassal.attributes).into_iter().next();

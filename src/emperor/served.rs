@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::fleet::Fleet;
+use crate::stats::boards::Boards;
 use crate::sys::{clock, output};
 use crate::tick::Tick;
 
@@ -62,8 +63,7 @@ impl Served {
         self.look_at = now + INTERVAL;
         let seconds = clock::epoch_ms() / 1000;
         for (id, vassal) in &mut fleet.vassals {
-            let Some(board) = &vassal.scoreboard else { continue };
-            let requests = board.requests();
+            let Some(requests) = vassal.boards().map(Boards::requests) else { continue };
             // A new instance counts from the start.
             if self.requests.insert(id.clone(), requests).unwrap_or_default() != requests && requests > 0 {
                 vassal.last_served = seconds;
@@ -106,13 +106,13 @@ mod tests {
         let mut fleet = Fleet::default();
         for id in ["busy.ini", "idle.ini"] {
             let mut vassal = Vassal::new(id.into(), "/v".into(), FileIdentity::default());
-            vassal.scoreboard = Some(Arc::new(Scoreboard::create(1, 1).unwrap()));
+            vassal.shown = Some(Arc::new(Scoreboard::create(1, 1).unwrap().into()));
             fleet.vassals.insert(id.into(), vassal);
         }
         let mut served = Served::new(path.clone(), now);
         served.look(&mut fleet, now);
         assert!(!path.exists(), "nobody has served yet");
-        fleet.vassals["busy.ini"].scoreboard.as_ref().unwrap().add_total(Total::Requests, 1);
+        fleet.vassals["busy.ini"].boards().unwrap().newest().add_total(Total::Requests, 1);
         served.catch_up(&mut fleet, now);
         assert!(!path.exists(), "it is not time yet");
         served.catch_up(&mut fleet, now + INTERVAL);

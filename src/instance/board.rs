@@ -1,17 +1,22 @@
-//! The master's care for the scoreboard: births, deaths, and room for more.
+//! The master's care for the scoreboards: births, deaths, room for more, and the way into the next image.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
 
 use super::master::Master;
+use super::reexec::{BoardRecord, Luggage};
+use crate::stats::boards::Boards;
 use crate::stats::scoreboard::{Field, Scoreboard};
-use crate::sys::clock;
+use crate::stats::tally::Tally;
+use crate::sys::{clock, fd};
 use crate::wire::message::FromInstance;
 
 impl Master {
     /// The scoreboard in use.
-    pub(super) fn scoreboard(&self) -> Rc<Scoreboard> {
-        Rc::clone(&self.board.borrow())
+    pub(super) fn scoreboard(&self) -> Arc<Scoreboard> {
+        Arc::clone(&self.board.borrow())
     }
 
     /// A larger scoreboard takes the place of one that is too small, or has no place for what is to be shown.
@@ -23,50 +28,57 @@ impl Master {
             return;
         }
         let new = match Scoreboard::create_with(slots.max(old.slots()), cores.max(old.cores()), variables) {
-            Ok(new) => Rc::new(new),
+            Ok(new) => Arc::new(new),
             Err(error) => {
                 self.tell(format!("no scoreboard of {slots} slots and {cores} cores: {error}"));
                 return;
             }
         };
         new.inherit(&old);
-        *self.board.borrow_mut() = Rc::clone(&new);
+        *self.board.borrow_mut() = new;
         self.show_tallies();
         self.share_with_router();
-        self.tell_emperor(&FromInstance::Scoreboard, &[new.share()]);
+        self.tell_emperor(&FromInstance::Scoreboard, &self.boards().share());
+    }
+
+    /// All scoreboards in use, the newest first.
+    pub(super) fn boards(&self) -> Boards {
+        let of_zygotes = self.children.boards.values().rev();
+        let of_workers = self.children.workers.values().rev().map(|worker| &worker.board);
+        Boards::new(self.scoreboard(), of_zygotes.chain(of_workers).cloned())
     }
 
     /// Nothing is in the slot any more: what its worker counted is kept.
     pub(super) fn clear(&mut self, slot: usize) {
-        let board = self.scoreboard();
+        let boards = self.boards();
         // Without a process known by now there is none, or its channel's end stops it.
         let Some(worker) = self.children.workers.remove(&slot) else { return };
         let Some(entry) = worker.board.slot(slot) else { return };
-        self.tallies.entry(worker.number).or_default().add(entry);
-        board.change(|| {
-            if !Rc::ptr_eq(&worker.board, &board) {
-                board.keep(entry);
-            }
-            worker.board.retire(slot);
-            self.show_tally(worker.number);
-        });
+        let tally = self.tallies.entry(worker.number).or_default();
+        tally.add(entry);
+        boards.retire(&worker.board, slot, (worker.number.into(), tally));
     }
 
-    /// Shows on the scoreboard what each worker's number has counted.
+    /// Shows on the scoreboard what each worker's number has counted in lives that are over.
     pub(super) fn show_tallies(&self) {
         self.tallies.keys().for_each(|number| self.show_tally(*number));
     }
 
-    /// Shows what this worker's number has counted but for lives that are on the scoreboard in use.
+    /// The same of one number.
     pub(super) fn show_tally(&self, number: u32) {
-        let board = self.scoreboard();
-        let mut tally = self.tallies.get(&number).copied().unwrap_or_default();
-        let elsewhere = self.children.workers.iter().filter(|(_, worker)| worker.number == number);
-        for (slot, worker) in elsewhere.filter(|(_, worker)| !Rc::ptr_eq(&worker.board, &board)) {
+        let boards = self.boards();
+        self.tallies.get(&number).into_iter().for_each(|tally| boards.set_tally(number.into(), tally));
+        boards.newest().set_tallied(self.numbers());
+    }
+
+    /// What each worker's number has counted over all its lives, those that go on included.
+    pub(super) fn counted(&self) -> BTreeMap<u32, Tally> {
+        let mut counted = self.tallies.clone();
+        for (slot, worker) in &self.children.workers {
+            let tally = counted.entry(worker.number).or_default();
             worker.board.slot(*slot).into_iter().for_each(|entry| tally.add(entry));
         }
-        board.set_tally(number.into(), tally);
-        board.set_tallied(self.numbers());
+        counted
     }
 
     /// How many numbers of workers there are, with a process or without.
@@ -114,5 +126,61 @@ impl Master {
         }
         let number = worker.number;
         self.show_tally(number);
+    }
+}
+
+impl Master {
+    /// Takes the earlier scoreboards along over an `execve`.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub(super) fn pack_earlier_boards(&self, luggage: &mut Luggage) -> io::Result<Vec<BoardRecord>> {
+        let record = |board: &Arc<Scoreboard>| {
+            let (zygotes, workers) = (self.children.boards.iter(), self.children.workers.iter());
+            Ok(BoardRecord {
+                memory: luggage.take_owned(fd::duplicate_high(board.share())?)?,
+                zygotes: zygotes.filter(|(_, of)| Arc::ptr_eq(of, board)).map(|(id, _)| *id).collect(),
+                slots: workers.filter(|(_, w)| Arc::ptr_eq(&w.board, board)).map(|(slot, _)| *slot).collect(),
+            })
+        };
+        self.boards().iter().skip(1).map(record).collect()
+    }
+}
+
+/// The scoreboards in the next image.
+pub(super) struct CarriedBoards {
+    newest: Arc<Scoreboard>,
+    earlier: Vec<(Arc<Scoreboard>, BoardRecord)>,
+}
+
+impl CarriedBoards {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// A descriptor that is not there, or no scoreboard.
+    pub(super) fn open(newest: RawFd, earlier: Vec<BoardRecord>) -> io::Result<Self> {
+        let open = |number| Scoreboard::open(fd::adopt(number)?, true).map(Arc::new);
+        let earlier = earlier.into_iter().map(|record| Ok((open(record.memory)?, record)));
+        Ok(Self { newest: open(newest)?, earlier: earlier.collect::<io::Result<_>>()? })
+    }
+
+    /// The newest.
+    pub(super) fn newest(&self) -> Arc<Scoreboard> {
+        Arc::clone(&self.newest)
+    }
+
+    /// The one that a zygote gives its workers.
+    pub(super) fn of_zygote(&self, zygote: u64) -> Arc<Scoreboard> {
+        self.find(|record| record.zygotes.contains(&zygote))
+    }
+
+    /// The one that the worker in a slot writes.
+    pub(super) fn of_slot(&self, slot: usize) -> Arc<Scoreboard> {
+        self.find(|record| record.slots.contains(&slot))
+    }
+
+    fn find(&self, is_on_it: impl Fn(&BoardRecord) -> bool) -> Arc<Scoreboard> {
+        let earlier = self.earlier.iter().find(|(_, record)| is_on_it(record));
+        Arc::clone(earlier.map_or(&self.newest, |(board, _)| board))
     }
 }

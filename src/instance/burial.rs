@@ -70,6 +70,7 @@ impl Master {
             self.children.zygotes.iter().filter_map(|(id, z)| Some((*id, z.how(z.over()?)))).collect();
         for (zygote, how) in zygotes {
             self.children.zygotes.remove(&zygote);
+            self.children.boards.remove(&zygote);
             self.children.end_commands_of(Owner::Zygote(zygote));
             self.mules_of_zygote_gone(zygote);
             self.handle(Event::ZygoteGone { zygote, how });

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::bind::{Listener, Sockets};
+use super::board::CarriedBoards;
 use super::certificates::Certificates;
 use super::changes::Watch;
 use super::children::{Children, Owner, Process, WorkerProcess};
@@ -25,7 +26,6 @@ use super::reexec::{self, ConfigRecord, Luggage, ProcessRecord, Record, WorkerRe
 use super::rest::Rest;
 use super::uwsgi_emperor::UwsgiEmperor;
 use crate::config::address::Listen;
-use crate::stats::scoreboard::Scoreboard;
 use crate::sys::background::Foreground;
 use crate::sys::locks::Locks;
 use crate::sys::process::Child;
@@ -134,6 +134,7 @@ impl Master {
             lives: self.children.lives,
             replaced: self.replaced,
             board: luggage.take_owned(self.scoreboard().share().try_clone_to_owned()?)?,
+            earlier_boards: self.pack_earlier_boards(luggage)?,
             locks: Some(luggage.take_owned(fd::duplicate_high(self.locks.share())?)?),
             file: self.file.as_ref().map(|file| luggage.take(file)).transpose()?,
             emperor,
@@ -203,7 +204,8 @@ pub(super) fn unpack(
         .get(&record.current)
         .cloned()
         .ok_or_else(|| io::Error::other("the record lacks the configuration in force"))?;
-    let board = board(Scoreboard::open(fd::adopt(record.board)?, true)?);
+    let boards = CarriedBoards::open(record.board, record.earlier_boards)?;
+    let board = board(boards.newest());
     let log = Surroundings {
         own: Arc::default(),
         board: Rc::clone(&board),
@@ -220,7 +222,7 @@ pub(super) fn unpack(
         children.know(zygote.pid, Owner::Zygote(id));
         // A process that has ended since is still there to be reaped: the pid is its own.
         children.zygotes.insert(id, Process::new(Some(Child::adopt(zygote.pid)?), link));
-        children.boards.insert(id, Rc::clone(&board.borrow()));
+        children.boards.insert(id, boards.of_zygote(id));
     }
     for worker in record.workers {
         let (slot, life) = (worker.slot, children.next_life());
@@ -242,7 +244,7 @@ pub(super) fn unpack(
             buried: false,
             ready: worker.ready,
             leaves: worker.leaves,
-            board: Rc::clone(&board.borrow()),
+            board: boards.of_slot(slot),
         };
         children.workers.insert(slot, process);
     }

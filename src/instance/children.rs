@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::harakiri::Patience;
@@ -114,7 +114,7 @@ pub(super) struct WorkerProcess {
     /// Its end was told of.
     pub(super) buried: bool,
     /// The scoreboard that it writes.
-    pub(super) board: Rc<Scoreboard>,
+    pub(super) board: Arc<Scoreboard>,
 }
 
 /// A rehearsal that runs.
@@ -132,7 +132,7 @@ pub(super) struct Children {
     pub(super) zygotes: BTreeMap<u64, ZygoteProcess>,
     pub(super) workers: BTreeMap<usize, WorkerProcess>,
     /// The scoreboard that each zygote gives its workers.
-    pub(super) boards: BTreeMap<u64, Rc<Scoreboard>>,
+    pub(super) boards: BTreeMap<u64, Arc<Scoreboard>>,
     pub(super) router: Option<RouterProcess>,
     /// The router's queue.
     pub(super) queue: Option<SharedQueue>,

@@ -214,7 +214,7 @@ impl Master {
         let (spec, board) = (&self.current.said.spec, self.scoreboard());
         let facts = Facts {
             workers: slots.map(|(number, slot)| (number, slot.and_then(place))).collect(),
-            tallies: &self.tallies,
+            counted: self.counted(),
             listeners: &self.current.sockets.listeners,
             threads: self.current.settings().threads,
             locks: (0..=spec.app.locks).map(|n| self.locks.holder(n).unwrap_or(0)).collect(),

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
@@ -23,7 +24,7 @@ use crate::sys::{fd, pipe, reactor};
 const READ_BYTES: usize = 64 * 1024;
 
 /// The scoreboard in use, on which dropped lines are counted.
-pub(super) type Board = Rc<RefCell<Rc<Scoreboard>>>;
+pub(super) type Board = Rc<RefCell<Arc<Scoreboard>>>;
 
 /// The pipes, and where they lead.
 #[derive(Debug)]

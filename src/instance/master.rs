@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -278,7 +279,7 @@ impl Master {
         if self.rehearsal.as_ref().is_some_and(|r| r.deadline <= now) {
             self.rehearsal_timed_out();
         }
-        if self.board.borrow().requests() > 0 {
+        if self.boards().requests() > 0 {
             self.handle(Event::Answered);
         }
     }
@@ -383,6 +384,6 @@ async fn sleep_until(deadline: Option<Tick>) {
 }
 
 /// A scoreboard that can be replaced.
-pub(super) fn board(board: Scoreboard) -> Board {
-    Rc::new(RefCell::new(Rc::new(board)))
+pub(super) fn board(board: Arc<Scoreboard>) -> Board {
+    Rc::new(RefCell::new(board))
 }

@@ -79,7 +79,7 @@ impl Master {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
         };
-        self.tell_emperor(&hello, &[self.scoreboard().share()]);
+        self.tell_emperor(&hello, &self.boards().share());
         self.tell_configured();
         if let Some(state) = self.roster.announced {
             self.tell_emperor(&FromInstance::State(state), &[]);

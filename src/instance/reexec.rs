@@ -41,7 +41,10 @@ pub(super) struct Record {
     pub(super) own_operations: u64,
     pub(super) lives: u64,
     pub(super) replaced: bool,
+    /// The newest scoreboard.
     pub(super) board: RawFd,
+    #[serde(default)]
+    pub(super) earlier_boards: Vec<BoardRecord>,
     #[serde(default)]
     pub(super) locks: Option<RawFd>,
     pub(super) file: Option<RawFd>,
@@ -99,6 +102,16 @@ pub(super) struct ConfigRecord {
     pub(super) stats: Vec<usize>,
     #[serde(default)]
     pub(super) certificates: Vec<(Address, RawFd)>,
+}
+
+/// An earlier scoreboard, and who is on it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct BoardRecord {
+    pub(super) memory: RawFd,
+    /// Zygotes that give it to their workers.
+    pub(super) zygotes: Vec<u64>,
+    /// The slots of workers.
+    pub(super) slots: Vec<usize>,
 }
 
 /// A zygote or the router.

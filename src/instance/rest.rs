@@ -48,15 +48,15 @@ impl Master {
         if self.rest.since.is_some_and(|since| now < since + idle) {
             return;
         }
-        let board = self.scoreboard();
+        let boards = self.boards();
         let serves = matches!(self.roster.announced, Some(InstanceState::Ready | InstanceState::Loyal));
         let begins = |slot: &Slot| matches!(slot.state, SlotState::Forking | SlotState::Loading);
         let loads = self.roster.candidate().is_some()
             || self.rehearsal.is_some()
             || self.roster.slots.iter().any(begins);
-        let forwards = board.of_router(Field::Forwarding) > 0;
-        let busy = !serves || loads || forwards || board.iter().any(|slot| slot.is_busy());
-        if self.rest.look(now, board.requests(), busy, idle) {
+        let forwards = boards.newest().of_router(Field::Forwarding) > 0;
+        let busy = !serves || loads || forwards || boards.slots().any(|slot| slot.is_busy());
+        if self.rest.look(now, boards.requests(), busy, idle) {
             let idle_s = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX);
             if !self.is_woken() {
                 let reason = format!("no request for {idle_s} s");

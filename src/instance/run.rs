@@ -147,7 +147,7 @@ fn master(
     let fifo = bound.config.said.spec.files.master_fifo.first().cloned().zip(bound.rest.fifo);
     let fifo = fifo.map(|(path, file)| Fifo::listen((0, path, file), reports.clone())).transpose()?;
     let config = Rc::new(bound.config);
-    let board = master::board(board);
+    let board = master::board(Arc::new(board));
     let (own, board_too) = (bound.own, Rc::clone(&board));
     let output = Output::new(Surroundings { own, board: board_too, supervised, reports: reports.clone() })?;
     output.obey(&config.said.spec);

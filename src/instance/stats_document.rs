@@ -15,7 +15,7 @@ use super::bind::Listener;
 use super::companions::Companion;
 use crate::config::stats_push::StatsForm;
 use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
-use crate::stats::tally::Tally;
+use crate::stats::tally::{Tally, ThreadTally};
 use crate::sys::own;
 use crate::sys::{socket, user};
 use crate::trace::escaped;
@@ -33,7 +33,8 @@ pub(super) struct Facts<'a> {
     /// The place of each worker's number on the scoreboard; `None`: it has no process now.
     pub(super) workers: Vec<(u32, Option<Slot<'a>>)>,
     /// What earlier lives have counted.
-    pub(super) tallies: &'a BTreeMap<u32, Tally>,
+    /// What each number has counted over all its lives, those that go on included.
+    pub(super) counted: BTreeMap<u32, Tally>,
     /// The sockets.
     pub(super) listeners: &'a [Rc<Listener>],
     /// Requests that each worker runs at the same time.
@@ -176,24 +177,24 @@ impl Worker {
     fn of(facts: &Facts<'_>, id: u32, slot: Option<Slot<'_>>) -> Self {
         let raw = |field| slot.map_or(0, |s| s.get(field));
         let get = |field| Count::from(raw(field));
-        let tally = facts.tallies.get(&id).copied().unwrap_or_default();
+        let tally = facts.counted.get(&id).cloned().unwrap_or_default();
         let pid = raw(Field::Pid);
         let (vsz, rss) = u32::try_from(pid).ok().and_then(own::size_of).unwrap_or_default();
         let threads = usize::try_from(facts.threads).unwrap_or(1);
-        let cores = match slot {
-            Some(slot) => {
-                slot.iter_cores().take(threads).zip(0..).map(|(c, id)| CoreEntry::of(c, id)).collect()
-            }
-            None => (0..facts.threads).take(MOST_IDLE_CORES).map(CoreEntry::idle).collect(),
+        let most = if slot.is_some() { threads } else { threads.min(MOST_IDLE_CORES) };
+        let core = |(id, thread)| {
+            let counted = tally.threads.get(thread).copied().unwrap_or_default();
+            CoreEntry::of(id, slot.and_then(|slot| slot.core(thread)), counted)
         };
+        let cores = (0..).zip(0..most).map(core).collect();
         Self {
             // As in uWSGI: tools leave out what has never been.
             id: if slot.is_none() && tally.spawns == 0 { 0 } else { id },
             pid: pid.into(),
             accepting: get(Field::Accepting),
-            requests: tally.requests.saturating_add(raw(Field::Requests)).into(),
+            requests: tally.requests.into(),
             delta_requests: get(Field::Requests),
-            exceptions: tally.exceptions.saturating_add(raw(Field::Exceptions)).into(),
+            exceptions: tally.exceptions.into(),
             harakiri_count: tally.harakiri.into(),
             signals: Count::default(),
             signal_queue: Count::default(),
@@ -204,18 +205,18 @@ impl Worker {
             },
             rss: rss.into(),
             vsz: vsz.into(),
-            running_time: tally.running_us.saturating_add(raw(Field::RunningUs)).into(),
+            running_time: tally.running_us.into(),
             last_spawn: get(Field::LastSpawnEpochS),
             respawn_count: tally.spawns.into(),
-            tx: tally.tx.saturating_add(raw(Field::TxBytes)).into(),
+            tx: tally.tx.into(),
             avg_rt: get(Field::AverageUs),
             apps: vec![App {
                 id: 0,
                 modifier1: 0,
                 mountpoint: "",
                 startup_time: (raw(Field::StartupMs) / 1000).into(),
-                requests: get(Field::Requests),
-                exceptions: get(Field::Exceptions),
+                requests: tally.requests.into(),
+                exceptions: tally.exceptions.into(),
                 chdir: "",
             }],
             cores: Some(cores),
@@ -255,24 +256,22 @@ struct RequestInfo {
 }
 
 impl CoreEntry {
-    /// Of a worker that has no process.
-    fn idle(id: u32) -> Self {
-        Self { id, ..Self::default() }
-    }
-
-    fn of(core: Core<'_>, id: u32) -> Self {
-        let busy = core.get(CoreField::InRequest) == 1;
+    /// `None`: the worker has no process.
+    fn of(id: u32, core: Option<Core<'_>>, counted: ThreadTally) -> Self {
+        let core = core.filter(|core| core.get(CoreField::InRequest) == 1);
         Self {
             id,
-            requests: core.get(CoreField::Requests).into(),
-            static_requests: core.get(CoreField::StaticRequests).into(),
-            routed_requests: core.get(CoreField::RoutedRequests).into(),
+            requests: counted.requests.into(),
+            static_requests: counted.static_requests.into(),
+            routed_requests: counted.routed_requests.into(),
             offloaded_requests: Count::default(),
-            write_errors: core.get(CoreField::WriteErrors).into(),
-            read_errors: core.get(CoreField::ReadErrors).into(),
-            in_request: u64::from(busy).into(),
-            vars: if busy { core.variables().iter().map(|one| shown(one)).collect() } else { Vec::new() },
-            req_info: RequestInfo { request_start: busy.then(|| core.get(CoreField::StartedEpochS).into()) },
+            write_errors: counted.write_errors.into(),
+            read_errors: counted.read_errors.into(),
+            in_request: u64::from(core.is_some()).into(),
+            vars: core.into_iter().flat_map(|core| core.variables()).map(|one| shown(&one)).collect(),
+            req_info: RequestInfo {
+                request_start: core.map(|core| core.get(CoreField::StartedEpochS).into()),
+            },
         }
     }
 }
@@ -366,22 +365,24 @@ mod tests {
         {
             core.set(field, u64::MAX);
         }
-        let tally = Tally {
+        let mut tally = Tally {
             spawns: u64::MAX,
             harakiri: u64::MAX,
             requests: u64::MAX,
             exceptions: u64::MAX,
             tx: u64::MAX,
             running_us: u64::MAX,
+            threads: Vec::new(),
         };
+        tally.add(slot);
         let cache = Cache::create(CacheSpec::plain(1).unwrap()).unwrap();
         let memory = SharedWords::map(cache.fd().try_clone_to_owned().unwrap(), true, usize::MAX).unwrap();
         memory.words().iter().for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
-        let tallies = BTreeMap::from([(1, tally)]);
+        let counted = BTreeMap::from([(1, tally)]);
         let workers = vec![(1, Some(slot))];
         let facts = Facts {
             workers,
-            tallies: &tallies,
+            counted,
             listeners: &[],
             threads: 1,
             locks: Vec::new(),
@@ -412,11 +413,12 @@ mod tests {
         }
         slot.core(1).unwrap().set(CoreField::StartedEpochS, 1_795_184_390);
         let tally = Tally { requests: 4, spawns: 2, ..Tally::default() };
-        let tallies = BTreeMap::from([(1, tally), (2, tally)]);
+        let mut counted = BTreeMap::from([(1, tally.clone()), (2, tally)]);
+        counted.get_mut(&1).unwrap().add(slot);
         let workers = vec![(1, Some(slot)), (2, None), (3, None)];
         let facts = Facts {
             workers,
-            tallies: &tallies,
+            counted,
             listeners: &[],
             threads: 2,
             locks: vec![0, 7],

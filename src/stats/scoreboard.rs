@@ -10,7 +10,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::classes::HAS_ATTIC;
-use super::tally::TALLY_WORDS;
+use super::tally::tally_words;
 use super::variables::{self, HAS_VARIABLES, PLACE_WORDS};
 use crate::sys::shared::SharedWords;
 
@@ -155,7 +155,7 @@ impl Scoreboard {
             return Err(invalid());
         }
         let variable_words = if variables { slots * cores * PLACE_WORDS } else { 0 };
-        let words = words_for(slots + 1, cores) + variable_words + slots * TALLY_WORDS;
+        let words = words_for(slots + 1, cores) + variable_words + tally_words(slots, cores);
         let memory = SharedWords::create("liege-scoreboard", words)?;
         let board = Self { memory, slots, cores, variables };
         board.word(HAS_ATTIC).store(1, Ordering::Relaxed);
@@ -306,6 +306,12 @@ impl<'a> Slot<'a> {
             start: self.start + SLOT_WORDS + core * CORE_WORDS,
             number: slot * self.board.cores + core,
         })
+    }
+
+    /// How many cores it has.
+    #[must_use]
+    pub const fn cores(self) -> usize {
+        self.board.cores
     }
 
     /// All cores.

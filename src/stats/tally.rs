@@ -5,20 +5,22 @@ use std::sync::atomic::{Ordering, fence};
 
 use serde::{Deserialize, Serialize};
 
-use super::scoreboard::{Field, Scoreboard, Slot, words_for};
+use super::scoreboard::{Core, CoreField, Field, Scoreboard, Slot, words_for};
 use super::variables::PLACE_WORDS;
 
 /// A word of the header: of so many numbers, from 1, a tally is shown; a scoreboard of an older version has none.
 const TALLIED: usize = 14;
 /// A word of the header: odd while counts move from a slot to a tally.
 const CHANGES: usize = 15;
-/// Words of a tally.
-pub(super) const TALLY_WORDS: usize = 8;
+/// Words of a tally, …
+const TALLY_WORDS: usize = 8;
+/// … and of what it has for each thread, behind all tallies.
+const THREAD_WORDS: usize = 8;
 /// How often is read again what changes meanwhile: a hostile scoreboard always does.
 const TRIES: usize = 4;
 
 /// What is counted for a worker's number over all its lives.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// How often it was forked.
     pub spawns: u64,
@@ -32,11 +34,41 @@ pub struct Tally {
     pub tx: u64,
     /// Microseconds in requests of earlier lives.
     pub running_us: u64,
+    /// Of each thread of earlier lives.
+    #[serde(default)]
+    pub threads: Vec<ThreadTally>,
+}
+
+/// What is counted for a thread of a worker's number over all lives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadTally {
+    /// Requests.
+    pub requests: u64,
+    /// Files that were served without the application.
+    pub static_requests: u64,
+    /// How often a rule of the internal routing had the last word.
+    pub routed_requests: u64,
+    /// Writes to clients that failed.
+    pub write_errors: u64,
+    /// Reads from clients that failed.
+    pub read_errors: u64,
+}
+
+impl ThreadTally {
+    fn add(&mut self, core: Core<'_>) {
+        self.requests = self.requests.saturating_add(core.get(CoreField::Requests));
+        self.static_requests = self.static_requests.saturating_add(core.get(CoreField::StaticRequests));
+        self.routed_requests = self.routed_requests.saturating_add(core.get(CoreField::RoutedRequests));
+        self.write_errors = self.write_errors.saturating_add(core.get(CoreField::WriteErrors));
+        self.read_errors = self.read_errors.saturating_add(core.get(CoreField::ReadErrors));
+    }
 }
 
 impl Tally {
     /// Adds what a life has counted.
     pub fn add(&mut self, slot: Slot<'_>) {
+        self.threads.resize(self.threads.len().max(slot.cores()), ThreadTally::default());
+        self.threads.iter_mut().zip(slot.iter_cores()).for_each(|(thread, core)| thread.add(core));
         self.requests = self.requests.saturating_add(slot.get(Field::Requests));
         self.exceptions = self.exceptions.saturating_add(slot.get(Field::Exceptions));
         self.tx = self.tx.saturating_add(slot.get(Field::TxBytes));
@@ -71,29 +103,52 @@ impl Scoreboard {
             exceptions: word(3),
             tx: word(4),
             running_us: word(5),
+            threads: (0..self.cores).map_while(|thread| self.thread_tally(number, thread)).collect(),
+        })
+    }
+
+    fn thread_tally(&self, number: u64, thread: usize) -> Option<ThreadTally> {
+        let at = self.thread_tally_at(number, thread)?;
+        let word = |offset| self.word(at + offset).load(Ordering::Relaxed);
+        Some(ThreadTally {
+            requests: word(0),
+            static_requests: word(1),
+            routed_requests: word(2),
+            write_errors: word(3),
+            read_errors: word(4),
         })
     }
 
     /// The master: shows the tally of a number, if there is room for it.
-    pub fn set_tally(&self, number: u64, tally: Tally) {
+    pub fn set_tally(&self, number: u64, tally: &Tally) {
         let Some(at) = self.tally_at(number) else { return };
-        let Tally { spawns, harakiri, requests, exceptions, tx, running_us } = tally;
-        for (offset, value) in
-            [spawns, harakiri, requests, exceptions, tx, running_us].into_iter().enumerate()
-        {
-            self.word(at + offset).store(value, Ordering::Relaxed);
+        let Tally { spawns, harakiri, requests, exceptions, tx, running_us, ref threads } = *tally;
+        self.set_words(at, [spawns, harakiri, requests, exceptions, tx, running_us]);
+        for (thread, counted) in threads.iter().enumerate() {
+            let Some(at) = self.thread_tally_at(number, thread) else { return };
+            let ThreadTally { requests, static_requests, routed_requests, write_errors, read_errors } =
+                *counted;
+            self.set_words(at, [requests, static_requests, routed_requests, write_errors, read_errors]);
         }
     }
 
-    /// The master: counts move from a slot to a tally, and are in exactly one of them for who reads with
+    fn set_words<const COUNT: usize>(&self, at: usize, values: [u64; COUNT]) {
+        for (at, value) in (at..).zip(values) {
+            self.word(at).store(value, Ordering::Relaxed);
+        }
+    }
+
+    /// The master: counts begin to move from a slot to a tally; they are in exactly one of them for who reads with
     /// [`Scoreboard::whole`].
-    pub fn change(&self, work: impl FnOnce()) {
-        let changes = self.word(CHANGES);
-        changes.fetch_add(1, Ordering::SeqCst);
+    pub(super) fn begin_change(&self) {
+        self.word(CHANGES).fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        work();
+    }
+
+    /// They have moved.
+    pub(super) fn end_change(&self) {
         fence(Ordering::SeqCst);
-        changes.fetch_add(1, Ordering::SeqCst);
+        self.word(CHANGES).fetch_add(1, Ordering::SeqCst);
     }
 
     /// Reads what does not change meanwhile, as far as that can be had.
@@ -112,12 +167,34 @@ impl Scoreboard {
     }
 
     fn tally_at(&self, number: u64) -> Option<usize> {
-        let place = usize::try_from(number).ok()?.checked_sub(1).filter(|place| *place < self.slots)?;
-        let variables = if self.variables { self.slots * self.cores * PLACE_WORDS } else { 0 };
-        let at = words_for(self.slots + 1, self.cores) + variables + place * TALLY_WORDS;
-        // One of an older version that goes on after a re-exec has no room for them.
-        (self.memory.words().len() >= at + TALLY_WORDS).then_some(at)
+        let place = self.tally_place(number)?;
+        self.has_room(self.tallies_at() + place * TALLY_WORDS, TALLY_WORDS)
     }
+
+    fn thread_tally_at(&self, number: u64, thread: usize) -> Option<usize> {
+        let place = self.tally_place(number).filter(|_| thread < self.cores)? * self.cores + thread;
+        let start = self.tallies_at() + self.slots * TALLY_WORDS;
+        self.has_room(start + place * THREAD_WORDS, THREAD_WORDS)
+    }
+
+    fn tally_place(&self, number: u64) -> Option<usize> {
+        usize::try_from(number).ok()?.checked_sub(1).filter(|place| *place < self.slots)
+    }
+
+    fn tallies_at(&self) -> usize {
+        let variables = if self.variables { self.slots * self.cores * PLACE_WORDS } else { 0 };
+        words_for(self.slots + 1, self.cores) + variables
+    }
+
+    /// One of an older version that goes on after a re-exec has no room for them.
+    fn has_room(&self, at: usize, words: usize) -> Option<usize> {
+        (self.memory.words().len() >= at + words).then_some(at)
+    }
+}
+
+/// How many words the tallies of all slots take.
+pub(super) const fn tally_words(slots: usize, cores: usize) -> usize {
+    slots * (TALLY_WORDS + cores * THREAD_WORDS)
 }
 
 #[cfg(test)]
@@ -127,7 +204,11 @@ mod tests {
     use super::*;
     use crate::stats::variables::Variables;
 
-    const SOME: Tally = Tally { spawns: 1, harakiri: 2, requests: 3, exceptions: 4, tx: 5, running_us: 6 };
+    fn some() -> Tally {
+        let thread = |requests| ThreadTally { requests, static_requests: 8, ..ThreadTally::default() };
+        let threads = vec![thread(9), thread(10)];
+        Tally { spawns: 1, harakiri: 2, requests: 3, exceptions: 4, tx: 5, running_us: 6, threads }
+    }
 
     #[test]
     fn an_observer_reads_the_tallies_beside_everything_else() {
@@ -136,10 +217,10 @@ mod tests {
             let observer = Scoreboard::open(board.fd().try_clone_to_owned().unwrap(), false).unwrap();
             assert_eq!(observer.tally(1), None, "as on one of an older version");
             board.set_tallied(2);
-            board.set_tally(1, SOME);
-            board.set_tally(3, SOME);
+            board.set_tally(1, &some());
+            board.set_tally(3, &some());
             for number in [0, 4, u64::MAX] {
-                board.set_tally(number, SOME);
+                board.set_tally(number, &some());
                 assert_eq!(observer.tally(number), None);
             }
             let mut long = Variables::default();
@@ -147,8 +228,9 @@ mod tests {
             board.slot(2).unwrap().core(1).unwrap().show(&long);
             board.slot(2).unwrap().add(Field::Requests, 9);
             board.retire(2);
-            assert_eq!((observer.tally(1), observer.tally(3)), (Some(SOME), Some(SOME)));
-            assert_eq!((observer.tally(2), observer.tallied()), (Some(Tally::default()), 2));
+            assert_eq!((observer.tally(1), observer.tally(3)), (Some(some()), Some(some())));
+            let none = Tally { threads: vec![ThreadTally::default(); 2], ..Tally::default() };
+            assert_eq!((observer.tally(2), observer.tallied()), (Some(none), 2));
             board.word(TALLIED).store(u64::MAX, Ordering::Relaxed);
             assert_eq!(observer.tallied(), 3);
         }
@@ -160,11 +242,14 @@ mod tests {
         let reads = Cell::new(0);
         let read = || reads.replace(reads.get() + 1);
         assert_eq!((board.whole(read), reads.take()), (0, 1));
-        board.change(|| assert_eq!(board.whole(read), TRIES - 1, "it gives up"));
+        board.begin_change();
+        assert_eq!(board.whole(read), TRIES - 1, "it gives up");
+        board.end_change();
         reads.set(0);
         let once = || {
             if read() == 0 {
-                board.change(|| ());
+                board.begin_change();
+                board.end_change();
             }
         };
         board.whole(once);

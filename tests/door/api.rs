@@ -155,7 +155,7 @@ fn fleet() -> Fleet {
     slot.set(Field::Requests, 41);
     slot.core(0).unwrap().set(CoreField::InRequest, 1);
     slot.core(0).unwrap().set_text(b"GET", b"/path");
-    vassal.scoreboard = Some(Arc::new(board));
+    vassal.shown = Some(Arc::new(board.into()));
     fleet.vassals.insert(vassal.id.clone(), vassal);
     fleet.not_started.push(NotStarted {
         directory: "/w".into(),

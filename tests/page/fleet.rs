@@ -34,7 +34,7 @@ fn fleet(vassals: usize) -> (Api, String) {
                 board.slot(0).unwrap().set(Field::WorkerId, 1);
                 board.slot(0).unwrap().set(Field::Accepting, 1);
                 board.slot(0).unwrap().set(Field::Requests, 10);
-                vassal.scoreboard = Some(Arc::new(board));
+                vassal.shown = Some(Arc::new(board.into()));
             }
             fleet.vassals.insert(vassal.id.clone(), vassal);
         }
@@ -46,8 +46,7 @@ fn fleet(vassals: usize) -> (Api, String) {
 
 fn serve_more(api: &Api, name: &str) {
     let fleet = api.handle.fleet();
-    let board = fleet.vassals[name].scoreboard.clone().unwrap();
-    let slot = board.slot(0).unwrap();
+    let slot = fleet.vassals[name].boards().unwrap().newest().slot(0).unwrap();
     slot.set(Field::Requests, slot.get(Field::Requests) + 1000);
 }
 

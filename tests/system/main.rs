@@ -22,6 +22,7 @@ mod check;
 mod combinations;
 mod commands;
 mod companions;
+mod counts;
 mod crash;
 mod emperor_hooks;
 mod engines;

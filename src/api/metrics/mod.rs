@@ -37,13 +37,13 @@ pub fn liege(out: &mut Exposition, fleet: &Fleet, moment: &Moment<'_>) {
 }
 
 fn row<'a>(vassal: &'a Vassal, moment: &Moment<'_>) -> Row<'a> {
-    let board = vassal.scoreboard.as_deref();
+    let boards = vassal.boards();
     Row {
         vassal,
         state: show::state_word(vassal),
-        totals: board.map(|board| counters::totals(board, vassal.pid(), moment)).unwrap_or_default(),
+        totals: boards.map(|boards| counters::totals(boards, vassal.pid(), moment)).unwrap_or_default(),
         harakiris: vassal.past.deaths.get(&Cause::Harakiri).copied().unwrap_or_default(),
-        generation: board.map_or(0, |board| board.total(Total::Generation)),
+        generation: boards.map_or(0, |boards| boards.newest().total(Total::Generation)),
     }
 }
 

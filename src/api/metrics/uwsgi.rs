@@ -9,8 +9,9 @@ use crate::api::counters;
 use crate::api::exposition::{Exposition, Kind};
 use crate::api::show::Moment;
 use crate::emperor::fleet::{Fleet, Vassal};
-use crate::stats::scoreboard::{CoreField, Field, Scoreboard, Slot};
-use crate::stats::tally::Tally;
+use crate::stats::boards::Boards;
+use crate::stats::scoreboard::{CoreField, Field, Slot};
+use crate::stats::tally::{Tally, ThreadTally};
 use crate::sys::socket;
 
 /// How many threads of each worker are shown.
@@ -57,26 +58,31 @@ pub fn uwsgi(out: &mut Exposition, fleet: &Fleet, moment: &Moment<'_>) {
 }
 
 fn places<'a>(vassal: &'a Vassal, moment: &Moment<'_>) -> Vec<Place<'a>> {
-    let Some(board) = vassal.scoreboard.as_deref() else { return Vec::new() };
+    let Some(boards) = vassal.boards() else { return Vec::new() };
     let place = |(number, (slot, counted)): (u64, (Option<Slot<'a>>, Tally))| {
         let pid = slot.and_then(|slot| u32::try_from(slot.get(Field::Pid)).ok());
         let sizes = pid.zip(vassal.pid()).map(|(pid, master)| moment.sizes.of(pid, master, moment.now));
         let (id, sizes) = (number.to_string(), sizes.unwrap_or_default());
-        Place { vassal, slot, counted, cores: board.cores(), id, sizes }
+        let cores = slot.map_or(boards.newest().cores(), Slot::cores);
+        Place { vassal, slot, counted, cores, id, sizes }
     };
-    board.whole(|| by_number(board)).into_iter().map(place).collect()
+    boards.whole(|| by_number(boards)).into_iter().map(place).collect()
 }
 
 /// What each number that has ever been counts over all its lives, and the worker that stands for it: of two the one that
 /// accepts, of the newest generation.
-fn by_number(board: &Scoreboard) -> BTreeMap<u64, (Option<Slot<'_>>, Tally)> {
+fn by_number(boards: &Boards) -> BTreeMap<u64, (Option<Slot<'_>>, Tally)> {
+    let board = boards.newest();
     let numbers = (1..).take(board.tallied().min(counters::slots_limit(board)));
     let tallies = numbers.filter_map(|number| Some((number, (None, board.tally(number)?))));
     let mut found: BTreeMap<_, (Option<Slot<'_>>, Tally)> =
         tallies.filter(|(_, (_, tally))| tally.spawns > 0).collect();
     let rank = |slot: Slot<'_>| (slot.get(Field::Accepting), slot.get(Field::Generation));
-    for slot in counters::slots(board) {
-        let (best, counted) = found.entry(slot.get(Field::WorkerId)).or_default();
+    for slot in counters::slots(boards) {
+        let number = slot.get(Field::WorkerId);
+        // Of a number that is not wanted any more the last worker may still finish.
+        let earlier = || (None, board.tally(number).unwrap_or_default());
+        let (best, counted) = found.entry(number).or_insert_with(earlier);
         counted.add(slot);
         counted.spawns = counted.spawns.max(slot.get(Field::RespawnCount));
         counted.harakiri = counted.harakiri.max(slot.get(Field::HarakiriCount));
@@ -188,9 +194,11 @@ fn apps(out: &mut Exposition, all: &[Place<'_>]) {
         ("uwsgi_worker_app_startup_time_seconds", Kind::Gauge, "How long this app took to start.", |p| {
             p.get(Field::StartupMs) / 1000.0
         }),
-        ("uwsgi_worker_app_requests", Kind::Counter, "Total number of requests.", |p| p.get(Field::Requests)),
+        ("uwsgi_worker_app_requests", Kind::Counter, "Total number of requests.", |p| {
+            float(p.counted.requests)
+        }),
         ("uwsgi_worker_app_exceptions", Kind::Counter, "Total number of exceptions.", |p| {
-            p.get(Field::Exceptions)
+            float(p.counted.exceptions)
         }),
     ];
     for (name, kind, help, value) in families {
@@ -203,45 +211,51 @@ fn apps(out: &mut Exposition, all: &[Place<'_>]) {
 }
 
 fn cores(out: &mut Exposition, all: &[Place<'_>]) {
-    let families: [(&'static str, Kind, &str, Option<CoreField>); 7] = [
-        ("uwsgi_worker_core_busy", Kind::Gauge, "Is core busy", Some(CoreField::InRequest)),
-        ("uwsgi_worker_core_requests", Kind::Counter, "Total number of requests.", Some(CoreField::Requests)),
+    type Value = fn(ThreadTally) -> u64;
+    let families: [(&'static str, Kind, &str, Option<Value>); 7] = [
+        ("uwsgi_worker_core_busy", Kind::Gauge, "Is core busy", None),
+        ("uwsgi_worker_core_requests", Kind::Counter, "Total number of requests.", Some(|t| t.requests)),
         (
             "uwsgi_worker_core_static_requests",
             Kind::Counter,
             "Total number of static requests.",
-            Some(CoreField::StaticRequests),
+            Some(|t| t.static_requests),
         ),
         (
             "uwsgi_worker_core_routed_requests",
             Kind::Counter,
             "Total number of routed requests.",
-            Some(CoreField::RoutedRequests),
+            Some(|t| t.routed_requests),
         ),
-        ("uwsgi_worker_core_offloaded_requests", Kind::Counter, "Total number of offloaded requests.", None),
+        (
+            "uwsgi_worker_core_offloaded_requests",
+            Kind::Counter,
+            "Total number of offloaded requests.",
+            Some(|_| 0),
+        ),
         (
             "uwsgi_worker_core_write_errors",
             Kind::Counter,
             "Total number of write errors.",
-            Some(CoreField::WriteErrors),
+            Some(|t| t.write_errors),
         ),
         (
             "uwsgi_worker_core_read_errors",
             Kind::Counter,
             "Total number of read errors.",
-            Some(CoreField::ReadErrors),
+            Some(|t| t.read_errors),
         ),
     ];
-    for (name, kind, help, field) in families {
+    for (name, kind, help, value) in families {
         out.family(name, kind, help);
         for place in all {
             for number in 0..place.cores.min(CORES) {
-                let core = place.slot.and_then(|slot| slot.core(number));
                 let [uri, worker] = place.labels();
-                out.sample(
-                    &[uri, worker, ("core_id", &number.to_string())],
-                    core.zip(field).map_or(0, |(core, field)| core.get(field)),
-                );
+                let counted = place.counted.threads.get(number).copied().unwrap_or_default();
+                let core = place.slot.and_then(|slot| slot.core(number));
+                let busy = || core.map_or(0, |core| core.get(CoreField::InRequest));
+                let value = value.map_or_else(busy, |value| value(counted));
+                out.sample(&[uri, worker, ("core_id", &number.to_string())], value);
             }
         }
     }

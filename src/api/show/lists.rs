@@ -11,7 +11,7 @@ const REQUESTS: usize = 1000;
 /// The workers of a vassal.
 #[must_use]
 pub fn workers(vassal: &Vassal, _fleet: &Fleet, moment: &Moment<'_>) -> views::WorkerList {
-    let board = vassal.scoreboard.as_deref();
+    let board = vassal.boards();
     let workers =
         board.map(|board| counters::workers(board, &vassal.id, vassal.pid(), moment)).unwrap_or_default();
     views::WorkerList { workers }
@@ -31,7 +31,7 @@ pub fn requests(fleet: &Fleet, moment: &Moment<'_>) -> views::RequestList {
 }
 
 fn running<'a>(vassal: &'a Vassal, moment: &'a Moment<'_>) -> impl Iterator<Item = views::Request> + 'a {
-    let board = vassal.scoreboard.as_deref();
+    let board = vassal.boards();
     board.into_iter().flat_map(move |board| counters::requests(board, &vassal.id, moment))
 }
 

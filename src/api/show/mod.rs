@@ -104,7 +104,7 @@ pub fn vassals(fleet: &Fleet, moment: &Moment<'_>) -> views::VassalList {
 /// One vassal with everything that is known of it.
 #[must_use]
 pub fn detail(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> views::VassalDetail {
-    let board = vassal.scoreboard.as_deref();
+    let board = vassal.boards();
     views::VassalDetail {
         vassal: self::vassal(vassal, fleet, moment),
         version: vassal.current.as_ref().and_then(|life| life.version.clone()),
@@ -144,7 +144,7 @@ pub fn snapshot(fleet: &Fleet, moment: &Moment<'_>, revision: String) -> views::
 }
 
 fn generation(vassal: &fleet::Vassal) -> u64 {
-    vassal.scoreboard.as_deref().map_or(0, |board| board.total(Total::Generation))
+    vassal.boards().map_or(0, |boards| boards.newest().total(Total::Generation))
 }
 
 /// All counters.
@@ -225,8 +225,7 @@ fn vassal(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> views::
         since: vassal.current.as_ref().map(|life| rfc3339(life.started_epoch_ms)),
         sockets: vassal.spec.iter().flat_map(|spec| &spec.listen).map(socket).collect(),
         totals: vassal
-            .scoreboard
-            .as_deref()
+            .boards()
             .map(|board| counters::totals(board, vassal.pid(), moment))
             .unwrap_or_default(),
         root: runs_as_root(vassal, moment),
@@ -353,7 +352,7 @@ fn runs_as_root(vassal: &fleet::Vassal, moment: &Moment<'_>) -> bool {
 }
 
 fn vassal_stats(vassal: &fleet::Vassal, moment: &Moment<'_>) -> views::VassalStats {
-    let board = vassal.scoreboard.as_deref();
+    let board = vassal.boards();
     views::VassalStats {
         name: vassal.id.clone(),
         state: state(vassal.state),

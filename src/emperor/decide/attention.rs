@@ -1,13 +1,16 @@
 //! Decisions about what operators ask of running instances besides reloads and stops: restarts, workers, log levels.
 
 use super::requests::conflict;
+use std::sync::Arc;
+
 use super::turn::Turn;
 use crate::config::log_level::LogLevel;
 use crate::emperor::event::Effect;
 use crate::emperor::fleet::{Ending, OperationKind, State};
 use crate::emperor::handle::{Refusal, RunningRequest};
 use crate::emperor::life::LifeId;
-use crate::stats::scoreboard::{CoreField, Field, Scoreboard};
+use crate::stats::scoreboard::{CoreField, Field};
+use crate::stats::shown::Shown;
 use crate::sys::process::Signal;
 use crate::wire::failure::Failure;
 use crate::wire::message::{OperationId, ToInstance};
@@ -61,8 +64,8 @@ impl Turn<'_> {
     }
 
     pub(super) fn ask_stacks(&mut self, who: &str, id: &str, pid: u32) -> Result<OperationId, Refusal> {
-        let board = self.board(id)?;
-        if board.iter().all(|slot| slot.get(Field::Pid) != u64::from(pid)) {
+        let shown = self.shown(id)?;
+        if shown.boards.slots().all(|slot| slot.get(Field::Pid) != u64::from(pid)) {
             return Err(conflict(id, &format!("has no worker {pid}")));
         }
         self.attend(who, id, pid, OperationKind::Stacks)
@@ -74,9 +77,10 @@ impl Turn<'_> {
         id: &str,
         request: RunningRequest,
     ) -> Result<OperationId, Refusal> {
-        let board = self.board(id)?;
-        let runs = board
-            .iter()
+        let shown = self.shown(id)?;
+        let runs = shown
+            .boards
+            .slots()
             .filter(|slot| slot.get(Field::Pid) == u64::from(request.pid))
             .filter_map(|slot| slot.core(request.core))
             .any(|core| {
@@ -134,9 +138,9 @@ impl Turn<'_> {
         }
     }
 
-    fn board(&mut self, id: &str) -> Result<std::sync::Arc<Scoreboard>, Refusal> {
+    fn shown(&mut self, id: &str) -> Result<Arc<Shown>, Refusal> {
         self.ours(id)?;
-        let board = self.vassal(id).and_then(|vassal| vassal.scoreboard.clone());
-        board.ok_or_else(|| conflict(id, "has no instance"))
+        let shown = self.vassal(id).and_then(|vassal| vassal.shown.clone());
+        shown.ok_or_else(|| conflict(id, "has no instance"))
     }
 }

@@ -76,7 +76,7 @@ impl Turn<'_> {
         let keep_files = vassal.on_demand.is_some();
         let next = vassal.next.take();
         vassal.state = State::Stopping;
-        vassal.scoreboard = None;
+        vassal.shown = None;
         vassal.plan.loads_no_more();
         vassal.plan.own_reloads.clear();
         let plan = &mut vassal.plan;

@@ -1,0 +1,154 @@
+//! The scoreboards of one instance: the newest, and those on which workers still count that were forked before it came.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use super::scoreboard::{Field, Scoreboard, Slot, Total};
+use super::tally::Tally;
+
+/// The most of one instance that are looked at. A reload adds one at most, and the workers on the earlier ones end soon.
+pub const BOARDS: usize = 8;
+
+/// The scoreboards. What goes for the whole instance stands on the newest; each worker is on exactly one.
+#[derive(Clone, Debug)]
+pub struct Boards {
+    newest: Arc<Scoreboard>,
+    earlier: Vec<Arc<Scoreboard>>,
+}
+
+impl Boards {
+    /// The newest, and of the earlier ones, the youngest first, as many as are looked at.
+    #[must_use]
+    pub fn new(newest: Arc<Scoreboard>, earlier: impl IntoIterator<Item = Arc<Scoreboard>>) -> Self {
+        let mut boards = Self { newest, earlier: Vec::new() };
+        for board in earlier {
+            if boards.earlier.len() + 1 < BOARDS && !boards.iter().any(|known| Arc::ptr_eq(known, &board)) {
+                boards.earlier.push(board);
+            }
+        }
+        boards
+    }
+
+    /// Opens those of another process for reading, the newest first; an earlier one that is none is not looked at.
+    ///
+    /// # Errors
+    /// There is no newest one, or it cannot be opened.
+    pub fn open(files: impl IntoIterator<Item = OwnedFd>) -> io::Result<Self> {
+        let mut boards =
+            files.into_iter().take(BOARDS).map(|file| Scoreboard::open(file, false).map(Arc::new));
+        let newest = boards.next().ok_or_else(|| io::Error::other("no scoreboard came"))??;
+        Ok(Self::new(newest, boards.filter_map(Result::ok)))
+    }
+
+    /// The newest.
+    #[must_use]
+    pub fn newest(&self) -> &Scoreboard {
+        &self.newest
+    }
+
+    /// All of them, the newest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Scoreboard>> {
+        std::iter::once(&self.newest).chain(&self.earlier)
+    }
+
+    /// All slots.
+    pub fn slots(&self) -> impl Iterator<Item = Slot<'_>> {
+        self.iter().flat_map(|board| board.iter())
+    }
+
+    /// Their descriptors, to be passed to whoever looks at them.
+    pub fn share(&self) -> Vec<BorrowedFd<'_>> {
+        self.iter().map(|board| board.share()).collect()
+    }
+
+    /// Their descriptors, the newest first.
+    pub fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.iter().map(|board| board.fd())
+    }
+
+    /// Requests answered by all workers, those that are gone included, and by the router.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.slots()
+            .chain(self.newest.attic())
+            .map(|slot| slot.get(Field::Requests))
+            .fold(self.newest.total(Total::Requests), u64::saturating_add)
+    }
+
+    /// Reads what does not change meanwhile, as far as that can be had.
+    pub fn whole<T>(&self, read: impl Fn() -> T) -> T {
+        self.newest.whole(read)
+    }
+
+    /// The master: the worker in this slot of one of them is gone, and its counts go to what is kept, and to the tally of
+    /// its number. An observer may still look at an earlier one as if it were the newest.
+    pub fn retire(&self, of: &Arc<Scoreboard>, slot: usize, (number, tally): (u64, &Tally)) {
+        let Some(entry) = of.slot(slot) else { return };
+        let others = self.iter().filter(|board| !Arc::ptr_eq(board, of));
+        self.iter().for_each(|board| board.begin_change());
+        others.for_each(|board| board.keep(entry));
+        of.retire(slot);
+        self.set_tally(number, tally);
+        self.iter().for_each(|board| board.end_change());
+    }
+
+    /// The master: shows the tally of a number.
+    pub fn set_tally(&self, number: u64, tally: &Tally) {
+        self.iter().for_each(|board| board.set_tally(number, tally));
+    }
+}
+
+impl From<Scoreboard> for Boards {
+    fn from(only: Scoreboard) -> Self {
+        Self::new(Arc::new(only), [])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board(requests: u64) -> Arc<Scoreboard> {
+        let board = Scoreboard::create(2, 1).unwrap();
+        board.slot(0).unwrap().set(Field::WorkerId, 1);
+        board.slot(0).unwrap().set(Field::Requests, requests);
+        Arc::new(board)
+    }
+
+    fn shown(board: &Arc<Scoreboard>) -> u64 {
+        Boards::new(Arc::clone(board), []).requests()
+    }
+
+    #[test]
+    fn whoever_looks_at_the_newest_or_only_at_an_earlier_one_sees_no_count_go_back() {
+        let (first, second, third) = (board(5), board(70), board(900));
+        let all = [&first, &second].map(Arc::clone);
+        let boards = Boards::new(Arc::clone(&third), all);
+        assert_eq!(boards.requests(), 975);
+        let mut tally = Tally { spawns: 1, ..Tally::default() };
+        tally.add(second.slot(0).unwrap());
+        boards.iter().for_each(|board| board.set_tallied(1));
+        boards.retire(&second, 0, (1, &tally));
+        assert_eq!(
+            (boards.requests(), boards.slots().filter(|s| s.get(Field::Requests) > 0).count()),
+            (975, 2)
+        );
+        assert_eq!((shown(&first), shown(&second)), (75, 70));
+        assert!(boards.iter().all(|board| board.tally(1).unwrap().requests == 70));
+    }
+
+    #[test]
+    fn each_is_looked_at_once_and_not_more_than_some() {
+        let newest = board(1);
+        let again = std::iter::repeat_n(Arc::clone(&newest), 3);
+        let boards = Boards::new(Arc::clone(&newest), again.chain((0..20).map(|_| board(1))));
+        assert_eq!((boards.iter().count(), boards.requests()), (BOARDS, 8));
+        let files = |board: &Arc<Scoreboard>| board.fd().try_clone_to_owned().unwrap();
+        let other = crate::sys::memfd::fixed("other", 800).unwrap();
+        let opened = Boards::open([files(&newest), other, files(&board(2))]).unwrap();
+        assert_eq!(opened.requests(), 3);
+        assert!(Boards::open([]).is_err());
+        assert!(Boards::open([crate::sys::memfd::fixed("other", 800).unwrap()]).is_err());
+    }
+}
