@@ -9,6 +9,8 @@ use http::{HeaderMap, header};
 pub enum Kind {
     /// It only grows; its samples end in `_total`.
     Counter,
+    /// The same under a name of others without that end. OpenMetrics has no such counter: there it is of an unknown type.
+    PlainCounter,
     /// It goes up and down.
     Gauge,
     /// Counts by upper bound, with sum and count.
@@ -66,6 +68,8 @@ impl Exposition {
     pub fn family(&mut self, name: &'static str, kind: Kind, help: &str) {
         let (word, suffix) = match kind {
             Kind::Counter => ("counter", "_total"),
+            Kind::PlainCounter if self.form == Form::OpenMetrics => ("unknown", ""),
+            Kind::PlainCounter => ("counter", ""),
             Kind::Gauge => ("gauge", ""),
             Kind::Histogram => ("histogram", ""),
         };
@@ -146,6 +150,8 @@ mod tests {
         let mut exposition = Exposition::new(form);
         exposition.family("a_requests", Kind::Counter, "Requests.");
         exposition.sample(&[("vassal", "x\"\\\n")], 3_u64);
+        exposition.family("their_hits", Kind::PlainCounter, "Hits.");
+        exposition.sample(&[], 5_u64);
         exposition.family("a_wait_seconds", Kind::Histogram, "Waits.");
         exposition.histogram(&[], &[(0.001, 2), (2.5, 1)], 4, 7.25);
         exposition.finish()
@@ -157,12 +163,14 @@ mod tests {
                          a_wait_seconds_bucket{le=\"+Inf\"} 4\na_wait_seconds_sum 7.25\na_wait_seconds_count 4\n";
         let open = format!(
             "# TYPE a_requests counter\n# HELP a_requests Requests.\n\
-             a_requests_total{{vassal=\"x\\\"\\\\\\n\"}} 3\n# TYPE a_wait_seconds histogram\n\
+             a_requests_total{{vassal=\"x\\\"\\\\\\n\"}} 3\n\
+             # TYPE their_hits unknown\n# HELP their_hits Hits.\ntheir_hits 5\n# TYPE a_wait_seconds histogram\n\
              # UNIT a_wait_seconds seconds\n# HELP a_wait_seconds Waits.\n{histogram}# EOF\n"
         );
         let text = format!(
             "# TYPE a_requests_total counter\n# HELP a_requests_total Requests.\n\
-             a_requests_total{{vassal=\"x\\\"\\\\\\n\"}} 3\n# TYPE a_wait_seconds histogram\n\
+             a_requests_total{{vassal=\"x\\\"\\\\\\n\"}} 3\n\
+             # TYPE their_hits counter\n# HELP their_hits Hits.\ntheir_hits 5\n# TYPE a_wait_seconds histogram\n\
              # HELP a_wait_seconds Waits.\n{histogram}"
         );
         assert_eq!(written(Form::OpenMetrics), open);

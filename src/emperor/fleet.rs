@@ -21,6 +21,7 @@ use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::config::tenant::Tenant;
 use crate::stats::boards::Boards;
+use crate::stats::cache::ShownCache;
 use crate::stats::shown::Shown;
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
@@ -314,6 +315,11 @@ impl Vassal {
     #[must_use]
     pub fn boards(&self) -> Option<&Boards> {
         self.shown.as_deref().map(|shown| &shown.boards)
+    }
+
+    /// The caches of the running instance.
+    pub fn caches(&self) -> impl Iterator<Item = &ShownCache> {
+        self.shown.iter().flat_map(|shown| &shown.caches).map(|cache| &**cache)
     }
 
     /// The running master's pid.

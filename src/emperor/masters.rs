@@ -21,14 +21,11 @@ use super::logs::LogPipe;
 use super::scan::{self, Manner};
 use super::spawn::{Given, Launched, Launcher, Listeners};
 use crate::config::tenant::Tenant;
-use crate::stats::boards::Boards;
 use crate::stats::shown::Shown;
-use crate::sys::pipe;
 use crate::sys::process::{self, Child, Signal};
 use crate::wire::PROTOCOL;
-use crate::wire::channel::Received;
 use crate::wire::failure::Failure;
-use crate::wire::message::{FromInstance, Policy, ToInstance};
+use crate::wire::message::{Policy, ToInstance};
 
 /// The master of a life, and what came of it.
 #[derive(Debug)]
@@ -338,53 +335,5 @@ impl Masters {
                 tracing::warn!(vassal = master.vassal, "cannot kill pid {pid}: {error}");
             }
         }
-    }
-
-    /// Takes what came with a message; answers the message for `decide`.
-    #[must_use]
-    pub fn receive(&mut self, life: LifeId, (message, fds): Received<FromInstance>) -> Option<FromInstance> {
-        let master = self.by_life.get_mut(&life)?;
-        match &message {
-            FromInstance::Hello { .. } | FromInstance::Scoreboard => match Boards::open(fds) {
-                Ok(boards) => master.shown = Some(Arc::new(boards.into())),
-                Err(error) => tracing::warn!(vassal = master.vassal, "its scoreboard: {error}"),
-            },
-            FromInstance::Output => {
-                let output = fds.into_iter().next().map(|fd| {
-                    LogPipe::start(pipe::read_end(&fd)?, Vec::new(), &master.vassal, self.handle.clone())
-                });
-                match output {
-                    Some(Ok(log)) => master.log = Some(log),
-                    Some(Err(error)) => {
-                        tracing::warn!(vassal = master.vassal, "its output cannot be read: {error}");
-                    }
-                    None => {}
-                }
-            }
-            FromInstance::Becomes { .. } => return self.become_foreign(life, fds).then_some(message),
-            FromInstance::Listeners { listeners } if listeners.len() != fds.len() => {
-                let (said, came) = (listeners.len(), fds.len());
-                tracing::warn!(vassal = master.vassal, "it announced {said} listeners and sent {came}");
-                return None;
-            }
-            FromInstance::Listeners { listeners } => {
-                master.listeners = listeners.iter().cloned().zip(fds).collect();
-            }
-            _ => {}
-        }
-        Some(message)
-    }
-
-    /// From now on the listeners and the scoreboard of this life are those of the vassal.
-    pub fn adopt(&mut self, id: &str, life: LifeId) {
-        let Some(master) = self.by_life.get_mut(&life) else { return };
-        if !master.listeners.is_empty() {
-            self.kept.insert(id.to_owned(), Arc::new(std::mem::take(&mut master.listeners)));
-        }
-        if let Some(vassal) = self.handle.fleet().vassals.get_mut(id) {
-            vassal.shown.clone_from(&master.shown);
-            vassal.listeners = self.kept.get(id).cloned().unwrap_or_default();
-        }
-        self.handle.changed();
     }
 }

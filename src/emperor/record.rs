@@ -18,6 +18,8 @@ use super::spawn::Listeners;
 use crate::config::address::Listen;
 use crate::config::fingerprint::checksum;
 use crate::stats::boards::Boards;
+use crate::stats::cache::ShownCache;
+use crate::stats::shown::Shown;
 use crate::sys::process::Child;
 use crate::sys::{fd, memfd};
 use crate::wire::message::OperationId;
@@ -73,6 +75,9 @@ struct MasterRecord {
     scoreboard: Option<RawFd>,
     #[serde(default)]
     earlier_scoreboards: Vec<RawFd>,
+    /// Name, most items, memory.
+    #[serde(default)]
+    caches: Vec<(String, u64, RawFd)>,
     listeners: Vec<(Listen, RawFd)>,
     reaped: bool,
     strays: BTreeSet<u32>,
@@ -226,7 +231,11 @@ impl Record {
             if record.scoreboard.is_some() {
                 let boards = record.scoreboard.into_iter().chain(record.earlier_scoreboards).map(fd::adopt);
                 let boards = Boards::open(boards.collect::<io::Result<Vec<_>>>()?)?;
-                master.shown = Some(Arc::new(boards.into()));
+                let open = |(name, max_items, number)| -> io::Result<_> {
+                    Ok(Arc::new(ShownCache::open(name, max_items, fd::adopt(number)?)?))
+                };
+                let caches = record.caches.into_iter().map(open).collect::<io::Result<_>>()?;
+                master.shown = Some(Arc::new(Shown { boards, caches }));
             }
         }
         Ok(self.fleet)
@@ -234,6 +243,7 @@ impl Record {
 }
 
 fn master_record(life: LifeId, master: &Master) -> MasterRecord {
+    let caches = master.shown.iter().flat_map(|shown| &shown.caches);
     let mut boards = master.shown.iter().flat_map(|shown| shown.boards.fds()).map(|fd| fd.as_raw_fd());
     MasterRecord {
         life,
@@ -248,6 +258,7 @@ fn master_record(life: LifeId, master: &Master) -> MasterRecord {
         begun: master.log.as_ref().map(LogPipe::begun).unwrap_or_default(),
         scoreboard: boards.next(),
         earlier_scoreboards: boards.collect(),
+        caches: caches.map(|c| (c.name().to_owned(), c.max_items(), c.fd().as_raw_fd())).collect(),
         listeners: numbers(&master.listeners),
         reaped: master.reaped,
         strays: master.strays.clone(),
@@ -256,20 +267,14 @@ fn master_record(life: LifeId, master: &Master) -> MasterRecord {
 
 fn descriptors(masters: &Masters) -> Vec<BorrowedFd<'_>> {
     let of_masters = masters.by_life.values().flat_map(|master| {
-        let boards = master.shown.iter().flat_map(|shown| shown.boards.fds());
+        let shown = master.shown.iter().flat_map(|shown| shown.fds());
         let listeners = master.listeners.iter().map(|(_, listener)| listener.as_fd());
         let link = master.link.as_ref().map(AsFd::as_fd);
         let log = master.log.as_ref().map(AsFd::as_fd);
         let control = master.control.as_ref().map(AsFd::as_fd);
         let pidfds = (!master.is_ours).then(|| master.child.as_fd());
         let remnants = master.remnants.iter().map(AsFd::as_fd);
-        link.into_iter()
-            .chain(control)
-            .chain(log)
-            .chain(boards)
-            .chain(listeners)
-            .chain(pidfds)
-            .chain(remnants)
+        link.into_iter().chain(control).chain(log).chain(shown).chain(listeners).chain(pidfds).chain(remnants)
     });
     let ledger = masters.ledger.iter().flat_map(|ledger| ledger.parts().1);
     let kept = masters.kept.values().chain(masters.passed.values());

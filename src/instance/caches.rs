@@ -35,6 +35,11 @@ impl Caches {
         Ok(())
     }
 
+    /// Whether there is none.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Drops all but those of a configuration.
     pub(super) fn retain(&mut self, wanted: &[CacheSpec]) {
         self.0.retain(|cache| wanted.contains(cache.spec()));

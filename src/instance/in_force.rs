@@ -12,6 +12,7 @@ use super::stats_socket::StatsServer;
 use super::touch::Touched;
 use crate::config::address::Listen;
 use crate::config::instance::InstanceSpec;
+use crate::stats::cache::CACHES;
 use crate::stats::scoreboard::Total;
 use crate::wire::limits;
 use crate::wire::message::FromInstance;
@@ -43,7 +44,10 @@ impl Master {
         self.changes = Watch::renew(self.changes.take(), spec, &self.reports);
         self.output.obey(spec);
         self.renew_companions();
-        self.caches.retain(&config.said.spec.caches);
+        self.caches.retain(&spec.caches);
+        if !spec.caches.is_empty() || !old.said.spec.caches.is_empty() {
+            self.tell_caches();
+        }
         let kept = |listener: &Rc<Listener>, all: &[Rc<Listener>]| {
             all.iter().any(|l| l.listen.address == listener.listen.address)
         };
@@ -123,6 +127,13 @@ impl Master {
         let fds: Vec<BorrowedFd<'_>> = all().map(|l| l.as_fd()).collect();
         let listeners: Vec<Listen> = all().map(|l| l.listen.clone()).collect();
         self.tell_emperor(&FromInstance::Listeners { listeners }, &fds);
+    }
+
+    /// Tells the emperor the caches, so that it sees what they count.
+    pub(super) fn tell_caches(&self) {
+        let caches = self.caches.of(&self.current.said.spec.caches).take(CACHES);
+        let (caches, fds): (_, Vec<_>) = caches.map(|cache| (cache.spec().clone(), cache.fd())).unzip();
+        self.tell_emperor(&FromInstance::Caches { caches }, &fds);
     }
 
     /// A generation's configuration.

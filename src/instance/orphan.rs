@@ -81,6 +81,9 @@ impl Master {
         };
         self.tell_emperor(&hello, &self.boards().share());
         self.tell_configured();
+        if !self.caches.is_empty() {
+            self.tell_caches();
+        }
         if let Some(state) = self.roster.announced {
             self.tell_emperor(&FromInstance::State(state), &[]);
         }

@@ -1,6 +1,7 @@
-//! What is counted and seen: the scoreboard in shared memory and those who read it.
+//! What is counted and seen: the scoreboard and the counts of caches in shared memory, and those who read them.
 
 pub mod boards;
+pub mod cache;
 pub mod classes;
 mod front;
 mod kept;

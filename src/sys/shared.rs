@@ -43,23 +43,41 @@ impl SharedWords {
     /// The size is not sealed (the sender could make us fault), is zero, not whole words, or more than that (an empty
     /// file of any size costs its sender nothing, and us all our addresses), or `mmap` fails.
     pub fn map(file: OwnedFd, writable: bool, most_words: usize) -> io::Result<Self> {
+        let all = |words| {
+            if words > most_words { Err("shared memory is larger than it can be") } else { Ok(words) }
+        };
+        Self::map_words(file, writable, all)
+    }
+
+    /// The first so many words, for an observer.
+    ///
+    /// # Errors
+    /// As [`SharedWords::map`], or there are fewer words.
+    pub fn map_start(file: OwnedFd, words: usize) -> io::Result<Self> {
+        let first = |all| if all < words { Err("shared memory is too short") } else { Ok(words) };
+        Self::map_words(file, false, first)
+    }
+
+    fn map_words(
+        file: OwnedFd,
+        writable: bool,
+        choose: impl FnOnce(usize) -> Result<usize, &'static str>,
+    ) -> io::Result<Self> {
         let invalid = |why: &str| io::Error::new(io::ErrorKind::InvalidData, why.to_owned());
         let file = File::from(file);
         let bytes = usize::try_from(file.metadata()?.len()).unwrap_or(0);
         if !memfd::size_is_sealed(&file) || bytes % 8 != 0 {
             return Err(invalid("shared memory is not sealed or not whole words"));
         }
-        if bytes / 8 > most_words {
-            return Err(invalid("shared memory is larger than it can be"));
-        }
-        let length = NonZeroUsize::new(bytes).ok_or_else(|| invalid("shared memory is empty"))?;
+        let words = choose(bytes / 8).map_err(invalid)?;
+        let length = NonZeroUsize::new(words * 8).ok_or_else(|| invalid("shared memory is empty"))?;
         let protection =
             if writable { ProtFlags::PROT_READ | ProtFlags::PROT_WRITE } else { ProtFlags::PROT_READ };
         // SAFETY: a new mapping at an address of the kernel's choice aliases nothing of ours; the file cannot
         // shrink (sealed), so no access inside `length` faults.
         #[expect(unsafe_code, reason = "mmap")]
         let start = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &file, 0)? };
-        Ok(Self { start: start.cast(), words: bytes / 8, file })
+        Ok(Self { start: start.cast(), words, file })
     }
 
     /// The words. Other processes may change them at any time; treat what is read as untrusted.

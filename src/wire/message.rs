@@ -11,6 +11,7 @@ pub use super::outcome::Outcome;
 pub use super::policy::{Adoption, Policy, Privileges};
 pub use super::router_message::{FromRouter, ToRouter};
 use crate::config::address::{Address, Listen, Protocol};
+use crate::config::cache::CacheSpec;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::instance::InstanceSpec;
 use crate::config::log_level::LogLevel;
@@ -108,7 +109,7 @@ pub enum ToInstance {
 /// Instance (master) → emperor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum FromInstance {
-    /// The first message of a process, and of a new image after a re-exec. Descriptor: the scoreboard.
+    /// The first message of a process, and of a new image after a re-exec. Descriptors: as [`FromInstance::Scoreboard`].
     Hello {
         /// [`super::PROTOCOL`] of the instance.
         protocol: u32,
@@ -129,8 +130,13 @@ pub enum FromInstance {
         /// In the order of the descriptors.
         listeners: Vec<Listen>,
     },
-    /// The scoreboard was replaced. Descriptor: the new one.
+    /// The scoreboard was replaced. Descriptors: the new one, then the earlier ones that are in use.
     Scoreboard,
+    /// The caches of the configuration in force, whenever they may have changed. Descriptors: the memory of each.
+    Caches {
+        /// In the order of the descriptors.
+        caches: Vec<CacheSpec>,
+    },
     /// Nobody has asked anything for so long as `idle` says: it may be put to sleep.
     Idle {
         /// Seconds.

@@ -17,6 +17,7 @@ mod adaptive;
 mod api_tls;
 mod application;
 mod below_uwsgi;
+mod cache_metrics;
 mod caches;
 mod check;
 mod combinations;

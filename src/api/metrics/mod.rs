@@ -1,4 +1,5 @@
-//! `/metrics`: the fleet for Prometheus. Names and labels are bounded: a vassal's name, its sockets, and words of ours.
+//! `/metrics`: the fleet for Prometheus. Names and labels are bounded: a vassal's name, its sockets, its caches, and
+//! words of ours.
 
 mod uwsgi;
 
@@ -12,6 +13,7 @@ use super::show::{self, Moment};
 use super::views::{State, Totals};
 use crate::emperor::events::EventOutcome;
 use crate::emperor::fleet::{Fleet, Vassal};
+use crate::stats::cache::ShownCache;
 use crate::stats::classes::CLASSES_US;
 use crate::stats::scoreboard::Total;
 use crate::sys::{own, socket};
@@ -34,6 +36,7 @@ pub fn liege(out: &mut Exposition, fleet: &Fleet, moment: &Moment<'_>) {
     traffic(out, &rows);
     history(out, &rows, moment);
     resources(out, &rows);
+    caches(out, &rows);
 }
 
 fn row<'a>(vassal: &'a Vassal, moment: &Moment<'_>) -> Row<'a> {
@@ -219,6 +222,25 @@ fn resources(out: &mut Exposition, rows: &[Row<'_>]) {
     each(out, rows, "liege_workers_resident_memory_bytes", Kind::Gauge, help, |row| row.totals.rss_bytes);
     let help = "Lines of the application's output that nobody took.";
     each(out, rows, "liege_log_lines_dropped", Kind::Counter, help, |row| row.totals.log_lines_dropped);
+}
+
+fn caches(out: &mut Exposition, rows: &[Row<'_>]) {
+    type Value = fn(&ShownCache) -> u64;
+    let families: [(&'static str, Kind, &str, Value); 5] = [
+        ("liege_cache_hits", Kind::Counter, "Keys that were found.", |cache| cache.counts().hits),
+        ("liege_cache_misses", Kind::Counter, "Keys that were not found.", |cache| cache.counts().misses),
+        ("liege_cache_full", Kind::Counter, "How often there was no room.", |cache| cache.counts().full),
+        ("liege_cache_items", Kind::Gauge, "Items in the cache.", |cache| cache.counts().items),
+        ("liege_cache_items_limit", Kind::Gauge, "How many items there may be.", ShownCache::max_items),
+    ];
+    for (name, kind, help, value) in families {
+        out.family(name, kind, help);
+        for vassal in rows.iter().map(|row| row.vassal) {
+            for cache in vassal.caches() {
+                out.sample(&[("vassal", &vassal.id), ("cache", cache.name())], value(cache));
+            }
+        }
+    }
 }
 
 /// A family with one sample for each vassal.

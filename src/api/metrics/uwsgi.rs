@@ -10,6 +10,7 @@ use crate::api::exposition::{Exposition, Kind};
 use crate::api::show::Moment;
 use crate::emperor::fleet::{Fleet, Vassal};
 use crate::stats::boards::Boards;
+use crate::stats::cache::ShownCache;
 use crate::stats::scoreboard::{CoreField, Field, Slot};
 use crate::stats::tally::{Tally, ThreadTally};
 use crate::sys::socket;
@@ -55,6 +56,28 @@ pub fn uwsgi(out: &mut Exposition, fleet: &Fleet, moment: &Moment<'_>) {
     statuses(out, &all);
     apps(out, &all);
     cores(out, &all);
+    caches(out, fleet);
+}
+
+fn caches(out: &mut Exposition, fleet: &Fleet) {
+    type Value = fn(&ShownCache) -> u64;
+    let families: [(&'static str, Kind, &str, Value); 5] = [
+        ("uwsgi_cache_hits", Kind::PlainCounter, "Total number of hits.", |cache| cache.counts().hits),
+        ("uwsgi_cache_misses", Kind::PlainCounter, "Total number of misses.", |cache| cache.counts().misses),
+        ("uwsgi_cache_full", Kind::PlainCounter, "Total Number of times cache full was hit.", |cache| {
+            cache.counts().full
+        }),
+        ("uwsgi_cache_items", Kind::Gauge, "Items in cache.", |cache| cache.counts().items),
+        ("uwsgi_cache_max_items", Kind::Gauge, "Max items for this cache.", ShownCache::max_items),
+    ];
+    for (name, kind, help, value) in families {
+        out.family(name, kind, help);
+        for vassal in fleet.vassals.values() {
+            for cache in vassal.caches() {
+                out.sample(&[("stats_uri", &vassal.id), ("name", cache.name())], value(cache));
+            }
+        }
+    }
 }
 
 fn places<'a>(vassal: &'a Vassal, moment: &Moment<'_>) -> Vec<Place<'a>> {

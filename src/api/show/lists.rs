@@ -4,6 +4,7 @@ use super::{Moment, rfc3339, socket};
 use crate::api::{counters, views};
 use crate::emperor::events::FleetEvent;
 use crate::emperor::fleet::{Fleet, LogLine, Vassal};
+use crate::stats::cache::{Counts, ShownCache};
 
 /// How many requests are listed.
 const REQUESTS: usize = 1000;
@@ -33,6 +34,14 @@ pub fn requests(fleet: &Fleet, moment: &Moment<'_>) -> views::RequestList {
 fn running<'a>(vassal: &'a Vassal, moment: &'a Moment<'_>) -> impl Iterator<Item = views::Request> + 'a {
     let board = vassal.boards();
     board.into_iter().flat_map(move |board| counters::requests(board, &vassal.id, moment))
+}
+
+/// A cache.
+pub(super) fn cache(cache: &ShownCache) -> views::Cache {
+    let Counts { items, hits, misses, full, modified_epoch_s } = cache.counts();
+    let changed = (modified_epoch_s > 0).then(|| rfc3339(modified_epoch_s.saturating_mul(1000)));
+    let (name, max_items) = (cache.name().to_owned(), cache.max_items());
+    views::Cache { name, items, max_items, hits, misses, full, changed }
 }
 
 /// The sockets of a vassal.

@@ -119,6 +119,7 @@ pub fn detail(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> vie
             .map(|board| counters::workers(board, &vassal.id, vassal.pid(), moment))
             .unwrap_or_default(),
         attached: attached::attached(vassal, moment),
+        caches: vassal.caches().map(lists::cache).collect(),
         log: moment.shows_requests_of(&vassal.id).then(|| vassal.log.iter().map(log_line).collect()),
     }
 }

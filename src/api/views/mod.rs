@@ -172,8 +172,30 @@ pub struct VassalDetail {
     /// The daemons and timed commands that its file attaches.
     #[serde(default)]
     pub attached: Vec<Attached>,
+    /// The caches that its processes share.
+    #[serde(default)]
+    pub caches: Vec<Cache>,
     /// Its last output, oldest line first; `None` for readers who may not operate: logs can hold request data.
     pub log: Option<Vec<LogLine>>,
+}
+
+/// A cache that a vassal's processes share (`cache2`, `cache`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cache {
+    /// Its name.
+    pub name: String,
+    /// Items in it.
+    pub items: u64,
+    /// How many items there may be.
+    pub max_items: u64,
+    /// Keys that were found.
+    pub hits: u64,
+    /// Keys that were not found.
+    pub misses: u64,
+    /// How often there was no room.
+    pub full: u64,
+    /// When it was changed last, RFC 3339; `None`: never.
+    pub changed: Option<String>,
 }
 
 /// How a vassal stands.

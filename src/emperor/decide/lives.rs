@@ -98,7 +98,9 @@ impl Turn<'_> {
                     known.doing = doing.map(clipped);
                 }
             }
-            FromInstance::Listeners { .. } | FromInstance::Scoreboard => self.adopt(id, life),
+            FromInstance::Listeners { .. } | FromInstance::Scoreboard | FromInstance::Caches { .. } => {
+                self.adopt(id, life)
+            }
             FromInstance::State(state) => self.state(id, life, state),
             FromInstance::Ended { operation, outcome } => self.operation_ended(id, life, operation, outcome),
             FromInstance::Began { operation, reason } => self.began(id, life, operation, reason),

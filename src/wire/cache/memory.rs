@@ -5,35 +5,8 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use crate::config::cache::CacheSpec;
+use crate::stats::cache::{Counts, HEAD_WORDS as HEAD, Head};
 use crate::sys::shared::SharedWords;
-
-/// A word of the whole cache.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Head {
-    /// Somebody changes the cache; found by the next one, its last holder has died.
-    Dirty,
-    /// How many items there are.
-    Items,
-    /// How many places were ever used.
-    Fresh,
-    /// The first of the places that were given back.
-    Free,
-    /// The first item: the next that makes room.
-    First,
-    /// The last item.
-    Last,
-    /// Where the search for free blocks begins.
-    Block,
-    /// When what has expired is looked for again.
-    Sweep,
-    Hits,
-    Misses,
-    Full,
-    Modified,
-    /// How many processes wait for the lock.
-    Waiting,
-}
-const HEAD_WORDS: u64 = 16;
 
 /// A word of an item. Links are numbers of items, from 1; 0 is none.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +23,7 @@ pub(super) enum Part {
     Block,
 }
 const ITEM_WORDS: u64 = 8;
+const HEAD_WORDS: u64 = HEAD as u64;
 
 const WORD_BYTES: u64 = 8;
 
@@ -116,6 +90,10 @@ impl Memory {
             self.store(at, 0);
         }
         kept.into_iter().for_each(|(word, value)| self.set_head(word, value));
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts::of(&self.words)
     }
 
     pub(super) fn head(&self, word: Head) -> u64 {

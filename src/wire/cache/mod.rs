@@ -12,8 +12,9 @@ use std::sync::atomic::{Ordering, fence};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use self::memory::{Head, Memory, Part};
+use self::memory::{Memory, Part};
 use crate::config::cache::CacheSpec;
+use crate::stats::cache::{Counts, Head};
 use crate::sys::clock;
 use crate::sys::record_lock::RecordLock;
 
@@ -45,21 +46,6 @@ pub enum Refusal {
     Unfit,
     /// There is no room.
     Full,
-}
-
-/// What a cache counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Items.
-    pub items: u64,
-    /// Keys that were found.
-    pub hits: u64,
-    /// Keys that were not.
-    pub misses: u64,
-    /// How often there was no room.
-    pub full: u64,
-    /// When it was changed last, seconds since the epoch.
-    pub modified_epoch_s: u64,
 }
 
 impl Cache {
@@ -94,13 +80,7 @@ impl Cache {
     /// What it counts, as it is at some moment.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        Counts {
-            items: self.memory.head(Head::Items),
-            hits: self.memory.head(Head::Hits),
-            misses: self.memory.head(Head::Misses),
-            full: self.memory.head(Head::Full),
-            modified_epoch_s: self.memory.head(Head::Modified),
-        }
+        self.memory.counts()
     }
 
     /// The value of a key at this time, in seconds since the epoch.

@@ -1,7 +1,8 @@
 //! The places of a cache's items: lists of them, blocks for their values, and who goes where there is no room.
 
 use super::Cache;
-use super::memory::{Head, Part};
+use super::memory::Part;
+use crate::stats::cache::Head;
 
 /// How often what has expired is looked for in a cache that is full, in seconds.
 const SWEEP_S: u64 = 1;
