@@ -35,6 +35,21 @@ fn the_emperor() {
 }
 
 #[test]
+fn rubbish_that_a_vassal_sends_costs_nobody_else_anything() {
+    let mut stage = Stage::new(&[("a.ini", "rubbish"), ("b.ini", "")]);
+    stage.wait("the last of it", || stage.log().contains("is not understood: expected value"));
+    assert!(stage.log().contains("it announced 2 caches and sent 1"), "{}", stage.log());
+    stage.until("a.ini", "Up");
+    stage.until("b.ini", "Up");
+    // What it holds of it goes over an `execve`, too.
+    stage.signal_emperor("HUP");
+    stage.write("c.ini", "");
+    stage.until("c.ini", "Up");
+    assert!(stage.end().success());
+    assert!(!stage.log().contains("panicked"), "{}", stage.log());
+}
+
+#[test]
 fn files_are_started_touched_and_removed() {
     let mut stage = Stage::new(&[("a.ini", "print"), ("not this.txt", ""), ("c.toml", "")]);
     fs::create_dir(stage.path("one/dir.ini")).unwrap();

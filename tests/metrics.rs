@@ -12,11 +12,16 @@
 mod api;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use api::{Api, converse};
+use liege::stats::cache::ShownCache;
 use liege::stats::scoreboard::{CoreField, Field, Scoreboard};
+use liege::stats::shown::Shown;
 use liege::stats::tally::{Tally, ThreadTally};
+use liege::sys::shared::SharedWords;
 
 /// The samples by series, once everything about the text has been found right.
 fn read(text: &str, open: bool) -> BTreeMap<String, f64> {
@@ -171,6 +176,78 @@ fn workers_without_a_process_are_there_and_counts_go_on() {
         assert_eq!(of(name, 3), None, "{name}");
     }
     assert_eq!(samples["uwsgi_workers{stats_uri=\"a b%.ini\"}"], 2.0);
+}
+
+#[test]
+fn what_a_vassal_writes_over_its_caches_is_shown_by_the_rules() {
+    let api = Api::start();
+    let caches = ["a\"b\\\n", "other"].map(|name| {
+        let memory = SharedWords::create("cache", 100).unwrap();
+        memory.words().iter().for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
+        let memory = memory.fd().try_clone_to_owned().unwrap();
+        Arc::new(ShownCache::open(name.to_owned(), 7, memory).unwrap())
+    });
+    let boards = Scoreboard::create(1, 1).unwrap().into();
+    let shown = Shown { boards, caches: caches.to_vec() };
+    api.handle.fleet().vassals.get_mut("a b%.ini").unwrap().shown = Some(Arc::new(shown));
+    let most = 9_223_372_036_854_775_807.0;
+    for (path, own, rows) in [
+        (
+            "/metrics",
+            "vassal=\"a b%.ini\",cache",
+            [("liege_cache_hits_total", most), ("liege_cache_items_limit", 7.0)],
+        ),
+        (
+            "/metrics/uwsgi",
+            "stats_uri=\"a b%.ini\",name",
+            [("uwsgi_cache_hits", most), ("uwsgi_cache_max_items", 7.0)],
+        ),
+    ] {
+        for (accept, open) in [("*/*", false), ("application/openmetrics-text", true)] {
+            let samples = read(&scrape(&api, path, accept).1, open);
+            for ((family, value), name) in
+                rows.iter().flat_map(|row| ["a\\\"b\\\\\\n", "other"].map(|name| (row, name)))
+            {
+                assert_eq!(
+                    samples.get(&format!("{family}{{{own}=\"{name}\"}}")),
+                    Some(value),
+                    "{family} {name}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn boards_alerts_and_pages_name_only_what_there_is() {
+    let api = Api::start();
+    let text = scrape(&api, "/metrics", "*/*").1;
+    let families: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let mut named = 0;
+    for folder in [docs.join("grafana"), docs] {
+        for file in std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file())
+        {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let is_of_name = |character: char| character.is_ascii_alphanumeric() || character == '_';
+            for name in
+                text.split(|character| !is_of_name(character)).filter(|name| name.starts_with("liege_"))
+            {
+                let of_histogram =
+                    ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end));
+                let begins = name.ends_with('_') && families.iter().any(|family| family.starts_with(name));
+                let is_there =
+                    families.contains(name) || of_histogram.is_some_and(|name| families.contains(name));
+                assert!(is_there || begins, "{name} in {}", file.display());
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 40, "{named}");
 }
 
 /// Its counters whose names do not end in `_total`.

@@ -3,7 +3,8 @@
 The file holds one word per line: `listen` (bind a port), `hang` (never ready), `exit N`, `deaf` (ignores stop and
 SIGTERM), `orphan` (starts a child that outlives it), `stray` (the same in a session of its own), `broken` (a reload
 rolls back), `replace` (a reload asks for a replacement), `print` (says a line), `flood` (prints for ever),
-`hostile` (serves, then sends whatever could harm who reads it, and never reads itself).
+`hostile` (serves, then sends whatever could harm who reads it, and never reads itself), `rubbish` (sends things that
+are not what it says).
 """
 
 import array
@@ -59,6 +60,8 @@ def main():
         send(channel, {"State": "Ready"})
     if "hostile" in words:
         attack(channel)
+    if "rubbish" in words:
+        send_rubbish(channel)
     if "print" in words:
         os.write(1, b"printed \x1b[31m here\n")
     while True:
@@ -131,6 +134,48 @@ def attack(channel):
             if error.errno in (errno.EPIPE, errno.ECONNRESET):
                 signal.pause()
             select.select([], [channel], [], 0.1)
+
+
+def memory(words):
+    file = os.memfd_create("memory", os.MFD_ALLOW_SEALING)
+    os.write(file, b"".join(word.to_bytes(8, "little") for word in words))
+    fcntl.fcntl(file, 1033, 6)  # F_ADD_SEALS: it neither shrinks nor grows
+    return file
+
+
+def send_rubbish(channel):
+    null, pipe = os.open("/dev/null", os.O_RDWR), os.pipe()[0]
+    unsealed = os.memfd_create("unsealed")
+    most = 2**64 - 1
+    board = [int.from_bytes(b"liegeSB1", "little"), 1, 1] + [most] * 400
+    for fds in [[], [null], [pipe], [unsealed], [memory([most] * 9)], [memory(board)] * 200]:
+        send(channel, {"Scoreboard": None} if len(fds) == 1 else "Scoreboard", fds)
+    send(channel, "Scoreboard", [memory(board), null])
+
+    def cache(name):
+        numbers = ["items", "key_bytes", "blocks", "block_bytes", "buckets"]
+        words = ["bitmap", "purge_lru", "clear_on_full", "ignore_full", "no_expire"]
+        return {"name": name, "math_initial": 0, **dict.fromkeys(numbers, most), **dict.fromkeys(words, False)}
+
+    full = memory([most] * 16)
+    for names, fds in [
+        (["a", "b"], [full]),
+        ([], [null, pipe]),
+        (["a"], [null]),
+        (["a", "b", "c"], [pipe, unsealed, memory([1])]),
+        (["\x1b[2J\n\"}"] * 200, [full] * 200),
+        (["x" * 100_000] + [str(number) for number in range(199)], [full] * 200),
+    ]:
+        message = {"Caches": {"caches": [cache(name) for name in names]}}
+        if len(json.dumps(message)) < 32_000:
+            send(channel, message, fds)
+            continue
+        spilled = os.memfd_create("message", os.MFD_ALLOW_SEALING)
+        os.write(spilled, json.dumps(message).encode())
+        fcntl.fcntl(spilled, 1033, 15)
+        channel.sendmsg([b"m"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [*fds, spilled]))])
+    channel.send(b'i{"Caches": {"caches": 7}}')
+    channel.send(b"i\xff")
 
 
 def log(line):
