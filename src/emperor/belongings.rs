@@ -7,6 +7,8 @@ use std::sync::Arc;
 use super::life::LifeId;
 use super::logs::LogPipe;
 use super::masters::Masters;
+use super::spawn::Listeners;
+use crate::config::address::Listen;
 use crate::config::cache::CacheSpec;
 use crate::stats::boards::Boards;
 use crate::stats::cache::{CACHES, ShownCache};
@@ -16,6 +18,8 @@ use crate::trace::escaped;
 use crate::wire::channel::Received;
 use crate::wire::message::FromInstance;
 
+/// The longest address of a listener, in bytes: what a host's name and a socket's path may be, and more.
+const ADDRESS: usize = 512;
 /// The longest name of a cache that is shown, in characters.
 const NAME: usize = 64;
 
@@ -48,7 +52,7 @@ impl Masters {
                 return None;
             }
             FromInstance::Listeners { listeners } => {
-                master.listeners = listeners.iter().cloned().zip(fds).collect();
+                master.listeners = listening(listeners.iter().cloned().zip(fds));
             }
             FromInstance::Caches { caches } if caches.len() != fds.len() => {
                 let (said, came) = (caches.len(), fds.len());
@@ -79,6 +83,11 @@ impl Masters {
     }
 }
 
+/// The listeners with addresses that can be.
+fn listening(announced: impl Iterator<Item = (Listen, OwnedFd)>) -> Listeners {
+    announced.filter(|(listen, _)| listen.address.to_string().len() <= ADDRESS).collect()
+}
+
 /// The caches that can be looked at: each name once, and not more than some.
 fn opened<'a>(described: impl Iterator<Item = (&'a CacheSpec, OwnedFd)>) -> Vec<Arc<ShownCache>> {
     let mut opened: Vec<Arc<ShownCache>> = Vec::new();
@@ -96,10 +105,20 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use super::*;
-    use crate::config::cache::CacheSpec;
+    use crate::config::address::{Address, Protocol};
     use crate::sys::memfd;
     use crate::sys::shared::SharedWords;
     use crate::wire::cache::Cache;
+
+    #[test]
+    fn a_listener_has_an_address_that_can_be() {
+        let listen = |path: &str| Listen { address: Address::Unix(path.into()), protocol: Protocol::Http };
+        let (long, null) = (format!("/{}", "x".repeat(600)), std::fs::File::open("/dev/null").unwrap());
+        let all = ["/a", "/b", &long].map(|path| (listen(path), null.try_clone().unwrap().into()));
+        let seen: Vec<_> =
+            listening(all.into_iter()).into_iter().map(|(listen, _)| listen.address.to_string()).collect();
+        assert_eq!(seen, ["/a", "/b"]);
+    }
 
     fn spec(name: &str, items: u64) -> CacheSpec {
         CacheSpec { name: name.to_owned(), items, ..CacheSpec::plain(1).unwrap() }

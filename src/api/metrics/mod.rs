@@ -5,12 +5,14 @@ mod uwsgi;
 
 pub use uwsgi::uwsgi;
 
-use std::os::fd::AsFd;
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::counters;
 use super::exposition::{Exposition, Kind};
 use super::show::{self, Moment};
 use super::views::{State, Totals};
+use crate::config::address::Protocol;
 use crate::emperor::events::EventOutcome;
 use crate::emperor::fleet::{Fleet, Vassal};
 use crate::stats::cache::ShownCache;
@@ -121,10 +123,18 @@ fn states(out: &mut Exposition, rows: &[Row<'_>]) {
 /// The queues of the TCP listeners, which the emperor holds too.
 fn queues<'a>(rows: &'a [Row<'_>]) -> impl Iterator<Item = (&'a str, String, (u32, u32))> {
     rows.iter().flat_map(|row| {
-        row.vassal.doors().filter_map(|(listen, listener)| {
-            Some((row.vassal.id.as_str(), listen.address.to_string(), socket::tcp_queue(listener.as_fd())?))
+        doors(row.vassal).filter_map(|(address, _, listener)| {
+            Some((row.vassal.id.as_str(), address, socket::tcp_queue(listener.as_fd())?))
         })
     })
+}
+
+/// Where the requests of a vassal come in, each address once: it says itself what they are.
+fn doors(vassal: &Vassal) -> impl Iterator<Item = (String, Protocol, &OwnedFd)> {
+    let mut known = BTreeSet::new();
+    let all =
+        vassal.doors().map(|(listen, listener)| (listen.address.to_string(), listen.protocol, listener));
+    all.filter(move |(address, ..)| known.insert(address.clone()))
 }
 
 fn traffic(out: &mut Exposition, rows: &[Row<'_>]) {

@@ -135,9 +135,9 @@ fn sockets(out: &mut Exposition, fleet: &Fleet) {
     for (name, help, value) in families {
         out.family(name, Kind::Gauge, help);
         for vassal in fleet.vassals.values() {
-            for (listen, listener) in vassal.doors() {
-                let (address, proto) = (listen.address.to_string(), listen.protocol.spoken());
-                let labels = [("stats_uri", vassal.id.as_str()), ("name", &address), ("proto", proto)];
+            for (address, protocol, listener) in super::doors(vassal) {
+                let (id, proto) = (vassal.id.as_str(), protocol.spoken());
+                let labels = [("stats_uri", id), ("name", &address), ("proto", proto)];
                 out.sample(&labels, value(socket::tcp_queue(listener.as_fd()).unwrap_or_default()));
             }
         }
