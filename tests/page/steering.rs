@@ -120,7 +120,10 @@ fn what_workers_do_is_seen_and_can_be_ended() {
     browser.click("dialog button.danger");
     browser.wait_for_text(".toast[data-tone=good]", "Kill GET /sleep: done");
     assert!(request.join().unwrap().is_err(), "its connection has ended");
-    let dead = browser.wait_for_text("[aria-label='Black boxes']", "died: signal 9 (SIGKILL), in 1 request");
+    let dead = browser.wait_for_text(
+        "[aria-label='Black boxes']",
+        "died: signal 9 (SIGKILL), its request was killed by an operator, in 1 request",
+    );
     assert!(dead.contains("worker"), "{dead}");
 
     browser.click("[data-action=stop]");
