@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 
 def main():
@@ -176,7 +177,6 @@ def send_rubbish(channel):
         channel.sendmsg([b"m"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [*fds, spilled]))])
     channel.send(b'i{"Caches": {"caches": 7}}')
     channel.send(b"i\xff")
-    send(channel, {"Event": {"message": "all rubbish is sent"}})
 
 
 def log(line):
