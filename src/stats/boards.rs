@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use super::scoreboard::{Field, Scoreboard, Slot, Total};
+use super::scoreboard::{Field, Scoreboard, Slot};
 use super::tally::Tally;
 
 /// The most of one instance that are looked at. A reload adds one at most, and the workers on the earlier ones end soon.
@@ -70,10 +70,8 @@ impl Boards {
     /// Requests answered by all workers, those that are gone included, and by the router.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.slots()
-            .chain(self.newest.attic())
-            .map(|slot| slot.get(Field::Requests))
-            .fold(self.newest.total(Total::Requests), u64::saturating_add)
+        let of_earlier = self.earlier.iter().flat_map(|board| board.iter());
+        of_earlier.map(|slot| slot.get(Field::Requests)).fold(self.newest.requests(), u64::saturating_add)
     }
 
     /// Reads what does not change meanwhile, as far as that can be had.

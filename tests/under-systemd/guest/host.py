@@ -168,6 +168,7 @@ class Clients:
     @property
     def slowest(self):
         return max(self.waits)
+
     def __enter__(self):
         for thread in self.threads:
             thread.start()
