@@ -83,6 +83,10 @@ fn tenants_cannot_reach_each_other_or_the_emperor() {
             assert_eq!(get(a, &format!("/{what}/{pid}")).unwrap(), expected, "{what} of {pid}");
         }
     }
+    // In a group of another's it would not be found when its own vassal ends, and be taken for a process of the other.
+    for leader in [host.master("b.ini"), host.emperor_pid()] {
+        assert_eq!(get(a, &format!("/join/{leader}")).unwrap(), "EPERM", "the group of {leader}");
+    }
     for path in [host.path("api"), host.path("api.d/lock"), host.path("v/b.ini")] {
         assert_eq!(get(a, &format!("/open{}", path.display())).unwrap(), "EACCES", "{}", path.display());
     }

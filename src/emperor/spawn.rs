@@ -183,7 +183,7 @@ impl Launcher {
             // The instance moves its channel there at once; configurations and apps test for this variable.
             .env("UWSGI_EMPEROR_FD", fd::HIGH.to_string())
             .env("LIEGE_CHANNEL_FD", "0")
-            .own_group()
+            .own_session()
             .own_pids(self.policy.privileges.namespaces.pids);
         for (name, value) in &self.variables {
             launch = launch.env(name, value);

@@ -212,14 +212,13 @@ pub(super) fn become_tenant(tenant: Tenant, privileges: &Privileges) -> Result<(
     Ok(())
 }
 
-/// Gives this process what its emperor wants it to have for itself: no terminal, keys and namespaces of its own; its pids
-/// it was born with.
+/// Gives this process what its emperor wants it to have for itself: a session, keys and namespaces of its own; its pids it
+/// was born with.
 ///
 /// # Errors
 /// The kernel, or what surrounds the emperor, does not let us.
 pub(super) fn separate(wanted: Namespaces) -> Result<(), Failure> {
-    session::leave_terminal()
-        .map_err(|error| Failure::new(format!("cannot leave the emperor's terminal: {error}")))?;
+    session::lead().map_err(|error| Failure::new(format!("cannot leave the emperor's session: {error}")))?;
     own_keyring();
     // Its pid for others is told by their /proc only.
     own::remember_outer_pid();

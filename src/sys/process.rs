@@ -32,6 +32,7 @@ pub struct Launch {
     directory: Option<PathBuf>,
     streams: [Option<OwnedFd>; 3],
     own_group: bool,
+    own_session: bool,
     own_pids: bool,
 }
 
@@ -48,6 +49,7 @@ impl Launch {
             directory: None,
             streams: [None, None, None],
             own_group: false,
+            own_session: false,
             own_pids: false,
         }
     }
@@ -126,6 +128,13 @@ impl Launch {
         self
     }
 
+    /// The same for a process that makes itself the leader of a session as its first act ([`super::session::lead`]).
+    #[must_use]
+    pub fn own_session(mut self) -> Self {
+        self.own_session = true;
+        self
+    }
+
     /// Make it the first process of a namespace of its own: it and what it starts see no other process.
     #[must_use]
     pub fn own_pids(mut self, wanted: bool) -> Self {
@@ -159,7 +168,10 @@ impl Launch {
         command.stdin(stdin.map_or_else(Stdio::null, Stdio::from));
         command.stdout(stdout.map_or_else(Stdio::inherit, Stdio::from));
         command.stderr(stderr.map_or_else(Stdio::inherit, Stdio::from));
-        if self.own_group {
+        // Who leads a group can lead a session only after it left that for ours, which the first process of a namespace
+        // cannot name, and nobody can when we are in a group from outside of our own.
+        let can_leave = !self.own_pids && nix::unistd::getpgrp().as_raw() != 0;
+        if self.own_group || (self.own_session && can_leave) {
             command.process_group(0);
         }
         // The mask is inherited, and a child that starts with SIGTERM blocked would never see it.

@@ -1,22 +1,30 @@
-//! What a process shares with everybody of its session: the terminal, and the keyring that the kernel keeps for it.
+//! What a process shares with everybody of its session: the terminal, the choice of process groups, and the keyring that
+//! the kernel keeps for it.
 
 use std::io;
-use std::os::fd::AsRawFd;
+
+use nix::unistd::{Pid, getpgid, getpgrp, getpid, getppid, getsid, setpgid, setsid};
 
 /// `KEYCTL_JOIN_SESSION_KEYRING`, which libc does not name.
 const JOIN_SESSION_KEYRING: libc::c_int = 1;
 
-/// Gives up the terminal of the session, for this process and all that it starts: whoever has it could type into the
-/// shell of the one who started the session.
+/// Makes this process the leader of a session and group of its own, if it does not lead one yet. It has no terminal then:
+/// whoever has one could type into the shell of the one who started the session. And nothing that it starts can join a
+/// process group of somebody else's, to be missed by a signal to its own, or met by one that is not meant for it.
 ///
 /// # Errors
-/// The terminal does not let go.
-pub fn leave_terminal() -> io::Result<()> {
-    let Ok(terminal) = std::fs::File::open("/dev/tty") else { return Ok(()) };
-    // SAFETY: TIOCNOTTY takes no argument; the descriptor is open because it is borrowed from `terminal`.
-    #[expect(unsafe_code, reason = "there is no safe wrapper for this ioctl")]
-    let done = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+/// `setpgid` or `setsid`.
+pub fn lead() -> io::Result<()> {
+    let us = getpid();
+    if getsid(None)? == us {
+        return Ok(());
+    }
+    // Who leads a group cannot leave its session: for this moment it is one of its parent's group.
+    if getpgrp() == us {
+        setpgid(Pid::from_raw(0), getpgid(Some(getppid()))?)?;
+    }
+    setsid()?;
+    Ok(())
 }
 
 /// Gives this process, and all that it starts, an empty session keyring: every key in that which it was born with
