@@ -8,6 +8,7 @@ use super::audit;
 
 const GROUP: u32 = 0o020;
 const OTHERS: u32 = 0o002;
+const STICKY: u32 = 0o1000;
 
 /// A vassal's file as it was opened, and the way to it.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +51,8 @@ fn problem(opened: &Opened<'_>, (tenant, by_link): (Tenant, bool), us: u32) -> O
         return Some(format!("emperor-tyrant goes by owners, but {problem}"));
     }
     if tenant.uid == 0 || tenant.gid == 0 {
-        return Some(format!("it belongs to root ({tenant}): give it to the user whom it is to run as"));
+        let whose = if tenant.uid == 0 { "belongs to root" } else { "has root's group" };
+        return Some(format!("it {whose} ({tenant}): give it to the user whom it is to run as"));
     }
     if tenant.uid == us {
         return Some(
@@ -67,15 +69,27 @@ fn problem(opened: &Opened<'_>, (tenant, by_link): (Tenant, bool), us: u32) -> O
     if let Some(step) = chosen.find(|step| !ours(step.uid) && step.uid != owner) {
         return Some(stranger(step, owner));
     }
-    let mode = opened.mode & 0o7777;
-    // A group of the user's own number is his alone by custom; of any other group every member could become him.
-    let shared = opened.mode & GROUP != 0 && opened.owner.gid != opened.owner.uid;
-    if shared || opened.mode & OTHERS != 0 {
+    // Whoever writes to a directory could put another file of the tenant's there, one that he did not mean to be run.
+    let open_to_others = |step: &&Step| {
+        step.kind == Kind::Directory && step.mode & STICKY == 0 && shared(step.mode, step.gid, owner)
+    };
+    if let Some(step) = opened.beyond.iter().find(open_to_others) {
+        let (path, mode) = (step.path.display(), step.mode);
+        return Some(format!("others can write to {path}, through which it is reached (mode {mode:04o})"));
+    }
+    if shared(opened.mode, opened.owner.gid, owner) {
+        let mode = opened.mode & 0o7777;
         return Some(format!(
             "others can write it and would run code as {tenant} (mode {mode:04o}): chmod go-w"
         ));
     }
     None
+}
+
+/// Whether others than its owner can write to what has this mode and group. A group of the owner's own number is his alone
+/// by custom; of any other group every member can.
+const fn shared(mode: u32, gid: u32, owner: u32) -> bool {
+    mode & OTHERS != 0 || (mode & GROUP != 0 && gid != owner)
 }
 
 fn stranger(step: &Step, owner: u32) -> String {
@@ -147,6 +161,23 @@ mod tests {
                 tenant(&opened, tyrant, US).map(|tenant| tenant.uid).map_err(drop)
             };
             assert_eq!((found(false), found(true)), (follow, nofollow), "{what}");
+        }
+    }
+
+    #[test]
+    fn nobody_else_can_put_another_file_where_a_link_leads() {
+        let owner = Tenant { uid: ALICE, gid: ALICE };
+        for (uid, gid, mode, expected) in [
+            (ALICE, ALICE, 0o775, true),
+            (ALICE, 33, 0o775, false),
+            (ALICE, ALICE, 0o777, false),
+            (0, 33, 0o2775, false),
+            (0, 0, 0o1777, true),
+        ] {
+            let beyond = [link(0), Step { path: "/x".into(), kind: Kind::Directory, uid, gid, mode }];
+            let opened = Opened { to_directory: &[directory(0)], beyond: &beyond, owner, mode: 0o600 };
+            let found = tenant(&opened, Tyrant::default(), 0);
+            assert_eq!(found.is_ok(), expected, "{uid} {gid} {mode:o}: {found:?}");
         }
     }
 
