@@ -323,6 +323,7 @@ impl Central {
         while matches!(self.bound.checked_sub(1).and_then(|last| self.cells.get(last)), Some(Cell::Free)) {
             self.bound -= 1;
         }
+        self.queue.set_bound(self.bound);
         match was {
             Cell::Laid(_, job) => Some(job),
             _ => None,

@@ -134,9 +134,14 @@ impl SharedQueue {
         Place::new(self.memory.words().get(start..start + cell::WORDS).unwrap_or_default())
     }
 
-    /// Lets workers see the request in a free cell. `bound` is the number of the first cell above all that are in use.
-    pub fn lay(&self, cell: usize, sequence: Sequence, bound: usize) {
+    /// Shows the number of the first cell above all that are in use.
+    pub fn set_bound(&self, bound: usize) {
         self.word(BOUND).store(as_u64(bound), Ordering::Relaxed);
+    }
+
+    /// Lets workers see the request in a free cell. `bound` is as in [`SharedQueue::set_bound`].
+    pub fn lay(&self, cell: usize, sequence: Sequence, bound: usize) {
+        self.set_bound(bound);
         self.cell_word(cell).store(encode(State::Ready(sequence)), Ordering::Release);
     }
 
