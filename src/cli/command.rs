@@ -10,7 +10,7 @@ use lexopt::Arg::{Long, Short, Value};
 pub use ask::{Access, Ask, Deed, Errand, Tail, Target};
 
 use super::manual::{self, Shell, Verb};
-use super::subject::Subject;
+use super::subject::{Subject, with_section};
 use super::{check, effective};
 
 /// What the command line asks for.
@@ -162,8 +162,9 @@ fn config(arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
             other => return Err(other.unexpected().into()),
         }
     }
-    if manner.old.is_some() && line.is_some() {
-        return Err(Usage("config --diff compares files: liege config FILE --diff OLD".into()));
+    let of_section = |path: &PathBuf| with_section(path).is_some();
+    if manner.old.is_some() && (line.is_some() || files.iter().chain(&manner.old).any(of_section)) {
+        return Err(Usage("config --diff compares whole files: liege config FILE --diff OLD".into()));
     }
     Ok(Command::Config(subject("config FILE", files, line)?, manner))
 }

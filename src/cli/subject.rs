@@ -1,4 +1,5 @@
-//! What `liege check` and `liege config` are about: files as an emperor would start them, or a whole command line.
+//! What `liege check` and `liege config` are about: files as an emperor would start them, a section of one, or a whole
+//! command line.
 
 use std::path::{Path, PathBuf};
 
@@ -7,6 +8,7 @@ use crate::config::address::Address;
 use crate::config::command_line;
 use crate::config::diagnostic::{Cause, Diagnostic, Severity};
 use crate::config::emperor::{EmperorSpec, Source};
+use crate::config::format::Format;
 use crate::config::instance::InstanceSpec;
 use crate::config::load;
 use crate::config::raw::{Entry, Raw};
@@ -25,7 +27,7 @@ const FILE_LIMIT_BYTES: usize = 4 * 1024 * 1024;
 /// What is to be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// Files, and directories of them.
+    /// Files, directories of them, and sections: `app.ini:web` is what `--ini app.ini:web` is.
     Files(Vec<PathBuf>),
     /// uWSGI's command line.
     Line(Vec<String>),
@@ -69,11 +71,7 @@ impl Subject {
     #[must_use]
     pub fn read(&self) -> Vec<Option<Reading>> {
         match self {
-            Self::Line(arguments) => {
-                let world = World::here();
-                let raw = command_line::read(arguments, &world).raw;
-                vec![Some(Reading::of("command line".to_owned(), raw, &world))]
-            }
+            Self::Line(arguments) => vec![Some(read_line("command line", arguments))],
             Self::Files(paths) => {
                 // `./a.ini` is `a.ini` to people.
                 let plain = |path: &PathBuf| match path.strip_prefix("./") {
@@ -86,7 +84,23 @@ impl Subject {
     }
 }
 
+fn read_line(name: &str, arguments: &[String]) -> Reading {
+    let world = World::here();
+    let raw = command_line::read(arguments, &world).raw;
+    Reading::of(name.to_owned(), raw, &world)
+}
+
+/// The command line that `FILE:SECTION` is short for.
+pub(super) fn with_section(path: &Path) -> Option<[String; 2]> {
+    let name = path.to_str()?;
+    let (file, _) = name.rsplit_once(':')?;
+    Some([format!("--{}", Format::of(file)?.option()), name.to_owned()])
+}
+
 fn read_path(path: &Path) -> Vec<Option<Reading>> {
+    if let Some(arguments) = with_section(path) {
+        return vec![Some(read_line(&path.display().to_string(), &arguments))];
+    }
     if !path.is_dir() {
         return vec![read_file(path, None)];
     }

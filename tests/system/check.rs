@@ -246,6 +246,34 @@ fn a_command_line_can_be_checked_too() {
 }
 
 #[test]
+fn a_section_is_checked_and_shown_as_the_command_line_takes_it() {
+    let good = GOOD.replace("PORT", &free_port().to_string());
+    let section = format!("[uwsgi]\nthreads = 0x\n[web]\n{good}\nthreads = %(n)\n[more]\nini = :web\n");
+    let folder = folder(&[]);
+    folder.write("a.ini", &section.replace("%(n)", "2"));
+    folder.write("a.yaml", format!("uwsgi:\n  threads: 0x\nweb:\n  {}\n", good.replace(" = ", ": ").replace('\n', "\n  ")));
+    let check = |file: &str| run(&folder, &["check", file]);
+    for file in ["a.ini:web", "./a.ini:web", "a.ini:more", "a.yaml:web"] {
+        let output = check(file);
+        assert!(text(&output).ends_with(": good\n") && output.status.code() == Some(0), "{}", text(&output));
+    }
+    let shown = text(&run(&folder, &["config", "a.ini:web"]));
+    assert_eq!(shown, text(&run(&folder, &["config", "--", "--ini", "a.ini:web"])));
+    assert!(shown.contains("a.ini:6       threads = 2\n"), "{shown}");
+    folder.write("a.ini", &section.replace("%(n)", "-1"));
+    let output = check("a.ini:web");
+    let told = text(&output);
+    assert!(told.contains("a.ini:6: error: threads: ") && output.status.code() == Some(1), "{told}");
+    assert!(told.ends_with("a.ini:web: 1 error\n"), "{told}");
+    assert_eq!(check("gone.ini:web").status.code(), Some(1));
+    let compared = run(&folder, &["config", "a.ini:web", "--diff", "a.ini:more"]);
+    assert!(text(&compared).contains("whole files") && compared.status.code() == Some(2));
+    // A file whose name has a colon is one.
+    folder.write("co:lon.ini", &format!("[uwsgi]\n{good}\n"));
+    assert!(text(&check("co:lon.ini")).ends_with("co:lon.ini: good\n"));
+}
+
+#[test]
 fn what_the_host_refuses_at_a_start_names_the_place_of_its_option() {
     let folder = folder(&[("more.ini", "chdir = /no/such/directory")]);
     folder.write("file", "");

@@ -200,7 +200,7 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
         name: "check",
         group: Group::Files,
         usages: &[usage(
-            "check FILE…|DIR… [--import]",
+            "check FILE[:SECTION]…|DIR… [--import]",
             "what is wrong with files; `--import` loads the apps",
         )],
         own: &[("--import", "load each application in its own interpreter"), JSON],
@@ -209,7 +209,7 @@ pub(in crate::cli) const VERBS: &[Verb] = &[
         name: "config",
         group: Group::Files,
         usages: &[
-            usage("config FILE [--json]", "what counts of a file, with the origin of each value"),
+            usage("config FILE[:SECTION] [--json]", "what counts of a file, with the origin of each value"),
             usage("config FILE --diff OLD", "what differs from OLD, and what the reload will do"),
         ],
         own: &[("--diff OLD", "compare with an earlier content of the file"), JSON],
