@@ -35,6 +35,7 @@ pub mod output;
 pub mod own;
 pub mod peer;
 pub mod pipe;
+pub mod place;
 pub mod process;
 pub mod reactor;
 pub mod record_lock;

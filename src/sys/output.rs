@@ -6,12 +6,13 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use super::place::{Place, foreign_link};
 use super::user::current_uid;
 
 /// Opens a file to write at its end, making it if need be. Never waits for a pipe's reader, never becomes our terminal.
 ///
 /// # Errors
-/// `open`, or, for root, a symbolic link that somebody else made.
+/// `open`, or, for root, a symbolic link that somebody else made; as [`Place::of`].
 pub fn append(path: &Path) -> io::Result<File> {
     carefully(path, OpenOptions::new().append(true).create(true).mode(0o640), 0)
 }
@@ -60,11 +61,13 @@ fn itself(path: &Path) -> io::Result<(File, PathBuf)> {
     Ok((file, way))
 }
 
-/// Opens, and follows a symbolic link at the end of the path only where its maker is to be trusted.
+/// Opens, and follows a symbolic link at the end of the path only where its maker is to be trusted; those before it as
+/// [`Place::of`].
 fn carefully(path: &Path, options: &OpenOptions, more: i32) -> io::Result<File> {
+    let place = Place::of(path)?;
     let open = |flags: i32| {
         let flags = flags | more | libc::O_NONBLOCK | libc::O_NOCTTY;
-        options.clone().custom_flags(flags).open(path)
+        options.clone().custom_flags(flags).open(place.path())
     };
     match open(libc::O_NOFOLLOW) {
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {}
@@ -73,26 +76,23 @@ fn carefully(path: &Path, options: &OpenOptions, more: i32) -> io::Result<File> 
         done => return done,
     }
     // Where logs are kept often belongs to whom they are about: his link would let root write anywhere.
-    let maker = fs::symlink_metadata(path)?.uid();
+    let maker = place.stat()?.map_or(0, |link| link.st_uid);
     if current_uid() == 0 && maker != 0 {
-        return Err(foreign_link(maker));
+        return Err(foreign_link(path, maker));
     }
     open(0)
-}
-
-fn foreign_link(maker: u32) -> io::Error {
-    let reason = format!("root follows no symbolic link that another user (uid {maker}) made");
-    io::Error::new(io::ErrorKind::PermissionDenied, reason)
 }
 
 /// Opens a small file whose content is to be replaced by [`fill`], or makes it, never through a symbolic link at the
 /// path's end.
 ///
 /// # Errors
-/// `open`.
+/// `open`; as [`Place::of`].
 pub fn open_to_replace(path: &Path) -> io::Result<File> {
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-    OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).custom_flags(flags).open(path)
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o644).custom_flags(flags);
+    options.open(Place::of(path)?.path())
 }
 
 /// Replaces the content of a file that was just opened.

@@ -1,18 +1,18 @@
 //! The files of unix sockets: made, put in the place of dead ones, removed.
 
-use std::ffi::OsString;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag};
+use nix::fcntl::AtFlags;
 use nix::sys::socket::{UnixAddr, bind, connect, listen};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, umask};
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, unlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, umask};
+use nix::unistd::{Gid, Uid, fchownat};
 
+use super::place::Place;
 use super::socket::{kernel_backlog, unix_socket};
 use super::user::current_uid;
 
@@ -39,17 +39,21 @@ pub struct UnixOptions {
 /// Listens on a unix socket, in place of a dead one of ours. Never waits.
 ///
 /// # Errors
-/// Something else is at the path, or somebody listens there, or `bind`, `listen`, `chown` or `chmod` fail.
+/// Something else is at the path, or somebody listens there, or `bind`, `listen`, `chown` or `chmod` fail; as
+/// [`Place::of`].
 pub fn listen_unix(path: &Path, options: UnixOptions, backlog: u32) -> io::Result<OwnedFd> {
-    remove_dead(path, options)?;
+    // Clients have to name it, too.
+    UnixAddr::new(path)?;
+    let place = Place::of(path)?;
+    remove_dead(&place, options)?;
     let socket = unix_socket()?;
-    let address = UnixAddr::new(path)?;
+    let address = UnixAddr::new(place.path())?;
     // A chmod after bind would leave a moment in which anybody may connect.
     let old = umask(Mode::from_bits_truncate(0o777 & !options.mode));
     let bound = bind(socket.as_raw_fd(), &address);
     umask(old);
     bound?;
-    adjust(path, options)?;
+    adjust(&place, options)?;
     listen(&socket, kernel_backlog(backlog)?)?;
     Ok(socket)
 }
@@ -92,10 +96,9 @@ pub fn remove_unix(path: &Path, made: FileIdentity) -> io::Result<()> {
     }
 }
 
-/// Removes what is in the way at `path`, if it is a socket that nobody listens on, left by us, by the user whom the
+/// Removes what is in the way, if it is a socket that nobody listens on, left by us, by the user whom the
 /// instance runs as, or by the directory's owner.
-fn remove_dead(path: &Path, options: UnixOptions) -> io::Result<()> {
-    let place = Place::of(path)?;
+fn remove_dead(place: &Place, options: UnixOptions) -> io::Result<()> {
     let Some(found) = place.stat()? else { return Ok(()) };
     let exists = |what: String| Err(io::Error::new(io::ErrorKind::AlreadyExists, what));
     if !is_socket(&found) {
@@ -105,16 +108,16 @@ fn remove_dead(path: &Path, options: UnixOptions) -> io::Result<()> {
     if !owners.contains(&Some(found.st_uid)) {
         return exists(format!("a socket of another user (uid {}) is there", found.st_uid));
     }
-    if is_listened_on(path)? {
+    if is_listened_on(place.path())? {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
     }
     place.remove()
 }
 
 /// Gives the new socket's file its owner and checks its mode, through a descriptor of the file itself: the directory
-/// may belong to somebody who puts another file at the path meanwhile.
-fn adjust(path: &Path, options: UnixOptions) -> io::Result<()> {
-    let file = File::options().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
+/// may belong to somebody who puts another file there meanwhile.
+fn adjust(place: &Place, options: UnixOptions) -> io::Result<()> {
+    let file = place.hold()?;
     let stat = file.metadata()?;
     let ours = stat.file_type().is_socket() && stat.nlink() == 1 && stat.uid() == current_uid();
     if !ours {
@@ -132,50 +135,13 @@ fn adjust(path: &Path, options: UnixOptions) -> io::Result<()> {
     Ok(())
 }
 
-/// A name in a directory that is held: what was looked at there, and nothing elsewhere, is what is removed, though the
-/// directory may belong to somebody who has its path lead to another one meanwhile.
-struct Place {
-    directory: File,
-    name: OsString,
-}
-
-impl Place {
-    fn of(path: &Path) -> io::Result<Self> {
-        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let flags = (OFlag::O_PATH | OFlag::O_DIRECTORY).bits();
-        let directory =
-            File::options().read(true).custom_flags(flags).open(directory.unwrap_or(Path::new(".")))?;
-        Ok(Self { directory, name })
-    }
-
-    /// Who owns the directory.
-    fn owner(&self) -> io::Result<u32> {
-        Ok(fstat(&self.directory)?.st_uid)
-    }
-
-    /// What is there; `None`: nothing.
-    fn stat(&self) -> io::Result<Option<FileStat>> {
-        match fstatat(&self.directory, self.name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Err(Errno::ENOENT) => Ok(None),
-            found => Ok(Some(found?)),
-        }
-    }
-
-    fn remove(&self) -> io::Result<()> {
-        match unlinkat(&self.directory, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
-            Err(Errno::ENOENT) => Ok(()),
-            done => Ok(done?),
-        }
-    }
-}
-
 fn is_socket(stat: &FileStat) -> bool {
     SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFSOCK
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{lchown, symlink};
     use std::os::unix::net::UnixListener;
     use std::sync::mpsc;
     use std::thread;
@@ -238,20 +204,31 @@ mod tests {
         assert_eq!(answer.recv_timeout(Duration::from_secs(30)), Ok(io::ErrorKind::AddrInUse));
     }
 
+    /// A directory of a tenant's may become a link of his at any time: root makes the socket where he can make one.
     #[test]
-    fn nothing_is_removed_in_another_directory_than_the_one_that_was_looked_at() {
+    fn root_makes_no_socket_where_a_link_of_a_tenant_leads() {
         let root = tempfile::tempdir().unwrap();
-        let (theirs, ours) = (root.path().join("theirs"), root.path().join("ours"));
-        fs::create_dir(&theirs).unwrap();
-        fs::create_dir(&ours).unwrap();
-        fs::write(ours.join("app.sock"), "precious").unwrap();
-        drop(UnixListener::bind(theirs.join("app.sock")).unwrap());
-        let place = Place::of(&theirs.join("app.sock")).unwrap();
-        assert!(is_socket(&place.stat().unwrap().unwrap()));
-        fs::rename(&theirs, root.path().join("aside")).unwrap();
-        std::os::unix::fs::symlink(&ours, &theirs).unwrap();
-        place.remove().unwrap();
-        assert!(place.stat().unwrap().is_none());
-        assert_eq!(fs::read(ours.join("app.sock")).unwrap(), b"precious");
+        let at = |name: &str| root.path().join(name);
+        for directory in ["tenants", "tenants/release", "ours"] {
+            fs::create_dir(at(directory)).unwrap();
+        }
+        symlink("release", at("tenants/current")).unwrap();
+        symlink(at("ours"), at("tenants/run")).unwrap();
+        if current_uid() != 0 {
+            return;
+        }
+        for path in ["tenants", "tenants/release", "tenants/current", "tenants/run"] {
+            lchown(at(path), Some(65534), None).unwrap();
+        }
+        let options = UnixOptions { user: Some(65534), ..PRIVATE };
+        let error = listen_unix(&at("tenants/run/app.sock"), options, 10).unwrap_err();
+        assert!(error.to_string().contains("tenants/run of another user (uid 65534)"), "{error}");
+        assert_eq!(fs::read_dir(at("ours")).unwrap().count(), 0);
+        let path = at("tenants/current/app.sock");
+        let _listener = listen_unix(&path, options, 10).unwrap();
+        assert!(is_listened_on(&path).unwrap());
+        assert_eq!(fs::symlink_metadata(&path).unwrap().uid(), 65534);
+        let alive = listen_unix(&path, options, 10).unwrap_err();
+        assert_eq!(alive.kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -55,48 +55,93 @@ pub struct Reached {
 /// # Errors
 /// As `open`; `ELOOP` also when a name became a link while it was being opened.
 pub fn open(path: &Path) -> io::Result<Reached> {
-    let step = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let last = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
-    let root = || openat(AT_FDCWD, "/", step | OFlag::O_DIRECTORY, Mode::empty()).map(File::from);
-    let (mut at, mut here) = (root()?, PathBuf::from("/"));
-    let mut steps = vec![Step::of(Path::new("/"), Kind::Directory, &at.metadata()?)];
-    let mut left = names(path);
-    let mut links = 0;
-    let mut to_directory = None;
-    while let Some(name) = left.pop_front() {
-        // What a link leads to comes before the names that are left.
-        if left.is_empty() {
-            to_directory.get_or_insert(steps.len());
-        }
-        let entry = File::from(openat(&at, name.as_os_str(), step, Mode::empty())?);
-        let metadata = entry.metadata()?;
-        let path = here.join(&name);
-        if metadata.is_symlink() {
-            links += 1;
-            if links > LINKS {
-                return Err(io::Error::from_raw_os_error(libc::ELOOP));
-            }
-            let target = PathBuf::from(readlinkat(&entry, "")?);
-            steps.push(Step::of(&path, Kind::Link, &metadata));
-            if target.is_absolute() {
-                (at, here) = (root()?, PathBuf::from("/"));
-            }
-            let mut onward = names(&target);
-            onward.append(&mut left);
-            left = onward;
-        } else if metadata.is_dir() {
-            steps.push(Step::of(&path, Kind::Directory, &metadata));
-            (at, here) = (entry, path);
-        } else if left.is_empty() {
-            let file = File::from(openat(&at, name.as_os_str(), last, Mode::empty())?);
-            return Ok(Reached { file, to_directory: to_directory.unwrap_or(steps.len()), steps });
-        } else {
-            return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
-        }
+    let mut walk = Walk::begin()?;
+    let file = match walk.go(path)? {
+        Some(name) => openat(&walk.at, name.as_os_str(), last, Mode::empty())?,
+        None => openat(&walk.at, ".", last | OFlag::O_DIRECTORY, Mode::empty())?,
+    };
+    let to_directory = walk.to_directory.unwrap_or(walk.steps.len());
+    Ok(Reached { file: File::from(file), to_directory, steps: walk.steps })
+}
+
+/// Holds the directory that an absolute path leads to, open for nothing but to be begun from; and what was passed.
+///
+/// # Errors
+/// As [`open`]; `ENOTDIR` when it is something else.
+pub fn hold(path: &Path) -> io::Result<(File, Vec<Step>)> {
+    let mut walk = Walk::begin()?;
+    match walk.go(path)? {
+        Some(_) => Err(io::Error::from_raw_os_error(libc::ENOTDIR)),
+        None => Ok((walk.at, walk.steps)),
     }
-    // The last step was a directory.
-    let file = File::from(openat(&at, ".", last | OFlag::O_DIRECTORY, Mode::empty())?);
-    Ok(Reached { file, to_directory: to_directory.unwrap_or(steps.len()), steps })
+}
+
+/// The directory on the way to an absolute path that does not let this process pass.
+#[must_use]
+pub fn barrier(path: &Path) -> Option<PathBuf> {
+    let mut walk = Walk::begin().ok()?;
+    let error = walk.go(path).err()?;
+    (error.kind() == io::ErrorKind::PermissionDenied).then_some(walk.here)
+}
+
+/// A way, as far as it was gone.
+struct Walk {
+    at: File,
+    here: PathBuf,
+    steps: Vec<Step>,
+    to_directory: Option<usize>,
+}
+
+const STEP: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+impl Walk {
+    fn begin() -> io::Result<Self> {
+        let at = root()?;
+        let steps = vec![Step::of(Path::new("/"), Kind::Directory, &at.metadata()?)];
+        Ok(Self { at, here: PathBuf::from("/"), steps, to_directory: None })
+    }
+
+    /// Goes to the directory where the path ends, and answers the name in it if it is none itself.
+    fn go(&mut self, path: &Path) -> io::Result<Option<OsString>> {
+        let mut left = names(path);
+        let mut links = 0;
+        while let Some(name) = left.pop_front() {
+            // What a link leads to comes before the names that are left.
+            if left.is_empty() {
+                self.to_directory.get_or_insert(self.steps.len());
+            }
+            let entry = File::from(openat(&self.at, name.as_os_str(), STEP, Mode::empty())?);
+            let metadata = entry.metadata()?;
+            let path = self.here.join(&name);
+            if metadata.is_symlink() {
+                links += 1;
+                if links > LINKS {
+                    return Err(io::Error::from_raw_os_error(libc::ELOOP));
+                }
+                let target = PathBuf::from(readlinkat(&entry, "")?);
+                self.steps.push(Step::of(&path, Kind::Link, &metadata));
+                if target.is_absolute() {
+                    (self.at, self.here) = (root()?, PathBuf::from("/"));
+                }
+                let mut onward = names(&target);
+                onward.append(&mut left);
+                left = onward;
+            } else if metadata.is_dir() {
+                self.steps.push(Step::of(&path, Kind::Directory, &metadata));
+                (self.at, self.here) = (entry, path);
+            } else if left.is_empty() {
+                return Ok(Some(name));
+            } else {
+                return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn root() -> io::Result<File> {
+    Ok(openat(AT_FDCWD, "/", STEP | OFlag::O_DIRECTORY, Mode::empty()).map(File::from)?)
 }
 
 impl Step {
