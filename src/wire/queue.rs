@@ -181,13 +181,22 @@ impl SharedQueue {
         }
     }
 
-    /// Says that the answer is in the cell; whether the router has to be rung for.
+    /// Whether a request is still who claimed it's: where an application has written over the queue, the router gives the
+    /// cell to another one.
     #[must_use]
-    pub fn finish(&self, claim: Claim) -> bool {
-        self.cell_word(claim.cell).store(encode(State::Done(claim.lane, claim.sequence)), Ordering::Release);
-        fence(Ordering::SeqCst);
+    pub fn holds(&self, Claim { lane, cell, sequence }: Claim) -> bool {
+        self.state(cell) == Some(State::Claimed(lane, sequence))
+    }
+
+    /// Says that the answer is in the cell, unless that is another request's by now; whether the router has to be rung for.
+    #[must_use]
+    pub fn finish(&self, Claim { lane, cell, sequence }: Claim) -> bool {
+        let (claimed, done) = (encode(State::Claimed(lane, sequence)), encode(State::Done(lane, sequence)));
         let asleep = self.word(ASLEEP);
-        asleep.load(Ordering::Relaxed) == 1 && self.swap(asleep, 1, 0)
+        // Both in the order that the router's fence is part of: it sees the answer, or is seen asleep.
+        self.swap(self.cell_word(cell), claimed, done)
+            && asleep.load(Ordering::SeqCst) == 1
+            && self.swap(asleep, 1, 0)
     }
 
     /// The router is about to sleep: it looks for answers once more after this, and wakes up again if there are any.

@@ -172,6 +172,11 @@ impl Lane {
         self.queue.place(claim.cell)
     }
 
+    /// Whether the claim counts: the router may have given it up.
+    pub(super) fn holds(&self, claim: Claim) -> bool {
+        self.queue.holds(claim)
+    }
+
     /// Says that the answer is in the cell.
     pub(super) fn finish(&self, claim: Claim) {
         if self.queue.finish(claim) {

@@ -114,7 +114,7 @@ impl Answer {
 
     /// The whole answer. It waits where it is long.
     pub(super) fn whole(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
-        if self.stage == Stage::Open && Place::fits(head.len(), body.len()) {
+        if self.is_open() && Place::fits(head.len(), body.len()) {
             self.lane.place(self.claim).put(head, Some(body), as_u64(body.len()));
             self.stage = Stage::Over;
             self.lane.finish(self.claim);
@@ -127,7 +127,7 @@ impl Answer {
 
     /// The head of an answer whose body follows.
     pub(super) fn begin(&mut self, head: &[u8]) -> io::Result<()> {
-        if self.stage != Stage::Open {
+        if !self.is_open() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         self.stage = Stage::Begun;
@@ -153,9 +153,11 @@ impl Answer {
             Stage::Over => Ok(()),
             Stage::Begun => self.send(if is_complete { Kind::End } else { Kind::Abort }, &[]),
             Stage::Open => {
-                // No answer at all.
-                self.lane.place(self.claim).put(&[], Some(&[]), 0);
-                self.lane.finish(self.claim);
+                if self.lane.holds(self.claim) {
+                    // No answer at all.
+                    self.lane.place(self.claim).put(&[], Some(&[]), 0);
+                    self.lane.finish(self.claim);
+                }
                 Ok(())
             }
         }
@@ -166,12 +168,17 @@ impl Answer {
     /// # Errors
     /// There is an answer already, the client is gone, or the router.
     pub(super) fn switch(&mut self, fields: &[u8], line: &OwnedFd) -> io::Result<()> {
-        if self.stage != Stage::Open || !self.lane.place(self.claim).is_wanted() {
+        if !self.is_open() || !self.lane.place(self.claim).is_wanted() {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
         self.stage = Stage::Begun;
         self.send(Kind::Begin, &as_u64(self.claim.cell).to_le_bytes())?;
         self.lane.send_with(Kind::Switch, fields, line, &self.waiter)
+    }
+
+    /// Whether there is no answer yet, and somebody to take it: in the cell may be another request by now.
+    fn is_open(&self) -> bool {
+        self.stage == Stage::Open && self.lane.holds(self.claim)
     }
 
     fn send(&self, kind: Kind, bytes: &[u8]) -> io::Result<()> {

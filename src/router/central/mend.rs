@@ -120,6 +120,33 @@ mod tests {
         assert!(!mended.was_spoilt);
     }
 
+    /// A thread whose request was given up answers all the same, when another request has its cell.
+    #[tokio::test]
+    async fn a_late_answer_spoils_no_other_request() {
+        let mut central = Central::new().unwrap();
+        let leases = [central.join((0, 1)).unwrap(), central.join((1, 1)).unwrap()];
+        let memory = || central_memory(&central);
+        let (worker, words) =
+            (SharedQueue::open(memory()).unwrap(), SharedWords::map(memory(), true, usize::MAX).unwrap());
+        submit(&mut central);
+        let late = worker.claim(leases[0].lane).unwrap();
+        words.words().iter().for_each(|word| word.store(0, Ordering::Relaxed));
+        assert_eq!(central.collect().len(), 1, "given up");
+        assert!(central.mend(leases.into_iter(), false).was_spoilt);
+        submit(&mut central);
+        for lane in [None, Some(leases[1].lane)] {
+            let claimed = lane.and_then(|lane| worker.claim(lane));
+            assert!(!worker.holds(late));
+            assert!(!worker.finish(late));
+            assert!(central.collect().is_empty());
+            if let Some(claim) = claimed {
+                assert!(worker.holds(claim));
+                let _ = worker.finish(claim);
+                assert!(matches!(&central.collect()[..], [(_, Some(_))]));
+            }
+        }
+    }
+
     #[test]
     fn a_thread_that_leaves_is_left_alone() {
         let mut central = Central::new().unwrap();
