@@ -2,7 +2,7 @@
 
 use liege::proto::fastcgi::{Event, Receiver};
 use liege::proto::limits::Limits;
-use liege::proto::uwsgi::Variables;
+use liege::proto::uwsgi::Checked;
 
 /// What came, bodies in one piece, and whether the connection is to be closed.
 type Told = (Vec<Event>, Vec<u8>, bool);
@@ -15,7 +15,7 @@ pub(crate) fn check(input: &[u8]) {
     assert!(body.len() <= input.len());
     for event in events {
         if let Event::Request(request) = event {
-            assert!(Variables::new(&request.block).is_some() && request.id > 0);
+            assert!(Checked::new(request.block.bytes().to_vec()).is_ok() && request.id > 0);
         }
     }
 }

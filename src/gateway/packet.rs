@@ -1,7 +1,5 @@
 //! A request that a front end sent as variables, in a packet of uwsgi or what SCGI and FastCGI make of theirs.
 
-use bytes::Bytes;
-
 use super::peer::{Peer, Scheme};
 use super::variable::{self, Variable};
 use crate::proto::http1::head::read_length;
@@ -32,9 +30,8 @@ impl PacketRequest {
     /// Reads a block of variables.
     ///
     /// # Errors
-    /// As [`UwsgiRequest::new`]; the block is not pairs from end to end.
-    pub fn new(block: Bytes) -> Result<Self, Refusal> {
-        let block = Checked::new(block).ok_or(Refusal::bad("malformed variables"))?;
+    /// As [`UwsgiRequest::new`].
+    pub fn new(block: Checked) -> Result<Self, Refusal> {
         let read = UwsgiRequest::new(block.variables())?;
         let span = |value: &[u8]| Span {
             // Every value is a part of the block, or empty.
@@ -55,8 +52,8 @@ impl PacketRequest {
 
     /// The block.
     #[must_use]
-    pub fn block(&self) -> &[u8] {
-        self.block.bytes()
+    pub const fn block(&self) -> &Checked {
+        &self.block
     }
 
     /// What was read.
@@ -216,16 +213,13 @@ mod tests {
 
     use super::*;
     use crate::gateway::peer::Connection;
+    use crate::proto::uwsgi::to_block;
 
     type Seen = (BTreeMap<String, Vec<u8>>, Scheme, u64);
 
     fn read(pairs: &[(&str, &str)]) -> Result<Seen, Refusal> {
-        let mut block = Vec::new();
-        for text in pairs.iter().flat_map(|(key, value)| [key, value]) {
-            block.extend(u16::try_from(text.len()).unwrap().to_le_bytes());
-            block.extend(text.bytes());
-        }
-        let request = PacketRequest::new(block.into())?;
+        let pairs = pairs.iter().map(|(key, value)| (key.as_bytes(), value.as_bytes()));
+        let request = PacketRequest::new(to_block(pairs).unwrap())?;
         let request = request.view();
         let connection = Connection::new(None, None);
         let mut entries = BTreeMap::new();

@@ -111,6 +111,7 @@ mod tests {
 
     use super::*;
     use crate::gateway::packet::PacketRequest;
+    use crate::proto::uwsgi::to_block;
 
     const KEY: (&str, &str) = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
     const VERSION: (&str, &str) = ("sec-websocket-version", "13");
@@ -147,12 +148,8 @@ mod tests {
     #[test]
     fn variables_that_ask_for_a_websocket() {
         let read = |variables: &[(&str, &str)]| {
-            let mut block = Vec::new();
-            for text in variables.iter().flat_map(|(name, value)| [name, value]) {
-                block.extend(u16::try_from(text.len()).unwrap().to_le_bytes());
-                block.extend(text.as_bytes());
-            }
-            let request = PacketRequest::new(block.into()).unwrap();
+            let pairs = variables.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+            let request = PacketRequest::new(to_block(pairs).unwrap()).unwrap();
             Wish::of_variables(&request.view()).is_some()
         };
         let method = ("REQUEST_METHOD", "GET");

@@ -3,7 +3,7 @@
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::limits::Limits;
-use super::uwsgi::{Block, Fault, TOO_LONG};
+use super::uwsgi::{Block, Checked, Fault, TOO_LONG};
 
 /// Bytes before the content of a record.
 pub const HEAD_BYTES: usize = 8;
@@ -51,8 +51,8 @@ pub struct Request {
     pub id: u16,
     /// Whether another one may follow on the connection.
     pub keeps: bool,
-    /// The variables as a block of [`super::uwsgi::Variables`].
-    pub block: Vec<u8>,
+    /// The variables as a block of uwsgi.
+    pub block: Checked,
 }
 
 /// What comes on one connection. Several requests at once are not taken, as the answer to `FCGI_GET_VALUES` says.
@@ -212,7 +212,7 @@ impl Receiver {
 const OTHER_VERSION: Fault = Fault::Malformed("not FastCGI 1");
 
 /// The variables as a block of uwsgi.
-fn block(raw: &[u8], limits: &Limits) -> Result<Vec<u8>, Fault> {
+fn block(raw: &[u8], limits: &Limits) -> Result<Checked, Fault> {
     let mut block = Block::new(limits);
     let mut rest = raw;
     while !rest.is_empty() {
@@ -220,7 +220,7 @@ fn block(raw: &[u8], limits: &Limits) -> Result<Vec<u8>, Fault> {
         block.add(name, value)?;
         rest = after;
     }
-    Ok(block.into_bytes())
+    Ok(block.finish())
 }
 
 const LENGTHS: Fault = Fault::Malformed("FastCGI variables whose lengths do not fit");
@@ -290,7 +290,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::refusal::Refusal;
-    use super::super::uwsgi::Variables;
     use super::*;
 
     fn record(kind: u8, id: u16, content: &[u8]) -> Vec<u8> {
@@ -312,10 +311,12 @@ mod tests {
             loop {
                 match receiver.next(&Limits::default()) {
                     Ok(Some(Event::Request(request))) => {
-                        let variables = Variables::new(&request.block).unwrap();
                         let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
-                        let variables: Vec<String> =
-                            variables.map(|(k, v)| format!("{}={}", text(k), text(v))).collect();
+                        let variables: Vec<String> = request
+                            .block
+                            .variables()
+                            .map(|(k, v)| format!("{}={}", text(k), text(v)))
+                            .collect();
                         told.push(format!("{} {} {}", request.id, request.keeps, variables.join(" ")));
                     }
                     Ok(Some(Event::Body(bytes))) => told.push(bytes.escape_ascii().to_string()),

@@ -1,7 +1,7 @@
 //! The SCGI request: a netstring of variables, each a name and a value that end with NUL, then the body.
 
 use super::limits::Limits;
-use super::uwsgi::{Block, Fault, TOO_LONG};
+use super::uwsgi::{Block, Checked, Fault, TOO_LONG};
 
 /// The most digits that the length of the variables may have.
 const DIGITS: usize = 5;
@@ -11,8 +11,8 @@ const DIGITS: usize = 5;
 pub enum Packet {
     /// Not complete: so many bytes are needed in all, as far as is known yet.
     Incomplete(usize),
-    /// A request: its variables as a block of [`super::uwsgi::Variables`]. Its body follows after so many bytes.
-    Request(Vec<u8>, usize),
+    /// A request: its variables as a block of uwsgi. Its body follows after so many bytes.
+    Request(Checked, usize),
 }
 
 /// Reads the request at the start of `bytes`, which is everything received so far.
@@ -47,14 +47,14 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Packet, Fault> {
 }
 
 /// The variables as a block.
-fn block(pairs: &[u8], limits: &Limits) -> Result<Vec<u8>, Fault> {
+fn block(pairs: &[u8], limits: &Limits) -> Result<Checked, Fault> {
     const PAIRS: Fault = Fault::Malformed("SCGI variables that are no pairs");
     let mut block = Block::new(limits);
     let mut texts = pairs.strip_suffix(b"\0").ok_or(PAIRS)?.split(|&byte| byte == 0);
     while let Some(name) = texts.next() {
         block.add(name, texts.next().ok_or(PAIRS)?)?;
     }
-    Ok(block.into_bytes())
+    Ok(block.finish())
 }
 
 #[cfg(test)]
@@ -62,7 +62,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::refusal::Refusal;
-    use super::super::uwsgi::Variables;
     use super::*;
 
     type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
@@ -71,8 +70,7 @@ mod tests {
     fn request(bytes: &[u8]) -> Result<(Pairs, usize), String> {
         match read(bytes, &Limits::default()) {
             Ok(Packet::Request(block, length)) => {
-                let variables = Variables::new(&block).unwrap();
-                Ok((variables.map(|(k, v)| (k.to_vec(), v.to_vec())).collect(), length))
+                Ok((block.variables().map(|(k, v)| (k.to_vec(), v.to_vec())).collect(), length))
             }
             other => Err(format!("{other:?}")),
         }

@@ -16,13 +16,13 @@ const MODIFIER_PING: u8 = 100;
 /// What the bytes at the start of a connection are. Nothing but a request is served from the network: no signal,
 /// no remote call, no cache, no spooler, no reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Packet<'a> {
+pub enum Packet {
     /// Not complete: so many bytes are needed in all, as far as is known yet.
     Incomplete(usize),
     /// A ping: answer with [`PONG`] and close.
     Ping,
-    /// A request; its body follows after so many bytes of packet.
-    Request(Variables<'a>, usize),
+    /// A request: after the head a block of variables, which nobody has checked; its body follows after so many bytes.
+    Request(usize),
 }
 
 /// Why a packet is not served.
@@ -40,7 +40,7 @@ pub enum Fault {
 ///
 /// # Errors
 /// The fault; close the connection, after the answer where it has one.
-pub fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Packet<'a>, Fault> {
+pub fn read(bytes: &[u8], limits: &Limits) -> Result<Packet, Fault> {
     let [modifier, low, high, _, rest @ ..] = bytes else { return Ok(Packet::Incomplete(HEAD_BYTES)) };
     let size = usize::from(u16::from_le_bytes([*low, *high]));
     match *modifier {
@@ -54,14 +54,8 @@ pub fn read<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Packet<'a>, Fault> {
     if size > limits.packet_bytes {
         return Err(Fault::Refused(Refusal::new(431, "uwsgi packet longer than buffer-size")));
     }
-    match rest.get(..size) {
-        None => Ok(Packet::Incomplete(HEAD_BYTES + size)),
-        Some(block) => {
-            let variables = Variables::new(block)
-                .ok_or(Fault::Malformed("uwsgi packet whose lengths do not fit its variables"))?;
-            Ok(Packet::Request(variables, HEAD_BYTES + size))
-        }
-    }
+    let length = HEAD_BYTES + size;
+    Ok(if rest.len() < size { Packet::Incomplete(length) } else { Packet::Request(length) })
 }
 
 /// The variables of a packet: pairs of key and value in their order, borrowed from its bytes. All lengths were checked.
@@ -70,32 +64,34 @@ pub struct Variables<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Variables<'a> {
-    /// Checks that the block is pairs from end to end, with keys that are not empty.
-    #[must_use]
-    pub fn new(block: &'a [u8]) -> Option<Self> {
-        let mut rest = block;
-        while !rest.is_empty() {
-            let (key, after) = split_string(rest)?;
-            if key.is_empty() {
-                return None;
-            }
-            (_, rest) = split_string(after)?;
-        }
-        Some(Self { rest: block })
-    }
-}
-
-/// A block of variables that was checked, with its bytes.
-#[derive(Clone, Debug)]
+/// A block of variables that was checked, with its bytes: pairs from end to end, with keys that are not empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checked(Bytes);
 
 impl Checked {
-    /// As [`Variables::new`].
-    #[must_use]
-    pub fn new(block: Bytes) -> Option<Self> {
-        Variables::new(&block)?;
-        Some(Self(block))
+    /// Checks a block that came.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn new(block: impl Into<Bytes>) -> Result<Self, Fault> {
+        const LENGTHS: Fault = Fault::Malformed("uwsgi packet whose lengths do not fit its variables");
+        let block = block.into();
+        let mut rest = &block[..];
+        while !rest.is_empty() {
+            let (_, after) = split_string(rest).filter(|(key, _)| !key.is_empty()).ok_or(LENGTHS)?;
+            (_, rest) = split_string(after).ok_or(LENGTHS)?;
+        }
+        Ok(Self(block))
+    }
+
+    /// The same with one more variable.
+    ///
+    /// # Errors
+    /// As [`Block::add`].
+    pub fn with(&self, name: &[u8], value: &[u8]) -> Result<Self, Fault> {
+        let mut block = Block { bytes: self.0.to_vec(), limit: usize::MAX };
+        block.add(name, value)?;
+        Ok(block.finish())
     }
 
     /// The variables.
@@ -153,20 +149,20 @@ impl Block {
         [&[MODIFIER_WSGI, low, high, 0], &self.bytes[..]].concat()
     }
 
-    /// The block.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
-        self.bytes
+    /// The block: all of it was checked on its way.
+    pub(super) fn finish(self) -> Checked {
+        Checked(self.bytes.into())
     }
 }
 
 /// Variables as a block, whatever its length; `None`: one of them is too long for it.
 #[must_use]
-pub fn to_block<'a>(variables: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Option<Vec<u8>> {
+pub fn to_block<'a>(variables: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Option<Checked> {
     let mut block = Block { bytes: Vec::new(), limit: usize::MAX };
     for (name, value) in variables {
         block.add(name, value).ok()?;
     }
-    Some(block.into_bytes())
+    Some(block.finish())
 }
 
 /// The variables are longer than `buffer-size` allows.
@@ -208,6 +204,17 @@ mod tests {
         [&[modifier, low, high, 0], block].concat()
     }
 
+    /// The variables and the length of a complete request.
+    fn request(bytes: &[u8]) -> Result<(Checked, usize), Fault> {
+        match read(bytes, &Limits::default())? {
+            Packet::Request(length) => {
+                let block = Bytes::copy_from_slice(&bytes[HEAD_BYTES..length]);
+                Ok((Checked::new(block)?, length))
+            }
+            _ => Err(Fault::Malformed("incomplete")),
+        }
+    }
+
     #[test]
     fn the_example_of_the_protocol() {
         let pairs: [(&[u8], &[u8]); 5] = [
@@ -220,8 +227,8 @@ mod tests {
         let mut bytes = packet(0, &block(&pairs));
         assert_eq!(bytes[..4], [0, 0x5d, 0, 0]);
         bytes.extend(b"body");
-        let Ok(Packet::Request(variables, length)) = read(&bytes, &Limits::default()) else { panic!() };
-        assert_eq!(variables.collect::<Vec<_>>(), pairs);
+        let (block, length) = request(&bytes).unwrap();
+        assert_eq!(block.variables().collect::<Vec<_>>(), pairs);
         assert_eq!(length, 97);
     }
 
@@ -229,8 +236,8 @@ mod tests {
     fn more_than_128_variables_are_taken() {
         let many: Vec<(&[u8], &[u8])> = vec![(b"HTTP_A", b"1"); 3000];
         let bytes = packet(0, &block(&many));
-        let Ok(Packet::Request(variables, _)) = read(&bytes, &Limits::default()) else { panic!() };
-        assert_eq!(variables.count(), 3000);
+        let (block, _) = request(&bytes).unwrap();
+        assert_eq!(block.variables().count(), 3000);
     }
 
     #[test]
@@ -247,7 +254,7 @@ mod tests {
             ("spooler", packet(17, b"x"), Fault::Modifier(17)),
         ];
         for (name, bytes, fault) in cases {
-            assert_eq!(read(&bytes, &Limits::default()), Err(fault), "{name}");
+            assert_eq!(request(&bytes), Err(fault), "{name}");
         }
         let long = packet(0, &block(&[(b"A", &[b'x'; 300])]));
         let limits = Limits { packet_bytes: 200, ..Limits::default() };
@@ -262,9 +269,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            if let Ok(Packet::Request(variables, length)) = read(&bytes, &Limits::default()) {
+            if let Ok((block, length)) = request(&bytes) {
                 prop_assert!(length <= bytes.len());
-                let total: usize = variables.map(|(key, value)| 4 + key.len() + value.len()).sum();
+                let total: usize = block.variables().map(|(key, value)| 4 + key.len() + value.len()).sum();
                 prop_assert_eq!(total + HEAD_BYTES, length);
             }
         }

@@ -147,7 +147,7 @@ impl Routing {
     /// It cannot be served: a status.
     fn changed(&self) -> Result<Option<Head>, u16> {
         let Some(block) = self.lock().request.changed()? else { return Ok(None) };
-        let packet = PacketRequest::new(block.into()).map_err(|refusal| refusal.status)?;
+        let packet = PacketRequest::new(block).map_err(|refusal| refusal.status)?;
         Ok(Some(Head::Packet(Box::new(packet))))
     }
 

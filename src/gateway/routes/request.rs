@@ -1,6 +1,6 @@
 //! A request as rules see and change it, and what they have said of it.
 
-use crate::proto::uwsgi::{Variables, to_block};
+use crate::proto::uwsgi::{Checked, Variables, to_block};
 
 /// The variables of a request, as CGI names them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Request {
     ///
     /// # Errors
     /// They have become too long: a status.
-    pub fn changed(&self) -> Result<Option<Vec<u8>>, u16> {
+    pub fn changed(&self) -> Result<Option<Checked>, u16> {
         if !self.is_changed {
             return Ok(None);
         }

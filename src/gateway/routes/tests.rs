@@ -254,8 +254,7 @@ fn a_changed_request_is_what_rules_made_of_it() {
     let mut other = state(&[]);
     program("route = ^/a addvar:A=b").run(Chain::Request, 0, &mut other, &Still);
     let block = other.request.changed().unwrap().unwrap();
-    let read = crate::proto::uwsgi::Variables::new(&block).unwrap();
-    assert_eq!(read.last(), Some((&b"A"[..], &b"b"[..])));
+    assert_eq!(block.variables().last(), Some((&b"A"[..], &b"b"[..])));
 }
 
 #[test]

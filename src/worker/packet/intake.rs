@@ -10,7 +10,7 @@ use crate::gateway::packet::PacketRequest;
 use crate::proto::fastcgi::{self, Event, Receiver};
 use crate::proto::limits::Limits;
 use crate::proto::scgi;
-use crate::proto::uwsgi::{self, Fault};
+use crate::proto::uwsgi::{self, Checked, Fault};
 
 /// What has come of a request.
 pub(super) enum Intake {
@@ -169,7 +169,7 @@ impl Plain {
                 }
                 scgi::Packet::Request(block, length) => {
                     self.bytes.advance(length);
-                    Bytes::from(block)
+                    block
                 }
             }
         } else {
@@ -179,9 +179,9 @@ impl Plain {
                     return Ok(());
                 }
                 uwsgi::Packet::Ping => return Err(Cut { answer: uwsgi::PONG.to_vec(), why: None }),
-                uwsgi::Packet::Request(_, length) => {
+                uwsgi::Packet::Request(length) => {
                     let mut packet = self.bytes.split_to(length);
-                    packet.split_off(uwsgi::HEAD_BYTES).freeze()
+                    Checked::new(packet.split_off(uwsgi::HEAD_BYTES)).map_err(fault)?
                 }
             }
         };
@@ -219,8 +219,8 @@ impl Recorded {
                 None => return Ok(Progress::More),
                 Some(Event::Reply(bytes)) => self.replies.extend(bytes),
                 Some(Event::Request(fastcgi::Request { id, keeps, block })) => {
-                    let packet = PacketRequest::new(Bytes::from(block))
-                        .map_err(|refusal| fault(Fault::Refused(refusal)))?;
+                    let packet =
+                        PacketRequest::new(block).map_err(|refusal| fault(Fault::Refused(refusal)))?;
                     let seen = packet.view();
                     let is_said = seen.variable(b"CONTENT_LENGTH").is_some_and(|value| !value.is_empty());
                     self.announced = is_said.then_some(seen.content_length);
@@ -248,13 +248,8 @@ impl Recorded {
         body.truncate(self.announced.and_then(|length| usize::try_from(length).ok()).unwrap_or(usize::MAX));
         if self.announced.is_none() && self.is_ended && received > 0 {
             // Applications know what to do with a length. Of a repeated variable the last counts.
-            let length = received.to_string();
-            let mut block = packet.block().to_vec();
-            for text in ["CONTENT_LENGTH", &length] {
-                block.extend_from_slice(&u16::try_from(text.len()).unwrap_or(0).to_le_bytes());
-                block.extend_from_slice(text.as_bytes());
-            }
-            packet = PacketRequest::new(Bytes::from(block)).ok()?;
+            let block = packet.block().with(b"CONTENT_LENGTH", received.to_string().as_bytes()).ok()?;
+            packet = PacketRequest::new(block).ok()?;
         }
         let records = Records::new(self.receiver, self.announced, received, limit, self.is_ended);
         Some(Whole {
