@@ -22,6 +22,9 @@ pub(super) struct Plan {
     /// Its sockets are another vassal's, too: it leaves their files where they are.
     #[serde(default)]
     pub(super) shares: bool,
+    /// Its file has to be looked at again once its instance is known.
+    #[serde(default)]
+    pub(super) look_again: bool,
     /// Its instance began with a file in another directory.
     #[serde(default)]
     pub(super) moved: bool,

@@ -85,6 +85,27 @@ impl Turn<'_> {
         }
     }
 
+    /// Whether that the file of a vassal is not where it was has to wait: its instance has not called yet, so nobody can
+    /// take its sockets over.
+    pub(super) fn is_too_early(&mut self, id: &str) -> bool {
+        let Some(vassal) = self.vassal(id) else { return false };
+        let is_awaited = vassal.is_awaited();
+        vassal.plan.look_again |= is_awaited;
+        is_awaited
+    }
+
+    /// Has files looked at again whose instances are known by now.
+    pub(super) fn look_again(&mut self) {
+        let mut due = false;
+        for vassal in self.fleet.vassals.values_mut() {
+            let is_known = vassal.state != State::Starting && !vassal.is_awaited();
+            due |= is_known && std::mem::take(&mut vassal.plan.look_again);
+        }
+        if due {
+            self.out.push(Effect::Rescan);
+        }
+    }
+
     /// Says once that an instance has not called.
     pub(super) fn lose_patience(&mut self, id: &str) {
         let now = self.now;
@@ -128,6 +149,14 @@ impl Turn<'_> {
             leaving: heir.leaving.then_some(Leaving::Asked(self.now + mercy)),
             ..Life::new(heir.life, started, heir.started_epoch_ms)
         }
+    }
+}
+
+impl Vassal {
+    /// Whether its instance is still to call.
+    fn is_awaited(&self) -> bool {
+        let call = self.current.as_ref().and_then(Life::waits_until);
+        self.state == State::Adopting && call.is_some()
     }
 }
 

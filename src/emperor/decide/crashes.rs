@@ -94,11 +94,32 @@ fn what_happened_while_there_was_no_emperor_is_made_up_for() {
     world.crash();
     world.write("b.ini");
     assert_eq!(world.vassal("b.ini").reloads, 0, "it has not called yet");
-    world.run_for(200);
+    world.run_for(400);
     assert_eq!((world.state("a.ini"), world.alive("a.ini")), (None, 0), "its file is gone");
     assert_eq!(world.vassal("b.ini").reloads, 1, "its file has changed");
     assert!(world.is_up("c.ini"), "it had died");
     assert_eq!(world.launches_of("c.ini").len(), 2);
+}
+
+#[test]
+fn who_was_renamed_while_there_was_no_emperor_serves_until_the_new_name_does() {
+    for calls in [true, false] {
+        let mut world = World::with(4, &["a.ini"]);
+        world.run_for(100);
+        let life = world.vassal("a.ini").current.as_ref().unwrap().id;
+        world.processes.get_mut(&life).unwrap().manners.calls = calls;
+        let file = world.files.remove("a.ini").unwrap();
+        world.files.insert("b.ini".to_owned(), file);
+        world.behave("b.ini", Manners { load_ms: 900, ..Manners::GOOD });
+        world.crash();
+        assert_eq!((world.state("a.ini"), world.state("b.ini")), (Some(State::Adopting), None));
+        world.run_for(600);
+        assert_eq!(world.is_up("a.ini"), calls);
+        assert_eq!(world.asked_to_stop("a.ini"), 0);
+        world.run_for(60_000);
+        assert_eq!((world.state("a.ini"), world.is_up("b.ini")), (None, true));
+        assert_eq!(world.processes[&life].keeps_files, calls, "its sockets are those of another");
+    }
 }
 
 #[test]

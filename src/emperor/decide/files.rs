@@ -88,6 +88,9 @@ impl Turn<'_> {
     }
 
     fn found(&mut self, found: Found) {
+        if found.was.iter().any(|id| self.is_too_early(id)) {
+            return;
+        }
         let predecessor = self.predecessor(&found);
         let Some(vassal) = self.vassal(&found.id) else {
             let id = found.id.clone();
@@ -132,6 +135,10 @@ impl Turn<'_> {
             };
             return self.remove(&found.id, &reason);
         }
+        if vassal.directory != found.directory && self.is_too_early(&found.id) {
+            return;
+        }
+        let Some(vassal) = self.vassal(&found.id) else { return };
         if vassal.directory != found.directory && vassal.can_move() {
             // Its instance still has its old place: another one takes over from it.
             vassal.path = found.directory.join(&found.id);
@@ -180,6 +187,9 @@ impl Turn<'_> {
     }
 
     fn missing(&mut self, id: &str) {
+        if self.is_too_early(id) {
+            return;
+        }
         let Some(vassal) = self.vassal(id) else { return };
         vassal.plan.gone = vassal.plan.successor.is_some();
         if !vassal.plan.gone {

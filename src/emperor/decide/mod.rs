@@ -101,6 +101,7 @@ impl Turn<'_> {
         for id in &due {
             self.catch_up(id);
         }
+        self.look_again();
         self.settle_successions();
         self.fill_places();
         self.end_first_round();

@@ -266,6 +266,18 @@ impl World {
         self.come(200, Coming::Look(from.to_owned()));
     }
 
+    /// What is not as it is known settles.
+    fn rescan(&mut self) {
+        let known: BTreeMap<String, FileIdentity> =
+            self.fleet.vassals.values().map(|vassal| (vassal.id.clone(), vassal.identity)).collect();
+        let changed = self.files.iter().filter(|(id, file)| known.get(*id) != Some(file));
+        let changed: Vec<String> = changed.map(|(id, _)| id.clone()).collect();
+        let gone: Vec<String> = known.into_keys().filter(|id| !self.files.contains_key(id)).collect();
+        for (ms, ids) in [(20, changed), (200, gone)] {
+            ids.into_iter().for_each(|id| self.come(ms, Coming::Look(id)));
+        }
+    }
+
     fn later(&mut self, ms: u64, event: Event) {
         self.come(ms, Coming::Event(Box::new(event)));
     }
@@ -322,7 +334,8 @@ impl World {
                     assert!(self.processes.values().all(|p| !p.alive && !p.survivors));
                     self.exited = true;
                 }
-                Effect::Adopt { .. } | Effect::Rescan | Effect::LogLevel(_) => {}
+                Effect::Rescan => self.rescan(),
+                Effect::Adopt { .. } | Effect::LogLevel(_) => {}
                 Effect::Attend { operation, .. } => self.later(1, Event::Attended(operation, Ok(()))),
                 Effect::Sleep { .. } => {}
                 Effect::Awake { .. } | Effect::Close { .. } | Effect::Bequeath { .. } => {}
