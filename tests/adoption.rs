@@ -100,12 +100,12 @@ fn a_killed_emperor_costs_no_request_and_the_next_one_takes_everything_over() {
 fn what_changed_while_there_was_no_emperor_is_made_up_for() {
     let mut host = Host::new();
     host.app("app", "", "one");
-    let [touched, removed, died] =
-        ["touched.ini", "removed.ini", "died.ini"].map(|name| host.vassal(name, "app"));
-    for port in [touched, removed, died] {
+    let [touched, removed, died, renamed] =
+        ["touched.ini", "removed.ini", "died.ini", "renamed.ini"].map(|name| host.vassal(name, "app"));
+    for port in [touched, removed, died, renamed] {
         host.until(port, "one");
     }
-    host.wait("all are up", || all_up(&host, 3));
+    host.wait("all are up", || all_up(&host, 4));
     let dead = recorded(&host, "died.ini")[0];
     host.kill_emperor();
     host.app("app", "", "two");
@@ -113,8 +113,14 @@ fn what_changed_while_there_was_no_emperor_is_made_up_for() {
     fs::remove_file(host.path("v").join("removed.ini")).unwrap();
     kill(dead, "KILL");
     let late = host.vassal("late.ini", "app");
+    fs::rename(host.path("v").join("renamed.ini"), host.path("v").join("other.ini")).unwrap();
     assert_eq!(get(removed, "/").unwrap(), "one");
     host.start_another();
+    let mut serves = false;
+    host.wait("the new name serves, and the old one until then", || {
+        serves |= get(renamed, "/").unwrap() == "two";
+        serves && states(&host).iter().all(|(name, _)| name != "renamed.ini")
+    });
     host.until(touched, "two");
     host.until(died, "two");
     host.until(late, "two");
