@@ -102,7 +102,7 @@ pub fn main() -> ExitCode {
 fn keep(channel: OwnedFd) -> io::Result<()> {
     signals::ignore_harmless()?;
     // What a terminal says to the master's group is the master's to pass on.
-    process::lead_session()?;
+    session::lead()?;
     process::set_child_subreaper()?;
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {

@@ -168,8 +168,7 @@ impl Launch {
         command.stdin(stdin.map_or_else(Stdio::null, Stdio::from));
         command.stdout(stdout.map_or_else(Stdio::inherit, Stdio::from));
         command.stderr(stderr.map_or_else(Stdio::inherit, Stdio::from));
-        // Who leads a group can lead a session only after it left that for ours, which the first process of a namespace
-        // cannot name, and nobody can when we are in a group from outside of our own.
+        // Who leads a group leads a session only after a moment in ours, which must have a name in its namespace.
         let can_leave = !self.own_pids && nix::unistd::getpgrp().as_raw() != 0;
         if self.own_group || (self.own_session && can_leave) {
             command.process_group(0);
@@ -308,15 +307,6 @@ impl Signal {
             Self::Other(number) => number,
         }
     }
-}
-
-/// Makes this process the leader of a session and group of its own: no terminal signals it.
-///
-/// # Errors
-/// `setsid`: it leads a group already.
-pub fn lead_session() -> io::Result<()> {
-    nix::unistd::setsid()?;
-    Ok(())
 }
 
 /// Makes this process the parent of descendants whose own parent died. The attribute stays over an `execve`.
