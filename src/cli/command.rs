@@ -164,7 +164,7 @@ fn config(arguments: impl Iterator<Item = OsString>) -> Result<Command, Usage> {
     }
     let of_section = |path: &PathBuf| with_section(path).is_some();
     if manner.old.is_some() && (line.is_some() || files.iter().chain(&manner.old).any(of_section)) {
-        return Err(Usage("config --diff compares whole files: liege config FILE --diff OLD".into()));
+        return Err(Usage("config --diff compares files as a whole: liege config FILE --diff OLD".into()));
     }
     Ok(Command::Config(subject("config FILE", files, line)?, manner))
 }

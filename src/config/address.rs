@@ -155,6 +155,18 @@ impl Address {
         }
     }
 
+    /// Whether only one of both can be listened on.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
+        let is_every = |host: &str| matches!(host, "" | "0.0.0.0" | "::");
+        match (self, other) {
+            (Self::Tcp { host, port }, Self::Tcp { host: second, port: also }) => {
+                port == also && (host == second || is_every(host) || is_every(second))
+            }
+            _ => self == other,
+        }
+    }
+
     /// Reads an address as uWSGI writes it; relative paths start from `directory`. The second part is a doubt.
     ///
     /// # Errors
@@ -261,5 +273,22 @@ mod tests {
         }
         assert!(Address::parse(&"x".repeat(108), Path::new("/")).is_err());
         assert!(Address::parse("8000", Path::new("/")).unwrap().1.is_some());
+    }
+
+    #[test]
+    fn addresses_meet() {
+        for (one, other, expected) in [
+            (":80", ":80", true),
+            (":80", "127.0.0.1:80", true),
+            ("[::]:80", "127.0.0.1:80", true),
+            ("10.0.0.1:80", "127.0.0.1:80", false),
+            (":80", ":81", false),
+            ("a.sock", "a.sock", true),
+            ("a.sock", "@a.sock", false),
+        ] {
+            let read = |text| Address::parse(text, Path::new("/srv")).unwrap().0;
+            assert_eq!(read(one).meets(&read(other)), expected, "{one} {other}");
+            assert_eq!(read(other).meets(&read(one)), expected, "{other} {one}");
+        }
     }
 }

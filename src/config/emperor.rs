@@ -102,6 +102,12 @@ pub struct EmperorSpec {
     /// Where uWSGI's statistics of the fleet are served (`emperor-stats`).
     #[serde(default)]
     pub stats: Option<Address>,
+    /// Whether their answers have a head of HTTP (`stats-http`).
+    #[serde(default)]
+    pub stats_http: bool,
+    /// Whether they have no white space (`stats-minified`).
+    #[serde(default)]
+    pub stats_minified: bool,
     /// Where it is kept when each vassal served last, so that those that did are started first
     /// (`emperor-served-file`).
     #[serde(default)]
@@ -126,7 +132,11 @@ pub struct EmperorSpec {
     /// The command that names on-demand sockets (`emperor-on-demand-exec`).
     #[serde(default)]
     pub on_demand_exec: Option<String>,
-    /// The mode of on-demand unix sockets (`chmod-socket`); `None`: that of all sockets of liege.
+    /// How many connections wait for a vassal that sleeps on demand (`listen`).
+    #[serde(default = "backlog")]
+    pub backlog: u32,
+    /// The mode of on-demand unix sockets, and of that of the statistics (`chmod-socket`); `None`: those of
+    /// all sockets of liege.
     #[serde(default)]
     pub chmod_socket: Option<u32>,
     /// Whether instances outlive a dead emperor and are taken over by the next one (`adopt`); without it they end with
@@ -174,6 +184,10 @@ pub enum Source {
 
 const fn yes() -> bool {
     true
+}
+
+const fn backlog() -> u32 {
+    100
 }
 
 const fn required_heartbeat() -> u64 {
@@ -227,6 +241,8 @@ impl Default for EmperorSpec {
             hooks: Vec::new(),
             vassal_variables: Vec::new(),
             stats: None,
+            stats_http: false,
+            stats_minified: false,
             served_file: None,
             procname: None,
             pidfile: None,
@@ -236,6 +252,7 @@ impl Default for EmperorSpec {
             on_demand_extension: None,
             on_demand_directory: None,
             on_demand_exec: None,
+            backlog: backlog(),
             chmod_socket: None,
             adopt: true,
             orphan_grace_ms: 60_000,

@@ -333,6 +333,12 @@ impl Vassal {
         self.listeners.iter().filter(|(listen, _)| listen.protocol.is_for_requests())
     }
 
+    /// Whether nobody else can listen at this address because of it.
+    pub(super) fn has(&self, address: &Address) -> bool {
+        let stats = self.spec.iter().flat_map(|spec| &spec.stats).filter(|_| self.current.is_some());
+        self.listeners.iter().map(|(listen, _)| &listen.address).chain(stats).any(|own| own.meets(address))
+    }
+
     /// When a resting vassal is tried again (monotonic).
     #[must_use]
     pub const fn next_try(&self) -> Option<Tick> {

@@ -115,7 +115,12 @@ impl Pattern {
     pub fn walk(&self) -> Walk {
         let mut walk = Walk::default();
         let Some((last, through)) = self.parts.split_last() else { return walk };
-        if let Err(error) = fs::read_dir(&self.base) {
+        // Where one file is named, nobody lists what is beside it.
+        let there = match self.file() {
+            Some(_) => fs::metadata(self.base.join(".")).map(drop),
+            None => fs::read_dir(&self.base).map(drop),
+        };
+        if let Err(error) = there {
             walk.problems.push((self.base.clone(), error));
             return walk;
         }

@@ -28,9 +28,10 @@ use super::signals::Signals;
 use super::slumber::Slumber;
 use super::sources::Sources;
 use super::spawn::Launcher;
+use super::stats_server::StatsServer;
 use super::turns::Emperor;
 use super::watch::Watcher;
-use super::{adopt, audit, ledger, record, reexec, remembered, stats_server};
+use super::{adopt, audit, ledger, record, reexec, remembered};
 use crate::config::emperor::{EmperorSpec, Source};
 use crate::config::hook::Point;
 use crate::config::instance::IdentitySpec;
@@ -117,7 +118,7 @@ where
         programs: spec.programs.clone(),
         descriptor_limit: record.as_ref().map_or(own_limit, |record| record.descriptor_limit),
     };
-    let stats = spec.stats.iter().map(|address| (address.clone(), stats_server::bind(address)));
+    let stats = spec.stats.iter().map(|address| (address.clone(), StatsServer::bind(address, &spec)));
     let stats: Vec<_> = stats.collect();
     if let Some(title) = &spec.procname {
         title::set(title);
@@ -132,7 +133,7 @@ where
         let (mut emperor, operation) = Emperor::new(spec, launcher, record, ledger, activation)?;
         for (address, listener) in stats {
             listener
-                .and_then(|listener| stats_server::serve(listener, emperor.handle.clone()))
+                .and_then(|listener| listener.serve(emperor.handle.clone()))
                 .unwrap_or_else(|error| tracing::error!("cannot serve the statistics at {address}: {error}"));
         }
         match (serve(emperor.handle.clone()), operation) {

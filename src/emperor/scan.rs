@@ -55,7 +55,7 @@ pub enum Look {
     Disowned(NotStarted, Tenant),
     /// Nothing, or a symbolic link that leads nowhere.
     Missing,
-    /// The watched directory that it was in is gone itself; what runs goes on.
+    /// The directory that it would be in is gone itself, or cannot be entered; what runs goes on.
     Unlisted,
     /// It could not be told now; what runs goes on.
     Unknown(String),
@@ -231,6 +231,7 @@ pub(super) fn look(id: &str, path: &Path, manner: Manner) -> Look {
             link_identity(path).map_or(Look::Missing, |identity| found(identity, None))
         }
         Err(OpenError::Missing) => Look::Missing,
+        Err(OpenError::Refused(_)) if is_out_of_reach(path) => Look::Unlisted,
         Err(OpenError::Refused(reason)) => Look::Refused(not_started(id, path, reason)),
         Err(OpenError::Disowned(Disowned { owner, reason })) => {
             Look::Disowned(not_started(id, path, reason), owner)
@@ -247,6 +248,11 @@ pub(super) fn not_started(id: &str, path: &Path, reason: String) -> NotStarted {
         id: Some(id.to_owned()),
         reason,
     }
+}
+
+/// Whether it cannot even be told if there is something: the directory may not be entered.
+fn is_out_of_reach(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| Trouble::of(&error) == Trouble::Denied)
 }
 
 /// What tells one state of a symbolic link from another; `None` if there is nothing, or no link.

@@ -27,8 +27,6 @@ use crate::sys::socket::{self, FileIdentity, UnixOptions};
 use crate::sys::{file, limits, pipe, reactor, user};
 use crate::wire::failure::Failure;
 
-/// How many connections wait for a vassal that wakes: uWSGI's `listen`.
-const BACKLOG: u32 = 100;
 /// The most that is read of what names a socket.
 const NAME_LIMIT_BYTES: u64 = 4096;
 /// How many commands that name sockets run at the same time, and how long each may take.
@@ -63,6 +61,8 @@ struct Names {
     directory: Option<PathBuf>,
     command: Option<String>,
     mode: Option<u32>,
+    /// How many connections wait for a vassal that wakes.
+    backlog: u32,
     /// Whether files that name sockets must be ours, for the sockets are made with our rights.
     tyrant: bool,
 }
@@ -74,6 +74,7 @@ impl Slumber {
             directory: spec.on_demand_directory.clone(),
             command: spec.on_demand_exec.clone(),
             mode: spec.chmod_socket,
+            backlog: spec.backlog,
             tyrant: spec.tyrant.is_some(),
         };
         let commands = Arc::new(Semaphore::new(COMMANDS));
@@ -118,15 +119,16 @@ impl Slumber {
 
     /// Binds the socket of a vassal, for its tenant.
     fn bind(&mut self, vassal: &str, address: &Address, tenant: Option<Tenant>) -> io::Result<Listeners> {
+        let backlog = self.names.backlog;
         let socket = match address {
             Address::Tcp { host, port } => {
                 // A name server could hold us up.
                 if !host.is_empty() && host.parse::<std::net::IpAddr>().is_err() {
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, "the host is no IP address"));
                 }
-                socket::listen_tcp(socket::resolve(host, *port)?, BACKLOG)?
+                socket::listen_tcp(socket::resolve(host, *port)?, backlog)?
             }
-            Address::Abstract(name) => socket::listen_abstract(name, BACKLOG)?,
+            Address::Abstract(name) => socket::listen_abstract(name, backlog)?,
             Address::Unix(path) => {
                 let mode = self.names.mode.unwrap_or_else(limits::socket_mode);
                 let options = UnixOptions {
@@ -135,7 +137,7 @@ impl Slumber {
                     group: tenant.map(|tenant| tenant.gid),
                     runs_as: None,
                 };
-                let listener = socket::listen_unix(path, options, BACKLOG)?;
+                let listener = socket::listen_unix(path, options, backlog)?;
                 if let Some(identity) = socket::identity(path) {
                     self.files.insert(vassal.to_owned(), (path.clone(), identity));
                 }
@@ -402,5 +404,19 @@ mod tests {
         }
         assert!(address("/run/a.sock").is_ok() && address("127.0.0.1:80").is_ok() && address("@a").is_ok());
         assert!(address("run/a.sock").is_err(), "relative to what");
+    }
+
+    #[test]
+    fn so_many_connections_wait_as_the_emperor_was_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let spec = EmperorSpec { backlog: 7, chmod_socket: Some(0o600), ..EmperorSpec::default() };
+        let mut slumber = Slumber::new(&spec, mpsc::channel(1).0);
+        let unix = Address::Unix(dir.path().join("a.sock"));
+        for address in [Address::Tcp { host: "127.0.0.1".to_owned(), port: 0 }, unix] {
+            let listeners = slumber.bind("a.ini", &address, None).unwrap();
+            assert_eq!(socket::queue(listeners[0].1.as_fd()), Some((0, 7)), "{address}");
+        }
+        let mode = std::fs::metadata(dir.path().join("a.sock")).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 }

@@ -10,6 +10,8 @@ use super::pattern::Pattern;
 use super::scan::{self, Links, Look, Manner, Name};
 use crate::config::emperor::Source;
 
+const NO_VASSAL: &str = "its name has none of the endings of vassals (.ini, .json, .yaml, .yml, .xml, and what emperor-extra-extension says)";
+
 /// The sources of vassals, in order: of two files with one id the first source's counts.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
@@ -96,15 +98,12 @@ impl Sources {
         for source in 0..self.list.len() {
             let (paths, problem) = self.paths(source);
             listing.problems.push(problem);
+            let misses = self.misses(source, &paths);
             for path in paths {
                 match self.name_of(source, &path) {
+                    Name::Other if misses => listing.not_started.push(nameless(&path, NO_VASSAL)),
                     Name::Other => {}
-                    Name::Refused(reason) => listing.not_started.push(NotStarted {
-                        directory: path.parent().unwrap_or(&path).to_owned(),
-                        name: path.file_name().map(scan::printable).unwrap_or_default(),
-                        id: None,
-                        reason: reason.to_owned(),
-                    }),
+                    Name::Refused(reason) => listing.not_started.push(nameless(&path, reason)),
                     Name::Vassal(id) => {
                         ids.insert(id);
                     }
@@ -142,6 +141,11 @@ impl Sources {
                         not_started.push(scan::not_started(id, &path, "there is no such file".to_owned()));
                     }
                     unlisted |= known == Some(&path) && !self.base(source).is_some_and(Path::is_dir);
+                    continue;
+                }
+                // Nobody's file elsewhere is less of a vassal for what might be in there.
+                (Look::Unlisted, _) => {
+                    unlisted |= known == Some(&path);
                     continue;
                 }
                 (Look::Refused(refused) | Look::Disowned(refused, _), None) => {
@@ -215,6 +219,17 @@ impl Sources {
         places
     }
 
+    /// Whether it is a pattern that leads to nothing but files whose names are no vassals': a mistake worth telling.
+    /// Beside vassals, and in directories, they are what lies about.
+    fn misses(&self, source: usize, paths: &[PathBuf]) -> bool {
+        let Some(Origin::Pattern(_, pattern)) = self.list.get(source) else { return false };
+        let is_other = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default();
+            pattern.is_match(path) && scan::judge(name, &self.extra_extensions) == Name::Other
+        };
+        paths.iter().all(is_other)
+    }
+
     fn base(&self, source: usize) -> Option<&Path> {
         self.bases().nth(source).map(|(_, base)| base)
     }
@@ -234,6 +249,9 @@ impl Sources {
             None => (Vec::new(), None),
             Some(Origin::Directory(directory)) => match names(directory) {
                 Ok(paths) => (paths, None),
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+                    (Vec::new(), Some(format!("it is a file, and {NO_VASSAL}")))
+                }
                 Err(error) => (Vec::new(), Some(error.to_string())),
             },
             Some(Origin::Pattern(_, pattern)) => {
@@ -300,6 +318,13 @@ impl Origin {
             }
         }
     }
+}
+
+/// A file that is not started, and would not have an id.
+fn nameless(path: &Path, reason: &str) -> NotStarted {
+    let name = path.file_name().map(scan::printable).unwrap_or_default();
+    let directory = path.parent().unwrap_or(path).to_owned();
+    NotStarted { directory, name, id: None, reason: reason.to_owned() }
 }
 
 fn names(directory: &Path) -> io::Result<Vec<PathBuf>> {

@@ -4,22 +4,18 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 
 use serde::Serialize;
-use serde_json::ser::{PrettyFormatter, Serializer};
 
 use super::fleet::{Directory, Fleet, State, Vassal};
 use crate::config::tenant::Tenant;
+use crate::stats::uwsgi;
 use crate::sys::user;
 use crate::tick::Tick;
 
 /// The document; `epoch_offset_ms` are the milliseconds from the monotonic clock's zero to the epoch's.
 #[must_use]
-pub fn document(fleet: &Fleet, epoch_offset_ms: u64) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(1024);
-    let mut serializer = Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(b"\t"));
+pub fn document(fleet: &Fleet, minified: bool, epoch_offset_ms: u64) -> Vec<u8> {
     // Writing text and numbers into memory does not fail.
-    let _ = Document::of(fleet, epoch_offset_ms).serialize(&mut serializer);
-    bytes.push(b'\n');
-    bytes
+    uwsgi::write(&Document::of(fleet, epoch_offset_ms), minified).unwrap_or_default()
 }
 
 #[derive(Serialize)]
@@ -184,7 +180,7 @@ mod tests {
         for vassal in [up, resting] {
             fleet.vassals.insert(vassal.id.clone(), vassal);
         }
-        let told: Value = serde_json::from_slice(&document(&fleet, 500_000)).unwrap();
+        let told: Value = serde_json::from_slice(&document(&fleet, false, 500_000)).unwrap();
         let vassal = &told["vassals"][0];
         assert_eq!(told["vassals"].as_array().unwrap().len(), 1);
         for (field, expected) in [
@@ -204,10 +200,12 @@ mod tests {
             [{"id": "b.ini", "throttle_level": 1500, "attempt": 2, "first_attempt": 4, "last_attempt": 7}]
         );
         assert_eq!(told["blacklist"], rested);
-        let text = String::from_utf8(document(&fleet, 0)).unwrap();
+        let text = String::from_utf8(document(&fleet, false, 0)).unwrap();
         let names =
             ["version", "pid", "uid", "gid", "cwd", "emperor", "emperor_tyrant", "throttle_level", "vassals"];
         let places: Vec<_> = names.iter().map(|name| text.find(&format!("\n\t\"{name}\":"))).collect();
         assert!(places.is_sorted() && places.iter().all(Option::is_some), "{places:?}");
+        assert!(text.contains("\n\t\t\t\"pid\":77,\n"), "{text}");
+        assert!(document(&fleet, true, 0).starts_with(b"{\"version\":\""));
     }
 }

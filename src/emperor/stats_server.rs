@@ -5,13 +5,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 
 use super::handle::Handle;
 use super::stats_document;
 use crate::config::address::Address;
+use crate::config::emperor::EmperorSpec;
+use crate::stats::uwsgi;
 use crate::sys::socket::{self, UnixOptions};
 use crate::sys::{clock, reactor, user};
 
@@ -22,48 +23,63 @@ const CLIENTS: usize = 16;
 const BACKLOG: u32 = 100;
 /// How long nothing is accepted after accepting failed: no descriptor is left, most likely.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Who may read a unix socket's statistics: its user and group.
+/// Who may read a unix socket's statistics where nothing is said of it: its user and group.
 const MODE: u32 = 0o660;
 
-/// Listens.
-///
-/// # Errors
-/// The address cannot be listened on.
-pub fn bind(address: &Address) -> io::Result<OwnedFd> {
-    match address {
-        Address::Tcp { host, port } => socket::listen_tcp(socket::resolve(host, *port)?, BACKLOG),
-        Address::Abstract(name) => socket::listen_abstract(name, BACKLOG),
-        Address::Unix(path) => {
-            let options =
-                UnixOptions { mode: MODE, runs_as: Some(user::current_uid()), ..UnixOptions::default() };
-            socket::listen_unix(path, options, BACKLOG)
-        }
+/// Where the statistics are served.
+#[derive(Debug)]
+pub struct StatsServer {
+    listener: OwnedFd,
+    form: Form,
+}
+
+/// How they are told.
+#[derive(Clone, Copy, Debug)]
+struct Form {
+    http: bool,
+    minified: bool,
+}
+
+impl StatsServer {
+    /// Listens where the emperor was told to.
+    ///
+    /// # Errors
+    /// The address cannot be listened on.
+    pub fn bind(address: &Address, spec: &EmperorSpec) -> io::Result<Self> {
+        let listener = match address {
+            Address::Tcp { host, port } => socket::listen_tcp(socket::resolve(host, *port)?, BACKLOG)?,
+            Address::Abstract(name) => socket::listen_abstract(name, BACKLOG)?,
+            Address::Unix(path) => {
+                let mode = spec.chmod_socket.unwrap_or(MODE);
+                let options =
+                    UnixOptions { mode, runs_as: Some(user::current_uid()), ..UnixOptions::default() };
+                socket::listen_unix(path, options, BACKLOG)?
+            }
+        };
+        let form = Form { http: spec.stats_http, minified: spec.stats_minified };
+        Ok(Self { listener, form })
+    }
+
+    /// Answers whoever connects.
+    ///
+    /// # Errors
+    /// Registering the listener.
+    pub fn serve(self, handle: Handle) -> io::Result<()> {
+        drop(spawn_local(answer_all(reactor::Listener::new(self.listener)?, self.form, handle)));
+        Ok(())
     }
 }
 
-/// Answers whoever connects.
-///
-/// # Errors
-/// Registering the listener.
-pub fn serve(listener: OwnedFd, handle: Handle) -> io::Result<()> {
-    drop(spawn_local(answer_all(reactor::Listener::new(listener)?, handle)));
-    Ok(())
-}
-
-async fn answer_all(listener: reactor::Listener, handle: Handle) {
+async fn answer_all(listener: reactor::Listener, form: Form, handle: Handle) {
     let clients = Arc::new(Semaphore::new(CLIENTS));
     loop {
         let Ok(place) = Arc::clone(&clients).acquire_owned().await else { return };
         match listener.accept().await {
             Ok(mut client) => {
-                let document = document(&handle);
+                let document = document(&handle, form);
                 spawn_local(async move {
-                    let write = async {
-                        if client.write_all(&document).await.is_ok() {
-                            let _ = client.shutdown().await;
-                        }
-                    };
-                    let _ = tokio::time::timeout(WRITE_TIMEOUT, write).await;
+                    let told = uwsgi::tell(client.as_mut(), &document);
+                    let _ = tokio::time::timeout(WRITE_TIMEOUT, told).await;
                     drop(place);
                 });
             }
@@ -72,7 +88,8 @@ async fn answer_all(listener: reactor::Listener, handle: Handle) {
     }
 }
 
-fn document(handle: &Handle) -> Vec<u8> {
+fn document(handle: &Handle, form: Form) -> Vec<u8> {
     let offset = clock::epoch_ms().saturating_sub(clock::now().as_ms());
-    stats_document::document(&handle.fleet(), offset)
+    let document = stats_document::document(&handle.fleet(), form.minified, offset);
+    if form.http { uwsgi::with_head(&document) } else { document }
 }

@@ -196,11 +196,16 @@ fn bind_each(
             return reuse(found, listen, spec).map_err(Unbound::from);
         }
         let bound = bind(number, listen, spec, purpose, resolve);
-        bound.map(Rc::new).map_err(|error| Unbound {
-            failure: Failure::new(format!("cannot listen on {}: {error}", listen.address))
-                .at(spec.place_of_address(&listen.address))
-                .with_hint(advice(&error)),
-            denied: error.kind() == io::ErrorKind::PermissionDenied,
+        bound.map(Rc::new).map_err(|error| {
+            let is_taken = error.kind() == io::ErrorKind::AddrInUse;
+            let failure = Failure {
+                taken: is_taken.then(|| listen.address.clone().into()),
+                ..Failure::new(format!("cannot listen on {}: {error}", listen.address))
+            };
+            Unbound {
+                failure: failure.at(spec.place_of_address(&listen.address)).with_hint(advice(&error)),
+                denied: error.kind() == io::ErrorKind::PermissionDenied,
+            }
         })
     };
     wanted.iter().enumerate().map(bind_one).collect()

@@ -9,6 +9,7 @@ use super::source::Source;
 use super::stats_document::{self, Facts};
 use crate::config::hook::Point;
 use crate::stats::scoreboard::Field;
+use crate::stats::uwsgi;
 use crate::trace;
 use crate::wire::PROTOCOL;
 use crate::wire::channel::Received;
@@ -229,10 +230,7 @@ impl Master {
         if plain || !spec.stats_http {
             return document;
         }
-        // No page of another origin may read it, as uWSGI lets it.
-        let head: &[u8] = b"HTTP/1.0 200 OK\r\nConnection: close\r\nCache-Control: no-store\r\n\
-            X-Content-Type-Options: nosniff\r\nContent-Type: application/json\r\n\r\n";
-        [head, &document].concat()
+        uwsgi::with_head(&document)
     }
 
     /// `SIGUSR1`: a line for each worker.

@@ -9,13 +9,13 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use serde::Serialize;
-use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter};
 
 use super::bind::Listener;
 use super::companions::Companion;
 use crate::config::stats_push::StatsForm;
 use crate::stats::scoreboard::{Core, CoreField, Field, Slot};
 use crate::stats::tally::{Tally, ThreadTally};
+use crate::stats::uwsgi;
 use crate::sys::own;
 use crate::sys::{socket, user};
 use crate::trace::escaped;
@@ -53,17 +53,11 @@ pub(super) struct Facts<'a> {
 /// # Errors
 /// None in practice: everything can be written as JSON.
 pub(super) fn document(facts: &Facts<'_>, form: StatsForm) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(4096);
     let mut document = Document::of(facts);
     if form.no_cores {
         document.workers.iter_mut().for_each(|worker| worker.cores = None);
     }
-    if form.minified {
-        return Ok(serde_json::to_vec(&document)?);
-    }
-    document.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, Tabs::default()))?;
-    bytes.push(b'\n');
-    Ok(bytes)
+    uwsgi::write(&document, form.minified)
 }
 
 #[derive(Serialize)]
@@ -279,45 +273,6 @@ impl CoreEntry {
 /// A variable that a worker shows, for people.
 fn shown(variable: &[u8]) -> String {
     escaped(&String::from_utf8_lossy(variable))
-}
-
-/// Tabs, a key to each line, and no space after the colon.
-struct Tabs(PrettyFormatter<'static>);
-
-impl Default for Tabs {
-    fn default() -> Self {
-        Self(PrettyFormatter::with_indent(b"\t"))
-    }
-}
-
-impl Formatter for Tabs {
-    fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.begin_array(writer)
-    }
-    fn end_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.end_array(writer)
-    }
-    fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_array_value(writer, first)
-    }
-    fn end_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.end_array_value(writer)
-    }
-    fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.begin_object(writer)
-    }
-    fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.end_object(writer)
-    }
-    fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        self.0.begin_object_key(writer, first)
-    }
-    fn begin_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        CompactFormatter.begin_object_value(writer)
-    }
-    fn end_object_value<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        self.0.end_object_value(writer)
-    }
 }
 
 #[cfg(test)]

@@ -6,19 +6,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::bind::Listener;
+use crate::stats::uwsgi;
 use crate::sys::reactor::{self, Visitor};
 
 /// A client that does not read for so long is left.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many clients are served at the same time; more wait in the kernel's queue.
 const CLIENTS: usize = 16;
-/// How long a client of HTTP may take to ask. One that never does is answered, too, as by uWSGI.
-const ASKING: Duration = Duration::from_secs(1);
 /// How long nothing is accepted after accepting failed: no descriptor is left, most likely.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -83,14 +81,7 @@ async fn answer(mut client: Box<dyn Visitor>, asks: mpsc::Sender<Ask>) -> io::Re
     if asks.send(Ask { to, plain: false }).await.is_ok()
         && let Ok(document) = document.await
     {
-        // An answer that is there before the request breaks a connection for clients that watch for that, as Go's do.
-        if document.starts_with(b"HTTP/") {
-            let _ = tokio::time::timeout(ASKING, client.read(&mut [0; 1024])).await;
-        }
-        client.write_all(&document).await?;
-        client.shutdown().await?;
-        // A request that nobody has read would reset the connection, and with it what the client has not read yet.
-        while client.read(&mut [0; 1024]).await.is_ok_and(|count| count > 0) {}
+        uwsgi::tell(client.as_mut(), &document).await?;
     }
     Ok(())
 }

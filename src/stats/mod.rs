@@ -10,4 +10,5 @@ pub mod scoreboard;
 pub mod shown;
 pub mod tally;
 mod text;
+pub mod uwsgi;
 pub mod variables;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::address::Address;
 use crate::config::diagnostic::Diagnostic;
 
 /// The most bytes of a traceback that are kept: its end, where the error stands.
@@ -23,6 +24,9 @@ pub struct Failure {
     /// What to do about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The address that somebody else has, when that is the reason: who that is the emperor may know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Box<Address>>,
 }
 
 impl Failure {

@@ -251,7 +251,10 @@ fn a_section_is_checked_and_shown_as_the_command_line_takes_it() {
     let section = format!("[uwsgi]\nthreads = 0x\n[web]\n{good}\nthreads = %(n)\n[more]\nini = :web\n");
     let folder = folder(&[]);
     folder.write("a.ini", &section.replace("%(n)", "2"));
-    folder.write("a.yaml", format!("uwsgi:\n  threads: 0x\nweb:\n  {}\n", good.replace(" = ", ": ").replace('\n', "\n  ")));
+    folder.write(
+        "a.yaml",
+        format!("uwsgi:\n  threads: 0x\nweb:\n  {}\n", good.replace(" = ", ": ").replace('\n', "\n  ")),
+    );
     let check = |file: &str| run(&folder, &["check", file]);
     for file in ["a.ini:web", "./a.ini:web", "a.ini:more", "a.yaml:web"] {
         let output = check(file);
@@ -267,7 +270,7 @@ fn a_section_is_checked_and_shown_as_the_command_line_takes_it() {
     assert!(told.ends_with("a.ini:web: 1 error\n"), "{told}");
     assert_eq!(check("gone.ini:web").status.code(), Some(1));
     let compared = run(&folder, &["config", "a.ini:web", "--diff", "a.ini:more"]);
-    assert!(text(&compared).contains("whole files") && compared.status.code() == Some(2));
+    assert!(text(&compared).contains("files as a whole") && compared.status.code() == Some(2));
     // A file whose name has a colon is one.
     folder.write("co:lon.ini", &format!("[uwsgi]\n{good}\n"));
     assert!(text(&check("co:lon.ini")).ends_with("co:lon.ini: good\n"));

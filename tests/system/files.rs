@@ -1,11 +1,13 @@
 //! Whatever stands in the directory: files of every kind and name, written, moved, linked and removed in every way.
 
 use std::ffi::OsString;
+use std::fs::Permissions;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::support::apps::says;
 use crate::support::host::Host;
@@ -100,20 +102,45 @@ fn a_vassal_may_be_json_yaml_or_xml() {
 }
 
 #[test]
-fn an_unreadable_file_is_reported() {
-    use std::os::unix::fs::PermissionsExt;
-
-    if nix::unistd::geteuid().is_root() {
-        eprintln!("skipped: root can read every file");
-        return;
-    }
-    let host = host();
-    let (text, door) = hello();
-    host.write("secret.ini", &text);
-    std::fs::set_permissions(host.file("secret.ini"), std::fs::Permissions::from_mode(0o000)).unwrap();
-    until("the report", || host.ask("/v1/vassals").to_string().contains("the emperor may not read it"));
-    std::fs::set_permissions(host.file("secret.ini"), std::fs::Permissions::from_mode(0o600)).unwrap();
+fn what_the_emperor_may_not_read_is_told_and_is_the_fault_of_nobody_else() {
+    let Some(host) = Host::start_as_nobody(&["--emperor", "second"]) else { return };
+    host.folder().write("app.py", says("v1"));
+    let open = |path: &str, mode: u32| {
+        std::fs::set_permissions(host.folder().path().join(path), Permissions::from_mode(mode)).unwrap();
+    };
+    let (one, door) = hello();
+    let (two, other) = hello();
+    let (three, third) = hello();
+    host.write("a.ini", one);
+    host.folder().write("second/b.ini", two);
     door.wait_for("/", "v1");
+    other.wait_for("/", "v1");
+    host.folder().write("secret", three);
+    open("secret", 0o600);
+    std::fs::rename(host.folder().path().join("secret"), host.file("secret.ini")).unwrap();
+    until("the report", || not_started(&host).contains("the emperor may not read it"));
+    // Nothing can be told of any name in it now.
+    open("vassals", 0o000);
+    let problem = || host.ask("/v1/emperor")["directories"][0]["problem"].clone();
+    until("the directory to be told of", || {
+        host.post("/v1/rescan");
+        problem().as_str().is_some_and(|problem| problem.contains("Permission denied"))
+    });
+    let touched = |name: &str| {
+        let vassal = host.vassal(name).unwrap();
+        (vassal["config_error"].clone(), vassal["reloads"].clone())
+    };
+    for name in ["a.ini", "b.ini"] {
+        assert_eq!(touched(name), (Value::Null, 0.into()), "{name}");
+    }
+    assert!(!not_started(&host).contains("b.ini"), "{}", not_started(&host));
+    open("vassals", 0o755);
+    open("vassals/secret.ini", 0o644);
+    third.wait_for("/", "v1");
+    until("the directory to be well", || problem().is_null());
+    for name in ["a.ini", "b.ini"] {
+        assert_eq!(touched(name), (Value::Null, 0.into()), "{name}");
+    }
 }
 
 #[test]
@@ -306,4 +333,45 @@ fn a_file_that_becomes_unusable_under_its_vassal_is_told_of_as_it_is() {
     host.write("good.ini", &text);
     until("the reload", || reloads(&host, "good.ini") > before);
     host.wait_for_vassal("good.ini", "is well", |vassal| vassal["config_error"].is_null());
+}
+
+#[test]
+fn of_two_files_with_one_port_the_second_says_who_has_it() {
+    let host = host();
+    let (text, door) = hello();
+    host.write("first.ini", &text);
+    door.wait_for("/", "v1");
+    host.write("second.ini", &text);
+    let hint = |vassal: &Value| vassal["last_failure"]["hint"].as_str().unwrap_or_default().to_owned();
+    let said = "first.ini has it: give one of the two another address";
+    host.wait_for_vassal("second.ini", "says who has its port", |vassal| hint(vassal) == said);
+    // One that runs and wants it serves on.
+    let (own, other) = hello();
+    host.write("third.ini", &own);
+    other.wait_for("/", "v1");
+    host.write("third.ini", &text);
+    host.wait_for_vassal("third.ini", "says so, too", |vassal| hint(vassal) == said);
+    assert_eq!(other.get("/").unwrap().text(), "v1");
+    host.remove("first.ini");
+    door.wait_for("/", "v1");
+}
+
+#[test]
+fn files_that_a_pattern_leads_to_and_that_are_no_vassals_are_told() {
+    let host =
+        Host::start_with(&[], &["--emperor=app.conf", "--emperor=sites/*.conf", "--emperor=vassals/*.*"]);
+    host.folder().write("app.py", says("v1"));
+    let (text, door) = hello();
+    for file in ["app.conf", "sites/one.conf", "vassals/notes.txt"] {
+        host.folder().write(file, &text);
+    }
+    host.write("app.ini", &text);
+    door.wait_for("/", "v1");
+    until("the report", || {
+        host.post("/v1/rescan");
+        not_started(&host).contains("one.conf")
+            && host.ask("/v1/emperor").to_string().contains("it is a file, and")
+    });
+    let told = not_started(&host);
+    assert!(told.contains("what emperor-extra-extension says") && !told.contains("notes.txt"), "{told}");
 }

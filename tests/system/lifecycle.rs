@@ -1,6 +1,7 @@
 //! The life of a fleet: hooks around it, uWSGI's statistics of it, and stops that reach everybody at once.
 
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -61,6 +62,28 @@ fn hooks_run_around_every_vassal_and_the_statistics_are_those_of_uwsgi() {
     host.remove(name);
     until("the stop hook", || hooks().contains(&format!("stopped {name} in vassals\n")));
     assert!(!host.folder().path().join("x").exists() && !host.file("x").exists());
+}
+
+#[test]
+fn statistics_are_told_in_the_form_and_to_those_that_the_emperor_was_told() {
+    let port = free_port();
+    let address = format!("--emperor-stats=127.0.0.1:{port}");
+    let host = Host::start_with(&[], &[&address, "--stats-http", "--stats-minified"]);
+    // Whoever sends a request that nobody reads gets the whole answer all the same.
+    let answer = Door::Port(port).get(&format!("/{}", "x".repeat(50_000))).unwrap();
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert!(
+        answer.text().starts_with("{\"version\":\"") && !answer.text().contains('\n'),
+        "{}",
+        answer.text()
+    );
+    let told: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(told["pid"], host.emperor.pid());
+    for (said, expected) in [("--chmod-socket=666", 0o666), ("--emperor-freq=60", 0o660)] {
+        let host = Host::start_with(&[], &["--emperor-stats=stats.sock", said]);
+        let mode = std::fs::metadata(host.folder().path().join("stats.sock")).unwrap().mode();
+        assert_eq!(mode & 0o777, expected, "{said}");
+    }
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl Reading {
             "so-keepalive" => self.spec.sockets.keepalive = said.flag(),
             "socket-sndbuf" => self.spec.sockets.send_buffer_bytes = sift.count(said),
             "socket-rcvbuf" => self.spec.sockets.receive_buffer_bytes = sift.count(said),
-            "listen" => self.spec.backlog = backlog(sift, said),
+            "listen" => self.spec.backlog = sift.backlog(said),
             "chmod-socket" => match value::mode(said.text_or("1")) {
                 Some(mode) => self.spec.chmod_socket = Some(mode),
                 None => {
@@ -150,6 +150,21 @@ impl Reading {
 
 impl Sift<'_> {
     /// An address, relative paths from `directory`.
+    /// How many connections are to wait in the kernel.
+    pub(super) fn backlog(&mut self, said: Said<'_>) -> u32 {
+        const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
+        let wanted = self.count(said);
+        let read = self.around.read(Path::new(SOMAXCONN), 64).unwrap_or_default();
+        let most = value::integer(&String::from_utf8_lossy(&read)).0;
+        if most > 0 && i64::from(wanted) > most {
+            let message =
+                format!("listen queue size is greater than the system max net.core.somaxconn ({most})");
+            let hint = format!("nothing starts like this: lower it to {most}, or raise net.core.somaxconn");
+            self.warn(said, message, Some(hint));
+        }
+        wanted
+    }
+
     pub(super) fn address(&mut self, said: Said<'_>, directory: &Path) -> Option<Address> {
         self.address_of(said, said.text(), directory)
     }
@@ -272,20 +287,4 @@ fn keepalive(sift: &mut Sift<'_>, said: Said<'_>) -> u32 {
         };
     }
     if said.flag() { default } else { 0 }
-}
-
-fn backlog(sift: &mut Sift<'_>, said: Said<'_>) -> u32 {
-    const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
-    let wanted = sift.count(said);
-    let read = sift.around.read(Path::new(SOMAXCONN), 64).unwrap_or_default();
-    let most = value::integer(&String::from_utf8_lossy(&read)).0;
-    if most > 0 && i64::from(wanted) > most {
-        let message = format!("listen queue size is greater than the system max net.core.somaxconn ({most})");
-        sift.warn(
-            said,
-            message,
-            Some(format!("nothing starts like this: lower it to {most}, or raise net.core.somaxconn")),
-        );
-    }
-    wanted
 }

@@ -177,7 +177,7 @@ pub(super) static ROWS: &[Row] = &[
         &["emperor-stats", "emperor-stats-server"],
         Address,
         "none",
-        "Serves uWSGI's JSON statistics of the fleet at this address; a unix socket is for its user and group",
+        "Serves uWSGI's JSON statistics of the fleet at this address; a unix socket is for its user and group, unless `chmod-socket` says otherwise",
     ),
     row(
         &["vassals-start-hook"],

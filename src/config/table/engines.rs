@@ -1,6 +1,6 @@
 //! The options about what workers log, how large and old they may grow, and how their interpreter runs.
 
-use super::By::{Master, Worker};
+use super::By::{Both, Master, Worker};
 use super::Kind::{Flag, FreeText, Mode, Number, Pair, Path, Text};
 use super::{Row, obeyed_by as row};
 
@@ -156,11 +156,17 @@ pub(super) static ROWS: &[Row] = &[
     row(
         &["stats-http"],
         Flag,
-        Master,
+        Both,
         "off",
-        "The answers of `stats` begin with a head of HTTP, for browsers",
+        "The answers of `stats`, and of `emperor-stats`, begin with a head of HTTP, for browsers",
     ),
-    row(&["stats-minified", "stats-min"], Flag, Master, "off", "The answers of `stats` have no white space"),
+    row(
+        &["stats-minified", "stats-min"],
+        Flag,
+        Both,
+        "off",
+        "The answers of `stats`, and of `emperor-stats`, have no white space",
+    ),
     row(&["stats-no-cores"], Flag, Master, "off", "The answers of `stats` leave the threads of workers out"),
     row(
         &["stats-request-vars"],

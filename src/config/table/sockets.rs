@@ -1,6 +1,6 @@
 //! The options about where an instance listens, and how its sockets are set.
 
-use super::By::{Master, Worker};
+use super::By::{Both, Master, Worker};
 use super::Kind::{Address, Flag, Mode, Number, Text};
 use super::{Row, obeyed_by as row};
 
@@ -78,8 +78,21 @@ pub(super) static ROWS: &[Row] = &[
         "as the kernel likes",
         "Bytes that the kernel holds of what came on a connection over TCP",
     ),
-    row(&["listen"], Number, Master, "100", "Connections that wait in the kernel to be accepted").short('l'),
-    row(&["chmod-socket", "chmod"], Mode, Master, "0666 without the umask", "Mode of unix sockets")
+    row(
+        &["listen"],
+        Number,
+        Both,
+        "100",
+        "Connections that wait in the kernel to be accepted; in an emperor, by a vassal that sleeps on demand",
+    )
+    .short('l'),
+    row(
+        &["chmod-socket", "chmod"],
+        Mode,
+        Both,
+        "0666 without the umask",
+        "Mode of unix sockets; in an emperor, of those of vassals that sleep on demand, and of `emperor-stats`",
+    )
         .short('C')
         .optional(),
     row(

@@ -1,6 +1,6 @@
 //! Decisions about lives: launched, ready, reloaded, dead.
 
-use super::turn::{DIAGNOSTICS, Turn, bounded, clipped};
+use super::turn::{DIAGNOSTICS, Turn, clipped};
 use crate::config::fingerprint;
 use crate::emperor::event::{Effect, News};
 use crate::emperor::events::EventKind;
@@ -112,11 +112,15 @@ impl Turn<'_> {
             FromInstance::Late { after_s } => self.late(id, life, after_s),
             FromInstance::Died(death) => self.worker_died(id, death),
             FromInstance::AppFailed(failure) => {
+                let failure = self.failure(id, failure);
                 if let Some(vassal) = self.vassal(id).filter(|vassal| vassal.is_current(life)) {
-                    vassal.last_failure = Some(bounded(failure));
+                    vassal.last_failure = Some(failure);
                 }
             }
-            FromInstance::Failed(failure) => self.failed(id, life, bounded(failure)),
+            FromInstance::Failed(failure) => {
+                let failure = self.failure(id, failure);
+                self.failed(id, life, failure);
+            }
         }
     }
 
@@ -310,9 +314,9 @@ impl Turn<'_> {
             }
             Outcome::Swapped if kind == OperationKind::Upgrade => Ending::Done,
             Outcome::Swapped => Ending::Swapped,
-            Outcome::RolledBack(failure) => Ending::RolledBack(bounded(failure)),
+            Outcome::RolledBack(failure) => Ending::RolledBack(self.failure(id, failure)),
             Outcome::Done => Ending::Done,
-            Outcome::Refused(failure) => Ending::Failed(bounded(failure)),
+            Outcome::Refused(failure) => Ending::Failed(self.failure(id, failure)),
             Outcome::TimedOut => Ending::TimedOut,
             Outcome::Superseded => Ending::Superseded,
         };

@@ -5,6 +5,7 @@ use crate::emperor::events::{EventKind, EventOutcome, Facts};
 use crate::emperor::fleet::{Ending, Fleet, OPERATIONS, Operation, OperationKind, Vassal};
 use crate::emperor::life::{Life, LifeId};
 use crate::tick::Tick;
+use crate::trace::escaped;
 use crate::wire::failure::Failure;
 use crate::wire::message::OperationId;
 
@@ -179,6 +180,20 @@ impl Vassal {
     }
 }
 
+impl Turn<'_> {
+    /// A failure of an instance, bounded; it says which vassal has the address that it wanted.
+    pub(super) fn failure(&self, id: &str, failure: Failure) -> Failure {
+        let mut failure = bounded(failure);
+        let Some(address) = failure.taken.take() else { return failure };
+        let other = self.fleet.vassals.values().find(|other| other.id != id && other.has(&address));
+        match other {
+            Some(other) => failure
+                .with_hint(format!("{} has it: give one of the two another address", escaped(&other.id))),
+            None => failure,
+        }
+    }
+}
+
 /// Text of an instance, no longer than [`TEXT_LIMIT_BYTES`].
 pub(super) fn clipped(mut text: String) -> String {
     if text.len() > TEXT_LIMIT_BYTES {
@@ -193,7 +208,7 @@ pub(super) fn clipped(mut text: String) -> String {
 }
 
 /// A failure of an instance, bounded.
-pub(super) fn bounded(mut failure: Failure) -> Failure {
+fn bounded(mut failure: Failure) -> Failure {
     failure.message = clipped(failure.message);
     failure.hint = failure.hint.map(clipped);
     failure.diagnostics.truncate(DIAGNOSTICS);

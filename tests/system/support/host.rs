@@ -25,7 +25,19 @@ impl Host {
 
     /// The same with further arguments; those that are no options are folders, and are made.
     pub(crate) fn start_with(vassals: &[(&str, &str)], arguments: &[&str]) -> Self {
-        let folder = Folder::new();
+        Self::start_in(Folder::new(), vassals, arguments)
+    }
+
+    /// The same by an emperor that is nobody, as its vassals; `None`, said, where nobody can become another user.
+    pub(crate) fn start_as_nobody(arguments: &[&str]) -> Option<Self> {
+        let folder = Folder::for_nobody()?;
+        std::os::unix::fs::chown(folder.path(), Some(65534), None).unwrap();
+        let library = format!("--vassals-default=extension={}/libliege.so", folder.path().display());
+        let own = ["--uid=nobody", "--gid=nogroup", "--vassals-default=python=/usr/bin/python3", &library];
+        Some(Self::start_in(folder, &[], &[arguments, &own].concat()))
+    }
+
+    fn start_in(folder: Folder, vassals: &[(&str, &str)], arguments: &[&str]) -> Self {
         std::fs::create_dir(folder.path().join("vassals")).unwrap();
         for name in arguments.iter().filter(|argument| !argument.starts_with('-')) {
             std::fs::create_dir(folder.path().join(name)).unwrap();
