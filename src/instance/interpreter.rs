@@ -14,6 +14,7 @@ use super::launch::Interpreter;
 use crate::config::instance::{InstanceSpec, InterpreterSpec};
 use crate::sys::pipe;
 use crate::sys::process::{self, Launch};
+use crate::sys::way;
 use crate::wire::failure::Failure;
 
 /// The longest path that an interpreter may answer with.
@@ -81,6 +82,9 @@ fn find_extension(spec: &InstanceSpec, policy: Option<&Path>) -> Result<PathBuf,
 
 fn named(python: &Path, path: Option<&OsStr>) -> Result<PathBuf, Failure> {
     process::find_program(python.as_os_str(), path).ok_or_else(|| {
+        if let Some(directory) = way::barrier(python).filter(|_| python.is_absolute()) {
+            return barred("python", python, &directory);
+        }
         Failure::new(format!("python = {}: there is no such program", python.display()))
             .with_hint("give the path of an interpreter, such as /usr/bin/python3")
     })
@@ -92,6 +96,9 @@ fn of_virtualenv(virtualenv: &Path) -> Result<PathBuf, Failure> {
         let python = virtualenv.join("bin").join(name);
         if python.is_file() {
             return Ok(python);
+        }
+        if let Some(directory) = way::barrier(&python) {
+            return Err(barred(&format!("the virtualenv {shown}"), &python, &directory));
         }
         if let Ok(target) = fs::read_link(&python) {
             return Err(Failure::new(format!(
@@ -113,6 +120,17 @@ fn of_virtualenv(virtualenv: &Path) -> Result<PathBuf, Failure> {
         (format!("the virtualenv {shown} does not exist"), format!("make it: python3 -m venv {shown}"))
     };
     Err(Failure::new(message).with_hint(hint))
+}
+
+/// There may be an interpreter, and whom the application runs as does not get to it.
+fn barred(what: &str, python: &Path, directory: &Path) -> Failure {
+    let (python, directory) = (python.display(), directory.display());
+    Failure::new(format!(
+        "{what} cannot be used: the directory {directory}, on the way to {python}, lets this user not pass"
+    ))
+    .with_hint(format!(
+        "let whom the instance runs as pass (chmod o+x {directory}), or make it with a Python elsewhere"
+    ))
 }
 
 /// The interpreter itself. A program is taken as it is, so that a virtualenv's stays one; a script (a shim of pyenv and

@@ -3,8 +3,9 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -81,8 +82,9 @@ pub fn hold(path: &Path) -> io::Result<(File, Vec<Step>)> {
 #[must_use]
 pub fn barrier(path: &Path) -> Option<PathBuf> {
     let mut walk = Walk::begin().ok()?;
-    let error = walk.go(path).err()?;
-    (error.kind() == io::ErrorKind::PermissionDenied).then_some(walk.here)
+    let error = walk.go(path).err().filter(|error| error.kind() == io::ErrorKind::PermissionDenied);
+    // By its own name, whatever links and dots lead to it.
+    error.map(|_| fs::read_link(format!("/proc/self/fd/{}", walk.at.as_raw_fd())).unwrap_or(walk.here))
 }
 
 /// A way, as far as it was gone.
@@ -168,7 +170,6 @@ fn names(path: &Path) -> VecDeque<OsString> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::io::Read;
     use std::os::unix::fs::symlink;
 

@@ -1,11 +1,14 @@
 //! Real frameworks, each in its own virtualenv, and two Python versions under one emperor.
 
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
 use crate::support::apps::says;
 use crate::support::host::Host;
 use crate::support::http::Door;
+use crate::support::server::Folder;
 use crate::support::{environment, free_port};
 
 const FLASK: &str = r#"
@@ -158,4 +161,29 @@ fn an_interpreter_that_is_too_old_is_named() {
     let vassal = host.wait_for_vassal("old.ini", "says why", |vassal| vassal["last_failure"].is_object());
     let message = "the interpreter is cpython 3.9.18: liege needs CPython 3.10 or later";
     assert_eq!(vassal["last_failure"]["message"], message, "{vassal:#}");
+}
+
+#[test]
+fn a_python_that_the_user_does_not_get_to_is_not_called_gone() {
+    let Some(open) = Folder::for_nobody() else { return };
+    let place = open.path().display().to_string();
+    open.write("app.py", says("v1"));
+    open.write("private/python3", "");
+    std::fs::set_permissions(open.path().join("private"), Permissions::from_mode(0o700)).unwrap();
+    std::fs::create_dir_all(open.path().join("venv/bin")).unwrap();
+    symlink("../../private/python3", open.path().join("venv/bin/python")).unwrap();
+    let host = Host::start(&[]);
+    for (name, line) in [("a.ini", "virtualenv = PLACE/venv"), ("b.ini", "python = PLACE/private/python3")] {
+        host.write(
+            name,
+            format!(
+                "[uwsgi]\nhttp-socket = 127.0.0.1:0\nuid = nobody\ngid = nogroup\nextension = PLACE/libliege.so\nwsgi-file = PLACE/app.py\n{line}\n"
+            )
+            .replace("PLACE", &place),
+        );
+        let expected = format!("the directory {place}/private, on the way to");
+        host.wait_for_vassal(name, "says which directory is in the way", |vassal| {
+            vassal["reason"].as_str().is_some_and(|reason| reason.contains(&expected))
+        });
+    }
 }
