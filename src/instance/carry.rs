@@ -11,19 +11,17 @@ use std::sync::Arc;
 use super::bind::{Listener, Sockets};
 use super::board::CarriedBoards;
 use super::certificates::Certificates;
-use super::changes::Watch;
 use super::children::{Children, Owner, Process, WorkerProcess};
-use super::chores::Chores;
 use super::event::Event;
 use super::fifo::Fifo;
 use super::harakiri::Patience;
+use super::image::Image;
 use super::launch::{Interpreter, RESUME_VARIABLE};
 use super::link::Link;
 use super::log_hub::Surroundings;
 use super::logs::Output;
 use super::master::{Config, Master, Report, board};
 use super::reexec::{self, ConfigRecord, Luggage, ProcessRecord, Record, WorkerRecord};
-use super::rest::Rest;
 use super::uwsgi_emperor::UwsgiEmperor;
 use crate::config::address::Listen;
 use crate::sys::background::Foreground;
@@ -268,62 +266,43 @@ pub(super) fn unpack(
     let uwsgi_emperor = uwsgi_emperor.map(|record| UwsgiEmperor::resume(record, &reports)).transpose()?;
     let fifo = record.fifo.map(|fifo| Fifo::unpack(fifo, reports.clone())).transpose()?;
     let settings = prepared.settings();
-    let arguments = env::args_os().collect();
-    let mut master = Master {
+    let image = Image {
         source: record.source,
         policy: record.policy,
         binary: record.binary,
-        arguments,
         directory: record.directory,
         supervised: record.supervised,
-        roster: record.roster,
+        emperor_uid: record.emperor_uid,
         board,
         locks: record.locks.map_or_else(Locks::create, |number| fd::adopt(number).map(Locks::of))?,
         output,
-        configs,
         current,
+        reports,
+        asks,
+    };
+    let mut master = Master {
+        roster: record.roster,
+        configs,
         current_generation: record.current,
         prepared: Some(prepared),
         emperor,
         uwsgi_emperor,
-        beat_at: None,
-        emperor_uid: record.emperor_uid,
         unsent: std::cell::RefCell::new(record.unsent),
         file: record.file.map(fd::adopt).transpose()?,
         children,
-        rehearsal: None,
         tallies: record.tallies,
-        stats: Vec::new(),
-        pushers: super::stats_push::Pushers::default(),
-        touched: None,
         own_operations: record.own_operations,
         replaced: record.replaced,
-        last: false,
-        events: std::collections::VecDeque::new(),
-        reports,
-        asks,
-        reexec: None,
-        exit: None,
-        interrupted: false,
-        rest: Rest::default(),
-        lookout: 0,
-        weigh_at: None,
-        bell: None,
-        chores: Chores::default(),
-        terminal: None,
-        attendance: super::attend::Attendance::default(),
         caches: super::caches::Caches::unpack(record.caches)?,
         fifo,
         paused: record.paused,
-        changes: None,
         flocks: record.flocks.into_iter().map(fd::adopt).collect::<io::Result<_>>()?,
         foreground: record.foreground.map(fd::adopt).transpose()?.map(Foreground::at),
+        ..image.into_master()
     };
     master.heed_foreground()?;
     master.unpack_companions(record.companions, record.keepers)?;
     master.unpack_mules(record.mules)?;
-    master.touched = super::touch::Touched::watch(&master.current.said.spec);
-    master.changes = Watch::renew(None, &master.current.said.spec, &master.reports);
     master.output.obey(&master.current.said.spec);
     master.serve_statistics();
     master.keep_fifo();

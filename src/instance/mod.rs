@@ -29,6 +29,7 @@ mod hear;
 #[cfg(test)]
 mod histories;
 mod hooks;
+mod image;
 mod in_force;
 mod inbox;
 pub mod interpreter;

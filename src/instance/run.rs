@@ -1,6 +1,5 @@
 //! An instance from its first act to its exit status.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::env;
 use std::io;
 use std::process::ExitCode;
@@ -9,20 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::beginning::{Beginning, Unbegun};
-use super::changes::Watch;
-use super::children::{Children, end_children};
-use super::chores::Chores;
+use super::children::end_children;
 use super::entry::{self, Bound};
 use super::event::Event;
 use super::fifo::Fifo;
 use super::foreign;
+use super::image::Image;
 use super::link::Link;
 use super::log_hub::Surroundings;
 use super::logs::Output;
 use super::master::{self, Master, Report};
-use super::orphan::Unsent;
-use super::rest::Rest;
-use super::roster::Roster;
 use super::start::{Begin, Start, receive_start};
 use super::uwsgi_emperor::{Inheritance, UwsgiEmperor};
 use super::{announce, carry, inbox, jail, launch, reexec, settle};
@@ -152,55 +147,29 @@ fn master(
     let output = Output::new(Surroundings { own, board: board_too, supervised, reports: reports.clone() })?;
     output.obey(&config.said.spec);
     let heard = start.heard;
-    let mut master = Master {
+    let image = Image {
         source: start.source,
         policy: start.policy,
         binary: bound.binary,
-        arguments: env::args_os().collect(),
         directory: bound.directory,
         supervised,
-        roster: Roster::default(),
+        emperor_uid,
         board,
         locks: Locks::create()?,
         output,
-        configs: BTreeMap::new(),
         current: Rc::clone(&config),
-        current_generation: 0,
-        prepared: Some(config),
-        emperor,
-        emperor_uid,
-        uwsgi_emperor,
-        beat_at: None,
-        unsent: Unsent::default(),
-        file: start.file,
-        children: Children::default(),
-        rehearsal: None,
-        tallies: BTreeMap::new(),
-        stats: Vec::new(),
-        pushers: super::stats_push::Pushers::default(),
-        touched: None,
-        changes: None,
-        flocks: bound.rest.flocks,
-        foreground: start.foreground,
-        own_operations: 0,
-        replaced: false,
-        last: false,
-        events: VecDeque::new(),
         reports,
         asks,
-        reexec: None,
-        exit: None,
-        interrupted: false,
-        rest: Rest::default(),
-        lookout: 0,
-        weigh_at: None,
-        bell: None,
-        chores: Chores::default(),
-        terminal: None,
-        attendance: super::attend::Attendance::default(),
-        caches: super::caches::Caches::default(),
+    };
+    let mut master = Master {
+        prepared: Some(config),
+        emperor,
+        uwsgi_emperor,
+        file: start.file,
+        flocks: bound.rest.flocks,
+        foreground: start.foreground,
         fifo,
-        paused: false,
+        ..image.into_master()
     };
     master.remember_terminal();
     master.introduce();
@@ -208,8 +177,6 @@ fn master(
     master.serve_statistics();
     master.show_title();
     master.heed_foreground()?;
-    master.touched = super::touch::Touched::watch(&master.current.said.spec);
-    master.changes = Watch::renew(None, &master.current.said.spec, &master.reports);
     master.handle(Event::Begin(settings));
     for message in heard {
         master.hear_emperor(Some(message));

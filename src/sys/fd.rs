@@ -10,15 +10,15 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 /// Descriptors that outlive an exec or must not be met by a subprocess of the app live at this number or above.
 pub const HIGH: RawFd = 64;
 
-/// Duplicates `fd`, close-on-exec, at the lowest free number from [`HIGH`] on, or, where this process may not have as
-/// many (`max-fd`), from 3 on.
+/// Duplicates `fd`, close-on-exec, at the lowest free number from [`HIGH`] on, or, where this process may have no more of
+/// those (`max-fd`), from 3 on.
 ///
 /// # Errors
 /// `fcntl(F_DUPFD_CLOEXEC)`: no number is free.
 pub fn duplicate_high(fd: impl AsFd) -> io::Result<OwnedFd> {
     let from = |lowest| fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(lowest)).map(own);
     match from(HIGH) {
-        Err(Errno::EINVAL) => Ok(from(3)?),
+        Err(Errno::EINVAL | Errno::EMFILE) => Ok(from(3)?),
         high => Ok(high?),
     }
 }
@@ -153,7 +153,12 @@ mod tests {
         let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, u64::try_from(HIGH).unwrap(), hard).unwrap();
         let low = duplicate_high(&file);
+        setrlimit(Resource::RLIMIT_NOFILE, u64::try_from(HIGH + 1).unwrap(), hard).unwrap();
+        let (only, other) = (duplicate_high(&file), duplicate_high(&file));
         setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
         assert!((3..HIGH).contains(&low.unwrap().as_raw_fd()));
+        assert!(
+            [only, other].map(|fd| fd.unwrap().as_raw_fd()).iter().any(|number| (3..HIGH).contains(number))
+        );
     }
 }
