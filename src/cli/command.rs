@@ -194,16 +194,14 @@ fn asking(name: &str) -> Option<&'static Verb> {
     manual::verb(name).filter(|verb| verb.asks())
 }
 
-/// How the API is found: what may stand before a command, too.
-const PLACES: [&str; 5] = ["--hosts", "--api", "--token-file", "--ca-file", "--cert"];
-
-/// `--api PATH VERB …` is `VERB --api PATH …`.
+/// `--api PATH VERB …` is `VERB --api PATH …`: how the API is found may stand before a command, too.
 fn late_verb(arguments: &[OsString]) -> Option<(&'static Verb, Vec<OsString>)> {
     let mut at = 0;
     loop {
         let word = arguments.get(at)?.to_str()?;
         let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
-        if !PLACES.contains(&name) {
+        let is_place = |(option, _): &(&str, _)| option.split(' ').next() == Some(name);
+        if !Verb::PLACES.iter().any(is_place) {
             break;
         }
         at += if value.is_some() { 1 } else { 2 };

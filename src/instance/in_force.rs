@@ -25,7 +25,9 @@ impl Master {
         let first = std::mem::replace(&mut self.current_generation, generation) == 0;
         let serving = generation.max(1);
         self.configs.retain(|number, _| *number >= serving || self.roster.generation(*number).is_some());
-        self.scoreboard().set_total(Total::Generation, generation);
+        let board = self.scoreboard();
+        board.set_total(Total::Generation, generation);
+        board.set_total(Total::Threads, config.settings().threads.into());
         self.show_tallies();
         let spec = &config.said.spec;
         if !first {

@@ -21,6 +21,7 @@ impl Scoreboard {
             Total::TxBytes,
             Total::Exceptions,
             Total::RunningUs,
+            Total::Threads,
             Total::Generation,
             Total::StartedEpochS,
             Total::LogLinesDropped,

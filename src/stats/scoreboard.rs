@@ -36,6 +36,8 @@ const FORBIDDEN: u64 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Total {
+    /// Threads of each worker of the generation that serves: there may be places for more. 0: nobody has said.
+    Threads = 3,
     /// Requests of retired slots.
     Requests = 4,
     /// Bytes sent by retired slots.

@@ -10,7 +10,7 @@ use crate::support::apps::BROKEN;
 use crate::support::host::Host;
 use crate::support::http::Door;
 use crate::support::wait::{PATIENCE, eventually, until};
-use crate::support::{LIEGE, free_port, program, root};
+use crate::support::{LIEGE, free_port, root};
 
 const APP: &str = r#"
 import sys, time
@@ -227,36 +227,6 @@ fn the_reload_of_the_unit_waits_and_tells_what_was_rolled_back() {
     }
     assert_eq!(host.ask("/v1/emperor")["reexecutions"], 2);
     assert_eq!(door.get("/").unwrap().text(), "hello");
-}
-
-#[test]
-fn bash_completes_the_names_of_vassals_and_runs_none_of_them() {
-    let Some(bash) = program("bash") else { return };
-    let (host, _door) = host(&[]);
-    let odd = "$(touch run-by-completion) `touch run-by-completion`.ini";
-    host.write(odd, "[uwsgi]\n");
-    until("the odd name", || host.vassal(odd).is_some());
-    let complete = |verb: &str, word: &str| {
-        let script = format!(
-            "source {}; PATH={}:$PATH; COMP_WORDS=(liege {verb} '{word}'); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _liege; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
-            root().join("completions/liege.bash").display(),
-            std::path::Path::new(LIEGE).parent().unwrap().display(),
-        );
-        let output = Command::new(&bash)
-            .args(["--norc", "-c", &script])
-            .current_dir(host.folder().path())
-            .env("LIEGE_API", "api.sock")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    assert_eq!(complete("reload", "web-"), "web-1.ini\nweb-2.ini\n");
-    assert_eq!(complete("why", "$"), format!("{odd}\n"));
-    assert!(!host.folder().path().join("run-by-completion").exists());
-    assert_eq!(complete("reload", "--al"), "--all\n");
-    assert_eq!(complete("--api api.sock why", "web-"), "web-1.ini\nweb-2.ini\n");
-    assert_eq!(complete("--api api.sock", "wak"), "wake\n");
 }
 
 #[test]

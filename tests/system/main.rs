@@ -23,6 +23,7 @@ mod check;
 mod combinations;
 mod commands;
 mod companions;
+mod completion;
 mod counts;
 mod crash;
 mod emperor_hooks;

@@ -21,6 +21,10 @@ use crate::stats::scoreboard::Total;
 use crate::sys::{own, socket};
 use crate::wire::death::Cause;
 
+/// What `liege_requests` counts.
+const REQUESTS: &str = "Requests that were answered by the application, a file or a rule, or at a server of http-to: \
+    each once, when it is over. Not those that were refused before, nor those whose worker died in them.";
+
 /// A vassal and what its scoreboard says.
 struct Row<'a> {
     vassal: &'a Vassal,
@@ -138,7 +142,7 @@ fn doors(vassal: &Vassal) -> impl Iterator<Item = (String, Protocol, &OwnedFd)> 
 }
 
 fn traffic(out: &mut Exposition, rows: &[Row<'_>]) {
-    each(out, rows, "liege_requests", Kind::Counter, "Requests answered.", |row| row.totals.requests);
+    each(out, rows, "liege_requests", Kind::Counter, REQUESTS, |row| row.totals.requests);
     each(out, rows, "liege_exceptions", Kind::Counter, "Requests that ended in an exception.", |row| {
         row.totals.exceptions
     });

@@ -11,7 +11,7 @@ use crate::api::show::Moment;
 use crate::emperor::fleet::{Fleet, Vassal};
 use crate::stats::boards::Boards;
 use crate::stats::cache::ShownCache;
-use crate::stats::scoreboard::{CoreField, Field, Slot};
+use crate::stats::scoreboard::{CoreField, Field, Scoreboard, Slot, Total};
 use crate::stats::tally::{Tally, ThreadTally};
 use crate::sys::socket;
 
@@ -82,14 +82,20 @@ fn caches(out: &mut Exposition, fleet: &Fleet) {
 
 fn places<'a>(vassal: &'a Vassal, moment: &Moment<'_>) -> Vec<Place<'a>> {
     let Some(boards) = vassal.boards() else { return Vec::new() };
+    let cores = cores_of(boards.newest());
     let place = |(number, (slot, counted)): (u64, (Option<Slot<'a>>, Tally))| {
         let pid = slot.and_then(|slot| u32::try_from(slot.get(Field::Pid)).ok());
         let sizes = pid.zip(vassal.pid()).map(|(pid, master)| moment.sizes.of(pid, master, moment.now));
         let (id, sizes) = (number.to_string(), sizes.unwrap_or_default());
-        let cores = slot.map_or(boards.newest().cores(), Slot::cores);
         Place { vassal, slot, counted, cores, id, sizes }
     };
     boards.whole(|| by_number(boards)).into_iter().map(place).collect()
+}
+
+/// The threads of each worker: a scoreboard that has room for more keeps it over reloads.
+fn cores_of(board: &Scoreboard) -> usize {
+    let told = usize::try_from(board.total(Total::Threads)).unwrap_or(usize::MAX);
+    if told == 0 { board.cores() } else { told.min(board.cores()) }
 }
 
 /// What each number that has ever been counts over all its lives, and the worker that stands for it: of two the one that

@@ -50,6 +50,7 @@ const lists = new WeakMap();
  * that focus, selection and scroll stay. `make` gives `{ node, update(item) }`.
  */
 function list(parent, items, nameOf, make) {
+  const focused = parent.contains(document.activeElement) ? document.activeElement : null;
   const old = lists.get(parent) ?? new Map();
   const now = new Map();
   for (const item of items) {
@@ -65,6 +66,8 @@ function list(parent, items, nameOf, make) {
     else parent.insertBefore(part.node, place);
   }
   lists.set(parent, now);
+  // Who is moved loses it.
+  if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
 }
 
 /** A line through points in a box of 100 by 24; the highest touches the top. */

@@ -78,6 +78,19 @@ function doing({ state, running }) {
   return `${first.request ?? "busy"} for ${millis(first.for_ms * 1000)}${more}`;
 }
 
+const CACHES = [["Cache"], ["Items", true], ["Hits", true], ["Misses", true], ["Found", true], ["Had no room", true], ["Changed", true]];
+
+/** The caches that its processes share. */
+function drawCaches(part, caches) {
+  showPanel(part, caches.length);
+  list(rowsOf(part, CACHES), caches, (cache) => cache.name, () => textRow(CACHES, (cache, row) => {
+    mark(row, "data-tone", cache.full > 0 ? "warn" : null);
+    const asked = cache.hits + cache.misses;
+    return [plain(cache.name), `${count(cache.items)} of ${count(cache.max_items)}`, count(cache.hits), count(cache.misses),
+      asked ? `${Math.floor((cache.hits / asked) * 100)} %` : NOTHING, cache.full ? plural(cache.full, "time") : "never", cache.changed ? ago(cache.changed) : "never"];
+  }));
+}
+
 /** The failures that there are: what is wrong with the file, the last reload, the last failure. */
 function drawFailures(node, vassal, detail) {
   const whole = detail?.name === vassal.name ? detail : vassal;

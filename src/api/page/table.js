@@ -169,6 +169,8 @@ function clearFilter() {
 
 /** Goes so many rows on from the one that has the focus; `Infinity` and its negative to the ends. */
 function step(by) {
+  // What was typed a moment ago counts, also where the next frame has not come yet.
+  showTable();
   const links = [...$("vassals").tBodies[0].querySelectorAll("a.name")];
   const at = links.findIndex((link) => link.closest("tr").contains(document.activeElement));
   const next = at < 0 && Number.isFinite(by) ? (by > 0 ? 0 : links.length - 1) : Math.min(Math.max(at + by, 0), links.length - 1);

@@ -33,6 +33,7 @@ function makeVassal(name) {
     warnings: panel("Warnings"),
     requests: panel("Requests in flight"),
     workers: panel("Workers"),
+    caches: panel("Caches"),
     log: makeLog(),
     events: panel("Events"),
     boxes: panel("Black boxes"),
@@ -49,7 +50,7 @@ function makeVassal(name) {
   return { state, reason, facts, buttons, tiles, spark, busyMeter, panels, gone, events: [], logKey: null };
 }
 
-/** Asks for what the snapshot leaves out: workers each second, the rest when something has happened. */
+/** Asks for what the snapshot leaves out: workers and what caches count each second, the rest when something has happened. */
 async function keepLooking(name, signal) {
   const link = `/v1/vassals/${encodeURIComponent(name)}`;
   let known = null;
@@ -63,13 +64,14 @@ async function keepLooking(name, signal) {
       facts.stale = false;
       const [workers, detail, boxes, companions] = await Promise.all([
         read(`${link}/workers`, { signal }),
-        all && read(link, { signal }),
+        (all || facts.detail?.caches.length > 0) && read(link, { signal }),
         all && read(`${link}/black-boxes`, { signal }),
         all && read(`${link}/companions`, { signal }),
       ]);
       if (signal.aborted) return;
       facts.workers = workers.workers;
-      if (all) Object.assign(facts, { detail, boxes: boxes.black_boxes, companions: companions.companions, attached: companions.attached });
+      if (detail) facts.detail = detail;
+      if (all) Object.assign(facts, { boxes: boxes.black_boxes, companions: companions.companions, attached: companions.attached });
       known = key;
       drawVassal();
     } catch (error) {
@@ -120,6 +122,7 @@ function drawVassal() {
   drawWarnings(parts.panels.warnings, detail?.warnings ?? []);
   drawRequests(parts.panels.requests, vassal, place.facts.workers);
   drawWorkers(parts.panels.workers, vassal, place.facts.workers);
+  drawCaches(parts.panels.caches, detail?.caches ?? []);
   drawBoxes(parts.panels.boxes, place.facts.boxes);
   drawAttached(parts.panels.attached, place.facts.attached);
   drawSockets(parts.panels.sockets, vassal, place.facts.companions);

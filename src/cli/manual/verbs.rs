@@ -8,7 +8,7 @@ pub(in crate::cli) struct Usage {
 }
 
 /// An option with its argument, and what it does.
-pub(super) type Flag = (&'static str, &'static str);
+pub(in crate::cli) type Flag = (&'static str, &'static str);
 
 /// A command.
 pub(in crate::cli) struct Verb {
@@ -29,6 +29,9 @@ pub(super) enum Group {
 }
 
 impl Verb {
+    /// How an emperor is found, or several: what may stand before a command, too.
+    pub(in crate::cli) const PLACES: [Flag; 5] = [HOSTS, API, TOKEN, CA, CERT];
+
     /// Its name.
     pub(in crate::cli) const fn name(&self) -> &'static str {
         self.name

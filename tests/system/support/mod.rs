@@ -8,6 +8,7 @@ pub(crate) mod load;
 mod port;
 pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod terminal;
 #[path = "../../support/tls.rs"]
 pub(crate) mod tls;
 pub(crate) mod uwsgi;
