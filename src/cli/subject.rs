@@ -12,9 +12,7 @@ use crate::config::format::Format;
 use crate::config::instance::InstanceSpec;
 use crate::config::load;
 use crate::config::raw::{Entry, Raw};
-use crate::config::router::address_in;
 use crate::config::surroundings::{Surroundings, World};
-use crate::config::table::{self, Kind};
 use crate::config::vassals::VassalOptions;
 use crate::emperor::attributes::{Attributes, Wanted};
 use crate::emperor::scan::{Look, Manner};
@@ -201,57 +199,11 @@ impl Reading {
         !self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
     }
 
-    /// What is told of an option, at the place where it was said last.
+    /// What this host has told, with its file as people find it.
     #[must_use]
-    pub fn told(&self, severity: Severity, option: &str, message: String, suggestion: &str) -> Diagnostic {
-        let said = |entry: &&Entry| table::find(&entry.key).is_some_and(|row| row.name() == option);
-        self.told_of(self.raw.entries.iter().rfind(said), severity, message, suggestion)
-    }
-
-    /// What is told of an address, at the place where it was said.
-    #[must_use]
-    pub fn told_of_address(
-        &self,
-        address: &Address,
-        severity: Severity,
-        message: String,
-        suggestion: &str,
-    ) -> Diagnostic {
-        let chdir = self.instance.as_ref().and_then(|spec| spec.app.chdir.as_deref());
-        let directories = [Some(self.raw.directory.as_path()), chdir];
-        let said = |entry: &&Entry| {
-            let Some(row) = table::find(&entry.key) else { return false };
-            let value = address_in(row.name(), entry.value.as_deref().unwrap_or_default());
-            let is_meant = |directory: &Path| {
-                Address::parse(value, directory).is_ok_and(|(meant, _)| meant == *address)
-                    || matches!(address, Address::Abstract(name) if name == value)
-            };
-            (row.kind == Kind::Address || matches!(row.name(), "https" | "https2" | "http-to-https"))
-                && directories.into_iter().flatten().any(is_meant)
-        };
-        self.told_of(self.raw.entries.iter().find(said), severity, message, suggestion)
-    }
-
-    fn told_of(
-        &self,
-        entry: Option<&Entry>,
-        severity: Severity,
-        message: String,
-        suggestion: &str,
-    ) -> Diagnostic {
-        let (file, line) = match entry {
-            Some(entry) => (self.place.shown(&entry.origin.file), entry.origin.line),
-            None => (self.name.clone(), None),
-        };
-        Diagnostic {
-            severity,
-            file,
-            line,
-            option: entry.map(|entry| entry.key.clone()),
-            message,
-            suggestion: (!suggestion.is_empty()).then(|| suggestion.to_owned()),
-            cause: Cause::Host,
-        }
+    pub fn placed(&self, told: Diagnostic) -> Diagnostic {
+        let file = if told.option.is_none() { self.name.clone() } else { self.place.shown(&told.file) };
+        Diagnostic { file, ..told }
     }
 
     /// An entry's origin as people find it.

@@ -55,6 +55,7 @@ pub mod surroundings;
 pub mod table;
 pub mod tenant;
 mod text;
+mod told;
 pub mod value;
 pub mod vassals;
 pub mod websocket;

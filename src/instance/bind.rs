@@ -111,11 +111,11 @@ pub(super) fn bind_early(spec: &InstanceSpec, have: &Sockets) -> Result<Sockets,
     bind_all(&only, have, &numeric)
 }
 
-/// Who must be permitted to make the socket at an address, where that is not who starts the instance.
+/// Who must be permitted to make the socket at an address, where that is not the user who starts the instance.
 #[must_use]
-pub fn maker(spec: &InstanceSpec, address: &Address) -> Option<Identity> {
+pub fn maker(spec: &InstanceSpec, starter: u32, address: &Address) -> Option<Identity> {
     let wanted = &spec.identity;
-    if user::current_uid() != 0 || wanted.after_init || is_early(spec, address) {
+    if starter != 0 || wanted.after_init || is_early(spec, address) {
         return None;
     }
     let identity = Identity::look_up(

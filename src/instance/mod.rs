@@ -29,6 +29,7 @@ mod hear;
 #[cfg(test)]
 mod histories;
 mod hooks;
+pub mod host;
 mod image;
 mod in_force;
 mod inbox;

@@ -16,12 +16,8 @@ pub struct Holder {
 /// Who listens on the port; `None`: nobody, or somebody whose descriptors we may not see.
 #[must_use]
 pub fn of_port(port: u16) -> Option<Holder> {
-    let sockets: Vec<PathBuf> = ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .flat_map(|table| listening(&table, port))
-        .map(|inode| PathBuf::from(format!("socket:[{inode}]")))
-        .collect();
+    let sockets: Vec<PathBuf> =
+        listeners(port).map(|inode| PathBuf::from(format!("socket:[{inode}]"))).collect();
     if sockets.is_empty() {
         return None;
     }
@@ -29,6 +25,38 @@ pub fn of_port(port: u16) -> Option<Holder> {
         let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
         holds(&entry.path(), &sockets).then(|| Holder { pid, name: name(&entry.path()) })
     })
+}
+
+/// Whether anybody listens on the port, at whatever address.
+#[must_use]
+pub fn is_taken(port: u16) -> bool {
+    listeners(port).next().is_some()
+}
+
+/// Whether anybody listens at a unix socket that was bound by this path. Nobody is called.
+#[must_use]
+pub fn is_listened_on(path: &Path) -> bool {
+    let table = fs::read("/proc/net/unix").unwrap_or_default();
+    listens(&String::from_utf8_lossy(&table), &path.to_string_lossy())
+}
+
+fn listeners(port: u16) -> impl Iterator<Item = u64> {
+    ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|table| fs::read_to_string(table).ok())
+        .flat_map(move |table| listening(&table, port))
+}
+
+/// Whether a table of the kernel has a unix socket of that name that accepts connections.
+fn listens(table: &str, name: &str) -> bool {
+    const ACCEPTS: &str = "00010000";
+    // Seven words, of which the last one is padded, a space, and the name as it was given, spaces included.
+    let is_it = |line: &str| {
+        let (fixed, bound) =
+            line.split_once(" /").map_or((line, None), |(fixed, bound)| (fixed, Some(bound)));
+        fixed.split_ascii_whitespace().nth(3) == Some(ACCEPTS) && bound == name.strip_prefix('/')
+    };
+    name.starts_with('/') && table.lines().skip(1).any(is_it)
 }
 
 /// Tries an address without listening on it.
@@ -84,6 +112,26 @@ mod tests {
         assert_eq!(try_tcp(address).unwrap_err().kind(), std::io::ErrorKind::AddrInUse);
         drop(socket);
         assert!(try_tcp(address).is_ok());
+    }
+
+    #[test]
+    fn a_unix_socket_is_found_by_its_path_and_nobody_is_called() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a b.sock");
+        let socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        assert!(is_listened_on(&path) && !is_listened_on(&directory.path().join("a")));
+        assert_eq!(socket.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        drop(socket);
+        assert!(!is_listened_on(&path));
+        let table = "Num RefCount Protocol Flags Type St Inode Path\n\
+            0: 00000002 00000000 00010000 0001 01    12 /run/a.sock\n\
+            1: 00000003 00000000 00000000 0001 03    13 /run/b.sock\n\
+            2: 00000002 00000000 00010000 0001 01    14\n";
+        for (path, expected) in [("/run/a.sock", true), ("/run/b.sock", false), ("", false), ("/run", false)]
+        {
+            assert_eq!(listens(table, path), expected, "{path}");
+        }
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::unistd::{
-    AccessFlags, Gid, Group, Uid, User, access, getgid, getgrouplist, getresgid, getresuid, getuid,
-    setgroups, setresgid, setresuid, setuid,
+    AccessFlags, Gid, Group, Uid, User, access, getegid, geteuid, getgid, getgrouplist, getgroups, getresgid,
+    getresuid, getuid, setfsgid, setfsuid, setgroups, setresgid, setresuid, setuid,
 };
 
 use super::capabilities::{self, Capabilities};
@@ -166,6 +166,37 @@ impl Identity {
 #[must_use]
 pub fn may_make_in(directory: &Path) -> bool {
     access(directory, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
+}
+
+/// Whether this process may read a file.
+#[must_use]
+pub fn may_read(path: &Path) -> bool {
+    access(path, AccessFlags::R_OK).is_ok()
+}
+
+/// Does something with nobody's rights to files; a process with one thread only.
+///
+/// # Errors
+/// This process may not become nobody, or not itself again: it must not go on then.
+pub fn as_nobody<T>(work: impl FnOnce() -> T) -> io::Result<T> {
+    const NOBODY: u32 = 65_534;
+    let (groups, own_uid, own_gid) = (getgroups()?, geteuid(), getegid());
+    let become_it = |uid: Uid, gid: Gid| {
+        setfsgid(gid);
+        setfsuid(uid);
+        // What they answer is who it was before: asked with what nobody is, they change nothing.
+        let is = (setfsuid(Uid::from_raw(u32::MAX)), setfsgid(Gid::from_raw(u32::MAX)));
+        match is == (uid, gid) {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("the kernel did not change to uid {uid} for files"))),
+        }
+    };
+    setgroups(&[])?;
+    become_it(Uid::from_raw(NOBODY), Gid::from_raw(NOBODY))?;
+    let done = work();
+    become_it(own_uid, own_gid)?;
+    setgroups(&groups)?;
+    Ok(done)
 }
 
 /// Gives up every way to gain privileges by executing a program (set-user-id and file capabilities), for this process

@@ -24,5 +24,6 @@ pub(super) fn load(reading: &Reading) -> Option<Diagnostic> {
         Some(place) => format!("{message} ({})", place.trim()),
         None => message,
     };
-    Some(reading.told(Severity::Error, option, message, hint.as_deref().unwrap_or_default()))
+    let told = reading.raw.told(Severity::Error, option, message, hint.as_deref().unwrap_or_default());
+    Some(reading.placed(told))
 }
