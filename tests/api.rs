@@ -380,3 +380,131 @@ fn a_file_is_looked_at_compared_written_and_taken_over() {
     let answer = other.api("PUT /v1/vassals/w.ini/config", "{\"text\": \"\"}");
     assert_eq!(answer["code"], "writing-off");
 }
+
+#[test]
+fn a_text_is_held_against_the_host_and_nobody_is_called() {
+    let file = |more: &str| format!("[uwsgi]\nwsgi-file = ROOT/app.py\n{more}\n");
+    let (up, asleep) = (file("http-socket = ROOT/u.sock"), file("http-socket = ROOT/a.sock"));
+    let other = "[uwsgi]\nanything = at all\n[emperor]\nexec = sleep\nimportance = many\n";
+    let arguments = ["--api-write", "--vassals-default", "env=A=1"];
+    let host = Host::start_with(&arguments, &[("u.ini", &up), ("a.ini", &asleep), ("o.ini", other)]);
+    host.wait_for_state("u", "up");
+    host.wait_for_state("a", "up");
+    host.api("POST /v1/vassals/a.ini/sleep?wait=30", "");
+    let root = host.directory.path().display().to_string();
+    let judge = |name: &str, text: &str| {
+        let text = text.replace("ROOT", &root);
+        host.api("POST /v1/validate", &serde_json::json!({"name": name, "text": text}).to_string())
+    };
+    let errors = |verdict: &Value| {
+        let told = verdict["diagnostics"].as_array().unwrap().iter();
+        let told = told.filter(|told| told["severity"] == "error");
+        told.map(|told| format!("{}: {}", told["line"], told["message"].as_str().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    // What it listens at itself is no obstacle.
+    let good = judge("u.ini", &up);
+    assert_eq!((&good["valid"], errors(&good).len()), (&true.into(), 0), "{good}");
+    assert_eq!(good["looked_at"], serde_json::json!(["emperor", "options", "host"]), "{good}");
+    assert_eq!(good["not_looked_at"][0]["part"], "application", "{good}");
+    assert_eq!(host.api("POST /v1/validate", "{\"name\": \"u.ini\"}")["valid"], true);
+    for (lines, expected) in [
+        ("http-socket = ROOT/u.sock\nuid = no-such-user", "4: there is no user no-such-user".to_owned()),
+        (
+            "http-socket = ROOT/u.sock\nchdir = /no/such/place",
+            "4: there is no directory /no/such/place".to_owned(),
+        ),
+        (
+            "http-socket = ROOT/u.sock\nvirtualenv = /no/env",
+            "4: the virtualenv /no/env does not exist".to_owned(),
+        ),
+        ("http-socket = ROOT/a.sock", format!("3: {root}/a.sock is also an address of a.ini")),
+        ("http-socket = ROOT/app.py", format!("3: {root}/app.py is there, and no socket")),
+        ("http-socket = 192.0.2.1:80", "3: 192.0.2.1:80 is not an address of this host".to_owned()),
+        (&*format!("http-socket = {taken}"), format!("3: {taken} is in use by ")),
+        ("http-socket = ROOT/u.sock\nlogto = /no/such/log", "4: there is no directory /no/such".to_owned()),
+    ] {
+        let verdict = judge("u.ini", &file(lines));
+        let errors = errors(&verdict);
+        assert!(errors.len() == 1 && errors[0].starts_with(&expected), "{lines}: {verdict}");
+        assert_eq!(verdict["valid"], false);
+    }
+    // What a hook may make is not missing yet.
+    let hooked =
+        judge("u.ini", &file("http-socket = ROOT/u.sock\nchdir = /no/such\nexec-asap = mkdir /no/such"));
+    assert_eq!(
+        (&hooked["valid"], hooked["diagnostics"].to_string().contains("exec-asap makes it")),
+        (&true.into(), true)
+    );
+    // A refused file stays, and all that is wrong is told.
+    let (head, _) = host.exchange("api.sock", "GET /v1/vassals/u.ini/config", "", "");
+    let tag = head.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap().to_owned();
+    let put = |text: &str| {
+        let body = serde_json::json!({ "text": text.replace("ROOT", &root) }).to_string();
+        let headers = format!("if-match: {tag}\r\n");
+        let (_, body) = host.exchange("api.sock", "PUT /v1/vassals/u.ini/config?wait=30", &headers, &body);
+        serde_json::from_str::<Value>(&body).unwrap()
+    };
+    let refused = put(&file("http-socket = ROOT/a.sock\nuid = no-such-user\nthunder-lock = true"));
+    assert_eq!((&refused["code"], &refused["status"]), (&"invalid".into(), &422.into()), "{refused}");
+    let severities: Vec<_> =
+        refused["errors"].as_array().unwrap().iter().map(|told| &told["severity"]).collect();
+    assert_eq!(severities, ["error", "error", "warning"], "{refused}");
+    let written = put(&file("http-socket = ROOT/u.sock\nthunder-lock = true"));
+    assert_eq!(
+        (&written["outcome"], &written["warnings"][0]["option"]),
+        (&"swapped".into(), &"thunder-lock".into()),
+        "{written}"
+    );
+    // Whoever is asleep sleeps on.
+    assert_eq!(judge("a.ini", &asleep)["valid"], true);
+    assert_eq!(host.vassal("a")["state"], "asleep");
+
+    let foreign = judge("o.ini", other);
+    assert_eq!((&foreign["valid"], &foreign["change"]), (&true.into(), &Value::Null), "{foreign}");
+    assert_eq!(foreign["looked_at"], serde_json::json!(["emperor"]), "{foreign}");
+    let omitted: Vec<_> =
+        foreign["not_looked_at"].as_array().unwrap().iter().map(|one| &one["part"]).collect();
+    assert_eq!(omitted, ["application", "options", "host"], "{foreign}");
+    assert_eq!(
+        (&foreign["diagnostics"][0]["line"], &foreign["diagnostics"][0]["option"]),
+        (&5.into(), &"importance".into())
+    );
+    let gone = judge("o.ini", &other.replace("sleep", "/no/such/program"));
+    assert_eq!(
+        (&gone["valid"], errors(&gone)[0].contains("/no/such/program")),
+        (&false.into(), true),
+        "{gone}"
+    );
+    assert_eq!(judge("o.ini", &other.replace("sleep", "liege"))["looked_at"][1], "options");
+}
+
+#[test]
+fn who_cannot_write_a_file_reads_nothing_by_its_text() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let kept = "[uwsgi]\nhttp-socket = ROOT/s.sock\nwsgi-file = ROOT/app.py\nini = ROOT/secret/known.ini\n";
+    for (arguments, reads) in [(&[][..], false), (&["--api-write"][..], true)] {
+        let directory = tempfile::tempdir().unwrap();
+        let secret = directory.path().join("secret");
+        std::fs::create_dir(&secret).unwrap();
+        std::fs::write(secret.join("known.ini"), "[uwsgi]\nprocesses = 2\n").unwrap();
+        std::fs::write(secret.join("other"), "hidden").unwrap();
+        for (path, mode) in [(directory.path().to_owned(), 0o755), (secret.clone(), 0o700)] {
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        }
+        let kept = kept.replace("ROOT/secret", &secret.display().to_string());
+        let host = Host::start_with(arguments, &[("s.ini", &kept)]);
+        host.wait_for_state("s", "up");
+        let text = format!("{kept}procname-prefix = @({}/other)\n", secret.display());
+        let text = text.replace("ROOT", &host.directory.path().display().to_string());
+        let verdict =
+            host.api("POST /v1/validate", &serde_json::json!({"name": "s.ini", "text": text}).to_string());
+        assert_eq!(verdict.to_string().contains("hidden"), reads, "{verdict}");
+        let told = verdict["diagnostics"].to_string();
+        assert!(!told.contains("known.ini"), "what the file includes already is known: {told}");
+    }
+}

@@ -365,6 +365,44 @@ fn the_api_reads_and_writes_of_a_tenant_only_what_is_the_tenants() {
 }
 
 #[test]
+fn what_a_tenants_text_names_is_looked_at_as_the_tenant() {
+    if !is_root() {
+        return;
+    }
+    let host = tyrant(&["--api-write"]);
+    let port = tenant(&host, "a.ini", ALICE, "");
+    until_up(&host, port);
+    let secret = host.path("secret");
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("word"), "hidden").unwrap();
+    fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    link(&secret.join("word"), &host.path("home/word"), ALICE);
+    let text = fs::read_to_string(host.path("v/a.ini")).unwrap();
+    let judge = |more: &str| {
+        let more = more.replace("BASE", &host.path("").display().to_string());
+        let body = serde_json::json!({"name": "a.ini", "text": format!("{text}{more}\n")}).to_string();
+        let said = stage::exchange(&host.path("api"), "POST /v1/validate", &body);
+        serde_json::from_str::<serde_json::Value>(&said).unwrap()
+    };
+    for (lines, valid, expected) in [
+        ("uid = root", true, "the emperor runs it as the owner of its file"),
+        ("procname-prefix = @(BASE/home/word)", false, "Permission denied"),
+        // Whether it is there is not hers to know.
+        ("wsgi-file = BASE/home/word", false, "user 20001 may not look at"),
+        ("wsgi-file = BASE/secret/none", false, "user 20001 may not look at"),
+        ("logto2 = BASE/secret/none/log", false, "user 20001 may not look at"),
+        ("http-socket = BASE/secret/a.sock", false, "user 20001 may not make files in"),
+        ("http-socket = 127.0.0.1:80", false, "127.0.0.1:80 is not permitted to user 20001"),
+    ] {
+        let verdict = judge(lines);
+        assert_eq!(verdict["valid"], valid, "{lines}: {verdict}");
+        assert!(verdict.to_string().contains(expected), "{lines}: {verdict}");
+        assert!(!verdict.to_string().contains("hidden"), "{lines}: {verdict}");
+    }
+    host.end();
+}
+
+#[test]
 fn a_new_owner_gets_a_new_instance_after_the_old_one_is_gone() {
     if !is_root() {
         return;

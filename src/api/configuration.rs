@@ -3,6 +3,8 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Extension, State};
@@ -11,25 +13,32 @@ use axum::routing::{MethodRouter, get, post};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 
 use super::actions::{Asked, Name};
 use super::ask::plain;
 use super::desk::{Answer, Desk};
 use super::guard::{Access, Grant};
 use super::problem::Problem;
-use super::views::{ConfigFile, ConfigVerdict};
-use crate::config::address::Address;
+use super::views::{ConfigFile, ConfigVerdict, ConfigWritten};
 use crate::config::tenant::Tenant;
 use crate::emperor::Request as Wish;
+use crate::emperor::validation::Draft;
 use crate::sys::{file, memfd, rewrite};
 use crate::trace::{self, escaped};
 use crate::wire::failure::Failure;
 use crate::wire::validation::{FILE_LIMIT_BYTES, Verdict};
 
+/// How long a file may take to be read or written.
+const LONGEST: Duration = Duration::from_secs(10);
+/// How many files are read at the same time.
+const READERS: usize = 4;
+
 /// A text that is to be looked at.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Draft {
+struct Text {
     /// The vassal whose file it would be.
     name: String,
     /// The text; the file as it is, if it is left out.
@@ -58,17 +67,20 @@ pub(super) fn config() -> MethodRouter<Desk> {
 /// `POST /v1/validate`: what is wrong with a text, and what it would change. It changes nothing.
 pub(super) fn validate() -> MethodRouter<Desk> {
     post(async |asked: Asked| {
-        let Draft { name, text } =
+        let Text { name, text } =
             asked.parameters.read("{\"name\": \"blog.ini\", \"text\": \"[uwsgi]…\"}")?;
         asked.access.allows(Grant::Admin, Some(&name)).inspect_err(|problem| {
             let who = asked.who();
             asked.desk.tell_refusal(format_args!("{who} asks: look at a text for {name:?}"), problem);
         })?;
-        let place = place_of(&asked.desk, &name)?;
-        let old = open(place.path.clone(), place.tenant).await;
+        let Place { path, tenant, draft } = place_of(&asked.desk, &name)?;
+        let old = open(&asked.desk, path, tenant).await;
         let verdict = match (text, old) {
-            (Some(text), old) => judge(&asked.desk, &place, text.as_bytes(), old.ok().as_deref()).await?,
-            (None, Ok(old)) => judge(&asked.desk, &place, &old, None).await?,
+            (Some(text), old) => judge(&asked.desk, draft, text.as_bytes(), old.ok().as_deref()).await?,
+            (None, Ok(old)) => {
+                let verdict = judge(&asked.desk, draft, &old, Some(&old)).await?;
+                Verdict { change: None, ..verdict }
+            }
             (None, Err(problem)) => return Err(problem),
         };
         Ok(Json(ConfigVerdict::from(verdict)).into_response())
@@ -79,7 +91,7 @@ async fn read(State(desk): State<Desk>, Extension(access): Extension<Access>, na
     let name = plain(name)?;
     access.allows(Grant::Admin, Some(&name))?;
     let Place { path, tenant, .. } = place_of(&desk, &name)?;
-    let bytes = open(path.clone(), tenant).await?;
+    let bytes = open(&desk, path.clone(), tenant).await?;
     let tag = tag_of(&bytes);
     let text = String::from_utf8(bytes).map_err(|_| {
         Problem::new(StatusCode::CONFLICT, "not-text", format!("{} is not UTF-8", path.display()))
@@ -97,35 +109,34 @@ async fn write(name: &str, asked: Asked) -> Answer {
         return Err(Problem::new(StatusCode::FORBIDDEN, "writing-off", detail)
             .suggesting("start the emperor with --api-write"));
     }
-    let place = place_of(desk, name)?;
-    let path = &place.path;
+    let Place { path, tenant, draft } = place_of(desk, name)?;
     let wait = asked.wait.clone()?;
     // One after the other, so that what was looked at is what is replaced.
-    let writing = desk.kept.writing.lock().await;
-    let old = open(path.clone(), place.tenant).await?;
+    let writing = tokio::time::timeout(LONGEST, Arc::clone(&desk.kept.writing).lock_owned());
+    let writing = writing.await.map_err(|_| late("write", &path))?;
+    let old = open(desk, path.clone(), tenant).await?;
     check_tag(&asked.headers, &tag_of(&old))?;
-    let verdict = judge(desk, &place, text.as_bytes(), Some(&old)).await?;
+    let verdict = judge(desk, draft, text.as_bytes(), Some(&old)).await?;
     if !verdict.is_good() {
         let diagnostics = errors(verdict);
         let why = diagnostics.first().map(|first| first.message.as_str()).unwrap_or_default();
         let detail = format!("the text is refused, and {} is as it was: {why}", path.display());
-        let failure = Failure { diagnostics, ..Failure::new(detail.clone()) };
+        let failure = Failure { diagnostics, ..Failure::new("") };
         return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", detail).because_of(&failure));
     }
     let written = path.clone();
     let (from, tag) = (tag_of(&old), tag_of(text.as_bytes()));
     let done = tokio::task::spawn_blocking(move || {
+        let _writing = writing;
         rewrite::rewrite(&written, text.as_bytes(), |now| now == old.as_slice())
     });
-    done.await
-        .map_err(io::Error::other)
-        .and_then(|done| done)
-        .map_err(|error| cannot("write", path, &error))?;
-    drop(writing);
+    in_time(done, "write", &path).await?;
     let who = asked.who();
     tracing::info!(target: trace::AUDIT, vassal = name, "{who} writes {}: {from} becomes {tag}", path.display());
     let id = desk.handle.request(who, Wish::Written { vassal: name.to_owned() }).await?;
-    Ok(tagged(&tag, desk.tell(id, wait, asked.aside).await?))
+    let warnings = verdict.diagnostics;
+    let told = desk.tell_as(id, wait, asked.aside, |operation| ConfigWritten { operation, warnings });
+    Ok(tagged(&tag, told.await?))
 }
 
 fn errors(mut verdict: Verdict) -> Vec<crate::config::diagnostic::Diagnostic> {
@@ -138,29 +149,34 @@ struct Place {
     path: PathBuf,
     /// Whose it is, where that is who the vassal runs as.
     tenant: Option<Tenant>,
-    /// Where the vassal is waited for.
-    on_demand: Option<Address>,
+    draft: Draft,
 }
 
 fn place_of(desk: &Desk, name: &str) -> Result<Place, Box<Problem>> {
-    let place = desk.handle.fleet().vassals.get(name).map(|vassal| Place {
-        path: vassal.path.clone(),
-        tenant: vassal.tenant,
-        on_demand: vassal.on_demand.clone(),
-    });
+    let place = {
+        let fleet = desk.handle.fleet();
+        fleet.vassals.get(name).map(|vassal| Place {
+            path: vassal.path.clone(),
+            tenant: vassal.tenant,
+            draft: Draft::of(vassal, &fleet),
+        })
+    };
     place.ok_or_else(|| desk.unknown(name))
 }
 
-async fn judge(desk: &Desk, place: &Place, new: &[u8], old: Option<&[u8]>) -> Result<Verdict, Box<Problem>> {
-    let judged = desk.validator.judge(&place.path, place.on_demand.clone(), new, old).await;
+async fn judge(desk: &Desk, draft: Draft, new: &[u8], old: Option<&[u8]>) -> Result<Verdict, Box<Problem>> {
+    let judged = desk.validator.judge(draft, new, old).await;
     judged.map_err(|failure| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-looked-at", failure.message))
 }
 
 /// The content of a file, read beside the emperor's work. A tenant's is read only if it is the tenant's: its owner may have
 /// put a link to another's where it was.
-async fn open(path: PathBuf, tenant: Option<Tenant>) -> Result<Vec<u8>, Box<Problem>> {
+async fn open(desk: &Desk, path: PathBuf, tenant: Option<Tenant>) -> Result<Vec<u8>, Box<Problem>> {
     let shown = path.clone();
+    let place = tokio::time::timeout(LONGEST, Arc::clone(&desk.kept.readers.0).acquire_owned());
+    let place = place.await.map_err(|_| late("read", &shown))?;
     let reading = tokio::task::spawn_blocking(move || {
+        let _place = place;
         let file = file::open_untrusted(&path)?;
         let found = file.metadata()?;
         if !found.is_file() {
@@ -171,11 +187,34 @@ async fn open(path: PathBuf, tenant: Option<Tenant>) -> Result<Vec<u8>, Box<Prob
         }
         memfd::read_all(file.into(), FILE_LIMIT_BYTES)
     });
-    reading
-        .await
-        .map_err(io::Error::other)
-        .and_then(|done| done)
-        .map_err(|error| cannot("read", &shown, &error))
+    in_time(reading, "read", &shown).await
+}
+
+/// How many files are read at the same time, those on file systems that do not answer included.
+#[derive(Debug)]
+pub struct Readers(Arc<Semaphore>);
+
+impl Default for Readers {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(READERS)))
+    }
+}
+
+/// What became of work on a file, if that is known in time.
+async fn in_time<T>(work: JoinHandle<io::Result<T>>, verb: &str, path: &FilePath) -> Result<T, Box<Problem>> {
+    let done = tokio::time::timeout(LONGEST, work).await.map_err(|_| late(verb, path))?;
+    done.map_err(io::Error::other).and_then(|done| done).map_err(|error| cannot(verb, path, &error))
+}
+
+fn late(verb: &str, path: &FilePath) -> Box<Problem> {
+    let detail = format!(
+        "cannot {verb} {}: its file system has not answered for {} s",
+        path.display(),
+        LONGEST.as_secs()
+    );
+    let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "file", detail);
+    problem.file = Some(escaped(&path.to_string_lossy()));
+    problem
 }
 
 fn cannot(verb: &str, path: &FilePath, error: &io::Error) -> Box<Problem> {

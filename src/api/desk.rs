@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
+use serde::Serialize;
 
 use super::connection::Aside;
 use super::events::Feed;
@@ -64,7 +65,9 @@ pub struct Kept {
     /// Places for those who listen.
     pub streams: Streams,
     /// Held by who writes a file.
-    pub writing: tokio::sync::Mutex<()>,
+    pub writing: Arc<tokio::sync::Mutex<()>>,
+    /// Places for reading files of vassals.
+    pub readers: super::configuration::Readers,
 }
 
 impl Desk {
@@ -112,6 +115,20 @@ impl Desk {
     /// # Errors
     /// It is not known any more.
     pub async fn tell(&self, id: u64, wait: Duration, aside: Aside) -> Answer {
+        self.tell_as(id, wait, aside, |operation| operation).await
+    }
+
+    /// The same, with more.
+    ///
+    /// # Errors
+    /// As [`Desk::tell`].
+    pub async fn tell_as<T: Serialize>(
+        &self,
+        id: u64,
+        wait: Duration,
+        aside: Aside,
+        with_more: impl FnOnce(views::Operation) -> T,
+    ) -> Answer {
         let Some(operation) = self.wait_for(id, wait, aside).await else {
             return Err(Problem::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -121,7 +138,7 @@ impl Desk {
         };
         let status = if operation.ended.is_some() { StatusCode::OK } else { StatusCode::ACCEPTED };
         let location = [(header::LOCATION, operation.link.clone())];
-        Ok((status, location, Json(operation)).into_response())
+        Ok((status, location, Json(with_more(operation))).into_response())
     }
 
     /// An operation, when it has ended or the time is over.

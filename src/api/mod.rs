@@ -36,9 +36,10 @@ use std::sync::Arc;
 
 use crate::config::emperor::EmperorSpec;
 use crate::emperor::Handle;
-use crate::emperor::validation::Validator;
+use crate::emperor::validation::{Conduct, Validator};
 use crate::sys::socket::{self, UnixOptions};
 use crate::sys::user::{self, current_uid};
+use crate::wire::message::Policy;
 use desk::Desk;
 use door::Door;
 use roles::Roles;
@@ -47,12 +48,12 @@ use tls::Secure;
 use token::TokenFile;
 
 /// Opens the doors that the emperor was told of and serves at them until the runtime ends; returns their addresses
-/// for people. `binary` is ours, for questions that need a process. Call it inside a runtime.
+/// for people. `policy` is what the emperor tells all vassals. Call it inside a runtime.
 ///
 /// # Errors
 /// A door that was asked for cannot be opened, or the token file cannot be used. Without the usual socket the
 /// emperor does its work all the same; the log says why.
-pub fn open(spec: &EmperorSpec, binary: &str, handle: &Handle) -> io::Result<Vec<String>> {
+pub fn open(spec: &EmperorSpec, policy: Policy, handle: &Handle) -> io::Result<Vec<String>> {
     let tokens = spec.api_token_file.clone().map(TokenFile::new).transpose()?.map(Arc::new);
     let roles = Arc::new(Roles::look_up(&spec.api_roles)?);
     let options = socket_options(spec)?;
@@ -79,7 +80,7 @@ pub fn open(spec: &EmperorSpec, binary: &str, handle: &Handle) -> io::Result<Vec
         root: current_uid() == 0,
         roles,
         writes: spec.api_write,
-        validator: Validator::new(binary, spec.vassals.clone()),
+        validator: Validator::new(Conduct::of(spec, policy)),
         refusals: Arc::default(),
         kept: Arc::default(),
     };

@@ -4,6 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 
+use crate::config::diagnostic::Diagnostic;
 use crate::emperor::handle::Refusal;
 use crate::wire::failure::Failure;
 
@@ -36,6 +37,9 @@ pub struct Problem {
     /// The end of a Python traceback.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceback: Option<String>,
+    /// Everything that is wrong or doubtful, errors first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<Diagnostic>,
 }
 
 impl Problem {
@@ -70,6 +74,7 @@ impl Problem {
         }
         self.suggestion = self.suggestion.take().or_else(|| failure.hint.clone());
         self.traceback.clone_from(&failure.traceback);
+        self.errors.clone_from(&failure.diagnostics);
         self
     }
 }
@@ -103,7 +108,7 @@ impl IntoResponse for Box<Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::diagnostic::{Cause, Diagnostic, Severity};
+    use crate::config::diagnostic::{Cause, Severity};
 
     #[test]
     fn a_problem_names_the_place_to_mend() {
@@ -127,6 +132,10 @@ mod tests {
                 "type": "urn:liege:conflict", "status": 409, "title": "Conflict", "code": "conflict",
                 "detail": "cannot", "file": "/v/a.ini", "line": 3, "option": "procesess",
                 "suggestion": "did you mean processes?", "traceback": "Traceback …",
+                "errors": [{
+                    "severity": "error", "file": "/v/a.ini", "line": 3, "option": "procesess",
+                    "message": "unknown option", "suggestion": "did you mean processes?", "cause": "value",
+                }],
             })
         );
     }

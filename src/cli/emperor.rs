@@ -41,9 +41,8 @@ pub fn main(mut spec: EmperorSpec, activation: Activation) -> ExitCode {
         ..Policy::default()
     };
     trace::start(false);
-    let binary = policy.binary.clone();
-    run::main(spec.clone(), policy, activation, move |handle| {
-        let doors = api::open(&spec, &binary, &handle)?;
+    run::main(spec.clone(), policy.clone(), activation, move |handle| {
+        let doors = api::open(&spec, policy, &handle)?;
         Ok(announce(handle, doors))
     })
 }

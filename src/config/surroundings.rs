@@ -1,9 +1,12 @@
 //! What a configuration depends on besides its text: files, the environment, the machine.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::address::Address;
@@ -110,6 +113,7 @@ pub struct World {
     passed: Vec<PassedSocket>,
     handed: Option<Vec<u8>>,
     purpose: Purpose,
+    seen: Rc<Seen>,
 }
 
 /// What a configuration is read for, and so what it may do besides reading files.
@@ -118,6 +122,8 @@ pub enum Purpose {
     /// To look at it: it runs nothing.
     #[default]
     Look,
+    /// To look at what would be a vassal's: it runs nothing, and inherits no descriptors.
+    LookAtVassal,
     /// To start what an operator asked for on a command line: it may run commands, as whoever started it.
     Start,
     /// To start a vassal: it may run commands as its own user, but never as root, and inherits no descriptors.
@@ -157,6 +163,7 @@ impl World {
             passed: Vec::new(),
             handed: None,
             purpose: Purpose::Look,
+            seen: Rc::default(),
         }
     }
 
@@ -197,6 +204,56 @@ impl World {
     fn resolve(&self, path: &Path) -> PathBuf {
         self.directory.join(path)
     }
+
+    fn glob(&self, pattern: &str) -> Vec<String> {
+        // Relative patterns are matched from our directory, but yield relative paths, as glob(3) does.
+        let prefix = if pattern.starts_with('/') {
+            String::new()
+        } else {
+            format!("{}/", glob::Pattern::escape(&self.directory.to_string_lossy()))
+        };
+        let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
+        let Ok(found) = glob::glob_with(&format!("{prefix}{pattern}"), options) else { return Vec::new() };
+        let base = if prefix.is_empty() { Path::new("") } else { self.directory.as_path() };
+        found
+            .flatten()
+            .take(MATCHES_MAX)
+            .map(|path| path.strip_prefix(base).unwrap_or(&path).to_string_lossy().into_owned())
+            .collect()
+    }
+
+    /// The same, which finds again what it has found, whatever this process may see by then.
+    #[must_use]
+    pub fn remembering(self) -> Self {
+        Self { seen: Rc::new(Seen { remembers: true, ..Seen::default() }), ..self }
+    }
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+struct Seen {
+    remembers: bool,
+    files: RefCell<HashMap<(PathBuf, usize), Vec<u8>>>,
+    kinds: RefCell<HashMap<PathBuf, Kind>>,
+    matches: RefCell<HashMap<String, Vec<String>>>,
+}
+
+impl Seen {
+    fn recall<K: Eq + Hash, V: Clone>(
+        &self,
+        place: &RefCell<HashMap<K, V>>,
+        key: K,
+        look: impl FnOnce(&K) -> io::Result<V>,
+    ) -> io::Result<V> {
+        if let Some(known) = place.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        let found = look(&key)?;
+        if self.remembers {
+            place.borrow_mut().insert(key, found.clone());
+        }
+        Ok(found)
+    }
 }
 
 /// More matches than this no pattern of a configuration needs.
@@ -230,11 +287,12 @@ impl Surroundings for World {
     }
 
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
-        host::read_regular(&self.resolve(path), limit)
+        let key = (self.resolve(path), limit);
+        self.seen.recall(&self.seen.files, key, |(path, limit)| host::read_regular(path, *limit))
     }
 
     fn read_inherited(&self, descriptor: u32, limit: usize) -> io::Result<Vec<u8>> {
-        if self.purpose == Purpose::Vassal {
+        if matches!(self.purpose, Purpose::Vassal | Purpose::LookAtVassal) {
             // It could wait for ever for a descriptor of ours.
             return Err(io::Error::other("a vassal inherits no descriptor to read from"));
         }
@@ -243,7 +301,7 @@ impl Surroundings for World {
 
     fn run(&self, command: &str, limit: usize) -> io::Result<Vec<u8>> {
         match self.purpose {
-            Purpose::Look => Err(io::ErrorKind::Unsupported.into()),
+            Purpose::Look | Purpose::LookAtVassal => Err(io::ErrorKind::Unsupported.into()),
             Purpose::Vassal if host::is_root() => {
                 Err(io::Error::other("no command of a vassal's file is run as root"))
             }
@@ -252,12 +310,14 @@ impl Surroundings for World {
     }
 
     fn kind(&self, path: &Path) -> Option<Kind> {
-        let kind = std::fs::metadata(self.resolve(path)).ok()?.file_type();
-        Some(match kind {
-            kind if kind.is_file() => Kind::File,
-            kind if kind.is_dir() => Kind::Directory,
-            _ => Kind::Other,
-        })
+        let look = |path: &PathBuf| {
+            Ok(match std::fs::metadata(path)?.file_type() {
+                kind if kind.is_file() => Kind::File,
+                kind if kind.is_dir() => Kind::Directory,
+                _ => Kind::Other,
+            })
+        };
+        self.seen.recall(&self.seen.kinds, self.resolve(path), look).ok()
     }
 
     fn locate(&self, path: &Path) -> io::Result<PathBuf> {
@@ -274,20 +334,11 @@ impl Surroundings for World {
     }
 
     fn matches(&self, pattern: &str) -> Vec<String> {
-        // Relative patterns are matched from our directory, but yield relative paths, as glob(3) does.
-        let prefix = if pattern.starts_with('/') {
-            String::new()
-        } else {
-            format!("{}/", glob::Pattern::escape(&self.directory.to_string_lossy()))
+        let found = |pattern: &String| match self.glob(pattern) {
+            found if found.is_empty() => Err(io::ErrorKind::NotFound.into()),
+            found => Ok(found),
         };
-        let options = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
-        let Ok(found) = glob::glob_with(&format!("{prefix}{pattern}"), options) else { return Vec::new() };
-        let base = if prefix.is_empty() { Path::new("") } else { self.directory.as_path() };
-        found
-            .flatten()
-            .take(MATCHES_MAX)
-            .map(|path| path.strip_prefix(base).unwrap_or(&path).to_string_lossy().into_owned())
-            .collect()
+        self.seen.recall(&self.seen.matches, pattern.to_owned(), found).unwrap_or_default()
     }
 
     fn facts(&self) -> Facts {
@@ -333,5 +384,30 @@ mod tests {
             Err(error) => assert!(host::is_root() && error.to_string().contains("as root"), "{error}"),
         }
         assert!(world(Purpose::Vassal).read_inherited(0, 9).is_err());
+        assert!(world(Purpose::LookAtVassal).read_inherited(0, 9).is_err());
+        assert!(world(Purpose::LookAtVassal).run("echo x", 9).is_err());
+    }
+
+    #[test]
+    fn what_was_found_is_found_again_where_that_is_wanted() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("a.ini"), "text").unwrap();
+        let plain = World::at(home.path().to_owned());
+        let worlds = [(plain.clone(), false), (plain.remembering(), true)];
+        let look = |world: &World| {
+            let read = world.read(Path::new("a.ini"), 9).ok();
+            (read, world.kind(Path::new("a.ini")), world.matches("*.ini"))
+        };
+        for (world, _) in &worlds {
+            assert_eq!(look(world).0.as_deref(), Some(&b"text"[..]));
+        }
+        std::fs::remove_file(home.path().join("a.ini")).unwrap();
+        for (world, remembers) in worlds {
+            let found = look(&world);
+            assert_eq!(
+                (found.0.is_some(), found.1.is_some(), found.2.len() == 1),
+                (remembers, remembers, remembers)
+            );
+        }
     }
 }

@@ -8,8 +8,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::address::Address;
+use crate::config::diagnostic::{Cause, Diagnostic, Severity};
 use crate::config::emperor::EmperorSpec;
-use crate::config::format::Format;
+use crate::config::format::{Format, Item};
 use crate::config::limits::Limits;
 use crate::sys::user;
 
@@ -85,6 +87,33 @@ impl Attributes {
         Self::parse(&String::from_utf8_lossy(&text), wanted, user::is_ours(owner))
     }
 
+    /// Reads them from what would be the content of the file of this path, and tells what counts otherwise than one may
+    /// think. `ours`: the file is root's or our own user's.
+    #[must_use]
+    pub fn judge(path: &Path, text: &[u8], wanted: &Wanted, ours: bool) -> (Self, Vec<Diagnostic>) {
+        let name = path.to_string_lossy();
+        if Format::of(&name).is_some_and(|format| format != Format::Ini) {
+            return Default::default();
+        }
+        let end = usize::try_from(READ_BYTES).unwrap_or(usize::MAX).min(text.len());
+        let text = String::from_utf8_lossy(text.get(..end).unwrap_or_default());
+        let section = Format::Ini.read(&text, "emperor", |line, _| line.to_owned());
+        let items = section.ok().flatten().map(|section| section.items).unwrap_or_default();
+        let doubts = items.iter().filter_map(|item| {
+            let (message, suggestion) = doubt(item, ours)?;
+            Some(Diagnostic {
+                severity: Severity::Warning,
+                file: name.to_string(),
+                line: Some(item.line),
+                option: Some(item.key.clone()),
+                message,
+                suggestion: Some(suggestion),
+                cause: Cause::NoEffect,
+            })
+        });
+        (Self::parse(&text, wanted, ours), doubts.collect())
+    }
+
     fn parse(text: &str, wanted: &Wanted, trusted: bool) -> Self {
         let mut attributes = Self { ours: trusted, ..Self::default() };
         // Most files have none, and are not cut into lines for it.
@@ -129,6 +158,32 @@ impl Attributes {
     }
 }
 
+/// Why an attribute does not count as it stands, and what to do.
+fn doubt(item: &Item, ours: bool) -> Option<(String, String)> {
+    let value = item.value.as_str();
+    let not_ours = || {
+        let message = "it has no effect: the file is neither root's nor the emperor's user's".to_owned();
+        (message, "leave it to the operator".to_owned())
+    };
+    match item.key.as_str() {
+        "importance" | "on-demand" if !ours => Some(not_ours()),
+        "importance" if value.parse::<i32>().is_ok_and(|number| IMPORTANCE.contains(&number)) => None,
+        "importance" => {
+            let (least, most) = (IMPORTANCE.start(), IMPORTANCE.end());
+            Some((format!("`{value}` is no number from {least} to {most}"), "write such a number".to_owned()))
+        }
+        "on-demand" if !value.is_empty() => {
+            let error = Address::parse(value, Path::new("/")).err()?;
+            Some((format!("the vassal is not waited for: {error}"), "write an address".to_owned()))
+        }
+        name if Limits::NAMES.contains(&name) => {
+            let error = Limits::default().set(name, value).err()?;
+            Some((format!("it has no effect: {error}"), "write such a value".to_owned()))
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,6 +216,20 @@ mod tests {
         for none in ["", "[uwsgi]\nmodule = a\n", "[emperor]\n", "\0\u{feff}[emperor", "[emperor]\nx\n=\n"] {
             assert_eq!(Attributes::parse(none, &wanted, false), Attributes::default(), "{none:?}");
         }
+    }
+
+    #[test]
+    fn what_does_not_count_is_told() {
+        let text = "[uwsgi]\n[emperor]\nimportance = many\non-demand = :99999\nmemory-max = much\npids-max = 9\nx = y\n";
+        let judge = |name: &str, ours| {
+            Attributes::judge(Path::new(name), text.as_bytes(), &Wanted::default(), ours).1
+        };
+        let lines = |told: Vec<Diagnostic>| told.iter().filter_map(|told| told.line).collect::<Vec<_>>();
+        assert_eq!(lines(judge("/v/a.ini", true)), [3, 4, 5]);
+        let told = judge("/v/a.ini", false);
+        assert!(told[0].message.contains("neither root's"), "{told:?}");
+        assert_eq!(lines(told), [3, 4, 5]);
+        assert_eq!(lines(judge("/v/a.json", true)), [0; 0]);
     }
 
     #[test]

@@ -150,6 +150,19 @@ pub(super) fn become_user(spec: &InstanceSpec) -> Result<(), Failure> {
     drop_privileges(&identity, spec)
 }
 
+/// The same for who only looks, and logs nothing of it.
+///
+/// # Errors
+/// As [`become_user`].
+pub(super) fn become_user_quietly(spec: &InstanceSpec) -> Result<(), Failure> {
+    let identity = look_up(spec)?;
+    if user::current_uid() != 0 && !capabilities::may_change_users() {
+        return Ok(());
+    }
+    deny_root(spec, &identity)?;
+    drop_privileges(&identity, spec)
+}
+
 /// Writes this process's pid and a newline.
 ///
 /// # Errors
@@ -174,15 +187,19 @@ pub(super) fn remove_pid(path: &Path) {
 
 /// Whether the instance may run as whom it would run as.
 fn refuse_root(spec: &InstanceSpec, identity: &Identity) -> Result<(), Failure> {
-    if identity.uid() != 0 {
-        return Ok(());
+    deny_root(spec, identity)?;
+    if identity.uid() == 0 {
+        tracing::warn!("*** WARNING: the application runs as root! *** (name its user with `uid` and `gid`)");
     }
-    if spec.identity.deny_root_apps {
-        return Err(Failure::new("the application would run as root, which root-apps = deny refuses")
-            .with_hint("name its user with `uid` and `gid`"));
-    }
-    tracing::warn!("*** WARNING: the application runs as root! *** (name its user with `uid` and `gid`)");
     Ok(())
+}
+
+fn deny_root(spec: &InstanceSpec, identity: &Identity) -> Result<(), Failure> {
+    match identity.uid() == 0 && spec.identity.deny_root_apps {
+        true => Err(Failure::new("the application would run as root, which root-apps = deny refuses")
+            .with_hint("name its user with `uid` and `gid`")),
+        false => Ok(()),
+    }
 }
 
 fn look_up(spec: &InstanceSpec) -> Result<Identity, Failure> {

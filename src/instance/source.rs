@@ -167,7 +167,7 @@ impl Source {
 }
 
 /// Has it run as the tenant; answers what the file says in vain.
-fn belong_to(tenant: Tenant, identity: &mut IdentitySpec, file: &str) -> Vec<Diagnostic> {
+pub(super) fn belong_to(tenant: Tenant, identity: &mut IdentitySpec, file: &str) -> Vec<Diagnostic> {
     let other = |said: &Option<String>, own: u32, number: fn(&str) -> std::io::Result<u32>| {
         said.as_deref().is_some_and(|said| number(said).ok() != Some(own))
     };

@@ -13,16 +13,16 @@ use liege::api::desk::Desk;
 use liege::api::door::Door;
 use liege::api::routes::router;
 use liege::api::token::TokenFile;
-use liege::config::vassals::VassalOptions;
 use liege::emperor::fleet::{
     Ending, FileIdentity, Fleet, LogLine, NotStarted, Operation, OperationKind, State, Vassal,
 };
 use liege::emperor::once;
-use liege::emperor::validation::Validator;
+use liege::emperor::validation::{Conduct, Validator};
 use liege::emperor::{Handle, Refusal, Request};
 use liege::stats::scoreboard::{CoreField, Field, Scoreboard};
 use liege::sys::socket::UnixOptions;
 use liege::wire::failure::Failure;
+use liege::wire::message::Policy;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -66,7 +66,13 @@ impl Api {
                     root: false,
                     roles: Arc::default(),
                     writes: true,
-                    validator: Validator::new(env!("CARGO_BIN_EXE_liege"), VassalOptions::default()),
+                    validator: Validator::new(Conduct {
+                        policy: Policy {
+                            binary: env!("CARGO_BIN_EXE_liege").to_owned(),
+                            ..Policy::default()
+                        },
+                        ..Conduct::default()
+                    }),
                     refusals: Arc::default(),
                     kept: kept.clone(),
                 };

@@ -11,7 +11,7 @@ mod worker;
 
 pub use attached::{Attached, AttachedCount, AttachedExit};
 pub use black_box::{BlackBox, BlackBoxList, LastRequest};
-pub use config_file::{ConfigFile, ConfigVerdict};
+pub use config_file::{ConfigFile, ConfigVerdict, ConfigWritten};
 pub use happening::{Event, EventList, Gap, LogLine, LogPage};
 pub use host::{Companion, CompanionList, Host, SocketList, VassalSocket};
 pub use operation::{Operation, OperationList, Outcome};
