@@ -160,6 +160,7 @@ impl Address {
     pub fn meets(&self, other: &Self) -> bool {
         let is_every = |host: &str| matches!(host, "" | "0.0.0.0" | "::");
         match (self, other) {
+            (Self::Tcp { port: 0, .. }, _) => false,
             (Self::Tcp { host, port }, Self::Tcp { host: second, port: also }) => {
                 port == also && (host == second || is_every(host) || is_every(second))
             }
@@ -283,6 +284,7 @@ mod tests {
             ("[::]:80", "127.0.0.1:80", true),
             ("10.0.0.1:80", "127.0.0.1:80", false),
             (":80", ":81", false),
+            (":0", ":0", false),
             ("a.sock", "a.sock", true),
             ("a.sock", "@a.sock", false),
         ] {

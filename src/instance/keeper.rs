@@ -22,7 +22,7 @@ use crate::sys::capabilities::Capabilities;
 use crate::sys::process::{self, Child, Exit, Launch, Signal};
 use crate::sys::signals::{self, Received, Signals};
 use crate::sys::user::{self, Identity};
-use crate::sys::{output, own, pipe, reactor};
+use crate::sys::{output, own, pipe, reactor, session};
 use crate::trace;
 use crate::wire::channel::Channel;
 use crate::wire::failure::Failure;

@@ -250,7 +250,7 @@ fn a_section_is_checked_and_shown_as_the_command_line_takes_it() {
     let good = GOOD.replace("PORT", &free_port().to_string());
     let section = format!("[uwsgi]\nthreads = 0x\n[web]\n{good}\nthreads = %(n)\n[more]\nini = :web\n");
     let folder = folder(&[]);
-    folder.write("a.ini", &section.replace("%(n)", "2"));
+    folder.write("a.ini", section.replace("%(n)", "2"));
     folder.write(
         "a.yaml",
         format!("uwsgi:\n  threads: 0x\nweb:\n  {}\n", good.replace(" = ", ": ").replace('\n', "\n  ")),
@@ -263,7 +263,7 @@ fn a_section_is_checked_and_shown_as_the_command_line_takes_it() {
     let shown = text(&run(&folder, &["config", "a.ini:web"]));
     assert_eq!(shown, text(&run(&folder, &["config", "--", "--ini", "a.ini:web"])));
     assert!(shown.contains("a.ini:6       threads = 2\n"), "{shown}");
-    folder.write("a.ini", &section.replace("%(n)", "-1"));
+    folder.write("a.ini", section.replace("%(n)", "-1"));
     let output = check("a.ini:web");
     let told = text(&output);
     assert!(told.contains("a.ini:6: error: threads: ") && output.status.code() == Some(1), "{told}");
@@ -272,7 +272,7 @@ fn a_section_is_checked_and_shown_as_the_command_line_takes_it() {
     let compared = run(&folder, &["config", "a.ini:web", "--diff", "a.ini:more"]);
     assert!(text(&compared).contains("files as a whole") && compared.status.code() == Some(2));
     // A file whose name has a colon is one.
-    folder.write("co:lon.ini", &format!("[uwsgi]\n{good}\n"));
+    folder.write("co:lon.ini", format!("[uwsgi]\n{good}\n"));
     assert!(text(&check("co:lon.ini")).ends_with("co:lon.ini: good\n"));
 }
 

@@ -126,38 +126,3 @@ impl Host<'_> {
 fn shown_user(spec: &InstanceSpec, uid: u32) -> String {
     spec.identity.uid.clone().unwrap_or_else(|| uid.to_string())
 }
-
-/// Whether only one of both can be listened on.
-pub(super) fn meet(one: &Address, other: &Address) -> bool {
-    let is_every = |host: &str| matches!(host, "" | "0.0.0.0" | "::");
-    match (one, other) {
-        (Address::Tcp { port: 0, .. }, _) => false,
-        (Address::Tcp { host, port }, Address::Tcp { host: second, port: also }) => {
-            port == also && (host == second || is_every(host) || is_every(second))
-        }
-        _ => one == other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_meet() {
-        for (one, other, expected) in [
-            (":80", ":80", true),
-            (":80", "127.0.0.1:80", true),
-            ("[::]:80", "127.0.0.1:80", true),
-            ("10.0.0.1:80", "127.0.0.1:80", false),
-            (":80", ":81", false),
-            (":0", ":0", false),
-            ("a.sock", "a.sock", true),
-            ("a.sock", "@a.sock", false),
-        ] {
-            let read = |text| Address::parse(text, Path::new("/srv")).unwrap().0;
-            assert_eq!(meet(&read(one), &read(other)), expected, "{one} {other}");
-            assert_eq!(meet(&read(other), &read(one)), expected, "{other} {one}");
-        }
-    }
-}

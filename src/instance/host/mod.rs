@@ -15,7 +15,6 @@ use crate::config::hook::Point;
 use crate::config::instance::{AppSource, IdentitySpec, InstanceSpec};
 use crate::config::raw::Raw;
 use crate::sys::user;
-use addresses::meet;
 
 /// A configuration, and who looks at it.
 #[derive(Debug)]
@@ -213,7 +212,7 @@ impl Host<'_> {
 #[must_use]
 pub fn taken(raw: &Raw, spec: &InstanceSpec, others: &[(Address, String)]) -> Vec<Diagnostic> {
     let told = spec.listen.iter().map(|listen| &listen.address).chain(&spec.stats).filter_map(|address| {
-        let (other, name) = others.iter().find(|(other, _)| meet(other, address))?;
+        let (other, name) = others.iter().find(|(other, _)| other.meets(address))?;
         let message = match other == address {
             true => format!("{address} is also an address of {name}"),
             false => format!("{address} meets {other} of {name}"),
