@@ -23,6 +23,8 @@ use crate::wire::message::{Adoption, FromInstance, Policy, ToInstance};
 /// Between the first calls, doubled each time up to the longest: instances by the hundred call the same emperor.
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+/// Between calls where too many call: whoever calls without an end, as any user may, leaves room for moments only.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// How many messages are kept for the next emperor; of more the first are lost.
 const UNSENT: usize = 64;
 
@@ -137,7 +139,7 @@ async fn call_until_answered(adoption: Adoption, emperor_uid: u32, reports: mpsc
             }
             // So many call already.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                sleep(LONGEST_PAUSE).await;
+                sleep(BUSY_PAUSE).await;
                 end += began.elapsed();
                 continue;
             }
