@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 
@@ -14,16 +15,23 @@ use super::logs::Board;
 use super::master::Report;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::Total;
+use crate::sys::clock;
 use crate::sys::stderr::{LINE_LIMIT_BYTES, Stderr};
+use crate::tick::Tick;
 use crate::trace::{self, Diversion};
 
 /// How many of the master's own lines wait for its loop.
 const WAITING: usize = 1024;
 
+/// How long lines that are lost are counted before that is told.
+const TELL_LOST: Duration = Duration::from_secs(1);
+
 /// Where all lines come together.
 #[derive(Debug)]
 pub(super) struct Hub {
     stderr: Stderr,
+    /// How many lines standard error did not take since that was told, and when it may be told next.
+    untold: (u64, Tick),
     /// The file behind standard error.
     file: Option<LogFile>,
     loggers: Option<Loggers>,
@@ -96,6 +104,7 @@ impl Hub {
         let Surroundings { own, board, supervised, reports } = to;
         Rc::new(RefCell::new(Self {
             stderr: Stderr::default(),
+            untold: (0, Tick::default()),
             file: None,
             loggers: None,
             inherited,
@@ -142,12 +151,36 @@ impl Hub {
     pub(super) fn write(&mut self, stream: Stream, piece: &[u8]) {
         if self.loggers.is_some() {
             self.log(stream, piece, false);
-        } else if !self.stderr.write(piece) {
+        } else if self.stderr.write(piece) {
+            self.tell_lost();
+        } else {
             let count = piece.iter().filter(|b| **b == b'\n').count().max(1);
-            self.count_lost(u64::try_from(count).unwrap_or(1));
+            let count = u64::try_from(count).unwrap_or(1);
+            self.count_lost(count);
+            let (lost, next) = self.untold;
+            let next = if lost == 0 { clock::now() + TELL_LOST } else { next };
+            self.untold = (lost.saturating_add(count), next);
         }
         if let Some(file) = &mut self.file {
             file.keep_short();
+        }
+    }
+
+    /// For how long it is not told yet that lines were lost; `None`: there is nothing to tell, or no room for it.
+    pub(super) fn until_told(&self) -> Option<Duration> {
+        let (lost, next) = self.untold;
+        Some(next.since(clock::now())).filter(|left| lost > 0 && !left.is_zero())
+    }
+
+    /// Says at their place how many lines were lost, once in a while.
+    pub(super) fn tell_lost(&mut self) {
+        let (lost, next) = self.untold;
+        if lost == 0 || clock::now() < next {
+            return;
+        }
+        let line = format!("WARN dropped {lost} lines of output: more came than the log takes\n");
+        if self.stderr.write(line.as_bytes()) {
+            self.untold.0 = 0;
         }
     }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
+use tokio::time::timeout;
 
 use super::log_file::LogFile;
 use super::log_hub::{Hub, Surroundings, relay_own};
@@ -204,6 +205,13 @@ async fn relay(
 ) {
     let mut buffer = vec![0; READ_BYTES];
     loop {
+        let until_told = hub.borrow().until_told();
+        if let Some(until) = until_told
+            && timeout(until, source.readable()).await.is_err()
+        {
+            hub.borrow_mut().tell_lost();
+            continue;
+        }
         let Ok(mut ready) = source.readable().await else { return };
         match file.read(&mut buffer) {
             Ok(0) => return,
