@@ -20,6 +20,8 @@ const READ_BYTES: u64 = 64 * 1024;
 /// How many attributes are kept, and how long each may be.
 const KEPT: usize = 32;
 const VALUE_BYTES: usize = 4096;
+/// How many doubts about a file the log tells.
+const TOLD: usize = 4;
 /// What importance may be.
 const IMPORTANCE: std::ops::RangeInclusive<i32> = -1000..=1000;
 
@@ -84,7 +86,10 @@ impl Attributes {
         if file.take(READ_BYTES).read_to_end(&mut text).is_err() {
             return Self::default();
         }
-        Self::parse(&String::from_utf8_lossy(&text), wanted, user::is_ours(owner))
+        let (attributes, doubts) = Self::judge(path, &text, wanted, user::is_ours(owner));
+        // Whoever writes the file fills no log.
+        doubts.iter().take(TOLD).for_each(|doubt| tracing::warn!("section [emperor] of {doubt}"));
+        attributes
     }
 
     /// Reads them from what would be the content of the file of this path, and tells what counts otherwise than one may
@@ -97,8 +102,10 @@ impl Attributes {
         }
         let end = usize::try_from(READ_BYTES).unwrap_or(usize::MAX).min(text.len());
         let text = String::from_utf8_lossy(text.get(..end).unwrap_or_default());
-        let section = Format::Ini.read(&text, "emperor", |line, _| line.to_owned());
-        let items = section.ok().flatten().map(|section| section.items).unwrap_or_default();
+        // Most files have none, and are not cut into lines for it.
+        let section =
+            text.contains("[emperor]").then(|| Format::Ini.read(&text, "emperor", |line, _| line.to_owned()));
+        let items = section.and_then(Result::ok).flatten().map(|section| section.items).unwrap_or_default();
         let doubts = items.iter().filter_map(|item| {
             let (message, suggestion) = doubt(item, ours)?;
             Some(Diagnostic {
@@ -111,19 +118,13 @@ impl Attributes {
                 cause: Cause::NoEffect,
             })
         });
-        (Self::parse(&text, wanted, ours), doubts.collect())
+        let doubts = doubts.collect();
+        (Self::of(items, wanted, ours), doubts)
     }
 
-    fn parse(text: &str, wanted: &Wanted, trusted: bool) -> Self {
+    fn of(items: Vec<Item>, wanted: &Wanted, trusted: bool) -> Self {
         let mut attributes = Self { ours: trusted, ..Self::default() };
-        // Most files have none, and are not cut into lines for it.
-        if !text.contains("[emperor]") {
-            return attributes;
-        }
-        let Ok(Some(section)) = Format::Ini.read(text, "emperor", |line, _| line.to_owned()) else {
-            return attributes;
-        };
-        for item in section.items {
+        for item in items {
             if item.value.len() > VALUE_BYTES {
                 continue;
             }
@@ -136,9 +137,8 @@ impl Attributes {
                     attributes.on_demand = Some(item.value.clone())
                 }
                 name if Limits::NAMES.contains(&name) => {
-                    if let Err(error) = attributes.limits.set(name, &item.value) {
-                        tracing::warn!("a section [emperor]: {error}");
-                    }
+                    // What is none is told by `doubt`.
+                    let _ = attributes.limits.set(name, &item.value);
                 }
                 "exec" => attributes.exec = Some(item.value.as_str().into()),
                 _ => {}
@@ -188,33 +188,35 @@ fn doubt(item: &Item, ours: bool) -> Option<(String, String)> {
 mod tests {
     use super::*;
 
+    fn parse(text: &str, wanted: &Wanted, trusted: bool) -> Attributes {
+        Attributes::judge(Path::new("a.ini"), text.as_bytes(), wanted, trusted).0
+    }
+
     #[test]
     fn only_the_section_and_only_what_is_known_or_asked_for_is_read() {
         let wanted = Wanted { kept: vec!["team".to_owned()], ..Wanted::default() };
         let other =
             Wanted { program: Some("run".to_owned()), directory: Some("in".to_owned()), ..wanted.clone() };
-        let named = Attributes::parse("[emperor]\nrun = /bin/x\nin = /srv\n", &other, false);
+        let named = parse("[emperor]\nrun = /bin/x\nin = /srv\n", &other, false);
         assert_eq!((named.exec.as_deref(), named.directory.as_deref()), (Some("/bin/x"), Some("/srv")));
         let text =
             "[uwsgi]\nimportance = 9\n[emperor]\nimportance = 7\nteam = a=b\nother = x\nexec = /bin/x\n";
-        let attributes = Attributes::parse(text, &wanted, true);
+        let attributes = parse(text, &wanted, true);
         assert_eq!((attributes.importance, attributes.exec.as_deref()), (7, Some("/bin/x")));
         assert_eq!(attributes.collected, BTreeMap::from([("team".to_owned(), "a=b".to_owned())]));
-        assert_eq!(Attributes::parse(text, &wanted, false).importance, 0, "a tenant does not overtake");
+        assert_eq!(parse(text, &wanted, false).importance, 0, "a tenant does not overtake");
         for (trusted, socket) in [(true, Some("/run/a.sock")), (false, None)] {
-            let attributes =
-                Attributes::parse("[emperor]\non-demand = /run/a.sock\n", &Wanted::default(), trusted);
+            let attributes = parse("[emperor]\non-demand = /run/a.sock\n", &Wanted::default(), trusted);
             assert_eq!(attributes.on_demand.as_deref(), socket);
         }
-        let limited =
-            Attributes::parse("[emperor]\nmemory-max = 1K\npids-max = many\n", &Wanted::default(), false);
+        let limited = parse("[emperor]\nmemory-max = 1K\npids-max = many\n", &Wanted::default(), false);
         assert_eq!(limited.limits, Limits { memory_bytes: Some(1024), ..Limits::default() });
         for (value, expected) in [("-5", -5), ("5000000", 1000), ("many", 0), ("99999999999", 0), ("", 0)] {
             let text = format!("[emperor]\nimportance = {value}\n");
-            assert_eq!(Attributes::parse(&text, &Wanted::default(), true).importance, expected, "{value}");
+            assert_eq!(parse(&text, &Wanted::default(), true).importance, expected, "{value}");
         }
         for none in ["", "[uwsgi]\nmodule = a\n", "[emperor]\n", "\0\u{feff}[emperor", "[emperor]\nx\n=\n"] {
-            assert_eq!(Attributes::parse(none, &wanted, false), Attributes::default(), "{none:?}");
+            assert_eq!(parse(none, &wanted, false), Attributes::default(), "{none:?}");
         }
     }
 
@@ -237,7 +239,7 @@ mod tests {
         let wanted = Wanted { kept: (0..2 * KEPT).map(|n| format!("k{n}")).collect(), ..Wanted::default() };
         let lines: Vec<String> = wanted.kept.iter().map(|key| format!("{key} = v")).collect();
         let text = format!("[emperor]\n{}\nk0 = {}\n", lines.join("\n"), "x".repeat(VALUE_BYTES + 1));
-        let attributes = Attributes::parse(&text, &wanted, true);
+        let attributes = parse(&text, &wanted, true);
         assert_eq!(attributes.collected.len(), KEPT);
         assert_eq!(attributes.collected["k0"], "v");
     }

@@ -177,6 +177,12 @@ pub struct Vassal {
     /// When it answered a request last, seconds since the epoch, as far as that is kept; 0: never.
     #[serde(default)]
     pub last_served: u64,
+    /// How many requests the instances have answered whose scoreboards are gone.
+    #[serde(default)]
+    pub(super) answered_before: u64,
+    /// How many requests in all it had answered when that was looked at.
+    #[serde(default)]
+    pub(super) answered_then: u64,
     /// Failures in a row; what the back-off grows with.
     pub attempts: u32,
     /// When the first of these failures was, milliseconds since the epoch.
@@ -300,6 +306,8 @@ impl Vassal {
             reloads: 0,
             last_reload: None,
             last_served: 0,
+            answered_before: 0,
+            answered_then: 0,
             attempts: 0,
             failing_since_epoch_ms: None,
             rested_for_ms: 0,
@@ -315,6 +323,17 @@ impl Vassal {
     #[must_use]
     pub fn boards(&self) -> Option<&Boards> {
         self.shown.as_deref().map(|shown| &shown.boards)
+    }
+
+    /// The running instance shows nothing any more.
+    pub(super) fn lose_sight(&mut self) {
+        self.answered_before = self.answered();
+        self.shown = None;
+    }
+
+    /// How many requests it has answered, over its instances.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered_before.saturating_add(self.boards().map_or(0, Boards::requests))
     }
 
     /// The caches of the running instance.

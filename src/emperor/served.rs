@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::fleet::Fleet;
-use crate::stats::boards::Boards;
 use crate::sys::{clock, output};
 use crate::tick::Tick;
 
@@ -15,11 +14,10 @@ use crate::tick::Tick;
 const INTERVAL: Duration = Duration::from_secs(60);
 const FILE_LIMIT_BYTES: u64 = 8 * 1024 * 1024;
 
-/// The file, and the counters as they were seen last.
+/// The file, and what is in it.
 #[derive(Debug)]
 pub struct Served {
     path: PathBuf,
-    requests: BTreeMap<String, u64>,
     written: BTreeMap<String, u64>,
     look_at: Tick,
 }
@@ -36,7 +34,7 @@ impl Served {
                 BTreeMap::new()
             }
         };
-        Self { path, requests: BTreeMap::new(), written, look_at: now + INTERVAL }
+        Self { path, written, look_at: now + INTERVAL }
     }
 
     /// Seconds since the epoch by vassal, as the file said.
@@ -62,14 +60,13 @@ impl Served {
     pub fn look(&mut self, fleet: &mut Fleet, now: Tick) {
         self.look_at = now + INTERVAL;
         let seconds = clock::epoch_ms() / 1000;
-        for (id, vassal) in &mut fleet.vassals {
-            let Some(requests) = vassal.boards().map(Boards::requests) else { continue };
-            // A new instance counts from the start.
-            if self.requests.insert(id.clone(), requests).unwrap_or_default() != requests && requests > 0 {
+        for vassal in fleet.vassals.values_mut() {
+            let answered = vassal.answered();
+            // An instance that took over from another one counts from the start.
+            if std::mem::replace(&mut vassal.answered_then, answered) != answered && answered > 0 {
                 vassal.last_served = seconds;
             }
         }
-        self.requests.retain(|id, _| fleet.vassals.contains_key(id));
         let served = |(id, vassal): (&String, &super::fleet::Vassal)| (id.clone(), vassal.last_served);
         let known: BTreeMap<String, u64> =
             fleet.vassals.iter().map(served).filter(|(_, at)| *at > 0).collect();
@@ -119,6 +116,14 @@ mod tests {
         let known = Served::new(path.clone(), now).known();
         assert_eq!(known.keys().collect::<Vec<_>>(), ["busy.ini"]);
         assert_eq!(known["busy.ini"], fleet.vassals["busy.ini"].last_served);
+        // An instance that ended before anybody has looked served all the same.
+        let idle = fleet.vassals.get_mut("idle.ini").unwrap();
+        idle.boards().unwrap().newest().add_total(Total::Requests, 1);
+        idle.lose_sight();
+        fleet.vassals.get_mut("busy.ini").unwrap().last_served = 7;
+        served.look(&mut fleet, now);
+        let known = Served::new(path.clone(), now).known();
+        assert!(known["idle.ini"] > 7 && known["busy.ini"] == 7, "{known:?}");
         std::fs::write(&path, "garbage").unwrap();
         assert_eq!(Served::new(path, now).known(), BTreeMap::new());
     }

@@ -69,7 +69,9 @@ fn statistics_are_told_in_the_form_and_to_those_that_the_emperor_was_told() {
     let port = free_port();
     let address = format!("--emperor-stats=127.0.0.1:{port}");
     let host = Host::start_with(&[], &[&address, "--stats-http", "--stats-minified"]);
-    // Whoever sends a request that nobody reads gets the whole answer all the same.
+    // Those who are silent hold up nobody, and who sends a request that nobody reads gets the whole answer.
+    let _silent: Vec<_> =
+        (0..8).map(|_| std::net::TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
     let answer = Door::Port(port).get(&format!("/{}", "x".repeat(50_000))).unwrap();
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
     assert!(
@@ -84,6 +86,21 @@ fn statistics_are_told_in_the_form_and_to_those_that_the_emperor_was_told() {
         let mode = std::fs::metadata(host.folder().path().join("stats.sock")).unwrap().mode();
         assert_eq!(mode & 0o777, expected, "{said}");
     }
+}
+
+#[test]
+fn who_served_just_before_a_stop_is_known_to_the_next_start() {
+    let port = free_port();
+    let mut host = Host::start_with(&[], &["--emperor-served-file=served"]);
+    host.folder().write("app.py", TOOLS);
+    host.write("app.ini", vassal(port));
+    host.write("idle.ini", vassal(free_port()));
+    Door::Port(port).wait_for("/", "hello");
+    host.wait_for_vassal("idle.ini", "serves", |vassal| vassal["state"] == "up");
+    host.emperor.signal(Signal::SIGTERM);
+    assert!(host.emperor.wait().success());
+    let known = std::fs::read_to_string(host.folder().path().join("served")).unwrap();
+    assert!(known.contains("\"app.ini\":") && !known.contains("idle.ini"), "{known}");
 }
 
 #[test]

@@ -74,7 +74,7 @@ impl Turn<'_> {
         let reexec = vassal.plan.reexec.take();
         vassal.plan.own_reloads.clear();
         vassal.plan.loads_no_more();
-        vassal.shown = None;
+        vassal.lose_sight();
         let replace = vassal.plan.replace;
         let mercy = vassal.mercy(longest);
         life.leaving = Some(Leaving::Orphaned(now + mercy));

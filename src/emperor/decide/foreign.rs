@@ -76,7 +76,7 @@ impl Turn<'_> {
         let keep_files = vassal.on_demand.is_some();
         let next = vassal.next.take();
         vassal.state = State::Stopping;
-        vassal.shown = None;
+        vassal.lose_sight();
         vassal.plan.loads_no_more();
         vassal.plan.own_reloads.clear();
         let plan = &mut vassal.plan;

@@ -89,7 +89,7 @@ impl Turn<'_> {
         let Some(life) = vassal.current.take() else { return };
         vassal.state = State::Stopping;
         vassal.plan.asleep = true;
-        vassal.shown = None;
+        vassal.lose_sight();
         self.tell(Some(id), EventKind::Stopping.because(why), format!("put to sleep: {why}"));
         self.let_go(id, life);
     }

@@ -68,7 +68,7 @@ impl Turn<'_> {
             }
         }
         let lives = [vassal.current.take(), vassal.next.take()];
-        vassal.shown = None;
+        vassal.lose_sight();
         let keep_files = vassal.plan.shares;
         let stop = vassal.plan.stop;
         let running: Vec<_> = self
