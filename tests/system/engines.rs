@@ -127,8 +127,8 @@ fn the_interpreter_runs_as_told() {
     };
     reload("max-fd = 190");
     door.wait_for("/", "[True, True, 190]");
-    reload("max-fd = 48");
-    family.wait_for_log("app.ini:4: error: max-fd: 48 descriptors are too few");
+    reload("max-fd = 35");
+    family.wait_for_log("app.ini:4: error: max-fd: 35 descriptors are too few");
     family.wait_for_log("the old generation serves on");
     door.wait_for("/", "[True, True, 190]");
     reload("max-fd = 202");

@@ -3,10 +3,12 @@
 use std::net::TcpStream;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
+
 use crate::support::http::Door;
 use crate::support::process::Family;
 use crate::support::server::{Folder, liege};
-use crate::support::wait::eventually;
+use crate::support::wait::{eventually, until};
 use crate::support::{LIEGE, extension, free_port};
 
 const APP: &str = "
@@ -35,6 +37,31 @@ fn who_has_no_descriptors_left_accepts_again_when_there_are_some() {
         family.wait_for_log(&format!("cannot accept on 127.0.0.1:{port}: Too many open files"));
         drop(clients);
         assert_eq!(eventually("the app again", || pid(&door)), first);
+    }
+}
+
+#[test]
+fn the_fewest_descriptors_that_are_taken_are_enough_for_a_reload() {
+    for (option, processes, threads, fewest) in [
+        ("http-socket", 1, 1, 36),
+        ("http-socket", 8, 1, 64),
+        ("http", 1, 1, 45),
+        ("http", 4, 2, 60),
+        ("http", 1, 16, 64),
+    ] {
+        let (port, folder) = (free_port(), Folder::new());
+        folder.write("app.py", APP);
+        let lines = format!(
+            "{option} = 127.0.0.1:{port}\nprocesses = {processes}\nthreads = {threads}\nmax-fd = {fewest}"
+        );
+        folder.write("app.ini", format!("[uwsgi]\n{lines}\nwsgi-file = app.py\n"));
+        let (family, door) = (liege(&folder, &["app.ini"]), Door::Port(port));
+        for loads in 1..4 {
+            let forked = || family.log().matches("spawned uWSGI worker").count() >= loads * processes;
+            until("all workers", forked);
+            eventually("the app", || pid(&door));
+            family.signal(Signal::SIGHUP);
+        }
     }
 }
 

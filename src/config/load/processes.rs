@@ -82,15 +82,22 @@ fn patches(said: Said<'_>, patches: &mut PatchSpec) -> bool {
     true
 }
 
-/// Descriptors that an instance needs: numbers below 64 are for others, the master has some for itself, and for each worker
-/// several, of two generations during a reload.
-const FEWEST_FILES: u64 = 80;
-const FILES_OF_WORKER: u64 = 4;
+/// The fewest descriptors with which a reload goes well, as measured: a master has some for itself, and for each worker of
+/// two generations a channel and what tells its end. With a router it has more, and a worker two for each thread.
+fn fewest_files(workers: u64, threads: u64, is_routed: bool) -> u64 {
+    let plain = workers.saturating_mul(4).saturating_add(32);
+    if !is_routed {
+        return plain;
+    }
+    let worker = threads.saturating_mul(2).saturating_add(32);
+    plain.saturating_add(workers).saturating_add(8).max(worker)
+}
 
 /// With too few descriptors nothing starts, and what fails first says nothing to anybody.
 pub(super) fn check_descriptors(sift: &mut Sift<'_>, spec: &InstanceSpec) {
     let workers = u64::from(spec.workers.processes.max(1));
-    let fewest = FEWEST_FILES.saturating_add(FILES_OF_WORKER.saturating_mul(workers));
+    let is_routed = spec.listen.iter().any(|listen| listen.protocol.is_of_router());
+    let fewest = fewest_files(workers, spec.workers.threads.into(), is_routed);
     if let Some(files) = spec.limits.files.filter(|files| *files < fewest) {
         let message = format!("{files} descriptors are too few for processes = {workers}");
         sift.error_at(

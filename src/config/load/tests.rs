@@ -137,12 +137,20 @@ fn mistakes_are_told_with_their_line() {
         ("https2 = addr=:443,cert=c,key=k,x=y", "error: https2: https2 knows no item x"),
         ("http-to-https = :80,https", "error: http-to-https: `https` is not a port"),
         (
-            "max-fd = 48",
-            "app.ini:4: error: max-fd: 48 descriptors are too few for processes = 1 (write 84 at least",
+            "max-fd = 35",
+            "app.ini:4: error: max-fd: 35 descriptors are too few for processes = 1 (write 36 at least",
         ),
         (
-            "max-fd = 100\nprocesses = 8",
-            "error: max-fd: 100 descriptors are too few for processes = 8 (write 112 at least",
+            "max-fd = 63\nprocesses = 8",
+            "error: max-fd: 63 descriptors are too few for processes = 8 (write 64 at least",
+        ),
+        (
+            "max-fd = 79\nprocesses = 8\nhttp = :80",
+            "error: max-fd: 79 descriptors are too few for processes = 8 (write 80 at least",
+        ),
+        (
+            "max-fd = 63\nthreads = 16\nhttp = :80",
+            "error: max-fd: 63 descriptors are too few for processes = 1 (write 64 at least",
         ),
         ("envdir = gone", "app.ini:4: error: envdir: there is no directory /srv/gone"),
         (
