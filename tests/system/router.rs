@@ -123,7 +123,7 @@ fn a_queue_that_the_application_has_written_over_is_put_right() {
         // Its own answer was in that memory, too.
         let status = door.get(&format!("/scribble/{byte}")).unwrap().status;
         assert!([200, 502].contains(&status), "{byte}: {status}");
-        // The late answer to that one may still spoil the next.
+        // It may still be writing when the next one comes.
         until(byte, || (0..20).all(|_| door.get("/").unwrap().status == 200));
     }
     assert_eq!(pids(), before, "nobody had to be replaced");
