@@ -9,7 +9,6 @@ use std::time::Duration;
 use super::handle::Handle;
 use super::life::LifeId;
 use super::logs::LogPipe;
-use super::spawn::REMOVED;
 use crate::config::emperor::EmperorSpec;
 use crate::config::hook::{Hook, Point};
 use crate::config::tenant::Tenant;
@@ -241,7 +240,7 @@ fn order(
     about: impl IntoIterator<Item = (String, Option<String>)>,
     relayed: bool,
 ) -> role::Order {
-    let removed = REMOVED.into_iter().chain([inherited::VARIABLE]).map(|name| (name.to_owned(), None));
+    let removed = inherited::OF_ONE_PROCESS.map(|name| (name.to_owned(), None));
     let alone_ms = u64::try_from(PATIENCE.as_millis()).ok();
-    role::Order { hooks, env: removed.chain(about).collect(), relayed, alone_ms }
+    role::Order { hooks, env: removed.into_iter().chain(about).collect(), relayed, alone_ms }
 }

@@ -22,10 +22,9 @@ use crate::stats::cache::ShownCache;
 use crate::stats::shown::Shown;
 use crate::sys::process::Child;
 use crate::sys::{fd, memfd};
+use crate::wire::inherited::RECORD_VARIABLE;
 use crate::wire::message::OperationId;
 
-/// Names the descriptor of the record to the next image.
-pub const VARIABLE: &str = "LIEGE_EMPEROR_RECORD";
 /// The first line of a record: what it is, and the version of its form. Fields that a reader does not know are
 /// ignored, those that it misses have defaults, so this changes only when that is not enough.
 const FORM: &str = "liege-emperor-record 1";
@@ -173,7 +172,7 @@ pub fn hold_back(masters: &Masters) {
 /// # Errors
 /// There is one that cannot be read: too new, damaged, or of descriptors that are not open.
 pub fn take() -> io::Result<Option<Record>> {
-    let Some(number) = env::var(VARIABLE).ok().and_then(|number| number.parse::<RawFd>().ok()) else {
+    let Some(number) = env::var(RECORD_VARIABLE).ok().and_then(|number| number.parse::<RawFd>().ok()) else {
         return Ok(None);
     };
     // In a process that merely inherited the variable the number may mean anything, or nothing.

@@ -18,6 +18,7 @@ use crate::sys::process::{Child, Launch};
 use crate::sys::{clock, exec, signals};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
+use crate::wire::inherited;
 use crate::wire::message::OperationId;
 
 /// Set for a rehearsal: the process reads its options and a record, as the next image will, and ends before it does
@@ -55,9 +56,9 @@ impl Rehearsal {
         let mut launch = Launch::new(binary)
             .stdin(record::write(header, fleet, masters)?)
             .env(REHEARSAL, "1")
-            .unset_env(record::VARIABLE)
+            .unset_env(inherited::RECORD_VARIABLE)
             .unset_env("NOTIFY_SOCKET")
-            .unset_env("LIEGE_CHANNEL_FD")
+            .unset_env(inherited::VARIABLE)
             .stdout(File::options().write(true).open("/dev/null")?.into());
         for argument in env::args_os().skip(1) {
             launch = launch.arg(argument);
@@ -165,7 +166,7 @@ fn execute(binary: &str, header: &Header, fleet: &Fleet, masters: &Masters) -> i
         let file = record::write(header, fleet, masters)?;
         record::hand_over(&file, masters)?;
         let arguments: Vec<OsString> = env::args_os().collect();
-        let variable = (OsString::from(record::VARIABLE), file.as_raw_fd().to_string().into());
+        let variable = (OsString::from(inherited::RECORD_VARIABLE), file.as_raw_fd().to_string().into());
         let environment = env::vars_os().filter(|(name, _)| *name != variable.0).chain([variable.clone()]);
         exec::execute(Path::new(binary), &arguments, environment)
     };

@@ -7,9 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::ledger;
-use super::{record, reexec};
+use super::reexec;
 use crate::config::emperor::EmperorSpec;
 use crate::sys::{host, output, user};
+use crate::wire::inherited;
 
 const LIMIT_BYTES: usize = 1024 * 1024;
 
@@ -27,7 +28,7 @@ pub(super) fn write(directory: &Path, spec: &EmperorSpec) -> io::Result<()> {
 /// vassals of it run, and nobody but this user can have written them.
 #[must_use]
 pub fn read(directory: &Path) -> Option<EmperorSpec> {
-    let is_later_image = reexec::is_rehearsal() || std::env::var_os(record::VARIABLE).is_some();
+    let is_later_image = reexec::is_rehearsal() || std::env::var_os(inherited::RECORD_VARIABLE).is_some();
     if is_later_image || !ledger::has_orphans(directory) {
         return None;
     }

@@ -22,20 +22,8 @@ use crate::wire::PROTOCOL;
 use crate::wire::channel;
 use crate::wire::failure::Failure;
 use crate::wire::foreign::Foreign;
+use crate::wire::inherited;
 use crate::wire::message::{Policy, ToInstance};
-
-/// Variables of the emperor that mean nothing, or the wrong thing, to an instance.
-pub(super) const REMOVED: [&str; 9] = [
-    "NOTIFY_SOCKET",
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
-    "LISTEN_PID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-    "UWSGI_RELOADS",
-    "UWSGI_EMPEROR_FD_CONFIG",
-    super::record::VARIABLE,
-];
 
 /// How masters are started.
 #[derive(Debug)]
@@ -179,18 +167,18 @@ impl Launcher {
         if self.manner.tyrant.is_some() {
             launch = environment::of_tenants(launch, &self.environment, std::env::vars_os());
         }
-        launch = launch
-            // The instance moves its channel there at once; configurations and apps test for this variable.
-            .env("UWSGI_EMPEROR_FD", fd::HIGH.to_string())
-            .env("LIEGE_CHANNEL_FD", "0")
-            .own_session()
-            .own_pids(self.policy.privileges.namespaces.pids);
         for (name, value) in &self.variables {
             launch = launch.env(name, value);
         }
-        for name in REMOVED {
+        for name in inherited::OF_ONE_PROCESS {
             launch = launch.unset_env(name);
         }
+        launch = launch
+            // The instance moves its channel there at once; configurations and apps test for this variable.
+            .env("UWSGI_EMPEROR_FD", fd::HIGH.to_string())
+            .env(inherited::VARIABLE, "0")
+            .own_session()
+            .own_pids(self.policy.privileges.namespaces.pids);
         let child = launch.spawn()?;
         if let Err(error) = own::set_descriptor_limit(child.pid(), self.descriptor_limit) {
             tracing::debug!(vassal = id, "cannot set its limit of descriptors: {error}");

@@ -16,7 +16,7 @@ use super::event::Event;
 use super::fifo::Fifo;
 use super::harakiri::Patience;
 use super::image::Image;
-use super::launch::{Interpreter, RESUME_VARIABLE};
+use super::launch::Interpreter;
 use super::link::Link;
 use super::log_hub::Surroundings;
 use super::logs::Output;
@@ -29,6 +29,7 @@ use crate::sys::locks::Locks;
 use crate::sys::process::Child;
 use crate::sys::{exec, fd, signals};
 use crate::wire::failure::Failure;
+use crate::wire::inherited::RESUME_VARIABLE;
 use crate::wire::queue::SharedQueue;
 
 impl Master {

@@ -12,7 +12,6 @@ use std::process::ExitCode;
 
 use super::beginning::{Beginning, Unbegun};
 use super::jail;
-use super::launch::OURS;
 use super::source::FILE_LIMIT_BYTES;
 use super::start::go_to;
 use crate::config::load;
@@ -29,8 +28,8 @@ use crate::wire::message::{FromInstance, Policy};
 const EXIT_EXILE: u8 = 26;
 /// Say on which descriptors the emperor is spoken to, and sends configurations.
 const CONNECTIONS: [&str; 2] = ["UWSGI_EMPEROR_FD", "UWSGI_EMPEROR_FD_CONFIG"];
-/// What the emperor reads of its environment itself, and what nobody else is to read.
-const EMPERORS: [&str; 2] = ["UWSGI_EMPEROR", "LIEGE_EMPEROR_RECORD"];
+/// What the emperor reads of its environment itself.
+const EMPERORS: &str = "UWSGI_EMPEROR";
 
 /// What the program is to find.
 #[derive(Debug)]
@@ -164,7 +163,7 @@ fn environment(
     let mut meant = Vec::new();
     for (name, value) in all {
         let is_ours = |ours: &str| name == OsStr::new(ours);
-        if name == inherited::VARIABLE || OURS.into_iter().chain(EMPERORS).chain(CONNECTIONS).any(is_ours) {
+        if inherited::OF_ONE_PROCESS.into_iter().chain([EMPERORS]).chain(CONNECTIONS).any(is_ours) {
             continue;
         }
         match name.to_str().and_then(|name| name.strip_prefix("UWSGI_VASSAL_")) {

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use super::launch::{self, RESUME_VARIABLE};
+use super::launch;
 use super::logs::Output;
 use crate::config::hook::Hook;
 use crate::config::instance::InstanceSpec;
@@ -23,7 +23,6 @@ pub(super) fn start(
     output: Option<&Output>,
 ) -> io::Result<(Child, OwnedFd)> {
     let mut env = launch::environment(spec, supervised);
-    env.push((inherited::VARIABLE.to_owned(), None));
     if again {
         env.push(("UWSGI_RELOADS".to_owned(), Some("1".to_owned())));
     }
@@ -36,7 +35,6 @@ pub(super) fn start(
 /// As [`start`].
 pub(super) fn start_as_vassal(name: &str, hooks: Vec<Hook>) -> io::Result<(Child, OwnedFd)> {
     let mut env = launch::environment(&InstanceSpec::default(), true);
-    env.push((inherited::VARIABLE.to_owned(), None));
     let (uid, gid) = (user::current_uid(), user::current_gid());
     env.extend(role::about(name, own::outer_pid(), uid, gid));
     begin(name, Order { hooks, env, relayed: true, alone_ms: None }, None)
@@ -44,7 +42,7 @@ pub(super) fn start_as_vassal(name: &str, hooks: Vec<Hook>) -> io::Result<(Child
 
 fn begin(name: &str, order: Order, output: Option<&Output>) -> io::Result<(Child, OwnedFd)> {
     let (mut launch, socket) = role::launch(name)?;
-    launch = launch.unset_env(RESUME_VARIABLE);
+    launch = launch.unset_env(inherited::RESUME_VARIABLE);
     if let Some(output) = output {
         launch = launch.stdout(output.for_child()?).stderr(output.for_child()?);
     }

@@ -16,7 +16,6 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::children::end_children;
-use super::launch::OURS;
 use super::tagged::Tagged;
 use crate::sys::capabilities::Capabilities;
 use crate::sys::process::{self, Child, Exit, Launch, Signal};
@@ -144,7 +143,7 @@ impl Keeper {
         if let Some(stdin) = stdin {
             launch = launch.stdin(stdin);
         }
-        for name in OURS.into_iter().chain([inherited::VARIABLE]) {
+        for name in inherited::OF_ONE_PROCESS {
             launch = launch.unset_env(name);
         }
         if order.without_linker {

@@ -11,21 +11,6 @@ use crate::config::instance::InstanceSpec;
 use crate::sys::process::{Child, Launch};
 use crate::wire::{boot, channel, inherited};
 
-/// Names the descriptor of the record of the image before.
-pub(super) const RESUME_VARIABLE: &str = "LIEGE_RESUME_FD";
-
-/// What the service manager says to us and to nobody else, and what we say to ourselves.
-pub(super) const OURS: [&str; 8] = [
-    "NOTIFY_SOCKET",
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
-    "LISTEN_PID",
-    "LISTEN_FDS",
-    "LISTEN_FDNAMES",
-    "UWSGI_RELOADS",
-    "LIEGE_RESUME_FD",
-];
-
 /// The binary that this process runs, even if another one has its path by now.
 const THIS_BINARY: &str = "/proc/self/exe";
 
@@ -41,7 +26,7 @@ pub(super) struct Interpreter {
 /// What commands and interpreters of a vassal have in their environment, in place of what this process has.
 pub(super) fn environment(spec: &InstanceSpec, supervised: bool) -> Vec<(String, Option<String>)> {
     let mut changes: Vec<(String, Option<String>)> =
-        OURS.iter().map(|name| ((*name).to_owned(), None)).collect();
+        inherited::OF_ONE_PROCESS.map(|name| (name.to_owned(), None)).into();
     if supervised {
         // What the administrator's shell loads into every program is not for vassals.
         let names = env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
@@ -119,7 +104,7 @@ fn ourselves(
         .arg(name)
         .stdin(theirs)
         .env(inherited::VARIABLE, "0")
-        .unset_env(RESUME_VARIABLE);
+        .unset_env(inherited::RESUME_VARIABLE);
     if let Some(output) = output {
         launch = launch.stdout(output.for_child()?).stderr(output.for_child()?);
     }

@@ -20,7 +20,7 @@ use super::logs::Output;
 use super::master::{self, Master, Report};
 use super::start::{Begin, Start, receive_start};
 use super::uwsgi_emperor::{Inheritance, UwsgiEmperor};
-use super::{announce, carry, inbox, jail, launch, reexec, settle};
+use super::{announce, carry, inbox, jail, reexec, settle};
 use crate::config::hook::Point;
 use crate::stats::scoreboard::{Scoreboard, Total};
 use crate::sys::activation::Activation;
@@ -30,8 +30,8 @@ use crate::sys::signals::{self, Signals};
 use crate::sys::{clock, fd, peer};
 use crate::trace;
 use crate::wire::bytes::FromVassal;
-use crate::wire::channel;
 use crate::wire::message::FromInstance;
+use crate::wire::{channel, inherited};
 
 /// The role `liege instance NAME`: the master of a vassal, with the emperor's channel.
 #[must_use]
@@ -83,7 +83,7 @@ pub fn is_carried() -> bool {
 const HOOKS_AT_EXIT: Duration = Duration::from_secs(30);
 
 fn carried() -> Option<i32> {
-    env::var(launch::RESUME_VARIABLE).ok()?.parse().ok()
+    env::var(inherited::RESUME_VARIABLE).ok()?.parse().ok()
 }
 
 /// The first acts: from here on no signal is lost, and none ends the process before its loop runs.

@@ -10,6 +10,27 @@ use crate::sys::fd;
 /// Names the channel's descriptor: 0 at birth, another number after a re-exec.
 pub const VARIABLE: &str = "LIEGE_CHANNEL_FD";
 
+/// What is said to one process, and means nothing, or the wrong thing, to those that it starts: by the service manager, by an
+/// emperor, by the image before.
+pub const OF_ONE_PROCESS: [&str; 11] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_PID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "UWSGI_RELOADS",
+    "UWSGI_EMPEROR_FD_CONFIG",
+    VARIABLE,
+    RESUME_VARIABLE,
+    RECORD_VARIABLE,
+];
+
+/// Names the descriptor of the record of a master's image before.
+pub const RESUME_VARIABLE: &str = "LIEGE_RESUME_FD";
+/// The same of an emperor's.
+pub const RECORD_VARIABLE: &str = "LIEGE_EMPEROR_RECORD";
+
 /// Takes the channel over and moves it to where no subprocess meets it; descriptor 0 becomes `/dev/null`. The first
 /// act of a process of ours, to be done once.
 ///
