@@ -244,6 +244,9 @@ fn a_tenant_that_scribbles_over_shared_memory_harms_nobody_else() {
         let (known, shown) = host.ask(&["status"]);
         assert!(known && shown.contains("2 of 2 vassals serve"), "{shown}");
         assert_eq!(get(b, "/signal/1").unwrap(), "EPERM");
+        // The next image of the emperor looks at all that memory anew.
+        let (done, said) = host.ask(&["upgrade", "--wait"]);
+        assert!(done, "{byte}: {said}");
     }
     assert_eq!([host.master("a.ini"), host.master("b.ini")], masters);
     assert_eq!(until_up(&host, b)["pid"], bobs["pid"]);

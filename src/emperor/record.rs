@@ -227,18 +227,23 @@ impl Record {
             master.listeners = adopted(record.listeners)?;
             master.reaped = record.reaped;
             master.strays = record.strays;
-            if record.scoreboard.is_some() {
-                let boards = record.scoreboard.into_iter().chain(record.earlier_scoreboards).map(fd::adopt);
-                let boards = Boards::open(boards.collect::<io::Result<Vec<_>>>()?)?;
-                let open = |(name, max_items, number)| -> io::Result<_> {
-                    Ok(Arc::new(ShownCache::open(name, max_items, fd::adopt(number)?)?))
-                };
-                let caches = record.caches.into_iter().map(open).collect::<io::Result<_>>()?;
-                master.shown = Some(Arc::new(Shown { boards, caches }));
-            }
+            master.shown = shown(record.scoreboard, record.earlier_scoreboards, record.caches).map(Arc::new);
         }
         Ok(self.fleet)
     }
+}
+
+/// What a vassal shows; `None`: nothing. An application may have written over it since it was looked at first, and that is
+/// no reason for the emperor to fail.
+fn shown(newest: Option<RawFd>, earlier: Vec<RawFd>, caches: Vec<(String, u64, RawFd)>) -> Option<Shown> {
+    // All are taken over, also where nothing comes of it: they are closed then.
+    let boards: Vec<_> =
+        newest.into_iter().chain(earlier).filter_map(|number| fd::adopt(number).ok()).collect();
+    let caches = caches.into_iter().filter_map(|(name, max_items, number)| {
+        ShownCache::open(name, max_items, fd::adopt(number).ok()?).ok().map(Arc::new)
+    });
+    let caches = caches.collect();
+    Some(Shown { boards: Boards::open(boards).ok()?, caches })
 }
 
 fn master_record(life: LifeId, master: &Master) -> MasterRecord {
