@@ -30,7 +30,13 @@ impl Masters {
         let master = self.by_life.get_mut(&life)?;
         match &message {
             FromInstance::Hello { .. } | FromInstance::Scoreboard => match Boards::open(fds) {
-                Ok(boards) => master.shown = Some(Arc::new(boards.into())),
+                Ok(boards) => {
+                    // A master that begins tells its caches after this; otherwise they are told when they change.
+                    let known =
+                        master.shown.as_deref().filter(|_| matches!(message, FromInstance::Scoreboard));
+                    let caches = known.map(|shown| shown.caches.clone()).unwrap_or_default();
+                    master.shown = Some(Arc::new(Shown { boards, caches }));
+                }
                 Err(error) => tracing::warn!(vassal = master.vassal, "its scoreboard: {error}"),
             },
             FromInstance::Output => {
@@ -104,10 +110,17 @@ fn opened<'a>(described: impl Iterator<Item = (&'a CacheSpec, OwnedFd)>) -> Vec<
 mod tests {
     use std::sync::atomic::Ordering;
 
+    use tokio::sync::mpsc;
+
+    use super::super::fleet::Fleet;
+    use super::super::handle::Handle;
     use super::*;
     use crate::config::address::{Address, Protocol};
+    use crate::stats::scoreboard::Scoreboard;
     use crate::sys::memfd;
+    use crate::sys::process::Launch;
     use crate::sys::shared::SharedWords;
+    use crate::wire::PROTOCOL;
     use crate::wire::cache::Cache;
 
     #[test]
@@ -118,6 +131,28 @@ mod tests {
         let seen: Vec<_> =
             listening(all.into_iter()).into_iter().map(|(listen, _)| listen.address.to_string()).collect();
         assert_eq!(seen, ["/a", "/b"]);
+    }
+
+    #[tokio::test]
+    async fn a_larger_scoreboard_takes_no_cache_away() {
+        let (handle, _commands) = Handle::detached(Fleet::default());
+        let mut masters = Masters::new(mpsc::channel(1).0, mpsc::channel(1).0, handle);
+        let child = Launch::new("/bin/true").spawn().unwrap();
+        masters.take_over("a.ini", 1, (child, true), None, None).unwrap();
+        let board = || Scoreboard::create(1, 1).unwrap().share().try_clone_to_owned().unwrap();
+        let memory = || Cache::create(spec("x", 1)).unwrap().fd().try_clone_to_owned().unwrap();
+        let hello = FromInstance::Hello { protocol: PROTOCOL, version: String::new(), pid: 1 };
+        for (message, came, caches) in [
+            (FromInstance::Scoreboard, board(), 0),
+            (FromInstance::Caches { caches: vec![spec("x", 1)] }, memory(), 1),
+            (FromInstance::Scoreboard, board(), 1),
+            (hello, board(), 0),
+        ] {
+            let said = format!("{message:?}");
+            assert!(masters.receive(1, (message, vec![came])).is_some(), "{said}");
+            let shown = masters.by_life.get(&1).and_then(|master| master.shown.as_deref());
+            assert_eq!(shown.map(|shown| shown.caches.len()), Some(caches), "{said}");
+        }
     }
 
     fn spec(name: &str, items: u64) -> CacheSpec {

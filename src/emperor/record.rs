@@ -307,7 +307,6 @@ fn parse(bytes: &[u8]) -> io::Result<Record> {
     Ok(serde_json::from_slice(json)?)
 }
 
-/// FNV-1a, 64 bits: against accidents, not against enemies.
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc;

@@ -32,7 +32,6 @@ const MOST_IDLE_CORES: usize = 64;
 pub(super) struct Facts<'a> {
     /// The place of each worker's number on the scoreboard; `None`: it has no process now.
     pub(super) workers: Vec<(u32, Option<Slot<'a>>)>,
-    /// What earlier lives have counted.
     /// What each number has counted over all its lives, those that go on included.
     pub(super) counted: BTreeMap<u32, Tally>,
     /// The sockets.

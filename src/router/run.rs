@@ -136,9 +136,10 @@ fn follow(
             }
         }
         ToRouter::Scoreboard => {
-            for fd in fds {
-                front.count_on(Scoreboard::open(fd, true)?);
-            }
+            // An application can write over it at any time.
+            fds.into_iter()
+                .filter_map(|fd| Scoreboard::open(fd, true).ok())
+                .for_each(|board| front.count_on(board));
         }
         ToRouter::AddWorker { slot, generation } => {
             for fd in fds {
