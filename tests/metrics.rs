@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 
 use api::{Api, converse};
 use liege::stats::cache::ShownCache;
-use liege::stats::scoreboard::{CoreField, Field, Scoreboard};
+use liege::stats::scoreboard::{CoreField, Field, Scoreboard, Total};
 use liege::stats::shown::Shown;
 use liege::stats::tally::{Tally, ThreadTally};
 use liege::sys::shared::SharedWords;
@@ -123,7 +123,9 @@ fn the_numbers_are_those_of_the_fleet() {
 #[test]
 fn workers_without_a_process_are_there_and_counts_go_on() {
     let api = Api::start();
-    let board = Scoreboard::create(4, 2).unwrap();
+    // It has places for more threads than there are any more.
+    let board = Scoreboard::create(4, 5).unwrap();
+    board.set_total(Total::Threads, 2);
     let thread = ThreadTally { requests: 60, write_errors: 2, ..ThreadTally::default() };
     let earlier = Tally {
         spawns: 3,
@@ -176,6 +178,8 @@ fn workers_without_a_process_are_there_and_counts_go_on() {
         assert_eq!(of(name, 3), None, "{name}");
     }
     assert_eq!(samples["uwsgi_workers{stats_uri=\"a b%.ini\"}"], 2.0);
+    let threads = samples.keys().filter(|series| series.starts_with("uwsgi_worker_core_busy{"));
+    assert_eq!(threads.filter(|series| series.contains("worker_id=\"1\"")).count(), 2);
 }
 
 #[test]

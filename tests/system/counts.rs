@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 
 use nix::sys::signal::Signal;
 
+use crate::support::apps::TOOLS;
 use crate::support::free_port;
 use crate::support::host::Host;
 use crate::support::http::Door;
@@ -137,4 +138,59 @@ fn counts_go_on_over_reloads_with_other_numbers_of_workers() {
     reload("processes = 5", "swapped");
     scraper.stop();
     load.stop().nothing_failed();
+}
+
+#[test]
+fn a_request_is_counted_once_when_it_ends_and_not_if_its_worker_died_in_it() {
+    let port = free_port();
+    let text = |lines: &str| {
+        format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = app.py\nchdir = %d..\n{lines}\n")
+    };
+    let host = Host::start(&[]);
+    host.folder().write("app.py", TOOLS);
+    host.write("app.ini", text("processes = 2"));
+    let door = Door::Port(port);
+    door.wait_for("/", "hello");
+    let metric = |path: &str, series: &str| {
+        let text = host.api().get(path).unwrap().text();
+        let of = text.lines().filter(|line| line.starts_with(series));
+        of.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum::<f64>()
+    };
+    let counted = || {
+        [
+            metric("/metrics", "liege_requests_total{"),
+            metric("/metrics", "liege_request_duration_seconds_count{"),
+        ]
+    };
+    until("the first one to be counted", || counted() != [0.0; 2]);
+    let before = counted();
+    let mut ended = 0.0;
+    let mut serve = || {
+        for path in ["/", "/raise", "/stream"] {
+            door.get(path).unwrap();
+            ended += 1.0;
+        }
+    };
+    for _ in 0..2 {
+        serve();
+        // Its client gets no answer.
+        assert!(door.get("/exit").is_err());
+    }
+    let died = "liege_exits_total{vassal=\"app.ini\",role=\"worker\",reason=\"exit\"}";
+    until("both deaths to be known", || metric("/metrics", died) == 2.0);
+    // More workers and threads than the scoreboard has places for, and fewer again.
+    for (lines, threads) in [("processes = 9\nthreads = 3", 3.0), ("processes = 1", 1.0)] {
+        host.write("app.ini", text(lines));
+        assert_eq!(host.reload("app.ini")["outcome"], "swapped", "{lines}");
+        serve();
+        until("the earlier workers to go", || {
+            let cores = metric("/metrics/uwsgi", "uwsgi_worker_cores{");
+            cores == threads * metric("/metrics/uwsgi", "uwsgi_workers{")
+        });
+    }
+    // An answer is there before it is counted.
+    let expected = before.map(|before| before + ended);
+    until("all that ended to be counted", || counted() == expected);
+    assert_eq!(host.reload("app.ini")["outcome"], "swapped");
+    assert_eq!(counted(), expected);
 }
