@@ -1,9 +1,13 @@
 //! Many vassals on one page: found by keys, renewed in place, readable on a phone and in the dark.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use liege::emperor::fleet::{FileIdentity, State, Vassal};
+use liege::stats::cache::{Head, ShownCache};
 use liege::stats::scoreboard::{Field, Scoreboard};
+use liege::stats::shown::Shown;
+use liege::sys::shared::SharedWords;
 use liege::tick::Tick;
 use liege::wire::failure::Failure;
 use serde_json::json;
@@ -140,6 +144,71 @@ fn keys_lead_everywhere() {
         "return document.querySelectorAll('#vassals tbody tr').length === 4",
         &[],
     );
+}
+
+#[test]
+fn keys_find_what_was_just_typed_and_what_moves_keeps_the_focus() {
+    let Some(browser) = Browser::start() else { return };
+    let (api, page) = fleet(60);
+    browser.open(&page);
+    browser.wait_for_text("#vassals", "app-059.ini");
+    let focused = || browser.run("return document.activeElement.textContent", &[]);
+    // No frame comes, as on a host that has much to do.
+    let held = "window.frame = window.requestAnimationFrame; window.held = []; \
+                window.requestAnimationFrame = (draw) => held.push(draw);";
+    browser.run(held, &[]);
+    browser.press("/");
+    browser.press("app-03 up");
+    browser.press(keys::ENTER);
+    assert_eq!(focused(), "app-030.ini");
+    browser.run("window.requestAnimationFrame = window.frame; held.forEach((draw) => draw());", &[]);
+    browser.press(keys::DOWN);
+    assert_eq!(focused(), "app-031.ini");
+
+    // It fails, and another one comes: it has another place now.
+    {
+        let mut fleet = api.handle.fleet();
+        let failed = fleet.vassals.get_mut("app-031.ini").unwrap();
+        failed.config_error = Some(Failure::new("line 3: processes: 0: nobody would serve"));
+        let mut new = Vassal::new("app-03a.ini".into(), "/v".into(), FileIdentity::default());
+        new.state = State::Up { app: true, loyal: true };
+        fleet.vassals.insert(new.id.clone(), new);
+    }
+    api.handle.changed();
+    browser.wait_for_text("#vassals", "app-03a.ini");
+    browser.wait_for(
+        "the one in trouble above the others",
+        "return document.querySelector('#vassals tbody a.name').textContent === 'app-031.ini'",
+        &[],
+    );
+    assert_eq!(focused(), "app-031.ini");
+}
+
+#[test]
+fn what_caches_count_is_seen_as_it_changes() {
+    let Some(browser) = Browser::start() else { return };
+    let (api, page) = fleet(1);
+    let memory = SharedWords::create("cache", 100).unwrap();
+    let set = |head: Head, value: u64| memory.words()[head as usize].store(value, Ordering::Relaxed);
+    set(Head::Items, 12);
+    set(Head::Hits, 300);
+    set(Head::Misses, 100);
+    let boards = Scoreboard::create(1, 1).unwrap().into();
+    let cache = ShownCache::open("pages".into(), 50, memory.fd().try_clone_to_owned().unwrap()).unwrap();
+    let shown = Shown { boards, caches: vec![Arc::new(cache)] };
+    api.handle.fleet().vassals.get_mut("app-000.ini").unwrap().shown = Some(Arc::new(shown));
+    api.handle.changed();
+    browser.open(&format!("{page}#/vassal/app-000.ini"));
+    let panel = "section[aria-label=Caches]";
+    for part in ["pages", "12 of 50", "300", "75 %", "never"] {
+        browser.wait_for_text(panel, part);
+    }
+    // Nothing else happens.
+    set(Head::Hits, 900);
+    set(Head::Full, 3);
+    for part in ["90 %", "3 times"] {
+        browser.wait_for_text(panel, part);
+    }
 }
 
 #[test]
