@@ -52,6 +52,21 @@ fn encoded(text: &str) -> String {
 }
 
 #[test]
+fn alerts_are_silent_about_what_is_meant_to_be_so_and_tell_of_everything_else() {
+    let Some(promtool) = program("promtool") else { return };
+    let folder = Folder::new();
+    let copy = |from: &str, to: &str| folder.write(to, std::fs::read(root().join(from)).unwrap());
+    copy("docs/grafana/alerts.yml", "alerts-of-the-docs.yml");
+    copy("tests/system/alerts.yml", "alerts.yml");
+    let tested = Command::new(promtool)
+        .args(["test", "rules", "alerts.yml"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(tested.status.success(), "{}", String::from_utf8_lossy(&tested.stdout));
+}
+
+#[test]
 fn prometheus_takes_the_metrics_the_alerts_and_the_boards() {
     let (Some(prometheus), Some(promtool)) = (program("prometheus"), program("promtool")) else { return };
     let (port, listen, own) = (free_port(), free_port(), free_port());
