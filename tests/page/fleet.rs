@@ -203,6 +203,11 @@ fn what_caches_count_is_seen_as_it_changes() {
     for part in ["pages", "12 of 50", "300", "75 %", "never"] {
         browser.wait_for_text(panel, part);
     }
+    // Who may not see the log has nothing to look for in it.
+    browser.wait_for_text("section.log", "they are for those who may operate");
+    let tools =
+        "return [...document.querySelectorAll('section.log :is(input, button)')].every((one) => one.hidden)";
+    assert_eq!(browser.run(tools, &[]), true);
     // Nothing else happens.
     set(Head::Hits, 900);
     set(Head::Full, 3);

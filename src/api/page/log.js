@@ -8,8 +8,9 @@ function makeLog() {
   const followed = el("button", { type: "button", text: "Follow", "aria-pressed": "true", title: "Stay at the end (f)" });
   const wrapped = el("button", { type: "button", text: "Wrap", "aria-pressed": "false" });
   const note = el("p", { class: "faint", hidden: true });
+  const tools = [filter, wrapped, followed];
   const node = el("section", { class: "panel log", "aria-label": "Log" },
-    el("div", { class: "tools" }, el("h2", { text: "Log" }), el("span", { class: "space" }), filter, wrapped, followed), note, lines);
+    el("div", { class: "tools" }, el("h2", { text: "Log" }), el("span", { class: "space" }), ...tools), note, lines);
   const state = { follows: true, at: 0 };
   const toEnd = () => { lines.scrollTop = lines.scrollHeight; };
   const setFollow = (follows) => {
@@ -56,7 +57,7 @@ function makeLog() {
     const text = allowed ? "Nothing was said yet." : "Logs can hold request data: they are for those who may operate.";
     put(note, text);
     show(note, true);
-    show(lines, allowed);
+    for (const one of [lines, ...tools]) show(one, allowed);
     if (!allowed) return;
     const path = (after) => `${vassal.link}/logs?follow&${after ? `after=${after}` : "lines=200"}`;
     keepFollowing(path, (item) => item.number, signal, take, (error) => { put(note, error.message); show(note, true); });
