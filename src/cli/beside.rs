@@ -1,9 +1,9 @@
-//! The daemons and timed commands of a vassal, as a table.
+//! What a vassal has beside its workers, as tables: daemons and timed commands, caches.
 
 use std::time::SystemTime;
 
 use super::paper::{Paper, age, columns, number, until};
-use crate::api::views::Attached;
+use crate::api::views::{Attached, Cache};
 use crate::trace::escaped;
 
 /// A line for each; nothing where there is none.
@@ -28,6 +28,27 @@ pub(super) fn table(attached: &[Attached], paper: Paper, now: SystemTime) -> Str
             exit.unwrap_or_default(),
         ]
     }));
-    let lines = columns(&rows, &[1, 3, 4, 5], paper.width.map(|width| width.saturating_sub(2)));
+    drawn(&rows, &[1, 3, 4, 5], paper)
+}
+
+/// A line for each cache; nothing where there is none.
+pub(super) fn caches(caches: &[Cache], paper: Paper, now: SystemTime) -> String {
+    if caches.is_empty() {
+        return String::new();
+    }
+    let heads = ["CACHE", "ITEMS", "OF", "HITS", "MISSES", "NO ROOM", "CHANGED"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    rows.extend(caches.iter().map(|cache| {
+        let numbers = [cache.items, cache.max_items, cache.hits, cache.misses, cache.full].map(number);
+        let changed = cache.changed.as_deref().map(|at| format!("{} ago", age(Some(at), now)));
+        let changed = changed.unwrap_or_else(|| "never".to_owned());
+        std::iter::once(escaped(&cache.name)).chain(numbers).chain([changed]).collect()
+    }));
+    drawn(&rows, &[1, 2, 3, 4, 5], paper)
+}
+
+/// A table below the facts, indented.
+fn drawn(rows: &[Vec<String>], right: &[usize], paper: Paper) -> String {
+    let lines = columns(rows, right, paper.width.map(|width| width.saturating_sub(2)));
     lines.iter().fold("\n".to_owned(), |out, line| format!("{out}  {}\n", line.trim_end()))
 }

@@ -40,7 +40,9 @@ impl Paper {
         let terminal = out.is_terminal();
         Self {
             width: if terminal { terminal::columns(&out) } else { None },
-            colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            colour: terminal
+                && !terminal::is_dumb()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         }
     }
 

@@ -3,6 +3,8 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
+use crate::sys::terminal;
+
 /// The line. It is on standard error, so that what is printed stays clean.
 #[derive(Debug)]
 pub struct Progress {
@@ -16,7 +18,8 @@ impl Progress {
     /// One that is shown where both streams are a terminal, if that is `wanted`.
     #[must_use]
     pub fn new(wanted: bool) -> Self {
-        let allowed = wanted && io::stderr().is_terminal() && io::stdout().is_terminal();
+        let is_terminal = io::stderr().is_terminal() && io::stdout().is_terminal();
+        let allowed = wanted && is_terminal && !terminal::is_dumb();
         Self { since: Instant::now(), allowed, shown: false }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use super::beside;
 use super::client::{Client, ClientError};
 use super::exit::Exit;
 use super::failure;
@@ -154,7 +155,11 @@ pub(super) fn needs_a_look(vassal: &Vassal) -> bool {
 /// What is worth knowing first: trouble, else where it is served.
 fn note(vassal: &Vassal) -> String {
     let root = if vassal.root { "as root! " } else { "" };
-    let text = vassal.reason.clone().unwrap_or_else(|| sockets(vassal));
+    let text = vassal.reason.clone().unwrap_or_else(|| match &vassal.program {
+        // Where that listens it does not tell.
+        Some(program) if vassal.sockets.is_empty() => format!("run by {program}"),
+        _ => sockets(vassal),
+    });
     format!("{root}{text}")
 }
 
@@ -233,7 +238,8 @@ pub fn page(detail: &VassalDetail, paper: Paper, now: SystemTime) -> String {
             .map(|exit| format!("{}, {} ago (pid {})", exit.how, age(Some(&exit.at), now), exit.pid)),
     );
     out.push_str(&workers(&detail.workers, paper, now));
-    out.push_str(&super::beside::table(&detail.attached, paper, now));
+    out.push_str(&beside::table(&detail.attached, paper, now));
+    out.push_str(&beside::caches(&detail.caches, paper, now));
     out.push_str(&failures(detail, paper));
     if let Some(log) = detail.log.as_ref().filter(|log| !log.is_empty()) {
         out.push_str(&format!("\n{}\n", paper.tone(Tone::Heading, "last output")));

@@ -96,7 +96,12 @@ fn explain(detail: VassalDetail, boxes: &[BlackBox], events: Vec<Event>, now: Sy
     let skip = events.len().saturating_sub(LATELY);
     Answer {
         good,
-        reason: vassal.reason.clone().unwrap_or_else(|| usual(vassal.state).to_owned()),
+        reason: vassal.reason.clone().unwrap_or_else(|| match &vassal.program {
+            Some(program) if vassal.state == State::Up => {
+                format!("{program} runs it, and tells of no trouble")
+            }
+            _ => usual(vassal.state).to_owned(),
+        }),
         next_try: vassal.next_try.clone(),
         signs: signs(&detail, boxes, now),
         advice: advice(&detail, reload.is_some()),

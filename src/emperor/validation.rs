@@ -12,7 +12,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::attributes::{Attributes, Wanted};
 use super::environment;
 use super::fleet::{Fleet, Vassal};
-use super::spawn::REMOVED;
 use crate::config::address::Address;
 use crate::config::emperor::EmperorSpec;
 use crate::config::vassals::Programs;
@@ -188,14 +187,13 @@ impl Validator {
         if let Some(named) = &self.conduct.environment {
             launch = environment::of_tenants(launch, named, std::env::vars_os());
         }
-        launch = launch.env(inherited::VARIABLE, "0");
         for (name, value) in &self.conduct.variables {
             launch = launch.env(name, value);
         }
-        for name in REMOVED {
+        for name in inherited::OF_ONE_PROCESS {
             launch = launch.unset_env(name);
         }
-        launch.spawn()
+        launch.env(inherited::VARIABLE, "0").spawn()
     }
 }
 

@@ -16,6 +16,12 @@ pub fn columns(fd: impl AsFd) -> Option<usize> {
     (done == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
 }
 
+/// Whether the terminal only prints, by `TERM`: it has no colours, and its cursor cannot be moved.
+#[must_use]
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
 /// How a terminal takes and shows what is typed.
 #[derive(Debug)]
 pub struct Modes(Termios);

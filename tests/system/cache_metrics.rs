@@ -1,14 +1,15 @@
 //! What caches count, as the emperor shows it: the numbers of the vassal's own statistics.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::free_port;
 use crate::support::host::Host;
 use crate::support::http::Door;
 use crate::support::wait::{eventually, until};
+use crate::support::{LIEGE, free_port};
 
 const APP: &str = r#"
 import uwsgi
@@ -59,6 +60,13 @@ fn of_api(host: &Host) -> Caches {
         (name, ["hits", "misses", "full", "items", "max_items"].map(number))
     });
     caches.collect()
+}
+
+/// What a command says of the vassal.
+fn said(host: &Host, command: &str) -> String {
+    let folder = host.folder().path();
+    let output = Command::new(LIEGE).args([command, "app", "--api", "api.sock"]).current_dir(folder).output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
 }
 
 /// All that the emperor shows is what the vassal's statistics say.
@@ -119,6 +127,11 @@ fn the_emperor_shows_what_caches_count_over_reloads_and_its_own_death() {
             ("two".into(), [0, 0, 4, 3, 3]),
         ])
     );
+
+    let status = said(&host, "status");
+    let mut lines = status.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|words| words.first() == Some(&"two")).unwrap_or_default();
+    assert_eq!(line.get(1..6), Some(&["3", "3", "0", "0", "4"][..]), "{status}");
 
     assert_eq!(host.reload("app.ini")["outcome"], "swapped");
     door.get("/b").unwrap();

@@ -12,7 +12,7 @@ use crate::support::host::Host;
 use crate::support::http::Door;
 use crate::support::process::is_gone;
 use crate::support::wait::{eventually, until};
-use crate::support::{environment, free_port, program};
+use crate::support::{LIEGE, environment, free_port, program};
 
 /// Answers with the text, and tells who runs it: `/pid` the master, `/slow` after two seconds, `/hang` never.
 fn app(text: &str) -> String {
@@ -82,6 +82,12 @@ fn a_uwsgi_vassal_is_started_reloaded_and_stopped_in_its_own_language() {
         door.wait_for("/", "one");
         let vassal = up(&host, "u.ini");
         assert_eq!(vassal["program"], uwsgi.display().to_string());
+        for (command, part) in [("why", "runs it"), ("status", "run by")] {
+            let api = host.folder().path().join("api.sock");
+            let told = Command::new(LIEGE).args([command, "--api"]).arg(api).args(["u"]).output().unwrap();
+            let told = String::from_utf8_lossy(&told.stdout).into_owned();
+            assert!(told.contains(part) && told.contains(&uwsgi.display().to_string()), "{command}: {told}");
+        }
         let master = pid(&host, "u.ini");
         assert_eq!(door.get("/pid").unwrap().text(), master.to_string());
         let told = eventually("its statistics", || {

@@ -51,4 +51,11 @@ fn top_shows_the_host_and_one_app_and_gives_the_terminal_back() {
     let pid = std::fs::read_to_string(host.folder().path().join("top.pid")).unwrap();
     assert!(Command::new("kill").arg(pid.trim()).status().unwrap().success());
     terminal.until(&["ended 0", " icanon", " echo "]);
+    drop(terminal);
+
+    // A terminal that only prints.
+    let line = format!("LIEGE_API=api.sock TERM=dumb {LIEGE} top; echo ended $?; cat");
+    let terminal = Terminal::start(&tmux, host.folder().path(), &["sh", "-c", &line]);
+    terminal.until(&["NAME", "日本.ini", "ended 0"]);
+    assert!(!terminal.run(&["capture-pane", "-p", "-e"]).contains('\u{1b}'));
 }

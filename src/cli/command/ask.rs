@@ -223,6 +223,12 @@ pub(super) fn parse(verb: &Verb, arguments: impl Iterator<Item = OsString>) -> R
             Some("ca-file") => said.access.ca_file = Some(parser.value()?.into()),
             Some("cert") => said.access.cert = Some(parser.value()?.into()),
             Some("token-file") => said.access.token_file = Some(parser.value()?.into()),
+            None if name == "hosts" => {
+                let verb = verb.name();
+                return Err(Usage(format!(
+                    "{verb} asks one host, not --hosts: ssh HOST liege {verb} …, or --api PATH|URL"
+                )));
+            }
             _ => return Err(argument.unexpected().into()),
         }
     }

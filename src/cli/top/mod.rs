@@ -23,7 +23,7 @@ use super::hosts::Host;
 use super::names;
 use super::paper::{Paper, print};
 use crate::api::views::{Snapshot, VassalDetail};
-use crate::sys::signals;
+use crate::sys::{signals, terminal};
 
 /// How long a host that does not answer may hold up a single picture.
 const GRACE: Duration = Duration::from_secs(1);
@@ -50,7 +50,7 @@ struct Top {
 }
 
 /// Shows these vassals of these hosts (all, if none is named) until told to end; `once`, or where the output is no
-/// terminal, only once.
+/// terminal with a cursor that can be moved, only once.
 ///
 /// # Errors
 /// The only host knows no such name, or the terminal does not obey.
@@ -81,7 +81,8 @@ pub async fn run(
     for (place, host) in hosts.into_iter().enumerate() {
         tokio::spawn(poll(place, host, interval, opened.clone(), sender.clone()));
     }
-    if once || json || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+    let full = io::stdout().is_terminal() && io::stdin().is_terminal() && !terminal::is_dumb();
+    if once || json || !full {
         return Ok(top.once(told, interval + GRACE, json).await);
     }
     let colour = Paper::stdout().colour;
