@@ -32,6 +32,39 @@ pub fn shown(key: &str, value: &str) -> String {
     }
 }
 
+/// A command line without the values of words that are called like secrets, and without the passwords of addresses.
+#[must_use]
+pub fn of_command(command: &str) -> String {
+    let is_secret = |name: &str| {
+        let name = name.to_ascii_lowercase().replace('_', "-");
+        WORDS.iter().any(|word| name.contains(word))
+    };
+    let mut shown = Vec::new();
+    // What ends the value that is being left out: a quote, or the next space.
+    let mut until: Option<char> = None;
+    let mut is_next = false;
+    for word in command.split(' ') {
+        if let Some(quote) = until {
+            until = (!word.ends_with(quote)).then_some(quote);
+            continue;
+        }
+        let (name, value) = match word.split_once('=') {
+            _ if std::mem::take(&mut is_next) => ("", Some(word)),
+            Some((name, value)) if is_secret(name) => (name, Some(value)),
+            _ => (word, None),
+        };
+        let Some(value) = value else {
+            is_next = word.starts_with('-') && !word.contains('=') && is_secret(word);
+            shown.push(without_password(word));
+            continue;
+        };
+        let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''));
+        until = quote.filter(|quote| value.len() == 1 || !value.ends_with(*quote));
+        shown.push(if name.is_empty() { "…".to_owned() } else { format!("{name}=…") });
+    }
+    shown.join(" ")
+}
+
 /// A rule of internal routing without the password that it asks for.
 fn without_credentials(rule: &str) -> String {
     let asked = rule.find("basicauth").and_then(|at| Some((at, rule.get(at..)?.find(',')?)));
@@ -59,6 +92,24 @@ fn without_password(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_gives_no_secret_away() {
+        for (command, expected) in [
+            ("celery -A app worker", "celery -A app worker"),
+            ("x --password=p -v", "x --password=… -v"),
+            ("x --api_key p -v", "x --api_key … -v"),
+            ("x --token 'a b' -v", "x --token … -v"),
+            ("x --secret=\"a b\" -v", "x --secret=… -v"),
+            ("DB_PASSWORD=p x", "DB_PASSWORD=… x"),
+            ("x --broker=redis://u:p@h/0", "x --broker=redis://u:…@h/0"),
+            ("x --broker redis://:p@h/0", "x --broker redis://:…@h/0"),
+            ("x --token", "x --token"),
+            ("x  y", "x  y"),
+        ] {
+            assert_eq!(of_command(command), expected);
+        }
+    }
     use crate::config::raw::{Origin, Role};
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::{Moment, rfc3339};
 use crate::api::{host, views};
+use crate::config::secret;
 use crate::emperor::fleet::{Fleet, Vassal};
 use crate::wire::companion::{Companion, State};
 
@@ -51,7 +52,7 @@ fn view(companion: &Companion, told: bool) -> views::Attached {
     views::Attached {
         kind: companion.kind,
         name: companion.name.clone(),
-        command: told.then(|| companion.command.clone()),
+        command: told.then(|| secret::of_command(&companion.command)),
         state: companion.state,
         reason,
         pid: companion.pid,
