@@ -1,7 +1,7 @@
 //! Socket addresses as uWSGI writes them, and what is spoken there.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,16 @@ pub enum Address {
     Unix(PathBuf),
     /// A unix socket in the abstract name space (`@name`), without the leading NUL.
     Abstract(String),
+}
+
+impl Address {
+    /// Whether other hosts can come there, as far as the address tells.
+    #[must_use]
+    pub fn is_for_other_hosts(&self) -> bool {
+        let is_loopback =
+            |host: &str| host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        matches!(self, Self::Tcp { host, .. } if !is_loopback(host))
+    }
 }
 
 impl fmt::Display for Address {

@@ -46,6 +46,9 @@ impl StatsServer {
     /// # Errors
     /// The address cannot be listened on.
     pub fn bind(address: &Address, spec: &EmperorSpec) -> io::Result<Self> {
+        if address.is_for_other_hosts() {
+            tracing::warn!("the statistics at {address} (emperor-stats) can be read from other hosts");
+        }
         let listener = match address {
             Address::Tcp { host, port } => socket::listen_tcp(socket::resolve(host, *port)?, BACKLOG)?,
             Address::Abstract(name) => socket::listen_abstract(name, BACKLOG)?,

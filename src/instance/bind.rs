@@ -243,7 +243,7 @@ fn bind(
     };
     let listener = Listener::inherited(listen.clone(), socket);
     let name = listener.name();
-    let open = matches!(&listen.address, Address::Tcp { host, .. } if !is_loopback(host));
+    let open = listen.address.is_for_other_hosts();
     let kind = if matches!(listen.address, Address::Tcp { .. }) { "TCP" } else { "UNIX" };
     match (purpose, listen.protocol) {
         (Use::Statistics, _) => {
@@ -285,10 +285,6 @@ fn unix_options(spec: &InstanceSpec) -> io::Result<UnixOptions> {
         group: owner.and_then(|o| o.group.as_deref()).map(user::gid_of).transpose()?,
         runs_as,
     })
-}
-
-fn is_loopback(host: &str) -> bool {
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 fn advice(error: &io::Error) -> &'static str {
