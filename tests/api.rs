@@ -508,3 +508,38 @@ fn who_cannot_write_a_file_reads_nothing_by_its_text() {
         assert!(!told.contains("known.ini"), "what the file includes already is known: {told}");
     }
 }
+
+#[test]
+fn where_requests_come_in_is_shown_as_it_is() {
+    let app = "wsgi-file = ROOT/app.py";
+    let files = [
+        ("p.ini", format!("[uwsgi]\nhttp-socket = 127.0.0.1:0\n{app}\n")),
+        ("s.ini", format!("[uwsgi]\nhttp-socket = ROOT/s.sock\n{app}\n[emperor]\non-demand = ROOT/s.sock\n")),
+    ];
+    let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+    let host = Host::start_with(&["--emperor-stats", "0.0.0.0:0"], &files);
+    host.wait_for_state("p", "up");
+    host.wait_for_state("s", "asleep");
+    let of = |name: &str| {
+        let all = host.api("GET /v1/sockets", "")["sockets"].as_array().unwrap().clone();
+        let own: Vec<Value> = all.into_iter().filter(|socket| socket["vassal"] == name).collect();
+        own
+    };
+    let port = of("p.ini")[0]["address"].as_str().unwrap().rsplit_once(':').unwrap().1.to_owned();
+    assert!(std::net::TcpStream::connect(format!("127.0.0.1:{port}")).is_ok(), "{port}");
+    let path = host.path("s.sock").display().to_string();
+    assert_eq!(
+        (&of("s.ini")[0]["address"], &of("s.ini")[0]["protocol"]),
+        (&path.as_str().into(), &Value::Null)
+    );
+    assert_eq!(host.ask("s.sock", "GET /", ""), "hi");
+    host.wait_for_state("s", "up");
+    assert_eq!(of("s.ini")[0]["protocol"], "http");
+    host.api("POST /v1/vassals/p.ini/stop?wait=30", "");
+    assert_eq!(of("p.ini"), Vec::<Value>::new(), "nobody listens there any more");
+    let log = std::fs::read_to_string(host.path("log")).unwrap();
+    assert!(
+        log.contains("the statistics at 0.0.0.0:0 (emperor-stats) can be read from other hosts"),
+        "{log}"
+    );
+}

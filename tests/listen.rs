@@ -8,7 +8,6 @@
 )]
 
 #[path = "door/api.rs"]
-#[expect(dead_code, reason = "it is shared, and not every test uses all of it")]
 mod api;
 
 use std::io::{BufRead, BufReader, Write};
@@ -122,6 +121,81 @@ fn lines_are_heard_as_they_come() {
     assert_eq!(api.ask(&format!("GET {VASSAL}/logs?follow=maybe")).code(), "bad-query");
     let unasked = format!("GET {VASSAL}/logs HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     assert_eq!(api.tcp(api.open, &unasked).code(), "not-allowed");
+}
+
+#[test]
+fn who_goes_on_with_lines_misses_none_unsaid() {
+    let api = Api::start();
+    let push = |number: u64| {
+        let line = LogLine { number, at_epoch_ms: 0, text: format!("line {number}") };
+        api.handle.fleet().vassals.get_mut("a b%.ini").unwrap().log.push_back(line);
+    };
+    (2..=5).for_each(push);
+    let page = api.ask(&format!("GET {VASSAL}/logs")).json();
+    let id = page["lines"][1]["id"].as_str().unwrap().to_owned();
+    let (era, number) = id.split_once('-').unwrap();
+    assert_eq!((number, &page["lines"][1]["number"]), ("2", &2.into()), "{page}");
+    let numbers = |query: &str| {
+        let page = api.ask(&format!("GET {VASSAL}/logs?{query}")).json();
+        let lines = page["lines"].as_array().unwrap().iter();
+        lines.map(|line| line["number"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    for (query, expected) in [
+        ("lines=2".to_owned(), &[4, 5][..]),
+        (format!("after={id}&lines=1"), &[3, 4, 5]),
+        ("after=3&lines=1".to_owned(), &[4, 5]),
+        (format!("after={era}-5"), &[]),
+        ("after=f1-5".to_owned(), &[1, 2, 3, 4, 5]),
+    ] {
+        assert_eq!(numbers(&query), expected, "{query}");
+    }
+    // A client that connects again says the same query, and the last id that it has seen.
+    let again = format!("{VASSAL}/logs?follow&lines=1");
+    let mut stream = listen(&api, &again, &format!("accept: text/event-stream\r\nlast-event-id: {id}\r\n"));
+    assert_eq!(next(&mut stream)["number"], 3);
+    let mut stream = listen(&api, &again, "last-event-id: f1-4\r\n");
+    assert_eq!(next(&mut stream)["gap"], Value::Null);
+    assert_eq!(next(&mut stream)["number"], 1);
+}
+
+#[test]
+fn what_a_client_wants_less_it_does_not_get() {
+    let api = Api::start();
+    let kind = |accept: &str| {
+        let head = "GET /v1/events?limit=0 HTTP/1.1\r\nhost: x\r\n";
+        let mut stream = api.unix();
+        stream.write_all(format!("{head}accept: {accept}\r\n\r\n").as_bytes()).unwrap();
+        let lines = BufReader::new(stream).lines().map(Result::unwrap);
+        lines
+            .take_while(|line| !line.is_empty())
+            .find_map(|line| line.strip_prefix("content-type: ").map(str::to_owned))
+    };
+    for (accept, expected) in [
+        ("text/event-stream", "text/event-stream"),
+        ("text/event-stream;q=0.2, application/x-ndjson;q=0.3", "application/x-ndjson"),
+        ("text/event-stream;q=0.2, application/json", "application/json"),
+        ("text/event-stream;q=0", "application/json"),
+    ] {
+        assert_eq!(kind(accept).as_deref(), Some(expected), "{accept}");
+    }
+}
+
+#[test]
+fn a_token_that_is_taken_back_hears_nothing_more() {
+    let api = Api::start();
+    let mut stream = std::net::TcpStream::connect(api.guarded).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+    let head = "GET /v1/events HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n";
+    let token = api::TOKEN;
+    stream.write_all(format!("{head}authorization: Bearer {token}\r\n\r\n").as_bytes()).unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    while !line.contains("heartbeat") {
+        line.clear();
+        assert_ne!(reader.read_line(&mut line).unwrap(), 0, "the stream ended");
+    }
+    std::fs::write(api.socket().with_file_name("token"), "another-token-of-some-length").unwrap();
+    while reader.read_line(&mut line).unwrap() > 0 {}
 }
 
 #[test]

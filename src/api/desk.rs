@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::connection::Aside;
 use super::events::Feed;
-use super::guard::Access;
+use super::guard::{Access, Peer, TokenCheck};
 use super::idempotency::key_of;
 use super::problem::Problem;
 use super::roles::Roles;
@@ -155,12 +155,31 @@ impl Desk {
         now()
     }
 
+    /// Tells whether who has got this access by a token has it still: the file may have changed.
+    pub fn may_still(
+        &self,
+        peer: Peer,
+        access: Access,
+        headers: HeaderMap,
+    ) -> impl Fn() -> bool + Send + 'static {
+        let tokens = self.tokens.clone().filter(|_| matches!(peer, Peer::Remote { .. }));
+        move || match &tokens {
+            Some(tokens) if access.token.is_some() => {
+                tokens.check(&headers) == TokenCheck::Right(access.clone())
+            }
+            _ => true,
+        }
+    }
+
     fn explain(&self, refusal: Refusal, wish: &Wish) -> Box<Problem> {
         match (refusal, wish.vassal()) {
             (Refusal::UnknownVassal(name), _) => self.unknown(&name),
             (refusal, Some(vassal)) => {
                 let fleet = self.handle.fleet();
-                let broken = fleet.vassals.get(vassal).and_then(|vassal| vassal.config_error.as_ref());
+                let broken = fleet.vassals.get(vassal).and_then(|vassal| match vassal.serves() {
+                    true => vassal.config_error.as_ref(),
+                    false => vassal.config_error.as_ref().or(vassal.last_failure.as_ref()),
+                });
                 let problem = Box::<Problem>::from(refusal);
                 broken.map_or(problem.clone(), |failure| problem.because_of(failure))
             }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::{Extension, Query, State};
 use axum::response::IntoResponse;
 use http::HeaderMap;
 use serde::Deserialize;
@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::ask::query_of;
 use super::connection::Aside;
 use super::desk::{Answer, Desk};
+use super::guard::{Access, Peer};
 use super::show;
 use super::stream::{self, Format, PORTION_BYTES};
 use super::views;
@@ -50,6 +51,8 @@ pub struct Which {
 /// A query that is not understood, or too many listeners.
 pub async fn get(
     State(desk): State<Desk>,
+    Extension(peer): Extension<Peer>,
+    Extension(access): Extension<Access>,
     aside: Aside,
     query: Result<Query<Which>, QueryRejection>,
     headers: HeaderMap,
@@ -72,7 +75,8 @@ pub async fn get(
     let news = desk.news_of_events();
     let handle = desk.handle.clone();
     let next = move || place.portion(&handle.fleet(), vassal.as_deref(), format);
-    stream::open(&desk.kept.streams, &aside, format, news, next)
+    let may_listen = desk.may_still(peer, access, headers);
+    stream::open(&desk.kept.streams, &aside, format, news, may_listen, next)
 }
 
 fn is_of(event: &FleetEvent, vassal: Option<&str>) -> bool {

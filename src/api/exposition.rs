@@ -2,7 +2,9 @@
 
 use std::fmt::{Display, Write as _};
 
-use http::{HeaderMap, header};
+use http::HeaderMap;
+
+use super::accept;
 
 /// What kind of number a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +32,9 @@ impl Form {
     /// What a scraper wants.
     #[must_use]
     pub fn accepted(headers: &HeaderMap) -> Self {
-        let mut accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        if accepted.any(|value| value.contains("application/openmetrics-text")) {
-            Self::OpenMetrics
-        } else {
-            Self::Text
+        match accept::best(headers, &["application/openmetrics-text"], "text/plain") {
+            Some(_) => Self::OpenMetrics,
+            None => Self::Text,
         }
     }
 
@@ -144,7 +144,7 @@ fn escape(out: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
+    use http::{HeaderValue, header};
 
     fn written(form: Form) -> String {
         let mut exposition = Exposition::new(form);
@@ -181,7 +181,13 @@ mod tests {
     fn a_scraper_gets_what_it_accepts() {
         let prometheus =
             "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
-        for (accept, expected) in [(prometheus, Form::OpenMetrics), ("*/*", Form::Text), ("", Form::Text)] {
+        for (accept, expected) in [
+            (prometheus, Form::OpenMetrics),
+            ("application/openmetrics-text;q=0.4,text/plain;q=0.5", Form::Text),
+            ("application/openmetrics-text;q=0", Form::Text),
+            ("*/*", Form::Text),
+            ("", Form::Text),
+        ] {
             let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
             assert_eq!(Form::accepted(&headers), expected, "{accept}");
         }

@@ -1,5 +1,6 @@
 //! The emperor's HTTP door: views, control, authorisation.
 
+pub mod accept;
 mod actions;
 pub mod ask;
 mod configuration;

@@ -11,8 +11,10 @@ use http_body_util::channel::{Channel, Sender};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::accept;
 use super::connection::Aside;
 use super::problem::Problem;
+use crate::sys::clock;
 
 /// How many listeners there may be at the same time.
 pub const LISTENERS: usize = 2000;
@@ -43,16 +45,15 @@ pub enum Format {
 }
 
 impl Format {
+    const OFFERS: [&'static str; 4] =
+        ["text/event-stream", "application/x-ndjson", "application/ndjson", "application/jsonl"];
+
     /// What a request wants, if it says so.
     #[must_use]
     pub fn accepted(headers: &HeaderMap) -> Option<Self> {
-        let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        accepted.flat_map(|value| value.split(',')).find_map(|kind| {
-            match kind.split(';').next().unwrap_or_default().trim() {
-                "text/event-stream" => Some(Self::ServerSent),
-                "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Some(Self::Lines),
-                _ => None,
-            }
+        Some(match accept::best(headers, &Self::OFFERS, "application/json")? {
+            "text/event-stream" => Self::ServerSent,
+            _ => Self::Lines,
         })
     }
 
@@ -91,7 +92,7 @@ impl Format {
 }
 
 /// An answer that goes on. `next` gives what there is to say now, a portion at a time, until it is empty; `news` wakes
-/// it. Who does not read is disconnected after a while; nobody waits for anybody.
+/// it. Who does not read is disconnected after a while, and so is who may not listen any more; nobody waits for anybody.
 ///
 /// # Errors
 /// There are too many listeners.
@@ -100,6 +101,7 @@ pub fn open(
     aside: &Aside,
     format: Format,
     news: watch::Receiver<u64>,
+    may_listen: impl Fn() -> bool + Send + 'static,
     next: impl FnMut() -> Vec<u8> + Send + 'static,
 ) -> Result<Response, Box<Problem>> {
     let Ok(place) = Arc::clone(&streams.places).try_acquire_owned() else {
@@ -108,7 +110,7 @@ pub fn open(
     };
     let (sender, body) = Channel::<Bytes>::new(1);
     aside.stay();
-    tokio::spawn(feed(sender, format, news, next, place));
+    tokio::spawn(feed(sender, format, news, may_listen, next, place));
     Ok(([(header::CONTENT_TYPE, format.kind())], Body::new(body)).into_response())
 }
 
@@ -116,12 +118,20 @@ async fn feed(
     mut sender: Sender<Bytes>,
     format: Format,
     mut news: watch::Receiver<u64>,
+    may_listen: impl Fn() -> bool + Send,
     mut next: impl FnMut() -> Vec<u8> + Send,
     _place: OwnedSemaphorePermit,
 ) {
     // A first sign, so that the client sees the head at once.
     let mut portion = format.heartbeat().to_vec();
+    let mut looked = clock::now();
     loop {
+        if clock::now().since(looked) >= HEARTBEAT {
+            looked = clock::now();
+            if !may_listen() {
+                return;
+            }
+        }
         if !portion.is_empty() && sender.send_data(portion.into()).await.is_err() {
             return;
         }
@@ -147,6 +157,7 @@ mod tests {
             ("text/event-stream", Some(Format::ServerSent)),
             ("application/x-ndjson", Some(Format::Lines)),
             ("text/html, application/jsonl;q=0.9", Some(Format::Lines)),
+            ("text/event-stream;q=0.1, application/json", None),
             ("*/*", None),
             ("", None),
         ] {

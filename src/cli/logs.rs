@@ -88,7 +88,7 @@ async fn follow_one(
         let text = match follower.next(path).await {
             Ok(Followed::Line(line)) => match News::<LogLine>::read(&line) {
                 Some(News::Item(line)) => {
-                    follower.seen(line.number.to_string());
+                    follower.seen(line.id.clone().unwrap_or_else(|| line.number.to_string()));
                     Ok(look.line(&line, &vassal.name))
                 }
                 Some(News::Gap(gap)) => Ok(look.gap(&gap, &vassal.name)),
@@ -109,7 +109,7 @@ async fn follow_one(
 impl Look {
     fn line(self, line: &LogLine, name: &str) -> String {
         if self.json {
-            let LogLine { number, at, text } = line;
+            let LogLine { number, at, text, .. } = line;
             let line = serde_json::json!({"vassal": name, "number": number, "at": at, "text": text});
             return format!("{line}\n");
         }
@@ -143,7 +143,12 @@ mod tests {
 
     #[test]
     fn a_line_says_when_who_and_what_and_steers_no_terminal() {
-        let line = LogLine { number: 3, at: "2026-11-26T20:25:01.123Z".into(), text: "hi\u{1b}[2J".into() };
+        let line = LogLine {
+            id: None,
+            number: 3,
+            at: "2026-11-26T20:25:01.123Z".into(),
+            text: "hi\u{1b}[2J".into(),
+        };
         let look = |json, named| Look { paper: Paper { width: None, colour: false }, json, named };
         for (look, expected) in [
             (look(false, false), "2026-11-26T20:25:01Z hi\\x1b[2J\n"),

@@ -164,7 +164,10 @@ fn note(vassal: &Vassal) -> String {
 }
 
 fn sockets(vassal: &Vassal) -> String {
-    let all = vassal.sockets.iter().map(|socket| format!("{} {}", socket.protocol.name(), socket.address));
+    let all = vassal.sockets.iter().map(|socket| match socket.protocol {
+        Some(protocol) => format!("{} {}", protocol.name(), socket.address),
+        None => socket.address.clone(),
+    });
     let all: Vec<_> = all.collect();
     all.join(", ")
 }

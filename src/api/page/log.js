@@ -60,7 +60,7 @@ function makeLog() {
     for (const one of [lines, ...tools]) show(one, allowed);
     if (!allowed) return;
     const path = (after) => `${vassal.link}/logs?follow&${after ? `after=${after}` : "lines=200"}`;
-    keepFollowing(path, (item) => item.number, signal, take, (error) => { put(note, error.message); show(note, true); });
+    keepFollowing(path, (item) => item.id ?? item.number, signal, take, (error) => { put(note, error.message); show(note, true); });
   }
   return { node, open, toggle: () => setFollow(!state.follows) };
 }

@@ -144,7 +144,7 @@ function drawSockets(part, vassal, companions) {
   showPanel(part, vassal.sockets.length + companions.length);
   const items = part.items ??= part.body.appendChild(el("ul", { class: "sockets" }));
   const all = [
-    ...vassal.sockets.map((one) => ({ key: `s ${one.address}`, name: one.address, what: `listens, ${one.protocol}` })),
+    ...vassal.sockets.map((one) => ({ key: `s ${one.address}`, name: one.address, what: one.protocol ? `listens, ${one.protocol}` : "listens" })),
     ...companions.map((one) => ({ key: `p ${one.pid}`, name: one.name, what: `pid ${one.pid}, ${bytes(one.rss_bytes)}` })),
   ];
   list(items, all, (one) => one.key, (one) => {

@@ -1,10 +1,15 @@
 //! Lists of what belongs to vassals: workers, requests, sockets; and single events and lines.
 
-use super::{Moment, rfc3339, socket};
+use std::os::fd::AsFd;
+
+use super::{Moment, rfc3339};
 use crate::api::{counters, views};
+use crate::config::address::Address;
 use crate::emperor::events::FleetEvent;
 use crate::emperor::fleet::{Fleet, LogLine, Vassal};
 use crate::stats::cache::{Counts, ShownCache};
+use crate::sys::socket;
+use crate::trace::escaped;
 
 /// How many requests are listed.
 const REQUESTS: usize = 1000;
@@ -47,18 +52,34 @@ pub(super) fn cache(cache: &ShownCache) -> views::Cache {
 /// The sockets of a vassal.
 #[must_use]
 pub fn sockets_of(vassal: &Vassal, _fleet: &Fleet, _moment: &Moment<'_>) -> views::SocketList {
-    views::SocketList { sockets: listening(vassal).collect() }
+    views::SocketList { sockets: with_name(vassal).collect() }
 }
 
 /// All sockets.
 #[must_use]
 pub fn sockets(fleet: &Fleet, _moment: &Moment<'_>) -> views::SocketList {
-    views::SocketList { sockets: fleet.vassals.values().flat_map(listening).collect() }
+    views::SocketList { sockets: fleet.vassals.values().flat_map(with_name).collect() }
 }
 
-fn listening(vassal: &Vassal) -> impl Iterator<Item = views::VassalSocket> {
-    let sockets = vassal.spec.iter().flat_map(|spec| &spec.listen).map(socket);
+fn with_name(vassal: &Vassal) -> impl Iterator<Item = views::VassalSocket> {
+    let sockets = listening(vassal).into_iter();
     sockets.map(|socket| views::VassalSocket { vassal: vassal.id.clone(), socket })
+}
+
+/// Where requests come in: what is listened on, with the ports that the kernel chose, not what a configuration says.
+pub(super) fn listening(vassal: &Vassal) -> Vec<views::Socket> {
+    let said =
+        |address: &Address| vassal.spec.iter().flat_map(|spec| &spec.listen).find(|l| l.address == *address);
+    let shown = vassal.doors().map(|(listen, socket)| {
+        let address = match (&listen.address, socket::local_port(socket.as_fd())) {
+            (Address::Tcp { host, port: 0 }, Some(port)) => Address::Tcp { host: host.clone(), port },
+            (address, _) => address.clone(),
+        };
+        // What is spoken at a socket of the emperor's own is told by the first instance that takes it over.
+        let told = said(&listen.address).or(vassal.current.is_some().then_some(listen));
+        views::Socket { address: escaped(&address.to_string()), protocol: told.map(|listen| listen.protocol) }
+    });
+    shown.collect()
 }
 
 /// Operations, oldest first.
@@ -131,5 +152,5 @@ pub fn era(fleet: &Fleet) -> String {
 /// A line of output.
 #[must_use]
 pub fn log_line(line: &LogLine) -> views::LogLine {
-    views::LogLine { number: line.number, at: rfc3339(line.at_epoch_ms), text: line.text.clone() }
+    views::LogLine { id: None, number: line.number, at: rfc3339(line.at_epoch_ms), text: line.text.clone() }
 }

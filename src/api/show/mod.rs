@@ -224,7 +224,7 @@ fn vassal(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> views::
         pid: vassal.pid(),
         uid: vassal.current.as_ref().and_then(|life| life.uid),
         since: vassal.current.as_ref().map(|life| rfc3339(life.started_epoch_ms)),
-        sockets: vassal.spec.iter().flat_map(|spec| &spec.listen).map(socket).collect(),
+        sockets: lists::listening(vassal),
         totals: vassal
             .boards()
             .map(|board| counters::totals(board, vassal.pid(), moment))
@@ -242,10 +242,6 @@ fn vassal(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> views::
         }),
         companions: attached::count(vassal),
     }
-}
-
-fn socket(listen: &crate::config::address::Listen) -> views::Socket {
-    views::Socket { address: escaped(&listen.address.to_string()), protocol: listen.protocol }
 }
 
 const fn state(state: fleet::State) -> views::State {

@@ -51,7 +51,10 @@ pub struct LogPage {
 /// A line of output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
-    /// Its number among the lines of its vassal, for `?after=`.
+    /// Its id, for `?after=` and `Last-Event-ID`, where lines can be followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Its number among the lines of its vassal.
     #[serde(default)]
     pub number: u64,
     /// When it was read, RFC 3339.

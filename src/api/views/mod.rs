@@ -266,8 +266,8 @@ impl State {
 pub struct Socket {
     /// `127.0.0.1:8000`, a path, or `@name`.
     pub address: String,
-    /// What is spoken there.
-    pub protocol: Protocol,
+    /// What is spoken there; `None`: that is not known until the first instance begins.
+    pub protocol: Option<Protocol>,
 }
 
 /// How an instance ended.

@@ -144,5 +144,5 @@ pub(super) async fn get(
         place = ring.last;
         out
     };
-    stream::open(&happenings.streams, &aside, format, news, next)
+    stream::open(&happenings.streams, &aside, format, news, || true, next)
 }
