@@ -742,6 +742,27 @@ fn a_tenant_without_a_network_is_reached_by_its_unix_socket() {
     host.end();
 }
 
+/// Also where no control group ends it as a whole: one by one they are never all killed.
+#[test]
+fn who_forks_without_end_ends_with_its_vassal() {
+    if !is_root() {
+        return;
+    }
+    // Nobody else counts against this user's limit.
+    let bomber: u32 = 20_077;
+    let host = tyrant(&["--reload-mercy", "1"]);
+    let port = tenant(&host, "a.ini", bomber, "limit-nproc = 40");
+    until_up(&host, port);
+    let bomb = "import os\nwhile True:\n  try: os.fork()\n  except OSError: pass";
+    stage::run(port, &format!("python3 -c '{bomb}' >/dev/null 2>&1 &"));
+    host.wait("the bomb", || stage::processes_of(bomber) >= 38);
+    let master = nix::unistd::Pid::from_raw(host.master("a.ini").try_into().unwrap());
+    nix::sys::signal::kill(master, nix::sys::signal::Signal::SIGKILL).unwrap();
+    fs::remove_file(host.path("v/a.ini")).unwrap();
+    host.wait("the end of all of them", || stage::processes_of(bomber) == 0);
+    host.end();
+}
+
 #[test]
 fn a_tenant_cannot_use_more_than_its_limits_or_the_emperor_says_why_not() {
     if !is_root() {

@@ -22,6 +22,7 @@ use super::scan::{self, Manner};
 use super::spawn::{Given, Launched, Launcher, Listeners};
 use crate::config::tenant::Tenant;
 use crate::stats::shown::Shown;
+use crate::sys::own;
 use crate::sys::process::{self, Child, Signal};
 use crate::wire::PROTOCOL;
 use crate::wire::failure::Failure;
@@ -318,7 +319,11 @@ impl Masters {
     /// Kills everything that came of a life.
     pub fn kill(&self, life: LifeId) {
         let Some(master) = self.by_life.get(&life) else { return };
-        if !master.reaped {
+        if master.reaped {
+            // Who forks without end does so faster than its processes are killed one by one.
+            let held = |pid: &u32| own::group_of(*pid) == Some(master.child.pid());
+            let _ = master.child.kill_rest_of_group(|| master.strays.iter().any(held));
+        } else {
             let _ = master.child.kill_group();
             let _ = master.child.kill();
         }

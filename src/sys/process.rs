@@ -252,6 +252,22 @@ impl Child {
         }
     }
 
+    /// Kills what is left of the process group that it led, though it was reaped itself: by its pidfd where the kernel
+    /// can (Linux 6.9), else by number, if `held` says that the number is still that group's: a child that was not reaped
+    /// is in it.
+    ///
+    /// # Errors
+    /// `pidfd_send_signal` or `killpg`: not permitted.
+    pub fn kill_rest_of_group(&self, held: impl FnOnce() -> bool) -> io::Result<()> {
+        match self.send(Signal::Kill, PIDFD_SIGNAL_PROCESS_GROUP) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && held() => {
+                signal_group(self.pid, Signal::Kill)
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+            done => done,
+        }
+    }
+
     /// Kills the process group that it leads; as [`Child::signal_group`].
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, lchown, symlink};
 use std::path::Path;
 
 use crate::host::{Host, get};
@@ -161,6 +161,14 @@ pub(crate) fn not_started(host: &Host, name: &str) -> String {
 /// Whether a process runs; one that only waits to be reaped does not.
 pub(crate) fn lives(pid: u32) -> bool {
     liege::sys::peer::started(pid).is_some()
+}
+
+/// How many processes a user has.
+pub(crate) fn processes_of(uid: u32) -> usize {
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
+        .filter(|entry| entry.metadata().is_ok_and(|of| of.uid() == uid))
+        .count()
 }
 
 /// A user who is a member of further groups, and all groups of a process of his whose own group has his number.
