@@ -165,6 +165,10 @@ fn signs(detail: &VassalDetail, boxes: &[BlackBox], now: SystemTime) -> Vec<Stri
             Cause::Memory => {
                 "it had more memory than it may (evil-reload-on-rss, evil-reload-on-as)".to_owned()
             }
+            Cause::OutOfMemory => {
+                "the kernel killed it: out of memory (its memory-max, or that of the unit or the host)"
+                    .to_owned()
+            }
             Cause::Signal => format!("{}, which liege did not send", died.how),
             Cause::Operator => "somebody had its request killed".to_owned(),
             Cause::Exit => format!("it ended by itself, {}", died.how),

@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 
 use super::attributes::Attributes;
 use super::life::LifeId;
+use super::shortage::Shortages;
 use crate::config::limits::{Limits, Rule};
 use crate::sys::cgroup::{Group, Tree};
-use crate::sys::peer;
+use crate::sys::{clock, peer};
 use crate::wire::failure::Failure;
 
 /// CPU time is counted in portions of this length.
@@ -24,6 +25,7 @@ pub struct Cgroups {
     tree: Option<Tree>,
     /// Every vassal has a group, also without limits.
     all: bool,
+    shortages: Shortages,
 }
 
 impl Cgroups {
@@ -32,7 +34,7 @@ impl Cgroups {
     /// # Errors
     /// There are some, and this host, or its service manager, does not let us.
     pub fn new(rules: Vec<Rule>, survives: bool) -> Result<Self, Failure> {
-        let mut all = Self { rules, survives, tree: Tree::taken(), all: false };
+        let mut all = Self { rules, survives, tree: Tree::taken(), ..Self::default() };
         if all.tree.is_some() {
             match Tree::take(&["cpu"], survives) {
                 Ok(_) => all.all = true,
@@ -46,6 +48,9 @@ impl Cgroups {
                     "limit-as and limit-nproc limit each process and each user without control groups",
                 )
             })?;
+        }
+        if let Some(kills) = all.tree.as_ref().and_then(Tree::kills) {
+            all.shortages.start(None, kills);
         }
         Ok(all)
     }
@@ -104,6 +109,20 @@ impl Cgroups {
         }
     }
 
+    /// A life of a vassal is followed from here on.
+    pub fn follow(&mut self, vassal: &str, life: LifeId) {
+        if let Some(kills) = self.group(vassal, life).and_then(|group| group.kills()) {
+            self.shortages.start(Some(vassal), kills);
+        }
+    }
+
+    /// Whether a process of a life that was killed by a signal was killed by the kernel, because memory was short.
+    pub fn ran_out_of_memory(&mut self, vassal: &str, life: LifeId) -> bool {
+        let own = self.group(vassal, life).and_then(|group| group.kills());
+        let units = self.tree.as_ref().and_then(Tree::kills);
+        self.shortages.killed(vassal, own, units, clock::now())
+    }
+
     /// Kills all that is in the group of a life.
     pub fn kill(&self, vassal: &str, life: LifeId) {
         if let Some(group) = self.group(vassal, life)
@@ -114,9 +133,12 @@ impl Cgroups {
     }
 
     /// Nothing of a life is left.
-    pub fn remove(&self, vassal: &str, life: LifeId) {
+    pub fn remove(&mut self, vassal: &str, life: LifeId) {
         if let Some(group) = self.group(vassal, life) {
             group.remove();
+            if group.kills().is_none() {
+                self.shortages.end(vassal);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the emperor does for `decide`: carry out effects, and bring news of lives.
 
 use super::event::{Effect, Event, News};
+use super::fleet::ExitKind;
 use super::life::LifeId;
 use super::link::{Heard, Said};
 use super::reap;
@@ -9,6 +10,7 @@ use super::turns::Emperor;
 use crate::sys::process::Signal;
 use crate::sys::{clock, own, peer, process};
 use crate::trace;
+use crate::wire::death::Cause;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, Outcome, ToInstance};
 
@@ -131,7 +133,8 @@ impl Emperor {
             Said::ChannelEnded if self.masters.is_foreign(life) => return,
             Said::ChannelEnded => News::Disconnected,
             Said::Message(message) => match self.masters.receive(life, message) {
-                Some(message) => {
+                Some(mut message) => {
+                    self.explain(&vassal, life, &mut message);
                     if matches!(message, FromInstance::Hello { .. }) {
                         // It has taken its identity on before it says this.
                         self.note_user(&vassal, life);
@@ -142,6 +145,26 @@ impl Emperor {
             },
         };
         self.decide(Event::News { vassal, life, news });
+    }
+
+    /// What a master cannot know of a process that was killed: whether the kernel did it, because memory was short.
+    fn explain(&mut self, vassal: &str, life: LifeId, message: &mut FromInstance) {
+        let cgroups = &mut self.masters.cgroups;
+        let killed = process::Exit::Signal(Signal::Kill.number()).to_string();
+        let mut by_kernel = |how: &str| how.ends_with(&killed) && cgroups.ran_out_of_memory(vassal, life);
+        match message {
+            FromInstance::Died(death) if death.cause == Cause::Signal && by_kernel(&death.how) => {
+                death.cause = Cause::OutOfMemory;
+            }
+            FromInstance::AppFailed(failure)
+            | FromInstance::Failed(failure)
+            | FromInstance::Ended { outcome: Outcome::RolledBack(failure), .. }
+                if by_kernel(&failure.message) =>
+            {
+                failure.message = format!("{}; {}", failure.message, Cause::OutOfMemory);
+            }
+            _ => {}
+        }
     }
 
     fn note_user(&mut self, vassal: &str, life: LifeId) {
@@ -158,12 +181,18 @@ impl Emperor {
     /// Reaps, and notices masters that were stopped by a signal; answers children that belong to no life.
     pub(super) fn reap(&mut self) -> Vec<(u32, process::Exit)> {
         let reaped = reap::reap(&mut self.masters);
-        for (life, news) in reaped.news {
+        for (life, mut news) in reaped.news {
             let Some(vassal) = self.masters.by_life.get(&life).map(|master| master.vassal.clone()) else {
                 continue;
             };
             if matches!(news, News::Exited { .. }) {
                 self.hear_last_words(&vassal, life);
+            }
+            if let News::Exited { exit, .. } = &mut news
+                && *exit == ExitKind::Signal(Signal::Kill.number())
+                && self.masters.cgroups.ran_out_of_memory(&vassal, life)
+            {
+                *exit = ExitKind::OutOfMemory;
             }
             self.decide(Event::News { vassal, life, news });
         }

@@ -23,6 +23,9 @@ pub enum ExitKind {
     Status(i32),
     /// This signal killed it.
     Signal(i32),
+    /// The kernel killed it: its vassal, the emperor's unit or the host was out of memory.
+    #[serde(rename = "out-of-memory")]
+    OutOfMemory,
     /// It is gone and was not ours to wait for.
     Unknown,
 }
@@ -32,6 +35,7 @@ impl fmt::Display for ExitKind {
         match self {
             Self::Status(status) => write!(f, "exit status {status}"),
             Self::Signal(signal) => write!(f, "signal {signal}"),
+            Self::OutOfMemory => f.write_str("signal 9; out of memory: the kernel killed it"),
             Self::Unknown => f.write_str("unknown exit status"),
         }
     }

@@ -215,6 +215,7 @@ impl Masters {
             adopt::follow(&child, life, self.gone.clone())?;
         }
         self.by_life.insert(life, Master { link, log, ..Master::new(id, child, is_ours) });
+        self.cgroups.follow(id, life);
         Ok(())
     }
 

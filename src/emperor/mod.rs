@@ -37,6 +37,7 @@ pub mod run;
 pub mod scan;
 pub mod served;
 pub mod settle;
+pub mod shortage;
 pub mod signals;
 mod slumber;
 pub mod sources;

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 /// The group of this process among its siblings below [`Tree`], in which no process may be itself.
 const OWN: &str = "emperor";
+/// The group above those of all vassals, so that they together get no more of busy CPUs than this process, however many
+/// they are.
+const VASSALS: &str = "vassals";
 
 /// A tree of control groups that is ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,19 +65,30 @@ impl Tree {
                 missing.join(", ")
             ));
         }
-        let place = root.join(OWN);
-        let moved = make(&place).and_then(|()| fs::write(place.join("cgroup.procs"), "0"));
+        let (place, vassals) = (root.join(OWN), root.join(VASSALS));
         let wanted: Vec<String> = controllers.iter().map(|one| format!("+{one}")).collect();
-        moved.and_then(|()| fs::write(root.join("cgroup.subtree_control"), wanted.join(" "))).map_err(
-            |error| format!("{shown} is not ours: {error} (Delegate=yes of the unit gives it to us)"),
-        )?;
+        let share = |group: &Path| fs::write(group.join("cgroup.subtree_control"), wanted.join(" "));
+        make(&place)
+            .and_then(|()| fs::write(place.join("cgroup.procs"), "0"))
+            .and_then(|()| share(root))
+            .and_then(|()| make(&vassals))
+            .and_then(|()| share(&vassals))
+            .map_err(|error| {
+                format!("{shown} is not ours: {error} (Delegate=yes of the unit gives it to us)")
+            })?;
         Ok(tree)
+    }
+
+    /// How often the kernel has killed a process of the whole tree because memory was short; `None`: nobody counts.
+    #[must_use]
+    pub fn kills(&self) -> Option<u64> {
+        kills(&self.root)
     }
 
     /// The group of one life below that of its vassal, there or not.
     #[must_use]
     pub fn group(&self, vassal: &str, life: u64) -> Group {
-        let above = self.root.join(format!("vassal-{}", escaped(vassal)));
+        let above = self.root.join(VASSALS).join(format!("vassal-{}", escaped(vassal)));
         Group { path: above.join(life.to_string()), above }
     }
 }
@@ -106,6 +120,12 @@ impl Group {
     /// The kernel refuses it.
     pub fn limit(&self, file: &str, value: &str) -> io::Result<()> {
         fs::write(self.above.join(file), value)
+    }
+
+    /// How often the kernel has killed a process of the vassal because memory was short; `None`: nobody counts.
+    #[must_use]
+    pub fn kills(&self) -> Option<u64> {
+        kills(&self.above)
     }
 
     /// Whether it is there.
@@ -144,6 +164,11 @@ impl Group {
         let _ = fs::remove_dir(&self.path);
         let _ = fs::remove_dir(&self.above);
     }
+}
+
+fn kills(group: &Path) -> Option<u64> {
+    let events = fs::read_to_string(group.join("memory.events")).ok()?;
+    events.lines().find_map(|line| line.strip_prefix("oom_kill ")).and_then(|count| count.parse().ok())
 }
 
 fn make(path: &Path) -> io::Result<()> {
@@ -244,8 +269,12 @@ mod tests {
         let tree = Tree::take_at(dir.path(), &["memory", "cpu"]).unwrap();
         let read = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
         assert_eq!(
-            (read("emperor/cgroup.procs"), read("cgroup.subtree_control")),
-            ("0".into(), "+memory +cpu".into())
+            (
+                read("emperor/cgroup.procs"),
+                read("cgroup.subtree_control"),
+                read("vassals/cgroup.subtree_control")
+            ),
+            ("0".into(), "+memory +cpu".into(), "+memory +cpu".into())
         );
         assert_eq!(Tree::take_at(&dir.path().join("emperor"), &["memory"]).unwrap(), tree);
         // The next emperor is born where this one went.
@@ -256,13 +285,20 @@ mod tests {
         group.limit("memory.max", "1024").unwrap();
         group.take_in(77).unwrap();
         group.kill().unwrap();
-        assert_eq!(read("vassal-a.ini/7/cgroup.procs"), "77");
+        assert_eq!(read("vassals/vassal-a.ini/7/cgroup.procs"), "77");
         enter(group.door().unwrap()).unwrap();
-        assert_eq!(read("vassal-a.ini/memory.max"), "1024");
+        assert_eq!(read("vassals/vassal-a.ini/memory.max"), "1024");
         assert_eq!(
-            (read("vassal-a.ini/7/cgroup.procs"), read("vassal-a.ini/7/cgroup.kill")),
+            (read("vassals/vassal-a.ini/7/cgroup.procs"), read("vassals/vassal-a.ini/7/cgroup.kill")),
             ("07".into(), "1".into())
         );
+        assert_eq!((group.kills(), tree.kills()), (None, None));
+        fs::write(
+            dir.path().join("vassals/vassal-a.ini/memory.events"),
+            "oom 3\noom_kill 2\noom_group_kill 0\n",
+        )
+        .unwrap();
+        assert_eq!((group.kills(), tree.kills()), (Some(2), None));
         assert!(group.exists() && !tree.group("a.ini", 8).exists());
     }
 

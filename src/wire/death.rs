@@ -43,6 +43,8 @@ pub enum Cause {
     Harakiri,
     /// It had more memory than it may.
     Memory,
+    /// The kernel killed it: its vassal, the emperor's unit or the host was out of memory.
+    OutOfMemory,
     /// A signal that we did not send.
     Signal,
     /// Somebody had its request killed.
@@ -56,6 +58,7 @@ impl fmt::Display for Cause {
         f.write_str(match self {
             Self::Harakiri => "harakiri: a request ran too long",
             Self::Memory => "it had more memory than it may",
+            Self::OutOfMemory => "out of memory: the kernel killed it",
             Self::Signal => "a signal that liege did not send",
             Self::Operator => "an operator had its request killed",
             Self::Exit => "it ended by itself",

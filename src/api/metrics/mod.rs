@@ -183,6 +183,7 @@ fn history(out: &mut Exposition, rows: &[Row<'_>], moment: &Moment<'_>) {
         for (role, reason, count) in [
             ("worker", "harakiri", row.harakiris),
             ("worker", "memory", died(Cause::Memory)),
+            ("worker", "out-of-memory", died(Cause::OutOfMemory)),
             ("worker", "signal", died(Cause::Signal)),
             ("worker", "operator", died(Cause::Operator)),
             ("worker", "exit", died(Cause::Exit)),

@@ -132,7 +132,7 @@ function drawBoxes(part, boxes) {
     const rows = box.last.map((one) => el("li", {}, el("b", { text: one.running ? "ran" : "had run" }), ` thread ${one.core}, since ${clock(one.started)}: `,
       el("code", { text: one.request ?? "(shown to those who may operate)" })));
     const node = el("details", { class: "box" },
-      el("summary", {}, el("b", { text: `worker ${box.worker}` }), ` (pid ${box.pid}) died: ${box.how}${{ harakiri: ", harakiri", operator: ", its request was killed by an operator" }[box.cause] || ""}${running ? `, in ${plural(running, "request")}` : ", idle"} `, when),
+      el("summary", {}, el("b", { text: `worker ${box.worker}` }), ` (pid ${box.pid}) died: ${box.how}${{ harakiri: ", harakiri", "out-of-memory": ", the kernel killed it: out of memory", operator: ", its request was killed by an operator" }[box.cause] || ""}${running ? `, in ${plural(running, "request")}` : ", idle"} `, when),
       el("p", { class: "faint", text: `Generation ${box.generation}, forked ${clock(box.since)}, ${plural(box.requests, "request")} answered.` }),
       rows.length > 0 && el("ul", { class: "mistakes" }, ...rows),
       box.log?.length > 0 && el("pre", { class: "traceback", tabindex: "0", "aria-label": "Its last output", text: box.log.map((line) => plain(line.text)).join("\n") }));
