@@ -113,6 +113,12 @@ def processes(group=GROUP):
     return []
 
 
+def wakes(*pids):
+    """How often these processes went to sleep so far, which is how often they were woken."""
+    files = [file for pid in pids for file in pathlib.Path(f"/proc/{pid}/task").glob("*/status")]
+    return sum(int(line.split()[1]) for file in files for line in file.read_text().splitlines() if line.startswith("voluntary"))
+
+
 def masters(vassal):
     """The masters of a vassal that run, by their command lines."""
     found = []
@@ -125,22 +131,27 @@ def masters(vassal):
 
 
 def ask_api(path):
-    """The status of the API's answer."""
+    """The text of the API's answer with status 200."""
     connection = http.client.HTTPConnection("localhost", timeout=PATIENCE)
     with contextlib.closing(connection):
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.connect("/run/liege/api.sock")
         connection.request("GET", path)
         answer = connection.getresponse()
-        answer.read()
-        return answer.status
+        text = answer.read().decode()
+        if answer.status != 200:
+            raise OSError(f"{answer.status}: {text[:200]}")
+        return text
+
+
+def late(waits, part=0.99):
+    """The 99th percentile of some times."""
+    return sorted(waits)[int(len(waits) * part)]
 
 
 def spread(waits):
     """Median, 99th percentile and longest of some times, for people."""
-    ordered = sorted(waits)
-    middle, late = (ordered[int(len(ordered) * part)] * 1000 for part in (0.5, 0.99))
-    return f"p50 {middle:.1f}, p99 {late:.1f}, slowest {ordered[-1] * 1000:.1f} ms"
+    return f"p50 {late(waits, 0.5) * 1000:.1f}, p99 {late(waits) * 1000:.1f}, slowest {max(waits) * 1000:.1f} ms"
 
 
 class Clients:

@@ -3,9 +3,11 @@
 import os
 import pathlib
 import signal
+import subprocess
 import time
 
 from host import *
+from plain import plain_services
 
 # Does what the path says, and says how it went.
 TRIES = """
@@ -53,6 +55,7 @@ HOSTILE = [
     ("a word to systemd", PYTHON.format("import socket; print(socket.socket(socket.AF_UNIX, 2).sendto(b\"STOPPING=1\", \"/run/systemd/notify\"))"), "10"),
     ("another's memory", "for p in $(pgrep -u 20002); do cat /proc/$p/environ; done 2>&1 | tail -1", "Permission denied"),
 ]
+LARGE = "hog = b'x' * (300 << 20)\n"
 HOLDS_WATCHES = "import ctypes, time\nwhile ctypes.CDLL(None).inotify_init() >= 0: pass\ntime.sleep(10000)"
 CALLS_THE_EMPEROR = """
 import glob, socket
@@ -69,7 +72,7 @@ while True:
 
 
 def group(vassal):
-    return GROUP / f"vassal-{vassal}"
+    return GROUP / f"vassals/vassal-{vassal}"
 
 
 def limit(vassal, file):
@@ -105,7 +108,7 @@ class Kernel(Limited):
             self.assertEqual([limit(name, file) for file in ("memory.max", "cpu.max", "pids.max")], expected)
         for name, port in (("a.ini", 8001), ("b.ini", 8002)):
             for pid in (*masters(name), get(port)):
-                self.assertRegex(where(pid), f"^/vassal-{name}/[0-9]+$")
+                self.assertRegex(where(pid), f"^/vassals/vassal-{name}/[0-9]+$")
         self.assertEqual(where(emperor()), "/emperor")
         for file in ("memory.max", "pids.max", "cpu.max"):
             self.assertRegex((GROUP / "emperor" / file).read_text(), "^max")
@@ -138,8 +141,27 @@ class Kernel(Limited):
         self.assertGreater(int(events["nr_throttled"]), 0)
         events = dict(line.split() for line in limit("hog.ini", "memory.events").splitlines())
         self.assertGreater(int(events["oom_kill"]), 0)
+        # Whoever asks is told that it was the kernel, and why.
+        why = liege("why", "hog", check=False).stdout
+        self.assertRegex(why, r"worker 1 \(pid [0-9]+\) died .*: the kernel killed it: out of memory .*, inside of GET /memory")
+        self.assertIn("out of memory: the kernel killed it", liege("events", "hog", "--json"))
+        self.assertRegex(ask_api("/metrics"), r'liege_exits_total{vassal="hog.ini",role="worker",reason="out-of-memory"} [1-9]')
         print(f"         the neighbour's slowest answer: {clients.slowest:.2f} s; without hogs {quiet.slowest:.2f} s")
         self.assertEqual(shown("ActiveState", "NRestarts"), ["active", "0"])
+
+    def test_an_app_that_needs_more_memory_than_it_may_have_is_told_so(self):
+        self.limits("--vassals-limit memory-max=100M")
+        self.vassal("a", 8001, TRIES)
+        self.vassal("large", 8002, LARGE, "need-app = true")
+        self.start()
+        said = "the interpreter ended while it loaded the application: signal 9 (SIGKILL); out of memory: the kernel killed it"
+        until("the reason", lambda: said in liege("why", "large", check=False).stdout)
+        (APPS / "a.py").write_text(LARGE)
+        with Clients(8001) as clients:
+            reloaded = liege("reload", "a", "--wait", check=False)
+            clients.more()
+        self.assertEqual((reloaded.returncode, clients.failed), (4, []))
+        self.assertIn(said, reloaded.stdout + reloaded.stderr)
 
     def test_a_stop_ends_all_that_is_in_a_group(self):
         self.limits("--vassals-limit pids-max=100")
@@ -159,14 +181,14 @@ class Kernel(Limited):
 class Shares(Limited):
     """Without a limit of the operator's every vassal has the same share of the CPUs, whatever it starts."""
 
-    def used(self, name):
-        """CPU time of a vassal, in seconds."""
-        return int(dict(line.split() for line in limit(name, "cpu.stat").splitlines())["usage_usec"]) / 1e6
+    def used(self, place):
+        """CPU time of a control group, in seconds."""
+        return int(dict(line.split() for line in (place / "cpu.stat").read_text().splitlines())["usage_usec"]) / 1e6
 
-    def share(self, name, other, seconds):
-        """What a vassal gets of the CPU time of both within so much of it."""
-        before = self.used(name), self.used(other)
-        spent = lambda: (self.used(name) - before[0], self.used(other) - before[1])
+    def share(self, one, other, seconds):
+        """What a control group gets of the CPU time of both within so much of it."""
+        before = self.used(one), self.used(other)
+        spent = lambda: (self.used(one) - before[0], self.used(other) - before[1])
         until("the CPU time", lambda: sum(spent()) > seconds)
         return spent()[0] / sum(spent())
 
@@ -178,23 +200,61 @@ class Shares(Limited):
         self.assertEqual([limit(f"{name}.ini", "cpu.weight") for name in ("one", "four", "heavy")], ["100", "100", "400"])
         get(8001, "/run/(while :; do :; done) >/dev/null 2>&1 &")
         get(8002, "/spin")
-        equal = self.share("one.ini", "four.ini", 4)
+        equal = self.share(group("one.ini"), group("four.ini"), 4)
         get(8003, "/spin")
-        heavier = self.share("heavy.ini", "four.ini", 4)
+        heavier = self.share(group("heavy.ini"), group("four.ini"), 4)
         print(f"         one process beside four: {equal:.0%} of the time of both; of weight 400 beside 100: {heavier:.0%}")
         self.assertGreater(equal, 0.4)
         self.assertGreater(heavier, 0.7)
 
+    def test_many_busy_vassals_leave_the_emperor_its_half(self):
+        self.limits()
+        self.vassal("other", 8002)
+        self.start()
+        at_rest = self.asks(5)
+        burn = APPS / "burn"
+        burn.write_text("#!/bin/sh\nwhile :; do :; done\n")
+        burn.chmod(0o755)
+        for number in range(30):
+            new = VASSALS / ".new"
+            new.write_text(f"[uwsgi]\nuid = nobody\n[emperor]\nexec = {burn}\n")
+            new.rename(VASSALS / f"burn{number}.ini")
+        until("all of them", lambda: len(processes(GROUP / "vassals")) > 30)
+        busy = self.asks(10)
+        print(f"         the API at rest {spread(at_rest)}; beside 30 busy vassals {spread(busy)}")
+        # As if the emperor had endless work.
+        with subprocess.Popen(["sh", "-c", f"echo $$ > {GROUP}/emperor/cgroup.procs; while :; do :; done"]) as endless:
+            try:
+                share = self.share(GROUP / "emperor", GROUP / "vassals", 4)
+            finally:
+                endless.kill()
+        print(f"         the emperor's share beside them: {share:.0%}")
+        self.assertGreater(share, 0.4)
+
+    def asks(self, seconds):
+        """How long the API took for each answer."""
+        waits, over = [], time.monotonic() + seconds
+        while time.monotonic() < over:
+            began = time.monotonic()
+            ask_api("/v1/vassals")
+            waits.append(time.monotonic() - began)
+            time.sleep(0.02)
+        return waits
+
     def test_a_fork_bomb_does_not_reach_its_neighbour(self):
-        """Told for people: what a neighbour and the API notice of a hostile vassal, at rest and at work."""
-        for what, words, lines, deed in (
-            ("at rest", (), (), "/"),
-            ("within vassals-limit", ("--vassals-limit 'hog* pids-max=100'", "--vassals-limit 'hog* cpu-max=50%'"), (), "/bomb"),
-            ("of low weight", ("--vassals-limit 'hog* pids-max=100'", "--vassals-limit 'hog* cpu-weight=10'"), (), "/bomb"),
-            ("only limit-nproc", (), ("limit-nproc = 100",), "/bomb"),
+        """Told for people: what a neighbour and the API notice of a hostile vassal, at rest and at work, beside what two
+        plain services notice of each other in the same minute: the rest is the kernel's, which finishes a fork first."""
+        for what, words, lines, deed, plain in (
+            ("at rest", (), (), "/", None),
+            ("within vassals-limit", ("--vassals-limit 'hog* pids-max=100'", "--vassals-limit 'hog* cpu-max=50%'"), (), "/bomb",
+             ["TasksMax=100", "CPUQuota=50%"]),
+            ("of low weight", ("--vassals-limit 'hog* pids-max=100'", "--vassals-limit 'hog* cpu-weight=10'"), (), "/bomb",
+             ["TasksMax=100", "CPUWeight=10"]),
+            ("only limit-nproc", (), ("limit-nproc = 100",), "/bomb", ["LimitNPROC=100"]),
         ):
             with self.subTest(what):
                 self.clear()
+                floor = plain_services(plain, 15)
                 self.limits(*words)
                 self.vassal("hog", 8001, TRIES, "threads = 2", *lines, owner="games")
                 self.vassal("other", 8002)
@@ -203,15 +263,16 @@ class Shares(Limited):
                 get(8001, deed)
                 if deed != "/":
                     until("the bomb", lambda: len(processes()) > 90)
-                api, over = [], time.monotonic() + 15
+                    # Nobody else works for it.
+                    others = [emperor(), *processes(group("other.ini"))]
+                    before = wakes(*others)
+                    time.sleep(3)
+                    self.assertLess(wakes(*others) - before, 60)
                 with Clients(8002, pause=0.005) as clients:
-                    while time.monotonic() < over:
-                        began = time.monotonic()
-                        self.assertEqual(ask_api("/v1/vassals"), 200)
-                        api.append(time.monotonic() - began)
-                        time.sleep(0.02)
-                print(f"         {what}: the neighbour {spread(clients.waits)}; the API {spread(api)}")
+                    api = self.asks(15)
+                print(f"         {what}: the neighbour {spread(clients.waits)}; the API {spread(api)}; plain services {spread(floor)}")
                 self.assertEqual(clients.failed, [])
+                self.assertLess(late(clients.waits), 5 * late(floor))
                 self.assertLess(clients.slowest, 5)
                 self.assertEqual(masters("other.ini"), apps)
                 # However many they are, they end at once.
@@ -266,7 +327,7 @@ class Lives(Limited):
             clients.more()
         self.assertEqual(clients.failed, [])
         for pid in (*masters("a.ini"), get(8001)):
-            self.assertRegex(where(pid), "^/vassal-a.ini/[0-9]+$")
+            self.assertRegex(where(pid), "^/vassals/vassal-a.ini/[0-9]+$")
 
     def test_a_restart_of_the_unit_and_of_a_vassal_keep_them(self):
         self.limits("--vassals-limit pids-max=77")
@@ -280,7 +341,7 @@ class Lives(Limited):
         self.assertEqual(clients.failed, [])
         self.assertEqual(limit("a.ini", "pids.max"), "77")
         for pid in (*masters("a.ini"), get(8001)):
-            self.assertRegex(where(pid), "^/vassal-a.ini/[0-9]+$")
+            self.assertRegex(where(pid), "^/vassals/vassal-a.ini/[0-9]+$")
         self.assertEqual(len(list(group("a.ini").glob("[0-9]*"))), 1)
 
     def test_without_the_subgroup_the_emperor_says_what_to_do(self):
