@@ -130,6 +130,27 @@ class Stop(Case):
         self.assertNotEqual(emperor(), before)
         self.assertEqual(len(masters("a.ini")), 1)
 
+    def test_at_a_socket_of_systemds_a_restart_costs_no_request(self):
+        socket = pathlib.Path("/run/systemd/system/check.socket")
+        socket.write_text(f"[Socket]\nListenStream=127.0.0.1:8001\nFileDescriptorName=a.ini\nService={UNIT}\n")
+        self.addCleanup(systemctl, "daemon-reload")
+        self.addCleanup(socket.unlink)
+        self.addCleanup(systemctl, "stop", "check.socket")
+        systemctl("daemon-reload")
+        self.vassal("a", 8001, HELLO, "processes = 2")
+        systemctl("start", "check.socket")
+        self.start()
+        before = get(8001)
+        with Clients(8001, 8001, 8001) as clients:
+            for _ in range(2):
+                systemctl("restart", UNIT)
+                clients.more()
+            kill_emperor()
+            systemctl("reload", UNIT)
+            clients.more()
+        self.assertEqual(clients.failed, [])
+        self.assertNotEqual(get(8001), before)
+
     def test_a_stop_while_the_emperor_is_stopped_by_a_signal_is_ended_by_systemd(self):
         self.drop_in("TimeoutStopSec=30")
         self.vassal("a", 8001)
