@@ -37,6 +37,22 @@ impl fmt::Display for Exit {
     }
 }
 
+/// Makes this process the parent of descendants whose own parent died. The attribute stays over an `execve`.
+///
+/// # Errors
+/// `prctl`.
+pub fn set_child_subreaper() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(true)?)
+}
+
+/// Undoes [`set_child_subreaper`], for a program that is not ours and may never reap what it does not know.
+///
+/// # Errors
+/// `prctl`.
+pub fn end_child_subreaper() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_child_subreaper(false)?)
+}
+
 /// Reaps one child that has ended, whichever it is: ours, or one that was re-parented to us. `None`: there is none.
 /// Call it until it says so, for one `SIGCHLD` may stand for many.
 ///

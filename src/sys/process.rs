@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{namespace, signals};
 
-pub use super::ends::{Exit, next_halt, reap_any, wait};
+pub use super::ends::{Exit, end_child_subreaper, next_halt, reap_any, set_child_subreaper, wait};
 
 /// `PIDFD_SIGNAL_PROCESS_GROUP`, which libc does not name.
 const PIDFD_SIGNAL_PROCESS_GROUP: u32 = 1 << 2;
@@ -253,17 +253,19 @@ impl Child {
     }
 
     /// Kills what is left of the process group that it led, though it was reaped itself: by its pidfd where the kernel
-    /// can (Linux 6.9), else by number, if `held` says that the number is still that group's: a child that was not reaped
-    /// is in it.
+    /// can (Linux 6.9), else by number, if that is `held` for it by a child in it that was not reaped.
     ///
     /// # Errors
-    /// `pidfd_send_signal` or `killpg`: not permitted.
+    /// As [`Child::signal_group`].
     pub fn kill_rest_of_group(&self, held: impl FnOnce() -> bool) -> io::Result<()> {
         match self.send(Signal::Kill, PIDFD_SIGNAL_PROCESS_GROUP) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && held() => {
-                signal_group(self.pid, Signal::Kill)
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                if held() {
+                    signal_group(self.pid, Signal::Kill)
+                } else {
+                    Ok(())
+                }
             }
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
             done => done,
         }
     }
@@ -323,22 +325,6 @@ impl Signal {
             Self::Other(number) => number,
         }
     }
-}
-
-/// Makes this process the parent of descendants whose own parent died. The attribute stays over an `execve`.
-///
-/// # Errors
-/// `prctl`.
-pub fn set_child_subreaper() -> io::Result<()> {
-    Ok(nix::sys::prctl::set_child_subreaper(true)?)
-}
-
-/// Undoes [`set_child_subreaper`], for a program that is not ours and may never reap what it does not know.
-///
-/// # Errors
-/// `prctl`.
-pub fn end_child_subreaper() -> io::Result<()> {
-    Ok(nix::sys::prctl::set_child_subreaper(false)?)
 }
 
 /// Sends a signal to a whole process group by the pid of its leader. Nothing happens when it is gone.
