@@ -8,7 +8,7 @@ use crate::config::format::Format;
 use crate::config::magic::Magic;
 use crate::config::raw::{COMMAND_LINE, EMPEROR_DEFAULTS, Origin, Raw, Role};
 use crate::config::table;
-use crate::config::text::tame;
+use crate::config::text::{decode, tame};
 use crate::config::vassals::VassalOptions;
 
 impl<'a> Assembly<'a> {
@@ -34,8 +34,24 @@ impl<'a> Assembly<'a> {
             let message = format!("has no {}", format.call("uwsgi"));
             self.report(Severity::Error, &Origin::of(path), None, &message, None);
         }
+        self.section_for_the_emperor(format, path, bytes);
         self.options(&options.after);
         self.file = Some(given);
+    }
+
+    /// What a file says to the emperor counts only where the emperor can find it without a parser of others.
+    fn section_for_the_emperor(&mut self, format: Format, path: &str, bytes: &[u8]) {
+        if format == Format::Ini {
+            return;
+        }
+        let text = decode(bytes);
+        if text.contains("emperor")
+            && matches!(format.read(&text, "emperor", |line, _| line.to_owned()), Ok(Some(_)))
+        {
+            let message = "its section for the emperor has no effect: only that of an .ini file has";
+            let suggestion = Some("write this file as an .ini file".to_owned());
+            self.report(Severity::Warning, &Origin::of(path), None, message, suggestion);
+        }
     }
 
     fn options(&mut self, options: &[(String, String)]) {

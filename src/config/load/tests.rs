@@ -340,6 +340,21 @@ fn every_option_that_takes_effect_is_obeyed() {
 }
 
 #[test]
+fn a_section_for_the_emperor_in_another_format_is_warned_of() {
+    let own = r#""uwsgi": {"http-socket": ":80", "module": "emperor"}"#;
+    for (name, text, warned) in [
+        ("a.yaml", "uwsgi:\n  http-socket: :80\n  module: a\nemperor:\n  pids-max: 7\n".to_owned(), true),
+        ("a.json", format!("{{{own}, \"emperor\": {{\"exec\": \"/bin/x\"}}}}"), true),
+        ("a.json", format!("{{{own}}}"), false),
+        ("a.ini", "[uwsgi]\nhttp-socket = :80\nmodule = a\n[emperor]\npids-max = 7\n".to_owned(), false),
+    ] {
+        let loaded = vassal(&format!("/srv/{name}"), text.as_bytes(), &Imagined::new(&[]));
+        assert!(loaded.spec.is_some(), "{:?}", told(&loaded));
+        assert_eq!(told(&loaded).iter().any(|line| line.contains("for the emperor")), warned, "{text}");
+    }
+}
+
+#[test]
 fn a_router_before_other_servers_has_workers_only_for_what_they_do() {
     for (lines, has_workers) in [
         ("http = :80\nhttp-to = @a", false),
