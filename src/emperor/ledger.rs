@@ -1,9 +1,11 @@
 //! The emperor's private runtime directory: the lock of the one emperor that may use it, the rendezvous where instances
 //! find the next one, and a record of every instance that runs, from its spawn to its end.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -12,14 +14,16 @@ use super::fleet::FileIdentity;
 use super::life::LifeId;
 use crate::config::tenant::Tenant;
 use crate::sys::process::Child;
-use crate::sys::{directory, output, peer, seqpacket};
+use crate::sys::{directory, output, peer, seqpacket, user};
 use crate::wire::failure::Failure;
+use crate::wire::message::Adoption;
 
 /// Instances of any user pass through it to the rendezvous; only the emperor's user sees what is in it.
 const MODE: u32 = 0o711;
 const PRIVATE: u32 = 0o700;
 /// Anybody may call; who calls is known by pid, start time and user, and a stranger is hung up on.
 const RENDEZVOUS_MODE: u32 = 0o666;
+const PRIVATE_RENDEZVOUS_MODE: u32 = 0o600;
 const BACKLOG: i32 = 1024;
 /// The form of a record. Fields that a reader does not know are ignored, those that it misses have defaults.
 const FORM: u32 = 1;
@@ -129,6 +133,25 @@ impl Ledger {
     #[must_use]
     pub fn rendezvous(&self) -> PathBuf {
         rendezvous_in(&self.path)
+    }
+
+    /// A further rendezvous for each other user whose instances run, which nobody else can reach: the one for everybody can
+    /// be kept busy by anybody.
+    #[must_use]
+    pub fn doors_of_users(&self) -> Vec<OwnedFd> {
+        let users: BTreeSet<u32> = records(&self.path).filter_map(|record| record.uid).collect();
+        let others = users.into_iter().filter(|uid| *uid != user::current_uid());
+        others.filter_map(|uid| self.door_of(uid).ok()).collect()
+    }
+
+    fn door_of(&self, uid: u32) -> io::Result<OwnedFd> {
+        let path = Adoption::own_door(&self.rendezvous(), uid);
+        let door = seqpacket::listen(&path, PRIVATE_RENDEZVOUS_MODE, BACKLOG)?;
+        // Whose it cannot be made has the one for everybody.
+        chown(&path, Some(uid), None).inspect_err(|_| {
+            let _ = fs::remove_file(&path);
+        })?;
+        Ok(door)
     }
 
     /// A record of a process that was just started.
@@ -243,13 +266,16 @@ pub struct Holder {
 #[must_use]
 pub fn has_orphans(path: &Path) -> bool {
     let boot = peer::boot();
-    let runs = |path: PathBuf| {
-        let bytes = crate::sys::host::read_regular(&path, RECORD_LIMIT_BYTES).ok()?;
-        let record: InstanceRecord = serde_json::from_slice(&bytes).ok()?;
-        Some(record.is_of_a_process(&boot) && !record.foreign && !record.leaving)
-    };
+    records(path).any(|record| record.is_of_a_process(&boot) && !record.foreign && !record.leaving)
+}
+
+/// The records in a runtime directory, as far as they can be read.
+fn records(path: &Path) -> impl Iterator<Item = InstanceRecord> {
     let entries = fs::read_dir(path.join("instances")).into_iter().flatten().flatten();
-    entries.map(|entry| entry.path()).any(|path| runs(path) == Some(true))
+    entries.filter_map(|entry| {
+        let bytes = crate::sys::host::read_regular(&entry.path(), RECORD_LIMIT_BYTES).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    })
 }
 
 fn rendezvous_in(path: &Path) -> PathBuf {

@@ -239,10 +239,11 @@ impl Emperor {
         let (told, stirs) = mpsc::channel(HEARD);
         if let Some(ledger) = &masters.ledger {
             let [_, rendezvous] = ledger.parts().1;
-            let rendezvous = rendezvous.try_clone_to_owned();
-            rendezvous
-                .and_then(|rendezvous| adopt::listen(rendezvous, bell))
-                .map_err(|error| failed("listen at the rendezvous", error))?;
+            let doors = if operation.is_none() { ledger.doors_of_users() } else { Vec::new() };
+            for door in std::iter::once(rendezvous.try_clone_to_owned()).chain(doors.into_iter().map(Ok)) {
+                door.and_then(|door| adopt::listen(door, bell.clone()))
+                    .map_err(|error| failed("listen at the rendezvous", error))?;
+            }
         }
         launcher.policy.adoption = masters.ledger.as_ref().filter(|_| spec.adopt).map(|ledger| Adoption {
             rendezvous: ledger.rendezvous().to_string_lossy().into_owned(),

@@ -15,7 +15,7 @@ use super::event::Event;
 use super::link::Link;
 use super::master::{Master, Report};
 use crate::config::hook::Point;
-use crate::sys::{peer, seqpacket};
+use crate::sys::{peer, seqpacket, user};
 use crate::wire::PROTOCOL;
 use crate::wire::channel::Channel;
 use crate::wire::message::{Adoption, FromInstance, Policy, ToInstance};
@@ -161,7 +161,12 @@ async fn call_until_answered(adoption: Adoption, emperor_uid: u32, reports: mpsc
 
 /// Calls once.
 fn call(rendezvous: &Path, emperor_uid: u32) -> io::Result<Channel<FromInstance, ToInstance>> {
-    let socket = seqpacket::connect(rendezvous)?;
+    // First at the door that only this user can reach: nobody else keeps that busy.
+    let own = Adoption::own_door(rendezvous, user::current_uid());
+    let socket = match seqpacket::connect(&own) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => seqpacket::connect(rendezvous),
+        connected => connected,
+    }?;
     let uid = peer::of(&socket)?.uid;
     // Whoever else listens there could have us reload, stop, or learn our sockets.
     if uid != emperor_uid {
@@ -202,7 +207,6 @@ mod tests {
     use tokio::task::LocalSet;
 
     use super::*;
-    use crate::sys::user;
     use crate::wire::channel;
 
     /// Who listens at the rendezvous, and from when on.
@@ -273,6 +277,33 @@ mod tests {
             let (_, policy) = outcome(user::current_uid(), there).await.unwrap();
             assert_eq!(policy.binary, "new");
         }
+    }
+
+    #[tokio::test]
+    async fn a_door_of_ones_own_is_free_however_many_call_at_the_other() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("rendezvous");
+        let _full = seqpacket::listen(&path, 0o666, 0).unwrap();
+        let _before = seqpacket::connect(&path).unwrap();
+        assert!(seqpacket::connect(&path).is_err());
+        let uid = user::current_uid();
+        let door = seqpacket::listen(&Adoption::own_door(&path, uid), 0o600, 8).unwrap();
+        let (reports, mut inbox) = mpsc::channel(1);
+        let adoption = Adoption { rendezvous: path.to_string_lossy().into_owned(), grace_ms: 30_000 };
+        let work = async {
+            tokio::task::spawn_local(call_until_answered(adoption, uid, reports));
+            let called = loop {
+                match seqpacket::accept(&door) {
+                    Ok(called) => break called,
+                    Err(_) => sleep(FIRST_PAUSE).await,
+                }
+            };
+            let adopt = ToInstance::Adopt { protocol: PROTOCOL, policy: Box::default() };
+            channel::send(&called, &adopt, &[]).unwrap();
+            inbox.recv().await
+        };
+        let heard = LocalSet::new().run_until(work).await;
+        assert!(matches!(heard, Some(Report::Call(Some(_)))));
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! What an emperor's operator decided for all vassals, as instances hear it.
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::hook::Hook;
@@ -39,6 +41,16 @@ pub struct Adoption {
     pub rendezvous: String,
     /// Milliseconds that the instance serves on without an emperor (`orphan-grace`).
     pub grace_ms: u64,
+}
+
+impl Adoption {
+    /// Where a user finds a rendezvous of his own, if there is one.
+    #[must_use]
+    pub fn own_door(rendezvous: &Path, uid: u32) -> PathBuf {
+        let mut path = rendezvous.as_os_str().to_owned();
+        path.push(format!(".{uid}"));
+        path.into()
+    }
 }
 
 /// What vassals may beyond the rights of whom they run as.
