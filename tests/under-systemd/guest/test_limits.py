@@ -372,7 +372,8 @@ class Tenants(Limited):
         self.assertIn("CapEff:\t0000000000000000", get(alice, "/run/grep CapEff /proc/self/status"))
         for pid in (*processes(group("bob.ini")), emperor()):
             self.assertRegex(get(alice, f"/run/kill -0 {pid}"), "(?i)no such process|not permitted")
-        writes = [f"echo 1 > {group('bob.ini')}/cgroup.kill", f"echo max > {group('alice.ini')}/pids.max", "cat /run/liege/api.sock"]
+        writes = [f"echo 1 > {group('bob.ini')}/cgroup.kill", f"echo max > {group('alice.ini')}/pids.max", "cat /run/liege/api.sock",
+                  f"echo 0 > {group('bob.ini')}/cgroup.procs", f"echo 0 > {GROUP}/emperor/cgroup.procs", f"mkdir {GROUP}/vassals/free"]
         for command in writes:
             self.assertRegex(get(alice, f"/run/{command}"), "(?i)permission denied|read-only|nonexistent|no such")
 

@@ -1,6 +1,8 @@
 """The start: when it is over, what systemd shows of it, and the watchdog."""
 
 import os
+import pathlib
+import re
 import shutil
 import signal
 import threading
@@ -13,7 +15,8 @@ class Start(Case):
         shutil.copytree("/checks/examples", VASSALS, dirs_exist_ok=True)
         for file in VASSALS.glob("*.ini"):
             file.write_text(file.read_text() + "uid = nobody\n")
-        self.start()
+        self.addCleanup(systemctl, "disable", UNIT)
+        systemctl("enable", "--now", UNIT)
         for port in (8001, 8002, 8003):
             get(port)
         self.assertEqual(shown("ActiveState", "SubState", "NRestarts"), ["active", "running", "0"])
@@ -54,6 +57,16 @@ class Start(Case):
         until("the refusal", lambda: "root-apps" in self.said())
         self.assertIsNone(answers(8001))
         self.assertEqual(shown("ActiveState"), "active")
+
+    def test_nobody_can_do_to_the_host_what_no_app_needs(self):
+        self.vassal("a", 8001)
+        self.start()
+        capabilities = {"sys_module": 16, "sys_rawio": 17, "sys_boot": 22, "sys_time": 25}
+        for pid in (emperor(), int(get(8001).split()[1])):
+            status = pathlib.Path(f"/proc/{pid}/status").read_text()
+            possible = int(re.search(r"CapBnd:\t(.*)", status)[1], 16)
+            self.assertEqual([name for name, bit in capabilities.items() if possible >> bit & 1], [])
+            self.assertTrue(possible >> 7 & 1, "a set-user-id program still changes its user")
 
     def test_an_emperor_that_hangs_is_replaced_and_nobody_notices(self):
         self.drop_in("WatchdogSec=12")
