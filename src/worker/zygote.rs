@@ -127,7 +127,15 @@ fn run(py: Python<'_>, channel: OwnedFd) -> io::Result<Ended> {
                     Ok(Side::Parent(pid)) => {
                         channel::send(&channel, &FromZygote::Forked { slot, pid }, &[])?;
                     }
-                    Err(error) => refuse(format!("cannot fork a worker: {error}"))?,
+                    Err(error) => {
+                        let hint = match error.kind() {
+                            io::ErrorKind::WouldBlock => {
+                                " (as many processes as pids-max, limit-nproc or the host allows are there)"
+                            }
+                            _ => "",
+                        };
+                        refuse(format!("cannot fork a worker: {error}{hint}"))?;
+                    }
                     Ok(Side::Child) => {
                         drop(channel);
                         let loaded = std::mem::replace(loaded, Loaded::Later);
