@@ -142,8 +142,7 @@ fn execute(programs: &[String], arguments: &[String], environment: &[(OsString, 
     let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.as_os_str());
     let mut reasons = Vec::new();
     for program in programs {
-        let found =
-            process::find_program(OsStr::new(program), path).unwrap_or_else(|| PathBuf::from(program));
+        let found = exec::find_program(OsStr::new(program), path).unwrap_or_else(|| PathBuf::from(program));
         let arguments: Vec<OsString> =
             std::iter::once(program).chain(arguments).map(OsString::from).collect();
         let Err(error) = exec::execute(&found, &arguments, environment.iter().cloned());

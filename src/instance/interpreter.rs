@@ -12,6 +12,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 
 use super::launch::Interpreter;
 use crate::config::instance::{InstanceSpec, InterpreterSpec};
+use crate::sys::exec;
 use crate::sys::pipe;
 use crate::sys::process::{self, Launch};
 use crate::sys::way;
@@ -43,7 +44,7 @@ pub fn look(spec: &InstanceSpec) -> Result<PathBuf, Failure> {
     Ok(match &spec.interpreter {
         InterpreterSpec { python: Some(python), .. } => named(python, path_of(spec).as_deref())?,
         InterpreterSpec { virtualenv: Some(virtualenv), .. } => of_virtualenv(virtualenv)?,
-        _ => process::find_program(OsStr::new("python3"), path_of(spec).as_deref()).ok_or_else(|| {
+        _ => exec::find_program(OsStr::new("python3"), path_of(spec).as_deref()).ok_or_else(|| {
             Failure::new("there is no python3 on the PATH").with_hint("name an interpreter with `python`")
         })?,
     })
@@ -81,7 +82,7 @@ fn find_extension(spec: &InstanceSpec, policy: Option<&Path>) -> Result<PathBuf,
 }
 
 fn named(python: &Path, path: Option<&OsStr>) -> Result<PathBuf, Failure> {
-    process::find_program(python.as_os_str(), path).ok_or_else(|| {
+    exec::find_program(python.as_os_str(), path).ok_or_else(|| {
         if let Some(directory) = way::barrier(python).filter(|_| python.is_absolute()) {
             return barred("python", python, &directory);
         }
@@ -205,7 +206,7 @@ mod tests {
     fn a_script_is_asked_and_a_program_is_not() {
         let home = tempfile::tempdir().unwrap();
         let shim = home.path().join("python3");
-        let python = process::find_program(OsStr::new("python3"), env::var_os("PATH").as_deref()).unwrap();
+        let python = exec::find_program(OsStr::new("python3"), env::var_os("PATH").as_deref()).unwrap();
         let python = real(&python).unwrap();
         fs::write(&shim, format!("#!/bin/sh\nexec {} \"$@\"\n", python.display())).unwrap();
         fs::set_permissions(&shim, fs::Permissions::from_mode(0o755)).unwrap();

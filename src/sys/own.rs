@@ -165,7 +165,7 @@ pub fn started_as() -> io::Result<PathBuf> {
     let missing = || io::Error::new(io::ErrorKind::NotFound, "this process does not know its own path");
     let name = std::env::args_os().next().ok_or_else(missing)?;
     let path = std::env::var_os("PATH");
-    let found = super::process::find_program(&name, path.as_deref()).ok_or_else(missing)?;
+    let found = super::exec::find_program(&name, path.as_deref()).ok_or_else(missing)?;
     std::path::absolute(found)
 }
 

@@ -1,10 +1,10 @@
 //! Starting other programs, killing them, and learning how they ended. Nothing else in the crate starts a process.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
@@ -346,20 +346,6 @@ pub fn signal_process(pid: u32, signal: Signal) -> io::Result<()> {
     kill_pid(pid, signal.number())
 }
 
-/// Whether a program of this name can be executed: as it is when it has a slash, else along the `PATH` given.
-#[must_use]
-pub fn find_program(name: &OsStr, path: Option<&OsStr>) -> Option<PathBuf> {
-    let executable =
-        |at: &Path| at.is_file() && nix::unistd::access(at, nix::unistd::AccessFlags::X_OK).is_ok();
-    if name.as_encoded_bytes().contains(&b'/') {
-        let at = PathBuf::from(name);
-        return executable(&at).then_some(at);
-    }
-    std::env::split_paths(path.unwrap_or(OsStr::new("/usr/local/bin:/usr/bin:/bin")))
-        .map(|directory| directory.join(name))
-        .find(|at| executable(at))
-}
-
 fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     let pid = pid_t(pid)?;
     // SAFETY: pidfd_open takes numbers and returns a new descriptor, close-on-exec, or -1.
@@ -472,7 +458,5 @@ mod tests {
     #[test]
     fn what_cannot_be_started_says_so() {
         assert_eq!(Launch::new("/nonexistent").spawn().unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert!(find_program(OsStr::new("sh"), None).is_some());
-        assert!(find_program(OsStr::new("sh"), Some(OsStr::new("/nonexistent"))).is_none());
     }
 }

@@ -233,7 +233,7 @@ pub fn program(programs: &[String], directory: &Path) -> io::Result<()> {
     let is_there = |name: &String| {
         // A name with a slash is found from where it begins.
         let name = if name.contains('/') { directory.join(name).into_os_string() } else { name.into() };
-        crate::sys::process::find_program(&name, path.as_deref()).is_some()
+        crate::sys::exec::find_program(&name, path.as_deref()).is_some()
     };
     match programs.iter().any(is_there) {
         true => Ok(()),
