@@ -163,11 +163,11 @@ fn fork_failed(roster: &mut Roster, slot: usize, failure: Failure, now: Tick, ou
         return;
     };
     clear(roster, slot, out);
-    if let Some(generation) = roster.generation_mut(place.generation) {
-        generation.fork_after = Some(now + QUICK);
-    }
     out.push(Effect::Tell(format!("worker {} could not be forked: {failure}", place.worker)));
-    give_up_candidate(roster, place.generation, failure, now, out);
+    let Some(generation) = roster.generation_mut(place.generation) else { return };
+    let excess = too_soon(generation, now);
+    generation.fork_after = generation.fork_after.max(Some(now + QUICK));
+    given_up(roster, place.generation, failure, excess, now, out);
 }
 
 fn worker_ready(roster: &mut Roster, slot: usize, app: bool, now: Tick, out: &mut Vec<Effect>) {
@@ -239,7 +239,6 @@ fn worker_gone(roster: &mut Roster, slot: usize, how: &str, now: Tick, out: &mut
         return;
     }
     let was_ready = place.state == SlotState::Serving;
-    let never_ready = roster.serving().is_none();
     let Some(generation) = roster.generation_mut(place.generation) else { return };
     if was_ready && now.since(place.born) >= QUICK {
         generation.quick_deaths = 0;
@@ -247,10 +246,20 @@ fn worker_gone(roster: &mut Roster, slot: usize, how: &str, now: Tick, out: &mut
     }
     let excess = too_soon(generation, now);
     let failure = Failure::new(format!("worker {} ended while it started: {how}", place.worker));
-    if give_up_candidate(roster, place.generation, failure.clone(), now, out) {
-        return;
-    }
-    if never_ready && excess > HOPELESS {
+    given_up(roster, place.generation, failure, excess, now, out);
+}
+
+/// Gives up a candidate of which a worker is lost, and an instance that never was ready when `excess` are.
+fn given_up(
+    roster: &mut Roster,
+    generation: u64,
+    failure: Failure,
+    excess: u32,
+    now: Tick,
+    out: &mut Vec<Effect>,
+) {
+    let never_ready = roster.serving().is_none();
+    if !give_up_candidate(roster, generation, failure.clone(), now, out) && never_ready && excess > HOPELESS {
         settle::fail(roster, 1, failure, out);
     }
 }

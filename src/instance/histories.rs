@@ -36,14 +36,10 @@ fn nature() -> impl Strategy<Value = Nature> {
         1 => Just(Load::Hangs),
         1 => Just(Load::Threads),
     ];
-    (load, 0..500_u64, 0..100_u64, prop::bool::weighted(0.1), prop::bool::weighted(0.2), 0..3000_u64)
-        .prop_map(|(load, load_ms, ready_ms, dies_at_start, ignores_drain, request_ms)| Nature {
-            load_ms,
-            load,
-            ready_ms,
-            dies_at_start,
-            ignores_drain,
-            request_ms,
+    let forks = prop::option::weighted(0.1, 0..4_usize);
+    (load, 0..500_u64, 0..100_u64, prop::bool::weighted(0.1), prop::bool::weighted(0.2), 0..3000_u64, forks)
+        .prop_map(|(load, load_ms, ready_ms, dies_at_start, ignores_drain, request_ms, forks_at_most)| {
+            Nature { forks_at_most, load_ms, load, ready_ms, dies_at_start, ignores_drain, request_ms }
         })
 }
 

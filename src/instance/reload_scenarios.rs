@@ -29,6 +29,7 @@ fn how_a_new_generation_ends_decides_who_serves() {
         ("has no app", Nature { load: Load::WithoutApp, ..Nature::default() }, false),
         ("crashes", Nature { load: Load::Crashes, ..Nature::default() }, false),
         ("its workers die", Nature { dies_at_start: true, ..Nature::default() }, false),
+        ("its workers cannot be forked", Nature { forks_at_most: Some(3), ..Nature::default() }, false),
     ];
     for (name, nature, swaps) in cases {
         for router in [false, true] {

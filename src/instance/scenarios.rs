@@ -124,6 +124,18 @@ fn a_dead_worker_is_replaced_at_once_and_a_crash_loop_is_slowed() {
 }
 
 #[test]
+fn where_no_more_can_be_forked_those_that_are_there_serve_and_none_is_an_end() {
+    for (most, exit) in [(0, Some(1)), (2, None)] {
+        let mut world = World::new(settings(4), Nature { forks_at_most: Some(most), ..Nature::default() });
+        world.pass(60_000);
+        assert_eq!((world.exit, world.accepting()), (exit, most), "{most}");
+        let before = world.refused;
+        world.pass(60_000);
+        assert!(world.refused - before <= 60, "each 2 s at most: {}", world.refused - before);
+    }
+}
+
+#[test]
 fn a_recycled_worker_ends_after_its_replacement_accepts() {
     for router in [false, true] {
         let mut world = World::new(

@@ -21,6 +21,8 @@ pub(super) struct Nature {
     pub(super) ready_ms: u64,
     /// Workers that die before they are ready.
     pub(super) dies_at_start: bool,
+    /// No more workers than these can be forked.
+    pub(super) forks_at_most: Option<usize>,
     /// Workers that never answer, and ignore everything but a kill.
     pub(super) ignores_drain: bool,
     pub(super) request_ms: u64,
@@ -52,6 +54,8 @@ pub(super) struct World {
     begins: BTreeMap<usize, u64>,
     pub(super) router: bool,
     pub(super) lives: u64,
+    /// How many forks were refused.
+    pub(super) refused: u64,
     pub(super) begun: BTreeSet<OperationId>,
     pub(super) ended: Vec<(OperationId, Outcome)>,
     pub(super) states: Vec<InstanceState>,
@@ -105,6 +109,7 @@ impl World {
             begins: BTreeMap::new(),
             router: false,
             lives: 0,
+            refused: 0,
             begun: BTreeSet::new(),
             ended: Vec::new(),
             states: Vec::new(),
@@ -196,6 +201,12 @@ impl World {
                 assert!(!self.workers.contains_key(&slot), "two processes in slot {slot}");
                 if let Some(generation) = self.zygotes.get(&zygote) {
                     let nature = self.natures[generation];
+                    if nature.forks_at_most.is_some_and(|most| self.workers.len() >= most) {
+                        let failure = Failure::new("EAGAIN");
+                        self.refused += 1;
+                        self.at(1, Coming::Event(Event::ForkFailed { slot, failure }));
+                        return;
+                    }
                     self.lives += 1;
                     self.workers.insert(slot, (self.lives, nature));
                     self.worker(slot, 1, Event::Forked { slot });
