@@ -156,9 +156,10 @@ impl Stage {
         pid.and_then(|pid| pid.parse().ok()).unwrap_or(0)
     }
 
-    /// Waits until the line of a vassal contains the text.
+    /// Waits until the line of a vassal contains the text behind its name, which itself can contain anything.
     pub(crate) fn until(&self, start: &str, contains: &str) {
-        self.wait(&format!("{start} {contains}"), || self.line(start).contains(contains));
+        let seen = || self.line(start).strip_prefix(start).is_some_and(|rest| rest.contains(contains));
+        self.wait(&format!("{start} {contains}"), seen);
     }
 
     pub(crate) fn wait(&self, what: &str, mut seen: impl FnMut() -> bool) {
