@@ -159,7 +159,9 @@ impl Look {
         let host = if host.is_empty() { String::new() } else { format!("{} ", escaped(host)) };
         let vassal = event.vassal.as_ref().map(|vassal| format!("{}: ", escaped(vassal)));
         let vassal = self.paper.tone(Tone::Heading, &vassal.unwrap_or_default());
-        let message = escaped(&event.message);
+        let reason = event.reason.as_deref().filter(|reason| !event.message.contains(reason));
+        let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let message = escaped(&format!("{}{reason}", event.message));
         let message = tone(event).map_or(message.clone(), |tone| self.paper.tone(tone, &message));
         format!("{time} {host}{vassal}{message}\n")
     }
@@ -217,6 +219,12 @@ mod tests {
             outcome: None,
         };
         let look = Look { paper: Paper { width: None, colour: false }, json: false };
+        for (reason, expected) in
+            [("out of memory", "serves\\x1b (out of memory)\n"), ("serves", "serves\\x1b\n")]
+        {
+            let told = look.event(&Event { reason: Some(reason.to_owned()), ..event(None) }, "");
+            assert_eq!(told, format!("2026-11-26T20:25:01Z {expected}"));
+        }
         for (vassal, host, expected) in [
             (None, "", "2026-11-26T20:25:01Z serves\\x1b\n"),
             (Some("a\u{7}.ini"), "", "2026-11-26T20:25:01Z a\\x07.ini: serves\\x1b\n"),

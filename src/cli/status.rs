@@ -68,7 +68,12 @@ pub fn fleet(list: &VassalList, paper: Paper, now: SystemTime) -> String {
     for directory in &list.emperor.directories {
         let doubt = directory.problem.as_ref().or(directory.warning.as_ref());
         if let Some(doubt) = doubt {
-            out.push_str(&paper.tone(Tone::Passing, &format!("{}: {doubt}\n", directory.path)));
+            let path = if doubt.starts_with(&directory.path) {
+                String::new()
+            } else {
+                format!("{}: ", directory.path)
+            };
+            out.push_str(&paper.tone(Tone::Passing, &format!("{path}{doubt}\n")));
         }
     }
     if list.vassals.is_empty() {
