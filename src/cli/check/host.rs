@@ -19,7 +19,8 @@ pub(super) fn look(reading: &Reading) -> Vec<Diagnostic> {
                 && !path.is_dir()
             {
                 let message = format!("there is no directory {}", path.display());
-                found.push(reading.raw.told(Severity::Error, "emperor", message, "make it"));
+                let advice = "the emperor waits until it is made";
+                found.push(reading.raw.told(Severity::Warning, "emperor", message, advice));
             }
         }
     }

@@ -141,7 +141,7 @@ impl Reading {
             "emperor" => self.spec.emperor.extend(sift.path(said, &self.start)),
             _ if said.by() == By::Emperor => {
                 if !self.has_emperor {
-                    sift.warn(said, "has no effect without an emperor", None);
+                    sift.warn(said, "has no effect here: it is an option of an emperor", None);
                 }
             }
             name => sift.error(said, format!("liege forgot to obey {name}: please report this"), None),

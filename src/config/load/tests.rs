@@ -281,7 +281,7 @@ fn doubts_do_not_refuse() {
         ),
         ("log-maxsize = 7", "app.ini:4: warning: log-maxsize: has no effect without `logto`"),
         ("procname-prefix = \"blog\"", "the quotes are part of the value"),
-        ("emperor-freq = 3", "has no effect without an emperor"),
+        ("emperor-freq = 3", "has no effect here: it is an option of an emperor"),
         ("emperor = True", "warning: emperor: has no effect: the application of this file is served"),
     ] {
         let world = Imagined::new(&[("/proc/sys/net/core/somaxconn", "4096\n")]);
