@@ -28,7 +28,7 @@ class Report(unittest.TextTestResult):
     def fails(self, test, error):
         self.tell(test, "FAILED")
         print(self._exc_info_to_string(error, test))
-        print(getattr(test, "journal", lambda: "")()[-6000:], flush=True)
+        print(getattr(getattr(test, "test_case", test), "journal", lambda: "")()[-6000:], flush=True)
 
     def addFailure(self, test, error):
         self.failures.append((test, ""))
@@ -37,6 +37,10 @@ class Report(unittest.TextTestResult):
     def addError(self, test, error):
         self.errors.append((test, ""))
         self.fails(test, error)
+
+    def addSubTest(self, test, subtest, error):
+        if error:
+            self.addError(subtest, error)
 
     def printErrors(self):
         pass

@@ -273,7 +273,8 @@ class Shares(Limited):
                     api = self.asks(15)
                 print(f"         {what}: the neighbour {spread(clients.waits)}; the API {spread(api)}; plain services {spread(floor)}")
                 self.assertEqual(clients.failed, [])
-                self.assertLess(late(clients.waits), 5 * late(floor))
+                if plain:
+                    self.assertLess(late(clients.waits), 5 * late(floor))
                 self.assertLess(clients.slowest, 5)
                 self.assertEqual(masters("other.ini"), apps)
                 # However many they are, they end at once.
