@@ -7,6 +7,9 @@ use crate::tick::Tick;
 /// A vassal that was ready for this long has proved itself: its failures so far are forgotten.
 pub const PROVEN: Duration = Duration::from_secs(10);
 
+/// The same for one that failed as a fork bomb: until it was harmless for so long, each one costs it a longer rest.
+pub const HARMLESS: Duration = Duration::from_secs(600);
+
 /// The first and the longest delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackOff {
@@ -30,12 +33,13 @@ impl BackOff {
 }
 
 /// Failures in a row after one more, and whether the next try may follow at once: a vassal that served, and did not
-/// fail lately, gets its first restart for nothing.
+/// fail lately, gets its first restart for nothing, unless it was a fork bomb.
 #[must_use]
-pub fn after_failure(attempts: u32, ready_since: Option<Tick>, now: Tick) -> (u32, bool) {
-    let forgiven = ready_since.is_some_and(|ready| now.since(ready) >= PROVEN);
+pub fn after_failure(attempts: u32, ready_since: Option<Tick>, now: Tick, fork_bomb: bool) -> (u32, bool) {
+    let proof = if fork_bomb { HARMLESS } else { PROVEN };
+    let forgiven = ready_since.is_some_and(|ready| now.since(ready) >= proof);
     let before = if forgiven { 0 } else { attempts };
-    (before.saturating_add(1), before == 0 && ready_since.is_some())
+    (before.saturating_add(1), before == 0 && ready_since.is_some() && !fork_bomb)
 }
 
 #[cfg(test)]
@@ -67,16 +71,20 @@ mod tests {
     #[test]
     fn only_a_vassal_that_proved_itself_is_forgiven() {
         let at = |ms| Some(Tick::from_ms(ms));
-        let now = Tick::from_ms(100_000);
-        for (attempts, ready, expected) in [
-            (0, None, (1, false)),
-            (3, None, (4, false)),
-            (0, at(99_999), (1, true)),
-            (1, at(99_999), (2, false)),
-            (7, at(90_001), (8, false)),
-            (7, at(90_000), (1, true)),
+        let now = Tick::from_ms(1_000_000);
+        for (attempts, ready, fork_bomb, expected) in [
+            (0, None, false, (1, false)),
+            (3, None, false, (4, false)),
+            (0, at(999_999), false, (1, true)),
+            (1, at(999_999), false, (2, false)),
+            (7, at(990_001), false, (8, false)),
+            (7, at(990_000), false, (1, true)),
+            (0, at(990_000), true, (1, false)),
+            (7, at(400_001), true, (8, false)),
+            (7, at(400_000), true, (1, false)),
         ] {
-            assert_eq!(after_failure(attempts, ready, now), expected, "{attempts} {ready:?}");
+            let decided = after_failure(attempts, ready, now, fork_bomb);
+            assert_eq!(decided, expected, "{attempts} {ready:?} {fork_bomb}");
         }
     }
 }

@@ -1,10 +1,14 @@
 //! The control groups of vassals: where groups are ours each vassal has one, so that the CPUs are shared among vassals
 //! and not among their processes; where they are not, only a vassal with limits needs one.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 
+use tokio::sync::mpsc;
+
 use super::attributes::Attributes;
+use super::forkbomb::{Bomb, Watch};
 use super::life::LifeId;
 use super::shortage::Shortages;
 use crate::config::limits::{Limits, Rule};
@@ -26,15 +30,19 @@ pub struct Cgroups {
     /// Every vassal has a group, also without limits.
     all: bool,
     shortages: Shortages,
+    /// Those who may have so many processes only, looked at.
+    watched: BTreeMap<String, Watch>,
+    /// Who hears of fork bombs.
+    told: Option<mpsc::Sender<Bomb>>,
 }
 
 impl Cgroups {
-    /// By these rules of the operator. Where a group for us was made below one that is ours, nobody needs to say any.
+    /// By these rules of the operator; `told` hears of fork bombs. Where a group for us was made below one that is ours, nobody needs to say any.
     ///
     /// # Errors
     /// There are some, and this host, or its service manager, does not let us.
-    pub fn new(rules: Vec<Rule>, survives: bool) -> Result<Self, Failure> {
-        let mut all = Self { rules, survives, tree: Tree::taken(), ..Self::default() };
+    pub fn new(rules: Vec<Rule>, survives: bool, told: mpsc::Sender<Bomb>) -> Result<Self, Failure> {
+        let mut all = Self { rules, survives, tree: Tree::taken(), told: Some(told), ..Self::default() };
         if all.tree.is_some() {
             match Tree::take(&["cpu"], survives) {
                 Ok(_) => all.all = true,
@@ -104,9 +112,41 @@ impl Cgroups {
                 None => Ok(()),
             }),
         };
-        if let Err(reason) = done {
-            tracing::warn!(vassal, "its limits cannot be changed: {reason}");
+        match done {
+            Ok(()) => self.watch(vassal, life),
+            Err(reason) => tracing::warn!(vassal, "its limits cannot be changed: {reason}"),
         }
+    }
+
+    /// Looks from now on at what a vassal is refused that may have so many processes only.
+    fn watch(&mut self, vassal: &str, life: LifeId) {
+        let limited = self.group(vassal, life).filter(|group| group.most_processes().is_some());
+        let (Some(group), Some(told)) = (limited, &self.told) else {
+            self.watched.remove(vassal);
+            return;
+        };
+        if self.watched.get(vassal).is_some_and(Watch::goes_on) {
+            return;
+        }
+        match group.refused_forks() {
+            Ok(refused) => {
+                let watch = Watch::start(vassal.to_owned(), refused, told.clone());
+                self.watched.insert(vassal.to_owned(), watch);
+            }
+            Err(error) => tracing::warn!(vassal, "a fork bomb of it would not be noticed: {error}"),
+        }
+    }
+
+    /// Which of these lives of a vassal has the most processes, and how many the vassal may have.
+    #[must_use]
+    pub fn largest(
+        &self,
+        vassal: &str,
+        lives: impl Iterator<Item = LifeId>,
+    ) -> Option<(LifeId, Option<u64>)> {
+        let groups = lives.filter_map(|life| Some((life, self.group(vassal, life)?)));
+        let (life, group) = groups.max_by_key(|(_, group)| group.processes())?;
+        Some((life, group.most_processes()))
     }
 
     /// A life of a vassal is followed from here on.
@@ -114,6 +154,7 @@ impl Cgroups {
         if let Some(kills) = self.group(vassal, life).and_then(|group| group.kills()) {
             self.shortages.start(Some(vassal), kills);
         }
+        self.watch(vassal, life);
     }
 
     /// Whether a process of a life that was killed by a signal was killed by the kernel, because memory was short.
@@ -136,6 +177,9 @@ impl Cgroups {
     pub fn remove(&mut self, vassal: &str, life: LifeId) {
         if let Some(group) = self.group(vassal, life) {
             group.remove();
+            if !group.vassal_has_groups() {
+                self.watched.remove(vassal);
+            }
             if group.kills().is_none() {
                 self.shortages.end(vassal);
             }

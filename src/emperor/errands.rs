@@ -2,6 +2,7 @@
 
 use super::event::{Effect, Event, News};
 use super::fleet::ExitKind;
+use super::forkbomb::Bomb;
 use super::life::LifeId;
 use super::link::{Heard, Said};
 use super::reap;
@@ -164,6 +165,15 @@ impl Emperor {
                 failure.message = format!("{}; {}", failure.message, Cause::OutOfMemory);
             }
             _ => {}
+        }
+    }
+
+    /// A vassal forks without end: of its lives it is the largest that does.
+    pub(super) fn defuse(&mut self, Bomb { vassal, refused, within_ms }: Bomb) {
+        let lives = self.masters.by_life.iter().filter(|(_, master)| master.vassal == vassal);
+        let largest = self.masters.cgroups.largest(&vassal, lives.map(|(life, _)| *life));
+        if let Some((life, most)) = largest {
+            self.decide(Event::News { vassal, life, news: News::ForkBomb { refused, within_ms, most } });
         }
     }
 

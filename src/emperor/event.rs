@@ -120,6 +120,15 @@ pub enum News {
     Disconnected,
     /// Its master was stopped by a signal (`SIGSTOP`), or goes on (`SIGCONT`).
     Halted(bool),
+    /// It tries without end to have more processes than it may.
+    ForkBomb {
+        /// How many processes it was refused.
+        refused: u64,
+        /// Within this time, in milliseconds.
+        within_ms: u64,
+        /// How many it may have (`pids-max`).
+        most: Option<u64>,
+    },
     /// Its master was reaped.
     Exited {
         /// How it ended.

@@ -26,6 +26,9 @@ pub enum ExitKind {
     /// The kernel killed it: its vassal, the emperor's unit or the host was out of memory.
     #[serde(rename = "out-of-memory")]
     OutOfMemory,
+    /// The emperor killed it with all that it started, for it forked without end.
+    #[serde(rename = "fork-bomb")]
+    ForkBomb,
     /// It is gone and was not ours to wait for.
     Unknown,
 }
@@ -36,6 +39,7 @@ impl fmt::Display for ExitKind {
             Self::Status(status) => write!(f, "exit status {status}"),
             Self::Signal(signal) => write!(f, "signal {signal}"),
             Self::OutOfMemory => f.write_str("signal 9; out of memory: the kernel killed it"),
+            Self::ForkBomb => f.write_str("signal 9; a fork bomb: the emperor killed it"),
             Self::Unknown => f.write_str("unknown exit status"),
         }
     }

@@ -63,6 +63,9 @@ pub struct Life {
     /// The file as it was given to it at its launch.
     #[serde(default)]
     pub(super) file: Option<FileIdentity>,
+    /// It forked without end, and was killed for it.
+    #[serde(default)]
+    pub(super) fork_bomb: bool,
     /// What it failed with.
     pub(super) failure: Option<Failure>,
     /// What lives beside its workers.
@@ -142,6 +145,7 @@ impl Life {
             leaving: None,
             reaped: false,
             file: None,
+            fork_bomb: false,
             failure: None,
             companions: Vec::new(),
             configured: None,

@@ -16,6 +16,7 @@ pub mod events;
 pub mod exit;
 pub mod fleet;
 pub mod foreign;
+pub mod forkbomb;
 pub mod handle;
 pub mod hooks;
 pub mod ledger;

@@ -52,7 +52,7 @@ impl Past {
     /// A master ended.
     pub(super) const fn master_ended(&mut self, how: ExitKind) {
         match how {
-            ExitKind::Signal(_) | ExitKind::OutOfMemory => self.masters_killed += 1,
+            ExitKind::Signal(_) | ExitKind::OutOfMemory | ExitKind::ForkBomb => self.masters_killed += 1,
             ExitKind::Status(_) | ExitKind::Unknown => self.masters_exited += 1,
         }
     }

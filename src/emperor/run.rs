@@ -221,10 +221,11 @@ impl Emperor {
         let (handle, commands) = Handle::new(Fleet::default());
         let (ear, heard) = mpsc::channel(HEARD);
         let (end, gone) = mpsc::channel(HEARD);
+        let (bomb, bombs) = mpsc::channel(HEARD);
         let mut masters = Masters::new(ear, end, handle.clone());
         masters.ledger = ledger;
         let survives = spec.adopt && std::env::var_os("INVOCATION_ID").is_some();
-        masters.cgroups = Cgroups::new(spec.limits.clone(), survives)?;
+        masters.cgroups = Cgroups::new(spec.limits.clone(), survives, bomb)?;
         let operation = record.as_ref().map(|record| record.operation);
         let mut fleet = match record {
             None => {
@@ -272,6 +273,7 @@ impl Emperor {
             heard,
             callers,
             gone,
+            bombs,
             adopts: spec.adopt,
             stirs,
             slumber: Slumber::new(&spec, told),

@@ -13,6 +13,7 @@ use super::attributes::Wanted;
 use super::decide;
 use super::event::{Effect, Event};
 use super::fleet::{Fleet, State};
+use super::forkbomb::Bomb;
 use super::handle::{Command, Handle, Request};
 use super::hooks::Hooks;
 use super::link::Heard;
@@ -45,6 +46,8 @@ pub(super) struct Emperor {
     pub(super) callers: mpsc::Receiver<OwnedFd>,
     /// Ends of processes that are not our children.
     pub(super) gone: mpsc::Receiver<Gone>,
+    /// Vassals that fork without end.
+    pub(super) bombs: mpsc::Receiver<Bomb>,
     /// What happens to vassals that sleep.
     pub(super) stirs: mpsc::Receiver<Stir>,
     pub(super) slumber: Slumber,
@@ -103,6 +106,7 @@ impl Emperor {
                 notes = self.watcher.next() => self.note(notes),
                 Some(gone) = self.gone.recv() => self.ended_elsewhere(gone),
                 Some(heard) = self.heard.recv() => self.hear(heard),
+                Some(bomb) = self.bombs.recv() => self.defuse(bomb),
                 Some(stir) = self.stirs.recv() => self.stirred(stir),
                 Some(caller) = self.callers.recv() => self.answer(caller),
                 () = sleep => self.catch_up().await,

@@ -4,7 +4,13 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use super::reactor;
 
 /// The group of this process among its siblings below [`Tree`], in which no process may be itself.
 const OWN: &str = "emperor";
@@ -128,6 +134,33 @@ impl Group {
         kills(&self.above)
     }
 
+    /// How many processes and threads the vassal may have; `None`: as many as it likes.
+    #[must_use]
+    pub fn most_processes(&self) -> Option<u64> {
+        fs::read_to_string(self.above.join("pids.max")).ok()?.trim().parse().ok()
+    }
+
+    /// How many processes there are in it.
+    #[must_use]
+    pub fn processes(&self) -> usize {
+        fs::read_to_string(self.path.join("cgroup.procs")).map_or(0, |pids| pids.lines().count())
+    }
+
+    /// How often the kernel refuses the vassal one more process.
+    ///
+    /// # Errors
+    /// It is not counted, or the kernel does not tell when that changes.
+    pub fn refused_forks(&self) -> io::Result<RefusedForks> {
+        let file = fs::File::open(self.above.join("pids.events"))?;
+        Ok(RefusedForks { file: reactor::register_changes(file.into())? })
+    }
+
+    /// Whether any life of the vassal has a group.
+    #[must_use]
+    pub fn vassal_has_groups(&self) -> bool {
+        self.above.exists()
+    }
+
     /// Whether it is there.
     #[must_use]
     pub fn exists(&self) -> bool {
@@ -166,9 +199,42 @@ impl Group {
     }
 }
 
+/// How often a vassal was refused one more process than its `pids.max`.
+#[derive(Debug)]
+pub struct RefusedForks {
+    file: AsyncFd<OwnedFd>,
+}
+
+impl RefusedForks {
+    /// So far.
+    ///
+    /// # Errors
+    /// The group is gone.
+    pub fn count(&self) -> io::Result<u64> {
+        let file = fs::File::from(self.file.get_ref().try_clone()?);
+        let mut text = [0; 64];
+        let length = file.read_at(&mut text, 0)?;
+        let text = text.get(..length).and_then(|text| str::from_utf8(text).ok());
+        text.and_then(|text| counted(text, "max ")).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Waits until it is more than at the last [`count`](Self::count).
+    ///
+    /// # Errors
+    /// The runtime ends.
+    pub async fn rises(&self) -> io::Result<()> {
+        self.file.ready(Interest::PRIORITY).await?.clear_ready();
+        Ok(())
+    }
+}
+
 fn kills(group: &Path) -> Option<u64> {
-    let events = fs::read_to_string(group.join("memory.events")).ok()?;
-    events.lines().find_map(|line| line.strip_prefix("oom_kill ")).and_then(|count| count.parse().ok())
+    counted(&fs::read_to_string(group.join("memory.events")).ok()?, "oom_kill ")
+}
+
+/// What is counted under this name.
+fn counted(events: &str, name: &str) -> Option<u64> {
+    events.lines().find_map(|line| line.strip_prefix(name)).and_then(|count| count.parse().ok())
 }
 
 fn make(path: &Path) -> io::Result<()> {

@@ -27,6 +27,14 @@ pub fn register_readable(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     register_with(fd, Interest::READABLE)
 }
 
+/// The same for a file of the kernel's that tells when it changes (`POLLPRI`), and is never waited for otherwise.
+///
+/// # Errors
+/// As [`register`].
+pub fn register_changes(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    register_with(fd, Interest::PRIORITY)
+}
+
 /// Waits until `fd` has room, as it is: its open file may be others', too, and stays as blocking as they have it.
 ///
 /// # Errors

@@ -31,6 +31,7 @@ impl Turn<'_> {
         let Some(vassal) = self.vassal(id) else { return };
         let is_next = vassal.is_next(life);
         let Some(known) = vassal.lives_mut().find(|known| known.id == life) else { return };
+        let exit = if known.fork_bomb { ExitKind::ForkBomb } else { exit };
         let exit = Exit { pid: known.pid.unwrap_or(0), at_epoch_ms, how: exit };
         known.reaped = true;
         vassal.past.master_ended(exit.how);
@@ -62,7 +63,7 @@ impl Turn<'_> {
         let longest = self.fleet.rules.mercy;
         let Some(vassal) = self.vassal(id) else { return };
         let Some(mut life) = vassal.current.take() else { return };
-        let (attempts, at_once) = backoff::after_failure(vassal.attempts, life.ready, now);
+        let (attempts, at_once) = backoff::after_failure(vassal.attempts, life.ready, now, life.fork_bomb);
         let how = death(vassal, life.failure.as_ref(), life.foreign.is_some());
         // A failure was told when it came; the log says only what follows.
         let told = life.pid.is_some();

@@ -134,7 +134,7 @@ impl World {
             // What it started dies with it.
             process.manners.leaves_survivors = false;
             self.end(life, ExitKind::Signal(9), 1);
-        } else if std::mem::take(&mut process.survivors) {
+        } else if std::mem::take(&mut process.survivors) && process.exit_told {
             self.news(2, life, News::Emptied);
         }
     }

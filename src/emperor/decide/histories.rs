@@ -34,6 +34,7 @@ enum Step {
     Byte(&'static str, FromVassal),
     Say(&'static str, FromInstance),
     Halt(&'static str, bool),
+    ForkBomb(&'static str, usize),
     Ask(Request),
     HangUp,
     FailToReexec(bool),
@@ -92,6 +93,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (name(), word).prop_map(|(name, word)| Step::Byte(name, word)),
         2 => (name(), said).prop_map(|(name, said)| Step::Say(name, said)),
         1 => (name(), any::<bool>()).prop_map(|(name, halted)| Step::Halt(name, halted)),
+        1 => (name(), 0..3_usize).prop_map(|(name, which)| Step::ForkBomb(name, which)),
         4 => requests.prop_map(Step::Ask),
         1 => Just(Step::HangUp),
         1 => any::<bool>().prop_map(Step::FailToReexec),
@@ -172,6 +174,13 @@ impl World {
             Step::Byte(name, word) => self.say(name, word),
             Step::Say(name, said) => self.current_says(name, News::Said(said)),
             Step::Halt(name, halted) => self.current_says(name, News::Halted(halted)),
+            Step::ForkBomb(name, which) => {
+                let lives = self.fleet.vassals.get(name).into_iter().flat_map(Vassal::lives);
+                let life = lives.map(|life| life.id).nth(which);
+                if let Some(life) = life {
+                    self.bomb(name, life);
+                }
+            }
             Step::Ask(request) => {
                 let _ = self.ask(request);
             }

@@ -5,6 +5,7 @@ mod attention;
 mod deaths;
 mod files;
 mod foreign;
+mod forkbomb;
 mod halts;
 mod lives;
 mod places;

@@ -132,12 +132,17 @@ impl World {
     pub(super) fn tell(&mut self, event: Event) {
         if let Event::News { life, news: News::Exited { survivors, .. }, .. } = &event {
             let process = self.processes.get_mut(life).unwrap();
-            process.alive = false;
+            let was_alive = std::mem::replace(&mut process.alive, false);
             // The kernel tells of an end once.
             if std::mem::replace(&mut process.exit_told, true) {
                 return;
             }
-            process.survivors = *survivors;
+            // Those who were killed before their master was found dead are found gone after it.
+            let killed = !was_alive && !process.survivors;
+            process.survivors = *survivors && !killed;
+            if *survivors && killed {
+                self.news(2, *life, News::Emptied);
+            }
         }
         let of = match &event {
             Event::News { vassal, .. } | Event::Looked { id: vassal, .. } => Some(vassal.clone()),

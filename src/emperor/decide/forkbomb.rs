@@ -1,0 +1,110 @@
+//! Decisions about fork bombs: each is ended at once, and rests the longer the more often it was one.
+
+use std::time::Duration;
+
+use super::turn::Turn;
+use crate::emperor::event::Effect;
+use crate::emperor::events::EventKind;
+use crate::emperor::life::{Leaving, LifeId};
+use crate::wire::failure::Failure;
+
+impl Turn<'_> {
+    /// A life was refused so many processes, in so many milliseconds, beyond the most that its vassal may have.
+    pub(super) fn fork_bomb(
+        &mut self,
+        id: &str,
+        life: LifeId,
+        (refused, within_ms): (u64, u64),
+        most: Option<u64>,
+    ) {
+        let now = self.now;
+        let Some(vassal) = self.vassal(id) else { return };
+        let is_current = vassal.is_current(life);
+        let known = vassal.lives_mut().find(|known| known.id == life);
+        let Some(known) = known.filter(|known| !known.fork_bomb) else { return };
+        let limit = most.map(|most| format!(" of {most}")).unwrap_or_default();
+        let seconds = Duration::from_millis(within_ms).as_secs_f64();
+        let failure = Failure::new(format!(
+            "a fork bomb: refused {refused} processes within {seconds:.1} s, beyond its pids-max{limit}"
+        ))
+        .with_hint(
+            "what forks without end is in the application; pids-max may be higher if it needs that many",
+        );
+        known.fork_bomb = true;
+        known.leaving = Some(Leaving::Killed(now + super::stop::KILLED));
+        known.failure.get_or_insert_with(|| failure.clone());
+        let pid = known.pid.unwrap_or(0);
+        let text = format!("{}: SIGKILL to all that pid {pid} started", failure.message);
+        if is_current {
+            vassal.last_failure = Some(failure);
+        }
+        self.out.push(Effect::Kill { life });
+        self.warn(Some(id), EventKind::Forced.because("a fork bomb"), text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::World;
+    use crate::emperor::event::{Event, News};
+    use crate::emperor::fleet::{ExitKind, State};
+    use crate::emperor::handle::Request;
+    use crate::emperor::life::LifeId;
+
+    const A: &str = "a.ini";
+
+    impl World {
+        pub(in super::super) fn bomb(&mut self, vassal: &str, life: LifeId) {
+            let news = News::ForkBomb { refused: 1000, within_ms: 200, most: Some(100) };
+            self.tell(Event::News { vassal: vassal.to_owned(), life, news });
+        }
+
+        fn current(&self) -> LifeId {
+            self.vassal(A).current.as_ref().unwrap().id
+        }
+    }
+
+    #[test]
+    fn it_is_killed_and_rests_longer_each_time() {
+        let mut world = World::with(4, &[A, "b.ini"]);
+        let mut rests = Vec::new();
+        for _ in 0..4 {
+            // Long enough that any other failure were forgiven.
+            world.run_for(60_000);
+            let life = world.current();
+            world.bomb(A, life);
+            world.bomb(A, life);
+            world.run_for(500);
+            let State::Resting { attempts, .. } = world.vassal(A).state else { panic!("{:?}", world.log) };
+            let vassal = world.vassal(A);
+            assert_eq!(vassal.last_exit.unwrap().how, ExitKind::ForkBomb);
+            let said = &vassal.last_failure.as_ref().unwrap().message;
+            assert_eq!(said, "a fork bomb: refused 1000 processes within 0.2 s, beyond its pids-max of 100");
+            rests.push((attempts, vassal.rested_for_ms));
+        }
+        let killed = world.log.iter().filter(|line| line.contains("SIGKILL to all")).count();
+        assert_eq!(killed, 4, "each is told once: {:?}", world.log);
+        assert!(rests.is_sorted() && rests[0].0 == 1 && rests[3].0 == 4 && rests[3].1 >= 6000, "{rests:?}");
+        world.run_for(700_000);
+        let life = world.current();
+        world.bomb(A, life);
+        world.run_for(500);
+        assert!(
+            matches!(world.state(A), Some(State::Resting { attempts: 1, .. })),
+            "what was long ago is forgiven"
+        );
+        assert_eq!(world.launches.iter().filter(|(_, of)| of == "b.ini").count(), 1);
+    }
+
+    #[test]
+    fn one_that_is_on_its_way_out_or_in_does_not_end_the_one_that_serves() {
+        let mut world = World::with(4, &[A]);
+        world.run_for(100);
+        world.ask(Request::Restart { vassal: A.to_owned() }).unwrap();
+        let (old, new) = (world.current(), world.vassal(A).next.as_ref().unwrap().id);
+        world.bomb(A, new);
+        world.run_for(100);
+        assert_eq!((world.current(), world.alive(A)), (old, 1), "{:?}", world.log);
+        assert!(world.is_up(A));
+    }
+}
