@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::attributes::Attributes;
 use super::forkbomb::{Bomb, Watch};
+use super::handle::Handle;
 use super::life::LifeId;
 use super::shortage::Shortages;
 use crate::config::limits::{Limits, Rule};
@@ -32,17 +33,21 @@ pub struct Cgroups {
     shortages: Shortages,
     /// Those who may have so many processes only, looked at.
     watched: BTreeMap<String, Watch>,
-    /// Who hears of fork bombs.
-    told: Option<mpsc::Sender<Bomb>>,
+    /// Who hears of fork bombs, and who knows what vassals have done meanwhile.
+    ears: Option<(mpsc::Sender<Bomb>, Handle)>,
 }
 
 impl Cgroups {
-    /// By these rules of the operator; `told` hears of fork bombs. Where a group for us was made below one that is ours, nobody needs to say any.
+    /// By these rules of the operator; `ears` hear of fork bombs. Where a group for us was made below one that is ours, nobody needs to say any.
     ///
     /// # Errors
     /// There are some, and this host, or its service manager, does not let us.
-    pub fn new(rules: Vec<Rule>, survives: bool, told: mpsc::Sender<Bomb>) -> Result<Self, Failure> {
-        let mut all = Self { rules, survives, tree: Tree::taken(), told: Some(told), ..Self::default() };
+    pub fn new(
+        rules: Vec<Rule>,
+        survives: bool,
+        ears: (mpsc::Sender<Bomb>, Handle),
+    ) -> Result<Self, Failure> {
+        let mut all = Self { rules, survives, tree: Tree::taken(), ears: Some(ears), ..Self::default() };
         if all.tree.is_some() {
             match Tree::take(&["cpu"], survives) {
                 Ok(_) => all.all = true,
@@ -121,7 +126,7 @@ impl Cgroups {
     /// Looks from now on at what a vassal is refused that may have so many processes only.
     fn watch(&mut self, vassal: &str, life: LifeId) {
         let limited = self.group(vassal, life).filter(|group| group.most_processes().is_some());
-        let (Some(group), Some(told)) = (limited, &self.told) else {
+        let (Some(group), Some(ears)) = (limited, &self.ears) else {
             self.watched.remove(vassal);
             return;
         };
@@ -130,7 +135,7 @@ impl Cgroups {
         }
         match group.refused_forks() {
             Ok(refused) => {
-                let watch = Watch::start(vassal.to_owned(), refused, told.clone());
+                let watch = Watch::start(vassal.to_owned(), refused, ears.clone());
                 self.watched.insert(vassal.to_owned(), watch);
             }
             Err(error) => tracing::warn!(vassal, "a fork bomb of it would not be noticed: {error}"),

@@ -1,21 +1,24 @@
 //! Fork bombs: a vassal that tries without end to have more processes than its `pids-max` is told to the loop, which ends
 //! it. The limit keeps the host from running out of processes; what each refused fork costs, its neighbours notice.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::sleep;
 
+use super::handle::Handle;
 use crate::sys::cgroup::RefusedForks;
 use crate::sys::clock;
 use crate::tick::Tick;
 
-/// So many refused processes and threads in a second may go on for ever: an app that is short of threads answers
-/// each such request with an error, and has not that many.
-const PER_SECOND: u64 = 250;
-/// So many more are a fork bomb.
-const BURST: u64 = 1000;
+/// So many refused processes and threads in a second may go on for ever.
+const PER_SECOND: u64 = 100;
+/// So many more may be refused for each request that is finished: an app that is short of threads answers with errors.
+const PER_REQUEST: u64 = 10;
+/// What is refused beyond that and comes to so many is a fork bomb.
+const BURST: u64 = 500;
 /// Who is refused again and again is looked at so often.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -37,15 +40,20 @@ pub struct Watch(AbortHandle);
 impl Watch {
     /// Begins; each time that it is a bomb `told` hears of it. Nothing is done while nothing is refused.
     #[must_use]
-    pub fn start(vassal: String, refused: RefusedForks, told: mpsc::Sender<Bomb>) -> Self {
+    pub fn start(
+        vassal: String,
+        refused: RefusedForks,
+        (told, handle): (mpsc::Sender<Bomb>, Handle),
+    ) -> Self {
         let watch = async move {
-            let mut meter = Meter::new(refused.count()?, clock::now());
+            let look = || refused.count().map(|count| (count, finished(&handle, &vassal)));
+            let mut meter = Meter::new(look()?, clock::now());
             loop {
                 refused.rises().await?;
-                if let Some((refused, within_ms)) = meter.look(refused.count()?, clock::now())
+                if let Some((refused, within_ms)) = meter.look(look()?, clock::now())
                     && told.send(Bomb { vassal: vassal.clone(), refused, within_ms }).await.is_err()
                 {
-                    return Ok::<(), std::io::Error>(());
+                    return Ok::<(), io::Error>(());
                 }
                 sleep(PAUSE).await;
             }
@@ -61,6 +69,13 @@ impl Watch {
     }
 }
 
+/// How many requests a vassal has finished so far, by its own word: who lies has no more than his share of the CPUs.
+fn finished(handle: &Handle, vassal: &str) -> u64 {
+    let fleet = handle.fleet();
+    let shown = fleet.vassals.get(vassal).and_then(|vassal| vassal.shown.as_ref());
+    shown.map_or(0, |shown| shown.boards.requests())
+}
+
 impl Drop for Watch {
     fn drop(&mut self) {
         self.0.abort();
@@ -70,7 +85,8 @@ impl Drop for Watch {
 /// What is refused above what may go on for ever.
 #[derive(Debug)]
 struct Meter {
-    count: u64,
+    /// Refusals and finished requests.
+    counts: (u64, u64),
     at: Tick,
     /// In thousandths of a refusal.
     level: u64,
@@ -80,25 +96,28 @@ struct Meter {
 }
 
 impl Meter {
-    const fn new(count: u64, now: Tick) -> Self {
-        Self { count, at: now, level: 0, refused: 0, since: now }
+    const fn new(counts: (u64, u64), now: Tick) -> Self {
+        Self { counts, at: now, level: 0, refused: 0, since: now }
     }
 
-    /// Takes in a new count; answers how many were refused, and in how many milliseconds, where that is a bomb.
-    fn look(&mut self, count: u64, now: Tick) -> Option<(u64, u64)> {
-        let more = count.saturating_sub(self.count);
-        let drained = PER_SECOND.saturating_mul(now.as_ms().saturating_sub(self.at.as_ms()));
+    /// Takes in the counts of refusals and of finished requests; answers how many were refused, and in how many milliseconds, where that is a bomb.
+    fn look(&mut self, counts: (u64, u64), now: Tick) -> Option<(u64, u64)> {
+        let more = counts.0.saturating_sub(self.counts.0);
+        let requests = counts.1.saturating_sub(self.counts.1);
+        let elapsed_ms = now.as_ms().saturating_sub(self.at.as_ms());
+        let drained =
+            PER_SECOND.saturating_mul(elapsed_ms).saturating_add(requests.saturating_mul(PER_REQUEST * 1000));
         if self.level <= drained {
             (self.refused, self.since) = (0, now);
         }
         self.level = self.level.saturating_sub(drained).saturating_add(more.saturating_mul(1000));
         self.refused = self.refused.saturating_add(more);
-        (self.count, self.at) = (count, now);
+        (self.counts, self.at) = (counts, now);
         if self.level < BURST * 1000 {
             return None;
         }
         let told = (self.refused, now.as_ms().saturating_sub(self.since.as_ms()));
-        *self = Self::new(count, now);
+        *self = Self::new(counts, now);
         Some(told)
     }
 }
@@ -109,24 +128,33 @@ mod tests {
 
     #[test]
     fn who_is_refused_more_than_an_app_could_bear_is_a_bomb() {
-        // For each look: milliseconds, the count, and what is told.
+        // For each look: milliseconds, refusals, requests, and what is told.
         for (what, looks) in [
-            ("a burst", vec![(0, 0, None), (10, 999, None), (50, 1011, Some((1011, 40))), (60, 1500, None)]),
+            (
+                "a burst",
+                vec![(0, 0, 0, None), (10, 499, 0, None), (50, 505, 0, Some((505, 40))), (60, 1000, 0, None)],
+            ),
             (
                 "another one after it",
-                vec![(0, 1000, Some((1000, 0))), (100, 1999, None), (101, 2025, Some((1025, 1)))],
+                vec![(0, 500, 0, Some((500, 0))), (100, 999, 0, None), (101, 1010, 0, Some((510, 1)))],
             ),
-            ("an app that is short of threads", (0..100).map(|n| (n * 1000, n * 250, None)).collect()),
+            ("one that is tried again and again", (0..100).map(|n| (n * 1000, n * 100, 0, None)).collect()),
+            ("an app that is short of threads", (0..100).map(|n| (n * 10, n * 100, n * 10, None)).collect()),
+            ("a bomb that also serves", vec![(0, 0, 0, None), (100, 5000, 400, Some((5000, 0)))]),
             (
-                "a little more than that",
-                vec![(0, 300, None), (1000, 600, None), (2000, 900, None), (3000, 2200, Some((2200, 3000)))],
+                "more than can be borne",
+                vec![(0, 200, 0, None), (1000, 400, 0, None), (3000, 1000, 0, Some((1000, 3000)))],
             ),
-            ("seldom", vec![(0, 900, None), (4000, 1800, None), (8000, 2700, None)]),
-            ("a new group counts from zero", vec![(0, 900, None), (10, 20, None), (20, 120, None)]),
+            ("seldom", vec![(0, 400, 0, None), (4000, 800, 0, None), (8000, 1200, 0, None)]),
+            ("counts that begin anew", vec![(0, 400, 9, None), (10, 20, 0, None), (20, 110, 0, None)]),
         ] {
-            let mut meter = Meter::new(0, Tick::from_ms(0));
-            for (ms, count, expected) in looks {
-                assert_eq!(meter.look(count, Tick::from_ms(ms)), expected, "{what}, at {ms} ms");
+            let mut meter = Meter::new((0, 0), Tick::from_ms(0));
+            for (ms, refused, requests, expected) in looks {
+                assert_eq!(
+                    meter.look((refused, requests), Tick::from_ms(ms)),
+                    expected,
+                    "{what}, at {ms} ms"
+                );
             }
         }
     }

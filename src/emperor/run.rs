@@ -225,7 +225,7 @@ impl Emperor {
         let mut masters = Masters::new(ear, end, handle.clone());
         masters.ledger = ledger;
         let survives = spec.adopt && std::env::var_os("INVOCATION_ID").is_some();
-        masters.cgroups = Cgroups::new(spec.limits.clone(), survives, bomb)?;
+        masters.cgroups = Cgroups::new(spec.limits.clone(), survives, (bomb, handle.clone()))?;
         let operation = record.as_ref().map(|record| record.operation);
         let mut fleet = match record {
             None => {

@@ -1,9 +1,13 @@
 """Limits by control groups: they are the kernel's, hold against a tenant who tries, and outlive the emperor."""
 
+import contextlib
+import http.client
+import json
 import os
 import pathlib
 import signal
 import subprocess
+import threading
 import time
 
 from host import *
@@ -30,6 +34,9 @@ def application(environ, start_response):
         while True: hog.append(os.urandom(1 << 20) * 4)
     if what == '/spin':
         for _ in range(4): subprocess.Popen(['sh', '-c', 'while :; do :; done'])
+    if what == '/spins':
+        for _ in range(85):
+            if os.fork() == 0: spin()
     if what == '/bomb' and os.fork() == 0:
         while True:
             try: os.fork()
@@ -69,6 +76,28 @@ while True:
         held = held[-300:] + [s]
     except OSError: pass
 """
+
+
+class Bombs:
+    """Asks a vassal to be a fork bomb whenever it serves, until the block ends; `count`: how often it was one."""
+
+    def __init__(self, port):
+        self.port, self.count, self.done = port, 0, threading.Event()
+        self.thread = threading.Thread(target=self.ask)
+
+    def ask(self):
+        while not self.done.wait(0.1):
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                get(self.port, "/bomb", timeout=1)
+                self.count += 1
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.done.set()
+        self.thread.join()
 
 
 def group(vassal):
@@ -242,45 +271,66 @@ class Shares(Limited):
             time.sleep(0.02)
         return waits
 
-    def test_a_fork_bomb_does_not_reach_its_neighbour(self):
-        """Told for people: what a neighbour and the API notice of a hostile vassal, at rest and at work, beside what two
-        plain services notice of each other in the same minute: the rest is the kernel's, which finishes a fork first."""
-        for what, words, lines, deed, plain in (
-            ("at rest", (), (), "/", None),
-            ("within vassals-limit", ("--vassals-limit 'hog* pids-max=100'", "--vassals-limit 'hog* cpu-max=50%'"), (), "/bomb",
-             ["TasksMax=100", "CPUQuota=50%"]),
-            ("of low weight", ("--vassals-limit 'hog* pids-max=100'", "--vassals-limit 'hog* cpu-weight=10'"), (), "/bomb",
-             ["TasksMax=100", "CPUWeight=10"]),
-            ("only limit-nproc", (), ("limit-nproc = 100",), "/bomb", ["LimitNPROC=100"]),
-        ):
+    def test_a_fork_bomb_is_ended_and_its_neighbour_does_not_notice(self):
+        """Told for people: what a neighbour and the API notice of a vassal that is a fork bomb whenever it serves."""
+        for what, cpu in (("half a CPU", "cpu-max=50%"), ("a low weight", "cpu-weight=10"), ("no share of its own", "cpu-weight=100")):
             with self.subTest(what):
                 self.clear()
-                floor = plain_services(plain, 15)
-                self.limits(*words)
-                self.vassal("hog", 8001, TRIES, "threads = 2", *lines, owner="games")
+                self.limits("--vassals-limit 'hog* pids-max=100'", f"--vassals-limit 'hog* {cpu}'")
+                self.vassal("hog", 8001, TRIES, "threads = 2", owner="games")
                 self.vassal("other", 8002)
                 self.start()
-                apps = masters("other.ini")
-                get(8001, deed)
-                if deed != "/":
-                    until("the bomb", lambda: len(processes()) > 90)
-                    # Nobody else works for it.
-                    others = [emperor(), *processes(group("other.ini"))]
-                    before = wakes(*others)
-                    time.sleep(3)
-                    self.assertLess(wakes(*others) - before, 60)
-                with Clients(8002, pause=0.005) as clients:
-                    api = self.asks(15)
-                print(f"         {what}: the neighbour {spread(clients.waits)}; the API {spread(api)}; plain services {spread(floor)}")
-                self.assertEqual(clients.failed, [])
-                if plain:
-                    self.assertLess(late(clients.waits), 5 * late(floor))
-                self.assertLess(clients.slowest, 5)
-                self.assertEqual(masters("other.ini"), apps)
-                # However many they are, they end at once.
-                (VASSALS / "hog.ini").unlink()
-                until("the end of all of them", lambda: len(processes()) < 10)
-                self.assertIsNotNone(answers(8002))
+                apps, first = masters("other.ini"), masters("hog.ini")
+                with Clients(8002, pause=0.005) as quiet:
+                    quiet_api = self.asks(20)
+                began = time.monotonic()
+                get(8001, "/bomb")
+                until("its end", lambda: not set(first) & set(masters("hog.ini")))
+                took = time.monotonic() - began
+                until("its next life", lambda: answers(8001))
+                why = liege("why", "hog", check=False).stdout
+                self.assertRegex(why, "its master .* ended .*: signal 9; a fork bomb: the emperor killed it")
+                self.assertRegex(liege("events", "hog"), "a fork bomb: refused [0-9]+ processes within [0-9.]+ s, beyond its pids-max of 100")
+                with Clients(8002, pause=0.005) as clients, Bombs(8001) as bombs:
+                    api = self.asks(20)
+                print(f"         {what}, ended after {took:.2f} s, {bombs.count} times in 20 s: the neighbour {spread(clients.waits)}, at rest {spread(quiet.waits)};"
+                      f" the API {spread(api)}, at rest {spread(quiet_api)}")
+                self.assertEqual((clients.failed, masters("other.ini")), ([], apps))
+                vassal = json.loads(liege("why", "hog", "--json", check=False).stdout)
+                self.assertRegex(str(vassal), "a fork bomb")
+
+    def test_a_fork_bomb_of_a_user_with_a_limit_reaches_its_neighbour_no_more_than_a_busy_one(self):
+        """The kernel counts nowhere what `limit-nproc` refuses: the bomb goes on, and has a vassal's share of the CPUs. Told for
+        people: what a neighbour and the API notice of it, and of a hundred processes that only compute."""
+        floor = plain_services(["LimitNPROC=100"], 15)
+        noticed = {}
+        for deed in ("/", "/spins", "/bomb"):
+            self.clear()
+            self.limits()
+            self.vassal("hog", 8001, TRIES, "threads = 2", "limit-nproc = 100", owner="games")
+            self.vassal("other", 8002)
+            self.start()
+            apps = masters("other.ini")
+            get(8001, deed)
+            if deed != "/":
+                until("its processes", lambda: len(processes(group("hog.ini"))) > 80)
+                # Nobody else works for it.
+                others = [emperor(), *processes(group("other.ini"))]
+                before = wakes(*others)
+                time.sleep(3)
+                self.assertLess(wakes(*others) - before, 60)
+            with Clients(8002, pause=0.005) as clients:
+                api = self.asks(15)
+            noticed[deed] = clients.waits
+            print(f"         {deed}: the neighbour {spread(clients.waits)}; the API {spread(api)}")
+            self.assertEqual((clients.failed, masters("other.ini")), ([], apps))
+            self.assertLess(clients.slowest, 5)
+            # However many they are, they end at once.
+            (VASSALS / "hog.ini").unlink()
+            until("the end of all of them", lambda: len(processes()) < 10)
+            self.assertIsNotNone(answers(8002))
+        print(f"         plain services: {spread(floor)}")
+        self.assertLess(late(noticed["/bomb"]), 5 * max(late(floor), late(noticed["/spins"])))
 
 
 class Lives(Limited):
