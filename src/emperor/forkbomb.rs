@@ -14,7 +14,7 @@ use crate::sys::clock;
 use crate::tick::Tick;
 
 /// So many refused processes and threads in a second may go on for ever.
-const PER_SECOND: u64 = 100;
+const PER_SECOND: u64 = 50;
 /// So many more may be refused for each request that is finished: an app that is short of threads answers with errors.
 const PER_REQUEST: u64 = 10;
 /// What is refused beyond that and comes to so many is a fork bomb.
@@ -138,14 +138,14 @@ mod tests {
                 "another one after it",
                 vec![(0, 500, 0, Some((500, 0))), (100, 999, 0, None), (101, 1010, 0, Some((510, 1)))],
             ),
-            ("one that is tried again and again", (0..100).map(|n| (n * 1000, n * 100, 0, None)).collect()),
+            ("one that is tried again and again", (0..100).map(|n| (n * 1000, n * 50, 0, None)).collect()),
             ("an app that is short of threads", (0..100).map(|n| (n * 10, n * 100, n * 10, None)).collect()),
             ("a bomb that also serves", vec![(0, 0, 0, None), (100, 5000, 400, Some((5000, 0)))]),
             (
                 "more than can be borne",
-                vec![(0, 200, 0, None), (1000, 400, 0, None), (3000, 1000, 0, Some((1000, 3000)))],
+                vec![(0, 200, 0, None), (1000, 400, 0, None), (3000, 900, 0, Some((900, 3000)))],
             ),
-            ("seldom", vec![(0, 400, 0, None), (4000, 800, 0, None), (8000, 1200, 0, None)]),
+            ("seldom", vec![(0, 400, 0, None), (8000, 800, 0, None), (16_000, 1200, 0, None)]),
             ("counts that begin anew", vec![(0, 400, 9, None), (10, 20, 0, None), (20, 110, 0, None)]),
         ] {
             let mut meter = Meter::new((0, 0), Tick::from_ms(0));
