@@ -14,11 +14,15 @@ use super::life::LifeId;
 use super::shortage::Shortages;
 use crate::config::limits::{Limits, Rule};
 use crate::sys::cgroup::{Group, Tree};
-use crate::sys::{clock, peer};
+use crate::sys::{clock, host, peer};
 use crate::wire::failure::Failure;
 
 /// CPU time is counted in portions of this length.
 const PERIOD_US: u64 = 100_000;
+
+/// A vassal of which nothing else is said may have so much of the processes and threads that there can be on this host, as
+/// a service of systemd may (`DefaultTasksMax=`): none uses them up for all.
+const PROCESSES_PERCENT: u64 = 15;
 
 /// Who may use how much, and the tree of groups that sees to it.
 #[derive(Debug, Default)]
@@ -30,6 +34,8 @@ pub struct Cgroups {
     tree: Option<Tree>,
     /// Every vassal has a group, also without limits.
     all: bool,
+    /// What a vassal with a group may have where nothing else is said.
+    usual: Limits,
     shortages: Shortages,
     /// Those who may have so many processes only, looked at.
     watched: BTreeMap<String, Watch>,
@@ -52,6 +58,9 @@ impl Cgroups {
             match Tree::take(&["cpu"], survives) {
                 Ok(_) => all.all = true,
                 Err(reason) => tracing::debug!("vassals have no control groups of their own: {reason}"),
+            }
+            if all.all && Tree::take(&["pids"], survives).is_ok() {
+                all.usual.processes = host::most_processes().map(|most| most * PROCESSES_PERCENT / 100);
             }
         }
         let wanted = all.rules.iter().fold(Limits::default(), |limits, rule| rule.limits.or_those_of(limits));
@@ -98,7 +107,8 @@ impl Cgroups {
             return Ok(None);
         }
         let group = self.tree(limits)?.group(vassal, life);
-        group.make().and_then(|()| set(&group, limits)).map_err(|error| error.to_string())?;
+        let set = |()| set(&group, limits.or_those_of(self.usual));
+        group.make().and_then(set).map_err(|error| error.to_string())?;
         Ok(Some(group))
     }
 
@@ -108,10 +118,11 @@ impl Cgroups {
         let limits = self.limits(vassal, attributes);
         let done = match self.group(vassal, life) {
             // What is limited now may need a controller that nothing needed before.
-            Some(group) => self
-                .tree(limits)
-                .map(|_| ())
-                .and_then(|()| set(&group, limits).map_err(|error| error.to_string())),
+            Some(group) => {
+                let wanted = limits.or_those_of(self.usual);
+                let taken = self.tree(limits).map(|_| ());
+                taken.and_then(|()| set(&group, wanted).map_err(|error| error.to_string()))
+            }
             None => self.make(vassal, limits, life).and_then(|group| match group {
                 Some(group) => gather(&group, pid).map_err(|error| error.to_string()),
                 None => Ok(()),
@@ -200,7 +211,7 @@ impl Cgroups {
         let controllers = [
             ("memory", limits.memory_bytes.is_some()),
             ("cpu", self.all || limits.cpu_percent.is_some() || limits.cpu_weight.is_some()),
-            ("pids", limits.processes.is_some()),
+            ("pids", limits.or_those_of(self.usual).processes.is_some()),
         ];
         let needed: Vec<&str> =
             controllers.iter().filter(|(_, needed)| *needed).map(|(name, _)| *name).collect();

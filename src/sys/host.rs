@@ -27,6 +27,13 @@ pub fn has_interface(name: &str) -> bool {
     nix::net::if_::if_nametoindex(name).is_ok()
 }
 
+/// How many processes and threads there can be on this machine; `None`: the system does not tell.
+#[must_use]
+pub fn most_processes() -> Option<u64> {
+    let limits = ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"];
+    limits.iter().filter_map(|path| std::fs::read_to_string(path).ok()?.trim().parse().ok()).min()
+}
+
 /// The memory of this machine, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
