@@ -39,13 +39,18 @@ pub fn of_command(command: &str) -> String {
         let name = name.to_ascii_lowercase().replace('_', "-");
         WORDS.iter().any(|word| name.contains(word))
     };
+    let closes = |word: &str, quote| word.strip_suffix(quote).is_some_and(|rest| !rest.ends_with('\\'));
     let mut shown = Vec::new();
     // What ends the value that is being left out: a quote, or the next space.
     let mut until: Option<char> = None;
     let mut is_next = false;
-    for word in command.split(' ') {
+    for word in command.split(char::is_whitespace) {
         if let Some(quote) = until {
-            until = (!word.ends_with(quote)).then_some(quote);
+            until = (!closes(word, quote)).then_some(quote);
+            continue;
+        }
+        if word.is_empty() {
+            shown.push(String::new());
             continue;
         }
         let (name, value) = match word.split_once('=') {
@@ -59,7 +64,7 @@ pub fn of_command(command: &str) -> String {
             continue;
         };
         let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''));
-        until = quote.filter(|quote| value.len() == 1 || !value.ends_with(*quote));
+        until = quote.filter(|quote| !closes(value.get(1..).unwrap_or_default(), *quote));
         shown.push(if name.is_empty() { "…".to_owned() } else { format!("{name}=…") });
     }
     shown.join(" ")
@@ -92,6 +97,7 @@ fn without_password(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::raw::{Origin, Role};
 
     #[test]
     fn a_command_gives_no_secret_away() {
@@ -106,11 +112,15 @@ mod tests {
             ("x --broker redis://:p@h/0", "x --broker redis://:…@h/0"),
             ("x --token", "x --token"),
             ("x  y", "x  y"),
+            ("x --token  p -v", "x --token  … -v"),
+            ("x --token\tp -v", "x --token … -v"),
+            (r#"x --secret="a\" b" -v"#, "x --secret=… -v"),
+            ("x --secret=\" a\" -v", "x --secret=… -v"),
+            ("sh -c 'x --token p'", "sh -c 'x --token …"),
         ] {
             assert_eq!(of_command(command), expected);
         }
     }
-    use crate::config::raw::{Origin, Role};
 
     #[test]
     fn secrets_are_left_out() {
