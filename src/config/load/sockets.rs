@@ -149,7 +149,6 @@ impl Reading {
 }
 
 impl Sift<'_> {
-    /// An address, relative paths from `directory`.
     /// How many connections are to wait in the kernel.
     pub(super) fn backlog(&mut self, said: Said<'_>) -> u32 {
         const SOMAXCONN: &str = "/proc/sys/net/core/somaxconn";
@@ -165,6 +164,7 @@ impl Sift<'_> {
         wanted
     }
 
+    /// An address, relative paths from `directory`.
     pub(super) fn address(&mut self, said: Said<'_>, directory: &Path) -> Option<Address> {
         self.address_of(said, said.text(), directory)
     }
