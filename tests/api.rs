@@ -384,7 +384,8 @@ fn a_file_is_looked_at_compared_written_and_taken_over() {
 #[test]
 fn a_text_is_held_against_the_host_and_nobody_is_called() {
     let file = |more: &str| format!("[uwsgi]\nwsgi-file = ROOT/app.py\n{more}\n");
-    let (up, asleep) = (file("http-socket = ROOT/u.sock"), file("http-socket = ROOT/a.sock"));
+    let up = file("http-socket = ROOT/u.sock\nstats = ROOT/u.stats");
+    let asleep = file("http-socket = ROOT/a.sock");
     let other = "[uwsgi]\nanything = at all\n[emperor]\nexec = sleep\nimportance = many\n";
     let arguments = ["--api-write", "--vassals-default", "env=A=1"];
     let host = Host::start_with(&arguments, &[("u.ini", &up), ("a.ini", &asleep), ("o.ini", other)]);
@@ -406,7 +407,7 @@ fn a_text_is_held_against_the_host_and_nobody_is_called() {
     let taken = taken.local_addr().unwrap();
     // What it listens at itself is no obstacle.
     let good = judge("u.ini", &up);
-    assert_eq!((&good["valid"], errors(&good).len()), (&true.into(), 0), "{good}");
+    assert_eq!((&good["valid"], &good["diagnostics"]), (&true.into(), &serde_json::json!([])), "{good}");
     assert_eq!(good["looked_at"], serde_json::json!(["emperor", "options", "host"]), "{good}");
     assert_eq!(good["not_looked_at"][0]["part"], "application", "{good}");
     assert_eq!(host.api("POST /v1/validate", "{\"name\": \"u.ini\"}")["valid"], true);
@@ -452,7 +453,7 @@ fn a_text_is_held_against_the_host_and_nobody_is_called() {
     let severities: Vec<_> =
         refused["errors"].as_array().unwrap().iter().map(|told| &told["severity"]).collect();
     assert_eq!(severities, ["error", "error", "warning"], "{refused}");
-    let written = put(&file("http-socket = ROOT/u.sock\nthunder-lock = true"));
+    let written = put(&format!("{up}thunder-lock = true\n"));
     assert_eq!(
         (&written["outcome"], &written["warnings"][0]["option"]),
         (&"swapped".into(), &"thunder-lock".into()),
@@ -460,6 +461,8 @@ fn a_text_is_held_against_the_host_and_nobody_is_called() {
     );
     // Whoever is asleep sleeps on.
     assert_eq!(judge("a.ini", &asleep)["valid"], true);
+    let met = judge("a.ini", &format!("{asleep}stats = ROOT/u.stats\n"));
+    assert_eq!(errors(&met), [format!("4: {root}/u.stats is also an address of u.ini")]);
     assert_eq!(host.vassal("a")["state"], "asleep");
 
     let foreign = judge("o.ini", other);

@@ -354,8 +354,7 @@ impl Vassal {
 
     /// Whether nobody else can listen at this address because of it.
     pub(super) fn has(&self, address: &Address) -> bool {
-        let stats = self.spec.iter().flat_map(|spec| &spec.stats).filter(|_| self.current.is_some());
-        self.listeners.iter().map(|(listen, _)| &listen.address).chain(stats).any(|own| own.meets(address))
+        self.listeners.iter().any(|(listen, _)| listen.address.meets(address))
     }
 
     /// When a resting vassal is tried again (monotonic).

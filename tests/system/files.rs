@@ -339,7 +339,8 @@ fn a_file_that_becomes_unusable_under_its_vassal_is_told_of_as_it_is() {
 fn of_two_files_with_one_port_the_second_says_who_has_it() {
     let host = host();
     let (text, door) = hello();
-    host.write("first.ini", &text);
+    let stats = format!("stats = 127.0.0.1:{}\n", free_port());
+    host.write("first.ini", format!("{text}{stats}"));
     door.wait_for("/", "v1");
     host.write("second.ini", &text);
     let hint = |vassal: &Value| vassal["last_failure"]["hint"].as_str().unwrap_or_default().to_owned();
@@ -351,6 +352,9 @@ fn of_two_files_with_one_port_the_second_says_who_has_it() {
     other.wait_for("/", "v1");
     host.write("third.ini", &text);
     host.wait_for_vassal("third.ini", "says so, too", |vassal| hint(vassal) == said);
+    let (own, _) = hello();
+    host.write("fourth.ini", format!("{own}{stats}"));
+    host.wait_for_vassal("fourth.ini", "says who has that of its statistics", |vassal| hint(vassal) == said);
     assert_eq!(other.get("/").unwrap().text(), "v1");
     host.remove("first.ini");
     door.wait_for("/", "v1");
