@@ -69,7 +69,7 @@ pub fn identity(path: &Path) -> Option<FileIdentity> {
 ///
 /// # Errors
 /// `socket` or `connect`: the path is too long for one, or this process may not write to it.
-pub fn is_listened_on(path: &Path) -> io::Result<bool> {
+fn is_listened_on(path: &Path) -> io::Result<bool> {
     match connect(unix_socket()?.as_raw_fd(), &UnixAddr::new(path)?) {
         Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(false),
         // One of datagrams or packets is somebody's, too.

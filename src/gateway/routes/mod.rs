@@ -91,12 +91,6 @@ impl Program {
         (!spec.is_empty()).then(|| Self { spec: spec.clone(), patterns })
     }
 
-    /// Whether there are rules that answers go past.
-    #[must_use]
-    pub const fn minds_answers(&self) -> bool {
-        !self.spec.error.is_empty() || !self.spec.response.is_empty()
-    }
-
     /// Takes the request past the rules of a kind, from this one on.
     pub fn run(&self, chain: Chain, from: usize, state: &mut State, world: &dyn World) -> End {
         let patterns = match (chain, &self.patterns) {
