@@ -764,6 +764,32 @@ fn who_forks_without_end_ends_with_its_vassal() {
 }
 
 #[test]
+fn who_may_have_no_more_processes_has_fewer_workers_and_it_is_said_why() {
+    if !is_root() {
+        return;
+    }
+    let mut host = tyrant(&[]);
+    // Nobody else counts against this user's limit.
+    let port = tenant(&host, "a.ini", 20_078, "limit-nproc = 8\nprocesses = 20");
+    until_up(&host, port);
+    let reason = "its user may have 8 processes (limit-nproc), and as many are there";
+    let says_why = |host: &Host| {
+        let (good, why) = host.ask(&["why", "a"]);
+        !good && why.contains("cannot fork a worker") && why.contains(reason)
+    };
+    host.wait("the reason", || says_why(&host));
+    // The next images and the next emperor know it, too.
+    host.ask(&["upgrade"]);
+    host.wait("the reason after it", || says_why(&host));
+    host.kill_emperor();
+    host.start_another();
+    host.wait("the reason once more", || says_why(&host));
+    stage::exchange(&host.path("api"), "POST /v1/vassals/a.ini/scale?wait=30", "{\"workers\": 2}");
+    host.wait("as many as there are to be", || host.ask(&["why", "a"]).0);
+    host.end();
+}
+
+#[test]
 fn a_tenant_cannot_use_more_than_its_limits_or_the_emperor_says_why_not() {
     if !is_root() {
         return;

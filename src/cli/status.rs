@@ -302,6 +302,7 @@ fn failures(detail: &VassalDetail, paper: Paper) -> String {
     let shown = [
         ("the file does not work", vassal.config_error.as_ref()),
         ("the last reload failed", vassal.last_reload.as_ref().and_then(|reload| reload.failure.as_ref())),
+        ("it has fewer workers than there are to be", vassal.shortfall.as_ref()),
         ("the last failure", vassal.last_failure.as_ref()),
     ];
     let mut out = String::new();

@@ -88,6 +88,7 @@ fn explain(detail: VassalDetail, boxes: &[BlackBox], events: Vec<Event>, now: Sy
     let failures = [
         ("the file does not work", vassal.config_error.as_ref()),
         ("the last reload failed", reload.and_then(|reload| reload.failure.as_ref())),
+        ("it has fewer workers than there are to be", vassal.shortfall.as_ref()),
         ("the last failure", last),
     ];
     let failures: Vec<_> =
@@ -225,6 +226,9 @@ fn advice(detail: &VassalDetail, reload_failed: bool) -> Vec<String> {
                 add(format!("the old code serves on: mend it, then `liege reload {name} --wait`"));
             }
         }
+    }
+    if vassal.shortfall.is_some() {
+        add("end processes that are not needed, raise the limit that is named, or lower `processes`: it is tried again by itself".to_owned());
     }
     if vassal.companions.resting > 0 {
         add(format!("`liege logs {name}` shows what its companions said, each line marked with whose it is"));

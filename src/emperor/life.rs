@@ -68,6 +68,9 @@ pub struct Life {
     pub(super) fork_bomb: bool,
     /// What it failed with.
     pub(super) failure: Option<Failure>,
+    /// Why it has fewer workers than it is to have.
+    #[serde(default)]
+    pub shortfall: Option<Failure>,
     /// What lives beside its workers.
     #[serde(default)]
     pub companions: Vec<Companion>,
@@ -141,6 +144,7 @@ impl Life {
             heartbeat_epoch_ms: None,
             beat_until: None,
             doing: None,
+            shortfall: None,
             leaving_epoch_ms: None,
             leaving: None,
             reaped: false,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::event::{Effect, Event};
 use super::roster::{Generation, Pending, Phase, Roster, Router, Slot, SlotState, Stage};
 use super::zygotes::{self, Loaded};
-use super::{farewell, operations, routing, scale, settle};
+use super::{farewell, operations, routing, scale, settle, shortfall};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId, Outcome};
@@ -164,6 +164,7 @@ fn fork_failed(roster: &mut Roster, slot: usize, failure: Failure, now: Tick, ou
     };
     clear(roster, slot, out);
     out.push(Effect::Tell(format!("worker {} could not be forked: {failure}", place.worker)));
+    shortfall::refused(roster, place.generation, &failure, out);
     let Some(generation) = roster.generation_mut(place.generation) else { return };
     let excess = too_soon(generation, now);
     generation.fork_after = generation.fork_after.max(Some(now + QUICK));

@@ -206,6 +206,8 @@ pub enum Plan {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// Fewer workers serve than are wanted, because no more can be forked; `None`: there are enough again.
+    Shortfall(Option<Failure>),
     /// No generation serves, and the one that loads is not ready after so long.
     Late {
         /// What it got.

@@ -71,6 +71,7 @@ mod scale;
 mod scenarios;
 mod settings;
 mod settle;
+mod shortfall;
 mod signals;
 mod source;
 mod spawn;

@@ -89,6 +89,9 @@ impl Master {
         if let Some(state) = self.roster.announced {
             self.tell_emperor(&FromInstance::State(state), &[]);
         }
+        if self.roster.shortfall.is_some() {
+            self.tell_emperor(&FromInstance::Shortfall(self.roster.shortfall.clone()), &[]);
+        }
         self.introduce_companions();
     }
 

@@ -91,6 +91,7 @@ impl Master {
             Effect::State(state) => self.announce(state),
             Effect::Ended { operation, outcome } => self.ended(operation, outcome),
             Effect::Tell(message) => self.tell(message),
+            Effect::Shortfall(failure) => self.tell_emperor(&FromInstance::Shortfall(failure), &[]),
             Effect::Late { after } => {
                 let after_s = after.as_secs();
                 tracing::warn!(

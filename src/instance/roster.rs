@@ -8,6 +8,7 @@ use super::cheaper::Memory;
 use super::farewell::Farewell;
 pub use super::settings::Settings;
 use crate::tick::Tick;
+use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId};
 
 /// Everything that [`super::decide`] knows.
@@ -37,6 +38,9 @@ pub struct Roster {
     /// How far those who live beside the workers are on their way out.
     #[serde(default)]
     pub farewell: Farewell,
+    /// Why fewer workers serve than are wanted, where no more can be forked.
+    #[serde(default)]
+    pub shortfall: Option<Failure>,
 }
 
 /// Where the instance is in its life.

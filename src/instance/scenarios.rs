@@ -132,6 +132,12 @@ fn where_no_more_can_be_forked_those_that_are_there_serve_and_none_is_an_end() {
         let before = world.refused;
         world.pass(60_000);
         assert!(world.refused - before <= 60, "each 2 s at most: {}", world.refused - before);
+        assert_eq!(world.shortfalls, if most == 0 { vec![] } else { vec![true] }, "said once");
+        if exit.is_none() {
+            world.natures.values_mut().for_each(|nature| nature.forks_at_most = None);
+            world.pass(60_000);
+            assert_eq!((world.accepting(), &world.shortfalls[..]), (4, &[true, false][..]));
+        }
     }
 }
 

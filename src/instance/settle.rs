@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cheaper::Memory;
 use super::event::Effect;
 use super::roster::{Closing, Generation, Phase, Roster, Router, Settings, Slot, SlotState, Stage, Zygote};
-use super::{farewell, routing, scale};
+use super::{farewell, routing, scale, shortfall};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId, Outcome};
@@ -33,6 +33,7 @@ pub(super) fn settle(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
             routing::route_all(roster, out);
             scale::send_home(roster, now, out);
             scale::look(roster, now, out);
+            shortfall::look(roster, out);
         }
         Phase::Stopping { .. } => {
             let empty = roster.slots.iter().all(|s| s.state == SlotState::Empty);

@@ -56,6 +56,8 @@ pub(super) struct World {
     pub(super) lives: u64,
     /// How many forks were refused.
     pub(super) refused: u64,
+    /// Whether workers were said to lack, each time it was said.
+    pub(super) shortfalls: Vec<bool>,
     pub(super) begun: BTreeSet<OperationId>,
     pub(super) ended: Vec<(OperationId, Outcome)>,
     pub(super) states: Vec<InstanceState>,
@@ -110,6 +112,7 @@ impl World {
             router: false,
             lives: 0,
             refused: 0,
+            shortfalls: Vec::new(),
             begun: BTreeSet::new(),
             ended: Vec::new(),
             states: Vec::new(),
@@ -254,6 +257,7 @@ impl World {
                 assert_eq!(self.exit.replace(code), None, "it exits once");
             }
             Effect::Late { .. } => self.late += 1,
+            Effect::Shortfall(failure) => self.shortfalls.push(failure.is_some()),
             Effect::Look => {
                 self.looks += 1;
                 let sample = self.sample();

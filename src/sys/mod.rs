@@ -21,6 +21,7 @@ pub mod file;
 pub mod filesystem;
 pub mod flock;
 pub mod fork;
+pub mod fork_limit;
 pub mod holder;
 pub mod host;
 pub mod journal;

@@ -191,6 +191,8 @@ pub enum FromInstance {
         /// What it got, in seconds.
         after_s: u64,
     },
+    /// Fewer workers serve than are wanted, because no more can be forked; `None`: there are enough again.
+    Shortfall(Option<Failure>),
     /// A worker died that was not asked to finish.
     Died(Death),
     /// The application could not be loaded; without `need-app` the instance goes on, and answers 500.

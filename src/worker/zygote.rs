@@ -14,6 +14,7 @@ use crate::config::hook::Point;
 use crate::config::instance::InstanceSpec;
 use crate::stats::scoreboard::Scoreboard;
 use crate::sys::fork::{Side, know_copies};
+use crate::sys::fork_limit::ForkLimit;
 use crate::sys::locks::Locks;
 use crate::sys::mailbox::Mailbox;
 use crate::sys::{background, clock, fd, signals, title, wait};
@@ -128,13 +129,11 @@ fn run(py: Python<'_>, channel: OwnedFd) -> io::Result<Ended> {
                         channel::send(&channel, &FromZygote::Forked { slot, pid }, &[])?;
                     }
                     Err(error) => {
-                        let hint = match error.kind() {
-                            io::ErrorKind::WouldBlock => {
-                                " (as many processes as pids-max, limit-nproc or the host allows are there)"
-                            }
-                            _ => "",
+                        let limit = match error.kind() {
+                            io::ErrorKind::WouldBlock => format!(" ({})", ForkLimit::reached()),
+                            _ => String::new(),
                         };
-                        refuse(format!("cannot fork a worker: {error}{hint}"))?;
+                        refuse(format!("cannot fork a worker: {error}{limit}"))?;
                     }
                     Ok(Side::Child) => {
                         drop(channel);

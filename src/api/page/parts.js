@@ -94,10 +94,11 @@ function drawCaches(part, caches) {
 /** The failures that there are: what is wrong with the file, the last reload, the last failure. */
 function drawFailures(node, vassal, detail) {
   const whole = detail?.name === vassal.name ? detail : vassal;
-  const { config_error: file, last_failure: last, last_reload: reloaded } = whole;
+  const { config_error: file, last_failure: last, last_reload: reloaded, shortfall } = whole;
   const all = [
     file && { title: "The file does not work", failure: file },
     reloaded?.failure && { title: `The last reload: ${outcomeOf(reloaded).word}`, when: reloaded.ended, failure: reloaded.failure },
+    shortfall && { title: "Fewer workers than there are to be", failure: shortfall },
     last && { title: isTrouble(vassal) ? "The last failure" : "An earlier failure", failure: last, past: !isTrouble(vassal) },
   ].filter(Boolean);
   // One failure may be known by two names.

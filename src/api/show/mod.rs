@@ -233,6 +233,7 @@ fn vassal(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> views::
         program: vassal.foreign_program().or(vassal.program.as_deref()).map(escaped),
         config_error: vassal.config_error.clone(),
         last_failure: vassal.last_failure.clone(),
+        shortfall: shortfall(vassal).cloned(),
         last_reload: vassal.last_reload.as_ref().map(operation),
         restarts: vassal.restarts,
         reloads: vassal.reloads,
@@ -330,7 +331,14 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<
     let halted =
         halted.map(|pid| format!("its master was stopped by a signal; `kill -CONT {pid}` lets it go on"));
     let companion = if vassal.serves() { attached::trouble(vassal) } else { None };
-    halted.or(broken_file).or(state).or(rolled_back).or(companion).map(|text| escaped(&text))
+    let short =
+        shortfall(vassal).map(|failure| format!("fewer workers than there are to be: {}", failure.message));
+    halted.or(broken_file).or(state).or(short).or(rolled_back).or(companion).map(|text| escaped(&text))
+}
+
+/// Why it has fewer workers than it is to have.
+fn shortfall(vassal: &fleet::Vassal) -> Option<&Failure> {
+    vassal.current.as_ref().filter(|_| vassal.serves())?.shortfall.as_ref()
 }
 
 /// The first error with its line, else the sentence.
@@ -447,7 +455,7 @@ mod tests {
     fn the_reason_is_what_an_operator_needs_first() {
         const UP: State = State::Up { app: true, loyal: false };
         type Change = fn(&mut Vassal);
-        let rows: [(State, Change, Option<&str>); 12] = [
+        let rows: [(State, Change, Option<&str>); 13] = [
             (UP, |_| {}, None),
             (State::Starting, |_| {}, Some("loading")),
             (
@@ -497,6 +505,15 @@ mod tests {
                 ),
             ),
             (State::Reloading { operation: 3 }, |_| {}, Some("touched")),
+            (
+                UP,
+                |v| {
+                    let mut life = waiting_life();
+                    life.shortfall = Some(Failure::new("cannot fork a worker"));
+                    v.current = Some(life);
+                },
+                Some("fewer workers than there are to be: cannot fork a worker"),
+            ),
         ];
         let mut fleet = Fleet::default();
         fleet.operations.push_back(reload(None));

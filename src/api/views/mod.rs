@@ -137,6 +137,9 @@ pub struct Vassal {
     pub config_error: Option<Failure>,
     /// The last failure that an instance reported.
     pub last_failure: Option<Failure>,
+    /// Why it has fewer workers than it is to have, where no more can be forked.
+    #[serde(default)]
+    pub shortfall: Option<Failure>,
     /// The last reload that ended.
     pub last_reload: Option<Operation>,
     /// How often an instance died unasked and another was started.

@@ -10,6 +10,7 @@ use crate::emperor::fleet::{State, Vassal};
 use crate::emperor::handle::Request;
 use crate::emperor::scan::{Look, not_started};
 use crate::wire::bytes::FromVassal;
+use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, InstanceState};
 
 const NAMES: [&str; 4] = ["a.ini", "b.ini", "c.ini", "d.ini"];
@@ -71,6 +72,7 @@ fn step() -> impl Strategy<Value = Step> {
         FromInstance::Heartbeat,
         FromInstance::Idle { idle_s: 60 },
         FromInstance::Late { after_s: 60 },
+        FromInstance::Shortfall(Some(Failure::new("EAGAIN"))),
         FromInstance::State(InstanceState::Loyal),
         FromInstance::Becomes { program: "other".to_owned() },
         FromInstance::Began { operation: 7, reason: "by itself".to_owned() },

@@ -112,6 +112,13 @@ impl Turn<'_> {
                 self.note(Some(id), EventKind::Companion, clipped(message))
             }
             FromInstance::Companions { companions } => self.companions(id, life, companions),
+            FromInstance::Shortfall(failure) => {
+                let failure = failure.map(|failure| self.failure(id, failure));
+                let known = self.vassal(id).and_then(|v| v.lives_mut().find(|known| known.id == life));
+                if let Some(known) = known {
+                    known.shortfall = failure;
+                }
+            }
             FromInstance::Late { after_s } => self.late(id, life, after_s),
             FromInstance::Died(death) => self.worker_died(id, death),
             FromInstance::AppFailed(failure) => {
