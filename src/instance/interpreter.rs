@@ -18,6 +18,9 @@ use crate::sys::process::{self, Launch};
 use crate::sys::way;
 use crate::wire::failure::Failure;
 
+/// Has an interpreter say where it is. Whoever asked may be gone by then, as with a rehearsal that is not wanted any more:
+/// that ends it without a word.
+const WHERE: &str = "import _signal, os, sys; _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL); os.write(1, os.fsencode(sys.executable))";
 /// The longest path that an interpreter may answer with.
 const PATH_LIMIT_BYTES: u64 = 4096;
 
@@ -163,11 +166,7 @@ fn is_script(path: &Path) -> bool {
 
 fn ask(script: &Path) -> io::Result<PathBuf> {
     let (reader, writer) = pipe::plain()?;
-    let child = Launch::new(script)
-        .arg("-c")
-        .arg("import os, sys; sys.stdout.buffer.write(os.fsencode(sys.executable))")
-        .stdout(writer)
-        .spawn()?;
+    let child = Launch::new(script).arg("-c").arg(WHERE).stdout(writer).spawn()?;
     let mut answer = Vec::new();
     fs::File::from(reader).take(PATH_LIMIT_BYTES).read_to_end(&mut answer)?;
     let exit = process::wait(&child)?;
@@ -200,6 +199,19 @@ mod tests {
         let dangling = of_virtualenv(home.path()).unwrap_err();
         assert!(dangling.message.contains("/nonexistent/python3.9"), "{dangling}");
         assert!(dangling.hint.unwrap().contains("--upgrade"));
+    }
+
+    #[test]
+    fn who_answers_to_nobody_says_nothing() {
+        let python = exec::find_program(OsStr::new("python3"), env::var_os("PATH").as_deref()).unwrap();
+        let ((gone, writer), (reader, errors)) = (pipe::plain().unwrap(), pipe::plain().unwrap());
+        drop(gone);
+        let launch = Launch::new(python).arg("-c").arg(WHERE).stdout(writer).stderr(errors);
+        let child = launch.spawn().unwrap();
+        let mut said = String::new();
+        fs::File::from(reader).read_to_string(&mut said).unwrap();
+        assert_eq!(said, "");
+        process::wait(&child).unwrap();
     }
 
     #[test]
