@@ -43,6 +43,12 @@ impl PassedSocket {
         };
         passed.iter().map(one).collect()
     }
+
+    /// One that is a vassal's by the name that systemd gave it.
+    #[must_use]
+    pub const fn by_name(address: Address) -> Self {
+        Self { number: None, address, offered: true }
+    }
 }
 
 /// `map-socket`: which workers serve which socket. Sockets are counted from 0, without those of the router; one that is

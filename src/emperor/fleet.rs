@@ -62,6 +62,9 @@ pub struct Fleet {
     /// When vassals served last, by id, as an earlier emperor wrote it down, in seconds since the epoch.
     #[serde(skip)]
     pub(super) remembered: BTreeMap<String, u64>,
+    /// Where systemd has passed a socket for a vassal of this id, whether there is one or not.
+    #[serde(skip)]
+    pub(super) passed: BTreeMap<String, Vec<Address>>,
     /// Since when the fleet is being stopped (monotonic).
     #[serde(default)]
     pub(super) stopping_since: Option<Tick>,

@@ -32,6 +32,7 @@ use super::stats_server::StatsServer;
 use super::turns::Emperor;
 use super::watch::Watcher;
 use super::{adopt, audit, ledger, record, reexec, remembered};
+use crate::config::address::Listen;
 use crate::config::emperor::{EmperorSpec, Source};
 use crate::config::hook::Point;
 use crate::config::instance::IdentitySpec;
@@ -251,6 +252,9 @@ impl Emperor {
             grace_ms: spec.orphan_grace_ms,
         });
         fleet.rules = rules(&spec);
+        let address = |(listen, _): &(Listen, _)| listen.address.clone();
+        let passed = masters.passed.iter();
+        fleet.passed = passed.map(|(id, all)| (id.clone(), all.iter().map(address).collect())).collect();
         fleet.options_problem.clone_from(&spec.instead);
         let served = spec.served_file.clone().map(|path| Served::new(path, now));
         fleet.remembered = served.as_ref().map(Served::known).unwrap_or_default();

@@ -139,14 +139,7 @@ impl Launcher {
             begin_in,
             has_group: door.is_some(),
             foreign,
-            passed: passed
-                .iter()
-                .map(|(listen, _)| PassedSocket {
-                    number: None,
-                    address: listen.address.clone(),
-                    offered: true,
-                })
-                .collect(),
+            passed: passed.iter().map(|(listen, _)| PassedSocket::by_name(listen.address.clone())).collect(),
         };
         channel::send(&channel, &start, &fds).map_err(failed)?;
         let owner = tenant.unwrap_or(owner);

@@ -74,18 +74,23 @@ impl Draft {
     /// A text for this vassal.
     #[must_use]
     pub fn of(vassal: &Vassal, fleet: &Fleet) -> Self {
+        let passed = fleet.passed.get(&vassal.id).map(Vec::as_slice).unwrap_or_default();
         let own = vassal.listeners.iter().map(|(listen, _)| &listen.address).chain(&vassal.on_demand);
         let others = fleet.vassals.values().filter(|other| other.id != vassal.id);
         let taken = others.flat_map(|other| {
             let listening = other.listeners.iter().map(|(listen, _)| &listen.address);
             listening.chain(&other.on_demand).map(|address| (address.clone(), other.id.clone()))
         });
+        let passed_to_others = fleet.passed.iter().filter(|(id, _)| **id != vassal.id);
+        let passed_to_others = passed_to_others
+            .flat_map(|(id, passed)| passed.iter().map(|address| (address.clone(), id.clone())));
         let question = Question {
             path: vassal.path.to_string_lossy().into_owned(),
             on_demand: vassal.on_demand.clone(),
             tenant: vassal.tenant,
-            own: own.cloned().collect(),
-            taken: taken.collect(),
+            own: own.chain(passed).cloned().collect(),
+            passed: passed.to_vec(),
+            taken: taken.chain(passed_to_others).collect(),
             ..Question::default()
         };
         Self { question, ours: vassal.attributes.ours, names_socket: vassal.attributes.on_demand.is_some() }

@@ -12,6 +12,7 @@ use crate::config::instance::InstanceSpec;
 use crate::config::load::{self, Loaded};
 use crate::config::raw::{Raw, differences};
 use crate::config::secret;
+use crate::config::socket::PassedSocket;
 use crate::config::surroundings::{Purpose, World};
 use crate::sys::{limits, memfd, signals, user, wait};
 use crate::wire::failure::Failure;
@@ -66,6 +67,7 @@ fn judge(question: &Question, new: &[u8], old: Option<&[u8]>) -> Result<Verdict,
     }
     let world = World::at(directory_of(question).to_owned())
         .called_on(question.on_demand.clone())
+        .passed(question.passed.iter().cloned().map(PassedSocket::by_name).collect())
         .with_purpose(Purpose::LookAtVassal)
         .remembering();
     let old_read = old.map(|old| Read::of(question, old, &world));

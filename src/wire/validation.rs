@@ -31,6 +31,8 @@ pub struct Question {
     pub trusted: bool,
     /// Where the vassal listens already.
     pub own: Vec<Address>,
+    /// Where systemd has passed it a socket, which it serves whatever the text says.
+    pub passed: Vec<Address>,
     /// Where others listen, each with its name.
     pub taken: Vec<(Address, String)>,
     /// The programs of others of which the first that can be executed would run it; none: ours does.

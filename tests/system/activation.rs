@@ -114,6 +114,16 @@ fn an_emperor_gives_a_passed_socket_to_the_vassal_that_it_is_named_after() {
     let doors = [Door::Port(port), Door::Unix(path.clone())];
     doors.iter().for_each(|door| door.wait_for("/", "v1"));
     family.wait_for_log("belongs to no vassal");
+    // Nor is a file refused for what systemd says in its place.
+    let api = Door::Unix(folder.path().join("api.sock"));
+    let judge = |draft: &str| {
+        let headers = ["Connection: close", "Content-Type: application/json"];
+        api.connect().unwrap().ask("POST", "/v1/validate", &headers, draft.as_bytes()).unwrap().text()
+    };
+    assert!(judge("{\"name\": \"a.ini\"}").contains("\"valid\":true"));
+    let text = format!("[uwsgi]\\nhttp-socket = :{port}\\nmodule = x\\n");
+    let met = judge(&format!("{{\"name\": \"b.ini\", \"text\": \"{text}\"}}"));
+    assert!(met.contains("of a.ini"), "{met}");
     folder.write("app.py", says("v2"));
     family.signal(Signal::SIGHUP);
     doors.iter().for_each(|door| door.wait_for("/", "v2"));

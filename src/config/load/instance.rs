@@ -256,7 +256,10 @@ impl Reading {
                 sift.report_whole(
                     Severity::Error,
                     message,
-                    Some("say http-socket = :8080, or socket = app.sock"),
+                    Some(
+                        "say http-socket = :8080, or socket = app.sock (one that systemd passes by its name is \
+                         known to a running emperor only)",
+                    ),
                 );
             }
             let names_app = spec.app.load.is_some() || !spec.app.mounts.is_empty();
