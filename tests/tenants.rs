@@ -545,6 +545,36 @@ fn the_next_emperor_takes_tenants_over_and_owners_that_changed_meanwhile_count()
     host.end();
 }
 
+/// The rendezvous for everybody can be kept busy by anybody.
+#[test]
+fn a_tenant_that_is_awaited_has_a_rendezvous_that_only_he_can_reach() {
+    if !is_root() {
+        return;
+    }
+    let mut host = tyrant(&[]);
+    let (a, b) = (tenant(&host, "a.ini", ALICE, ""), tenant(&host, "b.ini", BOB, ""));
+    until_up(&host, a);
+    until_up(&host, b);
+    let door = format!("/call{}.{ALICE}", host.path("api.d/rendezvous").display());
+    let masters = [host.master("a.ini"), host.master("b.ini")];
+    assert_eq!(get(a, &door).unwrap(), "ENOENT", "nobody is awaited");
+    masters.iter().for_each(|pid| host::kill(*pid, "STOP"));
+    host.kill_emperor();
+    host.start_another();
+    host.wait("the door", || get(a, &door).unwrap() == "hung up");
+    assert_eq!(get(b, &door).unwrap(), "EACCES");
+    // Nor does it end with an image of the emperor that still waits.
+    host.signal_emperor("HUP");
+    host.wait("the next image", || host.ask(&["events"]).1.contains("re-executed"));
+    assert_eq!(get(a, &door).unwrap(), "hung up");
+    masters.iter().for_each(|pid| host::kill(*pid, "CONT"));
+    for name in ["a.ini", "b.ini"] {
+        host.wait("an adoption", || host.log().contains(&format!("[{name}] adopted")));
+    }
+    assert!(masters.iter().all(|pid| stage::lives(*pid)));
+    host.end();
+}
+
 #[test]
 fn an_emperor_with_a_few_capabilities_is_tyrant_enough() {
     if !is_root() {

@@ -15,7 +15,7 @@ use tokio::task::LocalSet;
 use super::attributes::Wanted;
 use super::backoff::BackOff;
 use super::cgroups::Cgroups;
-use super::fleet::{Directory, Fleet, Rules};
+use super::fleet::{Directory, Fleet, Rules, State, Vassal};
 use super::handle::Handle;
 use super::hooks::{self, Hooks};
 use super::ledger::Ledger;
@@ -241,7 +241,9 @@ impl Emperor {
         let (told, stirs) = mpsc::channel(HEARD);
         if let Some(ledger) = &masters.ledger {
             let [_, rendezvous] = ledger.parts().1;
-            let doors = if operation.is_none() { ledger.doors_of_users() } else { Vec::new() };
+            let is_awaited = |vassal: &Vassal| vassal.state == State::Adopting;
+            let some_call = operation.is_none() || fleet.vassals.values().any(is_awaited);
+            let doors = if some_call { ledger.doors_of_users() } else { Vec::new() };
             for door in std::iter::once(rendezvous.try_clone_to_owned()).chain(doors.into_iter().map(Ok)) {
                 door.and_then(|door| adopt::listen(door, bell.clone()))
                     .map_err(|error| failed("listen at the rendezvous", error))?;
