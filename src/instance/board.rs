@@ -41,7 +41,7 @@ impl Master {
         self.tell_emperor(&FromInstance::Scoreboard, &self.boards().share());
     }
 
-    /// All scoreboards in use, the newest first.
+    /// All scoreboards in use, the newest first, then those of the youngest zygotes.
     pub(super) fn boards(&self) -> Boards {
         let of_zygotes = self.children.boards.values().rev();
         let of_workers = self.children.workers.values().rev().map(|worker| &worker.board);

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::scoreboard::{Field, Scoreboard, Slot};
 use super::tally::Tally;
 
-/// The most of one instance that are looked at. A reload adds one at most, and the workers on the earlier ones end soon.
+/// The most of one instance that another process looks at. A reload adds one at most, and the workers on the earlier ones
+/// end soon. The instance itself knows all.
 pub const BOARDS: usize = 8;
 
 /// The scoreboards. What goes for the whole instance stands on the newest; each worker is on exactly one.
@@ -18,12 +19,12 @@ pub struct Boards {
 }
 
 impl Boards {
-    /// The newest, and of the earlier ones, the youngest first, as many as are looked at.
+    /// The newest, and the earlier ones, each once.
     #[must_use]
     pub fn new(newest: Arc<Scoreboard>, earlier: impl IntoIterator<Item = Arc<Scoreboard>>) -> Self {
         let mut boards = Self { newest, earlier: Vec::new() };
         for board in earlier {
-            if boards.earlier.len() + 1 < BOARDS && !boards.iter().any(|known| Arc::ptr_eq(known, &board)) {
+            if !boards.iter().any(|known| Arc::ptr_eq(known, &board)) {
                 boards.earlier.push(board);
             }
         }
@@ -57,9 +58,9 @@ impl Boards {
         self.iter().flat_map(|board| board.iter())
     }
 
-    /// Their descriptors, to be passed to whoever looks at them.
+    /// The descriptors of those that others look at, to be passed to them.
     pub fn share(&self) -> Vec<BorrowedFd<'_>> {
-        self.iter().map(|board| board.share()).collect()
+        self.iter().take(BOARDS).map(|board| board.share()).collect()
     }
 
     /// Their descriptors, the newest first.
@@ -137,16 +138,23 @@ mod tests {
     }
 
     #[test]
-    fn each_is_looked_at_once_and_not_more_than_some() {
+    fn each_is_known_once_and_others_look_at_some() {
         let newest = board(1);
         let again = std::iter::repeat_n(Arc::clone(&newest), 3);
         let boards = Boards::new(Arc::clone(&newest), again.chain((0..20).map(|_| board(1))));
-        assert_eq!((boards.iter().count(), boards.requests()), (BOARDS, 8));
+        assert_eq!((boards.iter().count(), boards.requests()), (21, 21));
+        let shared = boards.share().into_iter().map(|fd| fd.try_clone_to_owned().unwrap());
+        let seen = Boards::open(shared).unwrap();
+        assert_eq!((seen.iter().count(), seen.requests()), (BOARDS, 8));
         let files = |board: &Arc<Scoreboard>| board.fd().try_clone_to_owned().unwrap();
         let other = crate::sys::memfd::fixed("other", 800).unwrap();
         let opened = Boards::open([files(&newest), other, files(&board(2))]).unwrap();
         assert_eq!(opened.requests(), 3);
         assert!(Boards::open([]).is_err());
         assert!(Boards::open([crate::sys::memfd::fixed("other", 800).unwrap()]).is_err());
+        // Who ends on one that others do not look at is counted by what they do.
+        let last = Arc::clone(boards.iter().last().unwrap());
+        boards.retire(&last, 0, (1, &Tally::default()));
+        assert_eq!((boards.requests(), seen.requests()), (21, 9));
     }
 }
