@@ -113,7 +113,7 @@ async fn write(name: &str, asked: Asked) -> Answer {
     let wait = asked.wait.clone()?;
     // One after the other, so that what was looked at is what is replaced.
     let writing = tokio::time::timeout(LONGEST, Arc::clone(&desk.kept.writing).lock_owned());
-    let writing = writing.await.map_err(|_| late("write", &path))?;
+    let writing = writing.await.map_err(|_| late("write", &path, OTHERS))?;
     let old = open(desk, path.clone(), tenant).await?;
     check_tag(&asked.headers, &tag_of(&old))?;
     let verdict = judge(desk, draft, text.as_bytes(), Some(&old)).await?;
@@ -130,7 +130,7 @@ async fn write(name: &str, asked: Asked) -> Answer {
         let _writing = writing;
         rewrite::rewrite(&written, text.as_bytes(), |now| now == old.as_slice())
     });
-    in_time(done, "write", &path).await?;
+    in_time(LONGEST, done, "write", &path).await?;
     let who = asked.who();
     tracing::info!(target: trace::AUDIT, vassal = name, "{who} writes {}: {from} becomes {tag}", path.display());
     let id = desk.handle.request(who, Wish::Written { vassal: name.to_owned() }).await?;
@@ -173,10 +173,7 @@ async fn judge(desk: &Desk, draft: Draft, new: &[u8], old: Option<&[u8]>) -> Res
 /// put a link to another's where it was.
 async fn open(desk: &Desk, path: PathBuf, tenant: Option<Tenant>) -> Result<Vec<u8>, Box<Problem>> {
     let shown = path.clone();
-    let place = tokio::time::timeout(LONGEST, Arc::clone(&desk.kept.readers.0).acquire_owned());
-    let place = place.await.map_err(|_| late("read", &shown))?;
-    let reading = tokio::task::spawn_blocking(move || {
-        let _place = place;
+    let read = move || {
         let file = file::open_untrusted(&path)?;
         let found = file.metadata()?;
         if !found.is_file() {
@@ -186,32 +183,55 @@ async fn open(desk: &Desk, path: PathBuf, tenant: Option<Tenant>) -> Result<Vec<
             return Err(io::Error::other("it is another's than the vassal's owner's"));
         }
         memfd::read_all(file.into(), FILE_LIMIT_BYTES)
-    });
-    in_time(reading, "read", &shown).await
+    };
+    desk.kept.readers.read(&shown, read).await
 }
 
 /// How many files are read at the same time, those on file systems that do not answer included.
 #[derive(Debug)]
-pub struct Readers(Arc<Semaphore>);
+pub struct Readers {
+    places: Arc<Semaphore>,
+    longest: Duration,
+}
 
 impl Default for Readers {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(READERS)))
+        Self { places: Arc::new(Semaphore::new(READERS)), longest: LONGEST }
+    }
+}
+
+impl Readers {
+    async fn read<T: Send + 'static>(
+        &self,
+        path: &FilePath,
+        read: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Box<Problem>> {
+        let place = tokio::time::timeout(self.longest, Arc::clone(&self.places).acquire_owned());
+        let place = place.await.map_err(|_| late("read", path, OTHERS))?;
+        let reading = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            read()
+        });
+        in_time(self.longest, reading, "read", path).await
     }
 }
 
 /// What became of work on a file, if that is known in time.
-async fn in_time<T>(work: JoinHandle<io::Result<T>>, verb: &str, path: &FilePath) -> Result<T, Box<Problem>> {
-    let done = tokio::time::timeout(LONGEST, work).await.map_err(|_| late(verb, path))?;
+async fn in_time<T>(
+    longest: Duration,
+    work: JoinHandle<io::Result<T>>,
+    verb: &str,
+    path: &FilePath,
+) -> Result<T, Box<Problem>> {
+    let done = tokio::time::timeout(longest, work).await.map_err(|_| late(verb, path, ITSELF))?;
     done.map_err(io::Error::other).and_then(|done| done).map_err(|error| cannot(verb, path, &error))
 }
 
-fn late(verb: &str, path: &FilePath) -> Box<Problem> {
-    let detail = format!(
-        "cannot {verb} {}: its file system has not answered for {} s",
-        path.display(),
-        LONGEST.as_secs()
-    );
+const ITSELF: &str = "its file system does not answer";
+const OTHERS: &str = "others before it are not done, as a file system does not answer";
+
+fn late(verb: &str, path: &FilePath, why: &str) -> Box<Problem> {
+    let detail = format!("cannot {verb} {}: {why}", path.display());
     let mut problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "file", detail);
     problem.file = Some(escaped(&path.to_string_lossy()));
     problem
@@ -260,6 +280,8 @@ fn check_tag(headers: &HeaderMap, tag: &str) -> Result<(), Box<Problem>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
 
     #[test]
@@ -279,5 +301,21 @@ mod tests {
             let checked = check_tag(&HeaderMap::from_iter(headers), &tag);
             assert_eq!(checked.map_err(|problem| problem.status), expected, "{given:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn who_reads_what_does_not_answer_keeps_a_place_until_it_does() {
+        let readers = Readers { places: Arc::new(Semaphore::new(2)), longest: Duration::from_millis(20) };
+        let path = FilePath::new("/v/a.ini");
+        let mut answers = Vec::new();
+        for (hangs, expected) in [(true, ITSELF), (true, ITSELF), (true, OTHERS), (false, OTHERS)] {
+            let (answer, hung) = mpsc::channel::<()>();
+            let read = move || Ok(hangs && hung.recv().is_ok());
+            let problem = readers.read(path, read).await.unwrap_err();
+            assert!(problem.status == 503 && problem.detail.ends_with(expected), "{problem:?}");
+            answers.push(answer);
+        }
+        drop(answers);
+        while readers.read(path, || Ok(())).await.is_err() {}
     }
 }

@@ -455,6 +455,20 @@ mod tests {
         child.kill().unwrap();
     }
 
+    /// A signal to the group of who starts it, or to its own, never means the other.
+    #[test]
+    fn who_is_to_lead_a_session_is_in_no_group_of_ours_from_the_start() {
+        for wanted in [true, false] {
+            let (reader, _writer) = io::pipe().unwrap();
+            let launch = Launch::new("/bin/cat").stdin(reader.into());
+            let child = if wanted { launch.own_session() } else { launch }.spawn().unwrap();
+            let own = super::super::own::group_of(child.pid()) == Some(child.pid());
+            child.kill().unwrap();
+            wait(&child).unwrap();
+            assert_eq!(own, wanted);
+        }
+    }
+
     #[test]
     fn what_cannot_be_started_says_so() {
         assert_eq!(Launch::new("/nonexistent").spawn().unwrap_err().kind(), io::ErrorKind::NotFound);
