@@ -485,6 +485,25 @@ fn a_text_is_held_against_the_host_and_nobody_is_called() {
 }
 
 #[test]
+fn who_cannot_write_a_file_learns_nothing_of_the_environment() {
+    let path = std::env::var("PATH").unwrap();
+    let kept = "[uwsgi]\nhttp-socket = ROOT/s.sock\nwsgi-file = ROOT/app.py\n";
+    for (arguments, named, learns) in
+        [(&[][..], "", false), (&[][..], "env = B=$(PATH)\n", true), (&["--api-write"][..], "", true)]
+    {
+        let kept = format!("{kept}{named}");
+        let host = Host::start_with(arguments, &[("s.ini", &kept)]);
+        host.wait_for_state("s", "up");
+        let text = format!("{kept}chdir = /no/$(PATH)\n")
+            .replace("ROOT", &host.directory.path().display().to_string());
+        let draft = serde_json::json!({"name": "s.ini", "text": text}).to_string();
+        let verdict = host.api("POST /v1/validate", &draft);
+        assert_eq!(verdict["diagnostics"].to_string().contains(&path), learns, "{verdict}");
+        assert_eq!(verdict.to_string().contains("were taken as empty"), !learns, "{verdict}");
+    }
+}
+
+#[test]
 fn who_cannot_write_a_file_reads_nothing_by_its_text() {
     if !nix::unistd::geteuid().is_root() {
         return;

@@ -1,8 +1,8 @@
 //! What a configuration depends on besides its text: files, the environment, the machine.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
+use std::cell::{Cell, RefCell};
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -114,6 +114,8 @@ pub struct World {
     handed: Option<Vec<u8>>,
     purpose: Purpose,
     seen: Rc<Seen>,
+    /// Variables that nobody has asked for before are kept back.
+    keeps_back: bool,
 }
 
 /// What a configuration is read for, and so what it may do besides reading files.
@@ -164,6 +166,7 @@ impl World {
             handed: None,
             purpose: Purpose::Look,
             seen: Rc::default(),
+            keeps_back: false,
         }
     }
 
@@ -227,6 +230,19 @@ impl World {
     pub fn remembering(self) -> Self {
         Self { seen: Rc::new(Seen { remembers: true, ..Seen::default() }), ..self }
     }
+
+    /// The same for a text of somebody who is not to learn what the environment holds: of that it finds only what was asked
+    /// for by now.
+    #[must_use]
+    pub fn keeping_back(&self) -> Self {
+        Self { keeps_back: true, ..self.clone() }
+    }
+
+    /// Whether a variable was kept back.
+    #[must_use]
+    pub fn has_kept_back(&self) -> bool {
+        self.seen.kept_back.get()
+    }
 }
 
 /// What was found.
@@ -236,6 +252,8 @@ struct Seen {
     files: RefCell<HashMap<(PathBuf, usize), Vec<u8>>>,
     kinds: RefCell<HashMap<PathBuf, Kind>>,
     matches: RefCell<HashMap<String, Vec<String>>>,
+    variables: RefCell<HashSet<String>>,
+    kept_back: Cell<bool>,
 }
 
 impl Seen {
@@ -279,7 +297,16 @@ impl Surroundings for World {
     }
 
     fn variable(&self, name: &str) -> Option<String> {
-        self.variables.get(name).cloned()
+        let found = self.variables.get(name)?;
+        let mut known = self.seen.variables.borrow_mut();
+        if self.keeps_back && !known.contains(name) {
+            self.seen.kept_back.set(true);
+            return None;
+        }
+        if self.seen.remembers {
+            known.insert(name.to_owned());
+        }
+        Some(found.clone())
     }
 
     fn directory(&self) -> PathBuf {
@@ -386,6 +413,17 @@ mod tests {
         assert!(world(Purpose::Vassal).read_inherited(0, 9).is_err());
         assert!(world(Purpose::LookAtVassal).read_inherited(0, 9).is_err());
         assert!(world(Purpose::LookAtVassal).run("echo x", 9).is_err());
+    }
+
+    #[test]
+    fn variables_that_nobody_has_named_yet_are_kept_back() {
+        let variables = [("A", "1"), ("B", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let world = World::of(variables.into_iter(), "/".into()).remembering();
+        assert_eq!(world.variable("A").as_deref(), Some("1"));
+        let other = world.keeping_back();
+        assert_eq!((other.variable("A").as_deref(), other.variable("C")), (Some("1"), None));
+        assert!(!other.has_kept_back());
+        assert_eq!((other.variable("B"), other.has_kept_back()), (None, true));
     }
 
     #[test]

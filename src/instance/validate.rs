@@ -71,8 +71,9 @@ fn judge(question: &Question, new: &[u8], old: Option<&[u8]>) -> Result<Verdict,
         .with_purpose(Purpose::LookAtVassal)
         .remembering();
     let old_read = old.map(|old| Read::of(question, old, &world));
-    let is_trusted = question.trusted || old == Some(new) || user::current_uid() != 0;
-    let read = match is_trusted {
+    let is_trusted = question.trusted || old == Some(new);
+    let world = if is_trusted { world } else { world.keeping_back() };
+    let read = match is_trusted || user::current_uid() != 0 {
         true => Read::of(question, new, &world),
         false => user::as_nobody(|| Read::of(question, new, &world))?,
     };
@@ -80,6 +81,14 @@ fn judge(question: &Question, new: &[u8], old: Option<&[u8]>) -> Result<Verdict,
     verdict.change = old_read.and_then(|old| compare(&old, &read));
     let Read { raw, loaded } = read;
     verdict.diagnostics = loaded.diagnostics;
+    if world.has_kept_back() {
+        verdict.diagnostics.push(of_file(
+            question,
+            Severity::Warning,
+            "variables of the environment that the file does not name yet were taken as empty",
+            "only who may write files (api-write) is told what they hold",
+        ));
+    }
     match loaded.spec.or(loaded.draft) {
         Some(spec) => look_around(question, &raw, spec, starter, &mut verdict),
         None => verdict.omit(Part::Host, "too little of the text can be understood"),
@@ -144,15 +153,7 @@ fn of_another_program(question: &Question, verdict: &mut Verdict) {
     verdict.omit(Part::Host, format!("what {named} needs of it is known by that program only"));
     let begin_in = question.begin_in.as_deref().map(|path| directory_of(question).join(path));
     let mut tell = |message: String, suggestion: &str| {
-        verdict.diagnostics.push(Diagnostic {
-            severity: Severity::Error,
-            file: question.path.clone(),
-            line: None,
-            option: None,
-            message,
-            suggestion: Some(suggestion.to_owned()),
-            cause: Cause::Host,
-        });
+        verdict.diagnostics.push(of_file(question, Severity::Error, message, suggestion));
     };
     if let Some(directory) = begin_in.as_ref().filter(|directory| !directory.is_dir()) {
         tell(format!("there is no directory {} to start it in", directory.display()), "make it");
@@ -160,6 +161,24 @@ fn of_another_program(question: &Question, verdict: &mut Verdict) {
     let directory: PathBuf = begin_in.unwrap_or_else(|| directory_of(question).to_owned());
     if let Err(error) = host::program(&question.programs, &directory) {
         tell(error.to_string(), "install it, or name another");
+    }
+}
+
+/// What is told of the file as a whole.
+fn of_file(
+    question: &Question,
+    severity: Severity,
+    message: impl Into<String>,
+    suggestion: &str,
+) -> Diagnostic {
+    Diagnostic {
+        severity,
+        file: question.path.clone(),
+        line: None,
+        option: None,
+        message: message.into(),
+        suggestion: Some(suggestion.to_owned()),
+        cause: Cause::Host,
     }
 }
 
