@@ -802,7 +802,7 @@ fn who_may_have_no_more_processes_has_fewer_workers_and_it_is_said_why() {
     // Nobody else counts against this user's limit.
     let port = tenant(&host, "a.ini", 20_078, "limit-nproc = 8\nprocesses = 20");
     until_up(&host, port);
-    let reason = "its user may have 8 processes (limit-nproc), and as many are there";
+    let reason = "its user may have 8 processes (limit-nproc), and there is no room for another";
     let says_why = |host: &Host| {
         let (good, why) = host.ask(&["why", "a"]);
         !good && why.contains("cannot fork a worker") && why.contains(reason)

@@ -23,11 +23,11 @@ pub enum ForkLimit {
 }
 
 impl ForkLimit {
-    /// What refused this process a further one just now with `EAGAIN`.
+    /// What refused this process so many further ones just now with `EAGAIN`.
     #[must_use]
-    pub fn reached() -> Self {
-        let of_group = || of_group(&fs::read_to_string("/proc/self/cgroup").ok()?, Path::new(GROUPS));
-        of_group().map(Self::Group).or_else(|| of_user().map(Self::User)).unwrap_or(Self::Unknown)
+    pub fn reached(wanted: u64) -> Self {
+        let of_group = || of_group(&fs::read_to_string("/proc/self/cgroup").ok()?, Path::new(GROUPS), wanted);
+        of_group().map(Self::Group).or_else(|| of_user(wanted).map(Self::User)).unwrap_or(Self::Unknown)
     }
 }
 
@@ -37,11 +37,14 @@ impl fmt::Display for ForkLimit {
             Self::Group(most) => {
                 write!(
                     f,
-                    "its control group may have {most} processes (pids-max, or TasksMax of the unit), and as many are there"
+                    "its control group may have {most} processes (pids-max, or TasksMax of the unit), and there is no room for another"
                 )
             }
             Self::User(most) => {
-                write!(f, "its user may have {most} processes (limit-nproc), and as many are there")
+                write!(
+                    f,
+                    "its user may have {most} processes (limit-nproc), and there is no room for another"
+                )
             }
             Self::Unknown => {
                 f.write_str("as many processes as pids-max, limit-nproc or the host allows are there")
@@ -50,20 +53,24 @@ impl fmt::Display for ForkLimit {
     }
 }
 
+const fn has_no_room(current: u64, wanted: u64, most: u64) -> bool {
+    current.saturating_add(wanted) > most
+}
+
 /// The limit of the first group on the way up that is full.
-fn of_group(own: &str, mounted: &Path) -> Option<u64> {
+fn of_group(own: &str, mounted: &Path, wanted: u64) -> Option<u64> {
     let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let read = |group: &Path, file: &str| {
         fs::read_to_string(mounted.join(group).join(file)).ok()?.trim().parse::<u64>().ok()
     };
     Path::new(path).ancestors().find_map(|group| {
         let most = read(group, "pids.max")?;
-        (read(group, "pids.current")? >= most).then_some(most)
+        has_no_room(read(group, "pids.current")?, wanted, most).then_some(most)
     })
 }
 
 /// The limit of the user, if he has so many: the kernel holds nobody else's than his, and not root's.
-fn of_user() -> Option<u64> {
+fn of_user(wanted: u64) -> Option<u64> {
     let (most, _) = getrlimit(Resource::RLIMIT_NPROC).ok()?;
     let uid = user::current_uid();
     if uid == 0 || most == u64::MAX {
@@ -71,7 +78,8 @@ fn of_user() -> Option<u64> {
     }
     let processes = fs::read_dir("/proc").ok()?.flatten();
     let statuses = processes.filter_map(|entry| fs::read_to_string(entry.path().join("status")).ok());
-    (statuses.map(|status| threads(&status, uid)).sum::<u64>() >= most).then_some(most)
+    let current = statuses.map(|status| threads(&status, uid)).sum();
+    has_no_room(current, wanted, most).then_some(most)
 }
 
 /// How many threads a process has, if it is this user's.
@@ -103,10 +111,11 @@ mod tests {
             ("0::/gone\n", None),
             ("", None),
         ] {
-            assert_eq!(of_group(own, root.path()), expected, "{own}");
+            assert_eq!(of_group(own, root.path(), 1), expected, "{own}");
         }
         fs::write(root.path().join("a/b/pids.current"), "6\n").unwrap();
-        assert_eq!(of_group("0::/a/b/c", root.path()), Some(9));
+        assert_eq!(of_group("0::/a/b/c", root.path(), 1), Some(9));
+        assert_eq!(of_group("0::/a/b/c", root.path(), 2), Some(7));
     }
 
     #[test]

@@ -58,6 +58,9 @@ pub(super) enum Loaded {
     Later,
 }
 
+/// Whoever forks a worker makes two processes: the one between ends at once.
+const AT_ONCE: u64 = 2;
+
 struct Ready {
     host: &'static Host,
     loaded: Loaded,
@@ -130,7 +133,7 @@ fn run(py: Python<'_>, channel: OwnedFd) -> io::Result<Ended> {
                     }
                     Err(error) => {
                         let limit = match error.kind() {
-                            io::ErrorKind::WouldBlock => format!(" ({})", ForkLimit::reached()),
+                            io::ErrorKind::WouldBlock => format!(" ({})", ForkLimit::reached(AT_ONCE)),
                             _ => String::new(),
                         };
                         refuse(format!("cannot fork a worker: {error}{limit}"))?;

@@ -194,6 +194,14 @@ class Kernel(Limited):
         self.assertEqual((reloaded.returncode, clients.failed), (4, []))
         self.assertIn(said, reloaded.stdout + reloaded.stderr)
 
+    def test_where_a_group_is_full_workers_are_missing_and_it_is_said_why(self):
+        self.limits("--vassals-limit pids-max=9")
+        self.vassal("a", 8001, TRIES, "processes = 20")
+        self.start()
+        said = "its control group may have 9 processes (pids-max, or TasksMax of the unit), and there is no room for another"
+        until("the reason", lambda: said in liege("why", "a", check=False).stdout)
+        self.assertTrue(answers(8001))
+
     def test_a_stop_ends_all_that_is_in_a_group(self):
         self.limits("--vassals-limit pids-max=100")
         self.vassal("a", 8001, TRIES)
