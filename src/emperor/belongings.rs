@@ -79,7 +79,7 @@ impl Masters {
     pub fn adopt(&mut self, id: &str, life: LifeId) {
         let Some(master) = self.by_life.get_mut(&life) else { return };
         if !master.listeners.is_empty() {
-            self.kept.insert(id.to_owned(), Arc::new(std::mem::take(&mut master.listeners)));
+            self.kept.insert(id, Arc::new(std::mem::take(&mut master.listeners)));
         }
         if let Some(vassal) = self.handle.fleet().vassals.get_mut(id) {
             vassal.shown.clone_from(&master.shown);

@@ -187,7 +187,7 @@ impl Masters {
             wanted.map(|(listen, fd)| Ok((listen.clone(), fd.try_clone()?))).collect();
         if let Some(wanted) = wanted.ok().filter(|wanted| !wanted.is_empty()) {
             vassal.listeners = Arc::new(wanted);
-            self.kept.insert(id.to_owned(), vassal.listeners.clone());
+            self.kept.insert(id, vassal.listeners.clone());
         }
     }
 }

@@ -202,6 +202,9 @@ pub struct Vassal {
     /// What the running instance shows, opened for reading.
     #[serde(skip)]
     pub shown: Option<Arc<Shown>>,
+    /// Whether its sockets outlast this emperor: whoever comes next is given them.
+    #[serde(skip)]
+    pub(super) outlasts: bool,
     /// Where it listens, also when no instance runs, those of the statistics included.
     #[serde(skip)]
     pub listeners: Arc<Listeners>,
@@ -317,6 +320,7 @@ impl Vassal {
             past: Past::default(),
             log: VecDeque::new(),
             shown: None,
+            outlasts: false,
             listeners: Arc::default(),
             plan: Plan::default(),
         }

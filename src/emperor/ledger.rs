@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::deposit;
 use super::fleet::FileIdentity;
 use super::life::LifeId;
 use crate::config::tenant::Tenant;
@@ -97,7 +98,8 @@ pub struct Ledger {
 /// The directory cannot be made, or somebody else controls it.
 pub fn prepare(path: &Path, owner: u32) -> io::Result<()> {
     directory::make(path, MODE, owner)?;
-    directory::make(&path.join("instances"), PRIVATE, owner)
+    directory::make(&path.join("instances"), PRIVATE, owner)?;
+    directory::make(&deposit::directory(path), PRIVATE, owner)
 }
 
 impl Ledger {

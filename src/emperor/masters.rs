@@ -14,6 +14,7 @@ use super::control::{self, Control};
 use super::event::News;
 use super::fleet::FileIdentity;
 use super::handle::Handle;
+use super::kept::Kept;
 use super::ledger::{InstanceRecord, Ledger};
 use super::life::LifeId;
 use super::link::{Heard, Link};
@@ -82,7 +83,7 @@ pub struct Masters {
     /// By life.
     pub by_life: BTreeMap<LifeId, Master>,
     /// The listeners of each vassal, which its next life gets.
-    pub kept: BTreeMap<String, Arc<Listeners>>,
+    pub kept: Kept,
     /// The sockets that systemd passed for each vassal, by the names that it gave them.
     pub passed: BTreeMap<String, Arc<Listeners>>,
     /// The emperor's face to the API, with the API's listeners.
@@ -101,7 +102,7 @@ impl Masters {
     pub fn new(ear: mpsc::Sender<Heard>, gone: mpsc::Sender<Gone>, handle: Handle) -> Self {
         Self {
             by_life: BTreeMap::new(),
-            kept: BTreeMap::new(),
+            kept: Kept::default(),
             passed: BTreeMap::new(),
             handle,
             cgroups: Cgroups::default(),

@@ -2,35 +2,36 @@
 
 use std::env;
 use std::io;
-use std::os::linux::net::SocketAddrExt;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
+
+use crate::sys::datagram::Way;
 
 /// The way to the service manager, if there is one.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
-    to: Option<(UnixDatagram, SocketAddr)>,
+    to: Option<Way>,
     watchdog: Option<Duration>,
+    store: usize,
     status: String,
 }
 
 impl ServiceManager {
-    /// As `NOTIFY_SOCKET` and `WATCHDOG_USEC` say.
+    /// As `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `FDSTORE` say.
     #[must_use]
     pub fn from_environment() -> Self {
-        let socket = env::var_os("NOTIFY_SOCKET");
-        let address = socket.as_ref().and_then(|name| address(name.as_bytes()).ok());
-        let to = address.and_then(|address| {
-            let socket = UnixDatagram::unbound().ok()?;
-            // A manager that does not read must not hold up the loop.
-            socket.set_nonblocking(true).ok()?;
-            Some((socket, address))
-        });
+        let to = env::var_os("NOTIFY_SOCKET").and_then(|name| Way::to(name.as_bytes()).ok());
         let number = |name: &str| env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
         let for_us = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
         let watchdog = number("WATCHDOG_USEC").filter(|_| for_us && to.is_some());
-        Self { to, watchdog: watchdog.map(Duration::from_micros), status: String::new() }
+        let store = number("FDSTORE").filter(|_| to.is_some()).unwrap_or_default();
+        Self {
+            to,
+            watchdog: watchdog.map(Duration::from_micros),
+            store: usize::try_from(store).unwrap_or(usize::MAX),
+            status: String::new(),
+        }
     }
 
     /// Whether there is one.
@@ -73,31 +74,46 @@ impl ServiceManager {
         }
     }
 
+    /// How many descriptors it keeps for this service, over its death and its restart; 0: none.
+    #[must_use]
+    pub const fn store(&self) -> usize {
+        self.store
+    }
+
+    /// It is to keep this listener under this name; what it keeps already it does not keep twice.
+    ///
+    /// # Errors
+    /// It does not read now, or is gone.
+    pub fn keep(&self, name: &str, listener: BorrowedFd<'_>) -> io::Result<()> {
+        // A listener that somebody ends for good is told of by us: nothing is to be found out by watching it.
+        self.try_to_say(&format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}"), &[listener])
+    }
+
+    /// It is to close what it keeps under this name.
+    ///
+    /// # Errors
+    /// As [`ServiceManager::keep`].
+    pub fn close(&self, name: &str) -> io::Result<()> {
+        self.try_to_say(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), &[])
+    }
+
     fn say(&self, what: &str) {
-        if let Some((socket, address)) = &self.to
-            && let Err(error) = socket.send_to_addr(what.as_bytes(), address)
-        {
+        if let Err(error) = self.try_to_say(what, &[]) {
             tracing::warn!("cannot notify the service manager: {error}");
         }
     }
-}
 
-fn address(name: &[u8]) -> io::Result<SocketAddr> {
-    match name.split_first() {
-        Some((b'@', rest)) => SocketAddr::from_abstract_name(rest),
-        Some((b'/', _)) => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(name)),
-        _ => Err(io::Error::new(io::ErrorKind::Unsupported, "neither a path nor an abstract name")),
+    fn try_to_say(&self, what: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.to.as_ref().map_or(Ok(()), |way| way.send(what.as_bytes(), fds))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
 
-    fn manager(address: SocketAddr) -> ServiceManager {
-        let socket = UnixDatagram::unbound().unwrap();
-        ServiceManager { to: Some((socket, address)), ..ServiceManager::default() }
-    }
+    use super::*;
 
     #[test]
     fn the_manager_hears_by_path_and_by_abstract_name() {
@@ -105,19 +121,26 @@ mod tests {
         let path = dir.path().join("notify");
         let abstract_name = format!("@liege-notify-test-{}", std::process::id());
         for name in [path.to_str().unwrap(), &abstract_name] {
-            let address = address(name.as_bytes()).unwrap();
-            let hears = UnixDatagram::bind_addr(&address).unwrap();
-            let mut manager = manager(address);
+            let address = match name.strip_prefix('@') {
+                Some(name) => SocketAddr::from_abstract_name(name),
+                None => SocketAddr::from_pathname(name),
+            };
+            let hears = UnixDatagram::bind_addr(&address.unwrap()).unwrap();
+            let to = Way::to(name.as_bytes()).ok();
+            let mut manager = ServiceManager { to, ..ServiceManager::default() };
             manager.ready();
             manager.status("1 of 1 vassals serve".to_owned());
             manager.status("1 of 1 vassals serve".to_owned());
             manager.stopping();
-            for expected in ["READY=1", "STATUS=1 of 1 vassals serve", "STOPPING=1"] {
+            manager.close("a.ini/1").unwrap();
+            for expected in
+                ["READY=1", "STATUS=1 of 1 vassals serve", "STOPPING=1", "FDSTOREREMOVE=1\nFDNAME=a.ini/1"]
+            {
                 let mut buffer = [0; 100];
                 let length = hears.recv(&mut buffer).unwrap();
                 assert_eq!(&buffer[..length], expected.as_bytes());
             }
         }
-        assert!(address(b"vsock:2").is_err());
+        assert!(Way::to(b"vsock:2").is_err());
     }
 }

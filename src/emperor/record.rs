@@ -200,7 +200,7 @@ impl Record {
             masters.handle.keep_door(address, fd::adopt(number)?);
         }
         for (id, listeners) in self.kept {
-            masters.kept.insert(id, Arc::new(adopted(listeners)?));
+            masters.kept.insert(&id, Arc::new(adopted(listeners)?));
         }
         for (id, listeners) in self.passed {
             masters.passed.insert(id, Arc::new(adopted(listeners)?));
@@ -281,7 +281,7 @@ fn descriptors(masters: &Masters) -> Vec<BorrowedFd<'_>> {
         link.into_iter().chain(control).chain(log).chain(shown).chain(listeners).chain(pidfds).chain(remnants)
     });
     let ledger = masters.ledger.iter().flat_map(|ledger| ledger.parts().1);
-    let kept = masters.kept.values().chain(masters.passed.values());
+    let kept = masters.kept.iter().map(|(_, kept)| kept).chain(masters.passed.values());
     let kept = kept.flat_map(|listeners| listeners.iter()).map(|(_, listener)| listener.as_fd());
     of_masters.chain(kept).chain(ledger).collect()
 }

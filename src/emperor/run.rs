@@ -31,7 +31,8 @@ use super::spawn::Launcher;
 use super::stats_server::StatsServer;
 use super::turns::Emperor;
 use super::watch::Watcher;
-use super::{adopt, audit, ledger, record, reexec, remembered};
+use super::storing::Storage;
+use super::{adopt, audit, ledger, record, reexec, remembered, store};
 use crate::config::address::Listen;
 use crate::config::emperor::{EmperorSpec, Source};
 use crate::config::hook::Point;
@@ -212,7 +213,7 @@ impl Emperor {
         mut launcher: Launcher,
         record: Option<record::Record>,
         ledger: Option<Ledger>,
-        activation: Activation,
+        mut activation: Activation,
     ) -> Result<(Self, Option<OperationId>), Failure> {
         let failed = |what: &str, error: io::Error| Failure::new(format!("cannot {what}: {error}"));
         let now = clock::now();
@@ -228,6 +229,8 @@ impl Emperor {
         let survives = spec.adopt && std::env::var_os("INVOCATION_ID").is_some();
         masters.cgroups = Cgroups::new(spec.limits.clone(), survives, (bomb, handle.clone()))?;
         let operation = record.as_ref().map(|record| record.operation);
+        let manager = ServiceManager::from_environment();
+        let stored = activation.split_off(store::is_name);
         let mut fleet = match record {
             None => {
                 masters.hand_out(activation);
@@ -236,6 +239,10 @@ impl Emperor {
             Some(record) => {
                 record.restore(&mut masters).map_err(|error| failed("take over the fleet", error))?
             }
+        };
+        let storage = match operation {
+            None => Storage::begin(&manager, &mut masters, stored),
+            Some(_) => Storage::resume(&manager, &mut masters),
         };
         let (bell, callers) = mpsc::channel(HEARD);
         let (told, stirs) = mpsc::channel(HEARD);
@@ -273,7 +280,6 @@ impl Emperor {
         let signals = Signals::new().map_err(|error| failed("handle signals", error))?;
         // They were blocked over an exec; from here on none is lost.
         signals::unblock_all().map_err(|error| failed("unblock signals", error))?;
-        let manager = ServiceManager::from_environment();
         let emperor = Self {
             commands,
             heard,
@@ -283,6 +289,7 @@ impl Emperor {
             adopts: spec.adopt,
             stirs,
             slumber: Slumber::new(&spec, told),
+            storage,
             masters,
             launcher,
             watcher: Watcher::new(sources.clone()),

@@ -40,6 +40,8 @@ pub struct Found {
     pub on_demand: Option<Address>,
     /// Whom it is to run as, where that is the owner of the file.
     pub tenant: Option<Tenant>,
+    /// It slept when the last emperor ended, at sockets that were kept, and nothing has changed since.
+    pub slept: bool,
     /// The vassals that had this very file under other names, which are not there any more.
     pub was: Vec<String>,
 }
@@ -221,6 +223,7 @@ pub(super) fn look(id: &str, path: &Path, manner: Manner) -> Look {
             program: None,
             on_demand: None,
             tenant,
+            slept: false,
             was: Vec::new(),
         }))
     };

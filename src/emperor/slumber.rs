@@ -206,11 +206,11 @@ impl Emperor {
     pub(super) fn hold_on_demand(&mut self, vassal: &str) {
         let known = self.handle.fleet().vassals.get(vassal).map(|v| (v.on_demand.clone(), v.tenant));
         let Some((Some(address), tenant)) = known else { return };
-        if self.masters.kept.contains_key(vassal) {
+        if self.masters.kept.get(vassal).is_some() {
             return;
         }
         match self.slumber.bind(vassal, &address, tenant) {
-            Ok(listeners) => drop(self.masters.kept.insert(vassal.to_owned(), Arc::new(listeners))),
+            Ok(listeners) => self.masters.kept.insert(vassal, Arc::new(listeners)),
             // The instance tries it itself, and tells better what is wrong.
             Err(error) => tracing::debug!(vassal, "the emperor cannot make its socket: {error}"),
         }
@@ -230,7 +230,7 @@ impl Emperor {
         };
         let watched = listeners.and_then(|listeners| {
             self.slumber.watch(&vassal, &listeners)?;
-            self.masters.kept.insert(vassal.clone(), listeners);
+            self.masters.kept.insert(&vassal, listeners);
             Ok(())
         });
         self.show_sockets(&vassal);
@@ -243,7 +243,7 @@ impl Emperor {
     pub(super) fn stirred(&mut self, stir: Stir) {
         match stir {
             Stir::Called(vassal) => {
-                self.slumber.unwatch(&vassal);
+                self.stop_waiting(&vassal);
                 self.decide(Event::Called { vassal });
             }
             Stir::Named(vassal, answer) => {
@@ -263,12 +263,13 @@ impl Emperor {
     /// Nobody waits on a vassal's sockets any more.
     pub(super) fn stop_waiting(&mut self, vassal: &str) {
         self.slumber.unwatch(vassal);
+        self.masters.kept.touch();
     }
 
     /// What is kept for one vassal is kept for another as well, which removes the file that we made from now on.
     pub(super) fn bequeath(&mut self, from: &str, to: &str) {
-        if let Some(kept) = self.masters.kept.get(from).cloned() {
-            self.masters.kept.entry(to.to_owned()).or_insert(kept);
+        if let (Some(kept), None) = (self.masters.kept.get(from).cloned(), self.masters.kept.get(to)) {
+            self.masters.kept.insert(to, kept);
         }
         if let Some(file) = self.slumber.files.remove(from) {
             self.slumber.files.insert(to.to_owned(), file);
@@ -279,6 +280,7 @@ impl Emperor {
     /// Closes what is kept for a vassal.
     pub(super) fn close_sockets(&mut self, vassal: &str) {
         self.slumber.forget(vassal);
+        self.free_ports(vassal);
         self.masters.kept.remove(vassal);
         self.show_sockets(vassal);
     }

@@ -54,6 +54,7 @@ impl Emperor {
         if !self.name_socket(&mut look) {
             return;
         }
+        self.claim_sockets(id, &mut look);
         match look {
             // The kernel does not tell of a deleted directory while processes stand in it.
             Look::Unlisted => self.rescan_soon(),
@@ -106,11 +107,13 @@ impl Emperor {
     pub(super) fn first_scan(&mut self) {
         let listing = self.list();
         let unlisted = self.unlisted(&listing);
+        self.keep_unclaimed_for(&listing.looks);
         for (id, mut look) in listing.looks {
             let of_name = |refused: &&NotStarted| refused.id.as_ref() == Some(&id);
             let not_started = listing.not_started.iter().filter(of_name).cloned().collect();
             self.get_to_know(&mut look);
             if self.name_socket(&mut look) {
+                self.claim_sockets(&id, &mut look);
                 self.decide(Event::Looked { id, look, not_started });
             }
         }

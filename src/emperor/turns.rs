@@ -27,6 +27,7 @@ use super::signals::{Signals, Wish};
 use super::slumber::{Slumber, Stir};
 use super::sources::Sources;
 use super::spawn::Launcher;
+use super::storing::Storage;
 use super::watch::Watcher;
 use crate::sys::clock;
 use crate::tick::Tick;
@@ -51,6 +52,8 @@ pub(super) struct Emperor {
     /// What happens to vassals that sleep.
     pub(super) stirs: mpsc::Receiver<Stir>,
     pub(super) slumber: Slumber,
+    /// What the service manager keeps for us.
+    pub(super) storage: Option<Storage>,
     /// Whether instances of an emperor that died are taken over.
     pub(super) adopts: bool,
     pub(super) masters: Masters,
@@ -95,6 +98,7 @@ impl Emperor {
             }
         }
         while !(self.done && self.hooks.are_done()) {
+            self.store_sockets();
             self.status();
             let deadline = self.next_deadline();
             let sleep = sleep_until(Instant::now() + deadline.since(clock::now()) + Duration::from_millis(1));
@@ -115,6 +119,7 @@ impl Emperor {
         if let Some(served) = &mut self.served {
             served.look(&mut self.handle.fleet(), clock::now());
         }
+        self.store_sockets();
         self.slumber.end();
         self.manager.stopping();
         Ok(())
@@ -125,7 +130,8 @@ impl Emperor {
         let rehearsal = self.rehearsal.as_ref().map(Rehearsal::deadline);
         let served = self.served.as_ref().map(Served::next_deadline);
         let hooks = self.hooks.next_deadline();
-        let others = [fleet, rehearsal, self.settle.next_deadline(), self.alive_at, served, hooks];
+        let storage = self.storage.as_ref().and_then(Storage::next_deadline);
+        let others = [fleet, rehearsal, self.settle.next_deadline(), self.alive_at, served, hooks, storage];
         others.into_iter().flatten().fold(self.rescan_at, Tick::min)
     }
 

@@ -100,6 +100,15 @@ pub fn duplicate_inherited(number: RawFd) -> io::Result<OwnedFd> {
     if is_known { duplicate(number) } else { Err(io::Error::from_raw_os_error(libc::EBADF)) }
 }
 
+/// The same of one that the service manager passes, whose numbers have no limit.
+///
+/// # Errors
+/// There is none of that number.
+pub fn duplicate_passed(number: RawFd) -> io::Result<OwnedFd> {
+    let is_known = INHERITED.get().is_some_and(|known| known.contains(&number));
+    if is_known { duplicate(number) } else { Err(io::Error::from_raw_os_error(libc::EBADF)) }
+}
+
 /// Duplicates a descriptor that something else in this process owns, by its number, close-on-exec.
 ///
 /// # Errors

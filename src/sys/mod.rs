@@ -10,6 +10,7 @@ pub mod capture;
 pub mod cgroup;
 pub mod clock;
 pub mod cpus;
+pub mod datagram;
 mod diagnosis;
 pub mod directories;
 pub mod directory;

@@ -119,6 +119,36 @@ pub fn is_listening(fd: impl AsFd) -> bool {
     nix::sys::socket::getsockopt(&fd, sockopt::AcceptConn).unwrap_or(false)
 }
 
+/// The number that the kernel knows a listener by, in every process that has it; `None`: it is none, or one of another
+/// network namespace, which nobody reaches by its address from here.
+#[must_use]
+pub fn number_of_listener(fd: BorrowedFd<'_>) -> Option<u64> {
+    let is_ours = || {
+        let here = unix_socket().ok()?;
+        Some(network_of(fd) == network_of(here.as_fd()))
+    };
+    let number = nix::sys::stat::fstat(fd).ok()?.st_ino;
+    (is_listening(fd) && is_ours()?).then_some(number)
+}
+
+/// The network namespace of a socket; `None`: the kernel does not tell (before Linux 5.14).
+fn network_of(fd: BorrowedFd<'_>) -> Option<u64> {
+    let mut cookie = 0_u64;
+    let mut length = libc::socklen_t::try_from(size_of::<u64>()).ok()?;
+    // SAFETY: getsockopt writes at most `length` bytes to `cookie`, which has that many.
+    #[expect(unsafe_code, reason = "there is no wrapper for SO_NETNS_COOKIE")]
+    let done = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut length,
+        )
+    };
+    (done == 0).then_some(cookie)
+}
+
 /// Has a listener, in whichever processes it is, refuse everybody from now on. Whoever waits at a unix socket can be
 /// accepted still; at a TCP socket he is refused as well.
 pub fn refuse_all(listener: impl AsFd) {

@@ -12,13 +12,14 @@ pub const VARIABLE: &str = "LIEGE_CHANNEL_FD";
 
 /// What is said to one process, and means nothing, or the wrong thing, to those that it starts: by the service manager, by an
 /// emperor, by the image before.
-pub const OF_ONE_PROCESS: [&str; 11] = [
+pub const OF_ONE_PROCESS: [&str; 12] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_PID",
     "WATCHDOG_USEC",
     "LISTEN_PID",
     "LISTEN_FDS",
     "LISTEN_FDNAMES",
+    "FDSTORE",
     "UWSGI_RELOADS",
     "UWSGI_EMPEROR_FD_CONFIG",
     VARIABLE,

@@ -62,6 +62,7 @@ mod serve;
 mod shortage;
 mod sockets;
 mod static_files;
+mod store;
 mod stuck;
 mod systemd;
 mod telegraf;

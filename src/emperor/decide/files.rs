@@ -1,6 +1,7 @@
 //! Decisions about files: found, changed, gone.
 
 use super::turn::Turn;
+use crate::config::address::Address;
 use crate::emperor::events::EventKind;
 use crate::emperor::fleet::{FileIdentity, NotStarted, OperationKind, State, Vassal};
 use crate::emperor::scan::{Found, Look};
@@ -100,8 +101,9 @@ impl Turn<'_> {
             vassal.program = found.program;
             vassal.last_served = self.fleet.remembered.get(&id).copied().unwrap_or_default();
             vassal.on_demand = found.on_demand;
-            let sleeps =
-                vassal.on_demand.as_ref().map(|address| format!("a connection to {address} wakes it"));
+            let waits = |address: &Address| format!("a connection to {address} wakes it");
+            let sleeps_on = || "it slept, and a connection to its sockets wakes it".to_owned();
+            let sleeps = vassal.on_demand.as_ref().map(waits).or_else(|| found.slept.then(sleeps_on));
             let path = vassal.path.display().to_string();
             self.fleet.vassals.insert(id.clone(), vassal);
             self.note(Some(&id), EventKind::Found, format!("found {path}"));

@@ -3,7 +3,7 @@
 use super::turn::Turn;
 use crate::emperor::event::Effect;
 use crate::emperor::events::EventKind;
-use crate::emperor::fleet::{OperationKind, State, Vassal};
+use crate::emperor::fleet::{FileIdentity, OperationKind, State, Vassal};
 use crate::emperor::handle::Refusal;
 use crate::emperor::life::LifeId;
 use crate::wire::failure::Failure;
@@ -100,6 +100,11 @@ impl Vassal {
     #[must_use]
     pub const fn is_asleep(&self) -> bool {
         matches!(self.state, State::Asleep)
+    }
+
+    /// The file that it will begin with, where it sleeps because nobody has asked it anything.
+    pub(in crate::emperor) fn sleeps_by_itself(&self) -> Option<FileIdentity> {
+        (self.is_asleep() && self.on_demand.is_none()).then_some(self.identity)
     }
 
     fn has_sockets(&self) -> bool {

@@ -52,6 +52,8 @@ pub(super) struct World {
     pub(super) exited: bool,
     /// Whether files that are found wait for a connection.
     pub(super) on_demand: bool,
+    /// Whether files that are found belong to vassals that slept when the last emperor ended.
+    pub(super) slept: bool,
     /// The directories of files that are not in `/v`.
     pub(super) directories: BTreeMap<String, &'static str>,
     /// Whom files belong to, where that counts.
@@ -243,6 +245,7 @@ impl World {
                     id: id.to_owned(),
                     directory,
                     identity: *identity,
+                    slept: self.slept,
                     attributes,
                     program,
                     on_demand,

@@ -1,0 +1,53 @@
+"""systemd's descriptor store: the vassals' sockets outlast the emperor, and nothing else does."""
+
+import os
+import signal
+
+from host import *
+
+
+def stored():
+    return int(shown("NFileDescriptorStore"))
+
+
+class Store(Case):
+    def asleep(self, *names):
+        until("their sleep", lambda: [states().get(f"{name}.ini") for name in names] == ["asleep"] * len(names))
+
+    def test_a_killed_emperor_refuses_nobody_and_who_slept_sleeps_on(self):
+        self.vassal("idle", 8001, HELLO, "idle = 2")
+        self.vassal("busy", 8002)
+        self.start()
+        get(8001)
+        self.asleep("idle")
+        until("what is kept", lambda: stored() == 2)
+        for _ in range(2):
+            before = emperor()
+            # So long that somebody has to wait for the next one.
+            self.drop_in("RestartSec=3")
+            os.kill(before, signal.SIGKILL)
+            until("no emperor", lambda: emperor() == 0)
+            self.assertTrue(get(8001).startswith("hello"))
+            self.assertNotIn(emperor(), (0, before))
+            self.asleep("idle")
+        launched = self.said().count("launched")
+        before = emperor()
+        os.kill(before, signal.SIGKILL)
+        until("another emperor", lambda: emperor() not in (0, before))
+        self.asleep("idle")
+        self.assertEqual((self.said().count("launched"), stored()), (launched, 2))
+
+    def test_what_is_given_up_is_kept_no_longer(self):
+        self.vassal("a", 8001)
+        self.vassal("b", 8002)
+        self.start()
+        until("what is kept", lambda: stored() == 2)
+        (VASSALS / "a.ini").unlink()
+        until("the end of it", lambda: stored() == 1 and "a.ini" not in states())
+        # Its port is free.
+        self.vassal("c", 8001)
+        until("another one there", lambda: answers(8001))
+        until("what is kept", lambda: stored() == 2)
+        systemctl("stop", UNIT)
+        self.assertEqual(stored(), 0)
+        self.assertIsNone(answers(8002))
