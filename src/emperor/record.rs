@@ -114,7 +114,7 @@ pub fn write(header: &Header, fleet: &Fleet, masters: &Masters) -> io::Result<Ow
         descriptor_limit: header.descriptor_limit,
         fleet,
         masters: masters.by_life.iter().map(|(life, master)| master_record(*life, master)).collect(),
-        kept: masters.kept.iter().map(|(id, listeners)| (id, numbers(listeners))).collect(),
+        kept: masters.kept.iter().map(|(id, kept)| (id, numbers(kept.listeners()))).collect(),
         passed: masters.passed.iter().map(|(id, listeners)| (id, numbers(listeners))).collect(),
         doors: masters
             .handle
@@ -281,7 +281,7 @@ fn descriptors(masters: &Masters) -> Vec<BorrowedFd<'_>> {
         link.into_iter().chain(control).chain(log).chain(shown).chain(listeners).chain(pidfds).chain(remnants)
     });
     let ledger = masters.ledger.iter().flat_map(|ledger| ledger.parts().1);
-    let kept = masters.kept.iter().map(|(_, kept)| kept).chain(masters.passed.values());
+    let kept = masters.kept.iter().map(|(_, kept)| kept.listeners()).chain(masters.passed.values());
     let kept = kept.flat_map(|listeners| listeners.iter()).map(|(_, listener)| listener.as_fd());
     of_masters.chain(kept).chain(ledger).collect()
 }

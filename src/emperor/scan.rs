@@ -46,6 +46,24 @@ pub struct Found {
     pub was: Vec<String>,
 }
 
+impl Found {
+    /// A file of which nothing more is known.
+    #[must_use]
+    pub fn of(id: &str, identity: FileIdentity) -> Self {
+        Self {
+            id: id.to_owned(),
+            directory: PathBuf::new(),
+            identity,
+            attributes: Attributes::default(),
+            program: None,
+            on_demand: None,
+            tenant: None,
+            slept: false,
+            was: Vec::new(),
+        }
+    }
+}
+
 /// What a look at one name found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look {
@@ -214,18 +232,7 @@ pub fn judge(name: &OsStr, extra: &[String]) -> Name {
 pub(super) fn look(id: &str, path: &Path, manner: Manner) -> Look {
     let directory = path.parent().unwrap_or(path).to_owned();
     let found = |identity, tenant| {
-        let attributes = Attributes::default();
-        Look::Found(Box::new(Found {
-            id: id.to_owned(),
-            directory: directory.clone(),
-            identity,
-            attributes,
-            program: None,
-            on_demand: None,
-            tenant,
-            slept: false,
-            was: Vec::new(),
-        }))
+        Look::Found(Box::new(Found { directory: directory.clone(), tenant, ..Found::of(id, identity) }))
     };
     match open(path, manner) {
         Ok(Opened { identity, tenant, .. }) => found(identity, tenant),

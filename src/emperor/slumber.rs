@@ -177,10 +177,18 @@ impl Slumber {
         }
     }
 
-    /// Removes the files of all sockets that the emperor has made.
-    pub(super) fn end(&mut self) {
-        let all: Vec<String> = self.files.keys().cloned().collect();
+    /// Removes the files of the sockets that the emperor has made, but for those at which the next one will wait.
+    pub(super) fn end(&mut self, outlasts: impl Fn(&str) -> bool) {
+        let all: Vec<String> = self.files.keys().filter(|vassal| !outlasts(vassal)).cloned().collect();
         all.iter().for_each(|vassal| self.forget(vassal));
+    }
+
+    /// An emperor before has made this vassal's socket; answers whether clients still find it.
+    pub(super) fn knows(&mut self, vassal: &str, address: &Address) -> bool {
+        let Address::Unix(path) = address else { return true };
+        let file = socket::identity(path);
+        self.files.extend(file.map(|identity| (vassal.to_owned(), (path.clone(), identity))));
+        file.is_some()
     }
 }
 
@@ -300,10 +308,8 @@ impl Emperor {
             on_demand.map(|(id, vassal)| (id.clone(), vassal.on_demand.clone())).collect()
         };
         for (vassal, address) in sleepers {
-            if let Some(Address::Unix(path)) = address
-                && let Some(identity) = socket::identity(&path)
-            {
-                self.slumber.files.insert(vassal.clone(), (path, identity));
+            if let Some(address) = address {
+                self.slumber.knows(&vassal, &address);
             }
             if self.handle.fleet().vassals.get(&vassal).is_some_and(super::fleet::Vassal::is_asleep) {
                 self.put_to_bed(vassal);

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::deposit::Deposit;
 use super::fleet::FileIdentity;
+use super::kept::SocketId;
 use crate::config::address::Listen;
 use crate::config::tenant::Tenant;
 
@@ -15,9 +16,6 @@ pub const OF_ONE: usize = 16;
 pub const MOST: usize = 4096;
 /// The longest name, in bytes: [`MOST`] of these, and some room for those of socket units.
 const NAME: usize = 27;
-
-/// A socket: the number that the kernel knows it by, the same in every process.
-pub type SocketId = u64;
 
 /// What a vassal has now that is to be kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,8 +128,7 @@ impl Store {
             });
             let sockets = named.collect();
             let (tenant, asleep) = (wanted.tenant, wanted.asleep);
-            deposits
-                .insert(vassal.clone(), Deposit { vassal: vassal.clone(), tenant, asleep, sockets });
+            deposits.insert(vassal.clone(), Deposit { vassal: vassal.clone(), tenant, asleep, sockets });
         }
         let steps = self.steps(&used, &deposits);
         let newly = left_out.difference(&self.left_out).cloned().collect();
@@ -166,21 +163,171 @@ impl Store {
     }
 }
 
-/// Whether a socket that the service manager passes is one of the store. A socket unit names its own after a vassal,
-/// and no vassal has such a name.
+/// Whether a socket that the service manager passes is one of the store. Those of socket units are never named so: no
+/// vassal is meant by a name with `/`.
 #[must_use]
 pub fn is_name(name: &str) -> bool {
-    name.contains('/')
+    let (shown, number) = name.rsplit_once('/').unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) && shown.chars().all(is_plain)
 }
 
 /// A name that the service manager takes and people can read.
 fn name(vassal: &str, number: u64) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    let plain = |c: char| if is_plain(c) { c } else { '_' };
     let number = number.to_string();
     let shown: String = vassal.chars().take(NAME.saturating_sub(number.len() + 1)).map(plain).collect();
     format!("{shown}/{number}")
 }
 
+const fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
+}
+
 fn number(name: &str) -> u64 {
     name.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::address::{Address, Protocol};
+
+    /// Sockets with these numbers.
+    fn wants(numbers: &[SocketId]) -> Wanted {
+        let listen = |number: &SocketId| Listen {
+            address: Address::Abstract(number.to_string()),
+            protocol: Protocol::Http,
+        };
+        let sockets = numbers.iter().map(|number| (*number, listen(number)));
+        Wanted { sockets: sockets.collect(), ..Wanted::default() }
+    }
+
+    fn told(step: &Step) -> String {
+        match step {
+            Step::Write(deposit) => {
+                let names: Vec<&str> = deposit.sockets.iter().map(|(name, _)| name.as_str()).collect();
+                let asleep = if deposit.asleep.is_some() { " asleep" } else { "" };
+                format!("write {}{asleep}: {}", deposit.vassal, names.join(" "))
+            }
+            Step::Erase(vassal) => format!("erase {vassal}"),
+            Step::Remove(name) => format!("remove {name}"),
+            Step::Add(number, name) => format!("add {number} {name}"),
+        }
+    }
+
+    /// Settles, and does all of it; answers what, and who was left out.
+    fn settle(store: &mut Store, wanted: &[(&str, Wanted)]) -> (Vec<String>, Vec<String>) {
+        let wanted = wanted.iter().map(|(vassal, wanted)| ((*vassal).to_owned(), wanted.clone())).collect();
+        let (steps, left_out) = store.settle(&wanted);
+        let said = steps.iter().map(told).collect();
+        steps.into_iter().for_each(|step| store.done(step));
+        (said, left_out)
+    }
+
+    #[test]
+    fn names_are_such_that_they_come_back() {
+        for (vassal, count, expected) in [
+            ("blog.ini", 7, "blog.ini/7"),
+            ("a:b c/\u{e4}\n.ini", 12, "a_b_c___.ini/12"),
+            ("", 1, "/1"),
+            ("an-app-of-a-very-long-name.ini", 123, "an-app-of-a-very-long-n/123"),
+            ("an-app-of-a-very-long-name.ini", u64::MAX, "an-app/18446744073709551615"),
+        ] {
+            let name = name(vassal, count);
+            assert_eq!(name, expected);
+            assert!(is_name(&name) && name.len() <= NAME && number(&name) == count);
+            assert!(name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b':'), "{name}");
+        }
+        for other in ["blog.ini", "liege.socket", "a/b", "a b/1", "a/", "", "/srv/x/1"] {
+            assert!(!is_name(other), "{other}");
+        }
+        // One string of the environment, as the kernel limits it.
+        assert!(MOST * (NAME + 1) + 8 * 1024 < 128 * 1024);
+    }
+
+    #[test]
+    fn what_is_kept_is_stored_and_nothing_else() {
+        let asleep = Wanted { asleep: Some(FileIdentity::default()), ..wants(&[1, 2]) };
+        let rows: [(&str, &[(&str, Wanted)], &[&str]); 8] = [
+            ("two sockets", &[("a", wants(&[1, 2]))], &["write a: a/1 a/2", "add 1 a/1", "add 2 a/2"]),
+            ("nothing new", &[("a", wants(&[1, 2]))], &[]),
+            ("it sleeps", &[("a", asleep)], &["write a asleep: a/1 a/2"]),
+            (
+                "another takes over",
+                &[("a", wants(&[1, 2])), ("b", wants(&[1]))],
+                &["write a: a/1 a/2", "write b: a/1"],
+            ),
+            ("it has its name", &[("b", wants(&[1]))], &["erase a", "remove a/2"]),
+            (
+                "another socket",
+                &[("b", wants(&[1, 3])), ("c", Wanted::default())],
+                &["write b: a/1 b/3", "add 3 b/3"],
+            ),
+            ("the same twice", &[("b", wants(&[3, 3]))], &["write b: b/3 b/3", "remove a/1"]),
+            ("none", &[], &["erase b", "remove b/3"]),
+        ];
+        let mut store = Store::new(10);
+        for (what, wanted, expected) in rows {
+            assert_eq!(
+                settle(&mut store, wanted),
+                (expected.iter().map(ToString::to_string).collect(), vec![]),
+                "{what}"
+            );
+            let kept: BTreeSet<&str> =
+                wanted.iter().filter(|(_, w)| !w.sockets.is_empty()).map(|(v, _)| *v).collect();
+            assert_eq!(store.kept(), kept, "{what}");
+        }
+    }
+
+    #[test]
+    fn nobody_takes_the_room_of_others_and_all_of_a_vassal_is_kept_or_nothing() {
+        let many: Vec<SocketId> = (100..).take(OF_ONE + 1).collect();
+        let left_out = |vassals: &[&str]| vassals.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let mut store = Store::new(3);
+        let (_, out) = settle(&mut store, &[("m", wants(&[1, 2])), ("n", wants(&many))]);
+        assert_eq!((out, store.kept()), (left_out(&["n"]), ["m"].into()));
+        // Who comes later has to do with what is left, and is told so once.
+        for out in [left_out(&["a"]), left_out(&[])] {
+            let wanted =
+                [("a", wants(&[5, 6])), ("m", wants(&[1, 2])), ("n", wants(&many)), ("z", wants(&[7]))];
+            assert_eq!((settle(&mut store, &wanted).1, store.kept()), (out, ["m", "z"].into()));
+        }
+        let wanted = [("a", wants(&[5, 6])), ("z", wants(&[7]))];
+        assert_eq!((settle(&mut store, &wanted).1, store.kept()), (vec![], ["a", "z"].into()));
+        assert_eq!(Store::new(1_000_000).most(), MOST);
+    }
+
+    #[test]
+    fn what_came_out_for_nobody_goes_and_names_are_not_used_again() {
+        let mut store = Store::new(10);
+        store.has("a/9", Some(1));
+        store.has("b/4", Some(2));
+        store.has("c/5", None);
+        let of = |vassal: &str, name: &str, number| Deposit {
+            vassal: vassal.to_owned(),
+            tenant: None,
+            asleep: None,
+            sockets: vec![(name.to_owned(), wants(&[number]).sockets[0].1.clone())],
+        };
+        store.knows(of("a", "a/9", 1));
+        store.knows(of("d", "d/11", 8));
+        let (steps, _) = settle(&mut store, &[("a", wants(&[1])), ("e", wants(&[3]))]);
+        assert_eq!(steps, ["write e: e/12", "erase d", "remove b/4", "remove c/5", "add 3 e/12"]);
+    }
+
+    #[test]
+    fn a_later_image_says_all_of_it_again() {
+        let mut store = Store::new(10);
+        let mut before = Store::new(10);
+        settle(&mut before, &[("a", wants(&[1, 2])), ("b", wants(&[1]))]);
+        for deposit in before.deposits.into_values() {
+            for (name, listen) in &deposit.sockets {
+                // The second socket is none of the vassal's any more.
+                store.remembers(name, Some(1).filter(|_| listen.address.to_string() == "@1"));
+            }
+            store.knows(deposit);
+        }
+        let (steps, _) = settle(&mut store, &[("a", wants(&[1])), ("b", wants(&[1]))]);
+        assert_eq!(steps, ["write a: a/1", "remove a/2", "add 1 a/1"]);
+    }
 }

@@ -2,7 +2,6 @@
 //! those that come out of it go to the vassals that they were kept for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,11 +9,12 @@ use std::time::Duration;
 
 use super::deposit::{self, Deposit};
 use super::fleet::Fleet;
+use super::kept::{Kept, Numbered, SocketId};
 use super::masters::Masters;
 use super::notify::ServiceManager;
 use super::scan::{Found, Look};
 use super::spawn::Listeners;
-use super::store::{SocketId, Step, Store, Wanted};
+use super::store::{Step, Store, Wanted};
 use super::turns::Emperor;
 use crate::config::address::Listen;
 use crate::sys::activation::Activation;
@@ -23,46 +23,56 @@ use crate::tick::Tick;
 
 /// What could not be done is tried again after this time.
 const AGAIN: Duration = Duration::from_secs(1);
+/// What changes sooner after a change is stored together.
+const APART: Duration = Duration::from_millis(20);
 
 /// The store, what is written down of it, and what came out of it and is nobody's yet.
 #[derive(Debug)]
 pub(super) struct Storage {
     store: Store,
     runtime: PathBuf,
-    unclaimed: BTreeMap<String, (Deposit, Listeners)>,
+    at_hand: AtHand,
+    settled: Option<Tick>,
+    /// When it has to be settled again; a step has failed, or much happens at once.
     again_at: Option<Tick>,
+    failing: bool,
+}
+
+/// What there is besides what is kept for vassals.
+#[derive(Debug)]
+struct AtHand {
+    unclaimed: BTreeMap<String, (Deposit, Numbered)>,
+    /// Those of socket units: the service manager has them already, and kept twice they would outlast their unit.
+    of_units: BTreeSet<SocketId>,
 }
 
 impl Storage {
     /// What the service manager has passed goes to whom it was kept for; the rest it closes. `None`: it keeps nothing, or
     /// there is no place to write down what.
     pub(super) fn begin(manager: &ServiceManager, masters: &mut Masters, passed: Activation) -> Option<Self> {
+        let useless = passed.strange.into_iter().filter_map(|(_, name)| name);
+        let useless = useless.collect::<Vec<_>>();
+        let sockets: BTreeMap<String, OwnedFd> =
+            passed.passed.into_iter().filter_map(|passed| Some((passed.name?, passed.socket))).collect();
         let Some(mut storage) = Self::open(manager, masters) else {
-            let names = passed.passed.iter().map(|passed| passed.name.as_ref());
-            for name in names.chain(passed.strange.iter().map(|(_, name)| name.as_ref())).flatten() {
+            for name in sockets.keys().chain(&useless) {
                 let _ = manager.close(name);
             }
             return None;
         };
-        let mut sockets = BTreeMap::new();
-        for passed in passed.passed {
-            let Some(name) = passed.name else { continue };
-            storage.store.has(&name, socket::number_of_listener(passed.socket.as_fd()));
-            sockets.insert(name, passed.socket);
-        }
-        for (_, name) in passed.strange {
-            storage.store.has(&name.unwrap_or_default(), None);
+        useless.iter().for_each(|name| storage.store.has(name, None));
+        for (name, socket) in &sockets {
+            storage.store.has(name, socket::number_of_listener(socket.as_fd()));
         }
         for deposit in deposit::all(&storage.runtime) {
-            let of_name = |(name, listen): &(String, _)| {
-                let socket: &OwnedFd = sockets.get(name)?;
-                Some((Clone::clone(listen), socket.try_clone().ok()?))
+            let of_name = |(name, listen): &(String, Listen)| {
+                Some((listen.clone(), sockets.get(name)?.try_clone().ok()?))
             };
             let listeners: Option<Listeners> = deposit.sockets.iter().map(of_name).collect();
             storage.store.knows(deposit.clone());
             if let Some(listeners) = listeners {
-                tracing::debug!(vassal = deposit.vassal, "its sockets were kept");
-                storage.unclaimed.insert(deposit.vassal.clone(), (deposit, listeners));
+                let listeners = Numbered::new(Arc::new(listeners));
+                storage.at_hand.unclaimed.insert(deposit.vassal.clone(), (deposit, listeners));
             }
         }
         Some(storage)
@@ -71,11 +81,11 @@ impl Storage {
     /// Goes on with what an image before has stored.
     pub(super) fn resume(manager: &ServiceManager, masters: &mut Masters) -> Option<Self> {
         let mut storage = Self::open(manager, masters)?;
+        let kept: BTreeMap<&String, &Numbered> = masters.kept.iter().collect();
         for deposit in deposit::all(&storage.runtime) {
-            let kept = masters.kept.get(&deposit.vassal);
             for (name, listen) in &deposit.sockets {
-                let of_it = kept.iter().flat_map(|kept| kept.iter()).find(|(known, _)| known == listen);
-                let number = of_it.and_then(|(_, listener)| socket::number_of_listener(listener.as_fd()));
+                let kept = kept.get(&deposit.vassal).into_iter().flat_map(|kept| kept.each());
+                let number = kept.filter(|(_, known, _)| *known == listen).find_map(|(number, ..)| number);
                 storage.store.remembers(name, number);
             }
             storage.store.knows(deposit);
@@ -86,11 +96,15 @@ impl Storage {
     fn open(manager: &ServiceManager, masters: &mut Masters) -> Option<Self> {
         let ledger = masters.ledger.as_ref().filter(|_| manager.store() > 0)?;
         masters.kept.touch();
+        let of_units = masters.passed.values().flat_map(|listeners| listeners.iter());
+        let of_units = of_units.filter_map(|(_, socket)| socket::number_of_listener(socket.as_fd()));
         Some(Self {
             store: Store::new(manager.store()),
             runtime: ledger.parts().0.to_owned(),
-            unclaimed: BTreeMap::new(),
+            at_hand: AtHand { unclaimed: BTreeMap::new(), of_units: of_units.collect() },
+            settled: None,
             again_at: None,
+            failing: false,
         })
     }
 
@@ -98,55 +112,99 @@ impl Storage {
         self.again_at
     }
 
-    /// Does a step.
-    fn take(&self, step: &Step, manager: &ServiceManager, sockets: &BTreeMap<SocketId, BorrowedFd<'_>>) -> io::Result<()> {
-        let written = |result: io::Result<()>| {
-            result.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.runtime.display())))
-        };
-        match step {
-            Step::Write(deposit) => written(deposit::write(&self.runtime, deposit)),
-            Step::Erase(vassal) => written(deposit::erase(&self.runtime, vassal)),
-            Step::Remove(name) => manager.close(name),
-            Step::Add(number, name) => sockets.get(number).map_or(Ok(()), |socket| manager.keep(name, *socket)),
+    /// Brings the store to what is kept now; answers for whom there is no room since now.
+    fn settle(&mut self, kept: &Kept, fleet: &Fleet, manager: &ServiceManager) -> Vec<String> {
+        (self.settled, self.again_at) = (Some(clock::now()), None);
+        let (wanted, sockets) = self.at_hand.wanted(kept, fleet);
+        let (steps, left_out) = self.store.settle(&wanted);
+        for step in steps {
+            let done = match &step {
+                Step::Write(deposit) => deposit::write(&self.runtime, deposit),
+                Step::Erase(vassal) => deposit::erase(&self.runtime, vassal),
+                Step::Remove(name) => manager.close(name),
+                Step::Add(number, name) => {
+                    sockets.get(number).map_or(Ok(()), |socket| manager.keep(name, *socket))
+                }
+            };
+            if let Err(error) = done {
+                if !self.failing {
+                    tracing::warn!("the service manager cannot be given sockets to keep: {error}");
+                }
+                (self.failing, self.again_at) = (true, Some(clock::now() + AGAIN));
+                // All that follows is said to the same one, who does not listen now.
+                match step {
+                    Step::Add(..) | Step::Remove(_) => break,
+                    Step::Write(_) | Step::Erase(_) => continue,
+                }
+            }
+            self.store.done(step);
         }
+        self.failing &= self.again_at.is_some();
+        left_out
     }
 
-    /// What came out of the store for a vassal that was found.
-    fn claim(&mut self, found: &Found) -> Option<Result<(bool, Listeners), Listeners>> {
-        let (deposit, listeners) = self.unclaimed.remove(&found.id)?;
-        Some(if deposit.is_of(found) { Ok((deposit.sleeps_on(found), listeners)) } else { Err(listeners) })
+    /// What came out of the store for a vassal that was found: whether it goes on sleeping at it; `None`: not for this one.
+    fn claim(&mut self, found: &Found) -> Option<(Option<bool>, Arc<Listeners>)> {
+        let (deposit, listeners) = self.at_hand.unclaimed.remove(&found.id)?;
+        let sleeps = deposit.is_of(found).then(|| deposit.sleeps_on(found));
+        Some((sleeps, Arc::clone(listeners.listeners())))
+    }
+}
+
+impl AtHand {
+    /// What is to be kept now, and the sockets by their numbers. Of a vassal all are kept that are for requests, or none.
+    fn wanted<'a>(
+        &'a self,
+        kept: &'a Kept,
+        fleet: &Fleet,
+    ) -> (BTreeMap<String, Wanted>, BTreeMap<SocketId, BorrowedFd<'a>>) {
+        let (mut all, mut sockets) = (BTreeMap::new(), BTreeMap::new());
+        let mut add = |id: &str, listeners: &'a Numbered, tenant, asleep| {
+            let doors = listeners.each().filter(|(_, listen, _)| listen.protocol.is_for_requests());
+            let doors =
+                doors.filter(|(number, ..)| number.is_none_or(|number| !self.of_units.contains(&number)));
+            let doors: Vec<_> = doors.collect();
+            let numbered = doors.iter().map(|(number, listen, _)| Some(((*number)?, Listen::clone(listen))));
+            let Some(numbered) = numbered.collect::<Option<Vec<_>>>() else { return };
+            sockets.extend(doors.iter().filter_map(|(number, _, socket)| Some(((*number)?, *socket))));
+            all.insert(id.to_owned(), Wanted { tenant, asleep, sockets: numbered });
+        };
+        for (id, (deposit, listeners)) in &self.unclaimed {
+            add(id, listeners, deposit.tenant, deposit.asleep);
+        }
+        for (id, listeners) in kept.iter() {
+            let Some(vassal) = fleet.vassals.get(id) else { continue };
+            add(id, listeners, vassal.tenant, vassal.sleeps_by_itself());
+        }
+        (all, sockets)
     }
 }
 
 impl Emperor {
-    /// Brings the store to what is kept now.
+    /// Brings the store to what is kept now, if that has changed; while much happens, not for all of it one by one.
     pub(super) fn store_sockets(&mut self) {
         let Some(storage) = &mut self.storage else { return };
-        let is_due = storage.again_at.is_some_and(|at| at <= clock::now());
-        if !self.masters.kept.take_changed() && !is_due {
-            return;
+        let now = clock::now();
+        if self.masters.kept.take_changed() {
+            let soon = storage.settled.map_or(now, |settled| settled + APART);
+            storage.again_at = Some(storage.again_at.map_or(soon, |at| at.min(soon)));
         }
+        if storage.again_at.is_some_and(|at| at <= now) {
+            self.settle_store();
+        }
+    }
+
+    /// The same, now.
+    pub(super) fn settle_store(&mut self) {
+        let Some(storage) = &mut self.storage else { return };
         let mut fleet = self.handle.fleet();
-        let (wanted, sockets) = wanted(&self.masters, &storage.unclaimed, &fleet);
-        let (steps, left_out) = storage.store.settle(&wanted);
-        for vassal in left_out {
+        for vassal in storage.settle(&self.masters.kept, &fleet, &self.manager) {
+            let most = storage.store.most();
             tracing::warn!(
                 vassal,
-                "its sockets end with this emperor: the service manager keeps {} at most, and {} of one vassal",
-                storage.store.most(),
+                "its sockets end with this emperor: the service manager keeps {most} at most, and {} of one vassal",
                 super::store::OF_ONE
             );
-        }
-        let failed_before = storage.again_at.take().is_some();
-        for step in steps {
-            if let Err(error) = storage.take(&step, &self.manager, &sockets) {
-                if !failed_before {
-                    tracing::warn!("the service manager does not keep sockets now: {error}");
-                }
-                storage.again_at = Some(clock::now() + AGAIN);
-                break;
-            }
-            storage.store.done(step);
         }
         let kept = storage.store.kept();
         for (id, vassal) in &mut fleet.vassals {
@@ -158,10 +216,11 @@ impl Emperor {
     pub(super) fn keep_unclaimed_for(&mut self, looks: &BTreeMap<String, Look>) {
         let Some(storage) = &mut self.storage else { return };
         let is_there = |id: &String| matches!(looks.get(id), Some(Look::Found(_)));
-        let (there, gone) = std::mem::take(&mut storage.unclaimed).into_iter().partition(|(id, _)| is_there(id));
-        storage.unclaimed = there;
+        let unclaimed = std::mem::take(&mut storage.at_hand.unclaimed).into_iter();
+        let (there, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = unclaimed.partition(|(id, _)| is_there(id));
+        storage.at_hand.unclaimed = there;
         for (id, (_, listeners)) in gone {
-            self.give_back(&id, &listeners);
+            self.give_back(&id, listeners.listeners());
         }
     }
 
@@ -169,17 +228,24 @@ impl Emperor {
     pub(super) fn claim_sockets(&mut self, id: &str, look: &mut Look) {
         let Some(storage) = &mut self.storage else { return };
         let claimed = match look {
-            Look::Found(found) => storage.claim(found),
-            _ => storage.unclaimed.remove(id).map(|(_, listeners)| Err(listeners)),
+            Look::Found(found) => storage.claim(found).map(|(sleeps, listeners)| {
+                // Who is waited for at a socket that nobody finds gets another one.
+                let is_found = found.on_demand.iter().all(|address| self.slumber.knows(id, address));
+                (sleeps.filter(|_| is_found), listeners)
+            }),
+            _ => {
+                let gone = storage.at_hand.unclaimed.remove(id);
+                gone.map(|(_, listeners)| (None, Arc::clone(listeners.listeners())))
+            }
         };
         match (claimed, look) {
-            (Some(Ok((slept, listeners))), Look::Found(found)) => {
-                found.slept = slept;
+            (Some((Some(sleeps), listeners)), Look::Found(found)) => {
+                found.slept = sleeps;
                 if self.masters.kept.get(id).is_none() {
-                    self.masters.kept.insert(id, Arc::new(listeners));
+                    self.masters.kept.insert(id, listeners);
                 }
             }
-            (Some(Ok((_, listeners)) | Err(listeners)), _) => self.give_back(id, &listeners),
+            (Some((_, listeners)), _) => self.give_back(id, &listeners),
             (None, _) => {}
         }
     }
@@ -193,55 +259,18 @@ impl Emperor {
         }
     }
 
-    /// The same of what is kept of a vassal of which nothing runs, but for what another vassal has as well.
+    /// The same of what is kept of a vassal of which nothing runs, but for what somebody else has as well.
     pub(super) fn free_ports(&self, id: &str) {
-        let kept = &self.masters.kept;
-        if self.storage.is_none() {
-            return;
-        }
-        let numbers = |listeners: &Listeners| -> Vec<SocketId> {
-            listeners.iter().filter_map(|(_, socket)| socket::number_of_listener(socket.as_fd())).collect()
+        let Some(storage) = &self.storage else { return };
+        let (own, others): (Vec<_>, Vec<_>) = self.masters.kept.iter().partition(|(known, _)| *known == id);
+        let of_others = |number: SocketId| {
+            others.iter().any(|(_, kept)| kept.each().any(|(known, ..)| known == Some(number)))
         };
-        let of_others = kept.iter().filter(|(other, _)| *other != id).map(|(_, listeners)| listeners);
-        let passed = self.masters.passed.values();
-        let others: BTreeSet<SocketId> = of_others.chain(passed).flat_map(|listeners| numbers(listeners)).collect();
-        for (_, listener) in kept.get(id).into_iter().flat_map(|kept| kept.iter()) {
-            let number = socket::number_of_listener(listener.as_fd());
-            if number.is_some_and(|number| !others.contains(&number)) {
+        for (number, _, listener) in own.iter().flat_map(|(_, kept)| kept.each()) {
+            if number.is_some_and(|number| !storage.at_hand.of_units.contains(&number) && !of_others(number))
+            {
                 socket::refuse_all(listener);
             }
         }
     }
-}
-
-/// What is to be kept now, and the sockets by their numbers.
-fn wanted<'a>(
-    masters: &'a Masters,
-    unclaimed: &'a BTreeMap<String, (Deposit, Listeners)>,
-    fleet: &Fleet,
-) -> (BTreeMap<String, Wanted>, BTreeMap<SocketId, BorrowedFd<'a>>) {
-    let number = |socket: &OwnedFd| socket::number_of_listener(socket.as_fd());
-    // Those of socket units the service manager has already; kept twice, they would outlast their unit.
-    let passed = masters.passed.values().flat_map(|listeners| listeners.iter());
-    let passed: BTreeSet<SocketId> = passed.filter_map(|(_, socket)| number(socket)).collect();
-    let (mut all, mut sockets) = (BTreeMap::new(), BTreeMap::new());
-    let mut add = |id: &str, listeners: &'a Listeners, tenant, asleep| {
-        let doors = listeners.iter().filter(|(listen, _)| listen.protocol.is_for_requests());
-        let doors: Option<Vec<_>> =
-            doors.map(|(listen, socket)| Some((number(socket)?, listen, socket))).collect();
-        // One that cannot be kept: then none is, and all end together.
-        let doors = doors.into_iter().flatten().filter(|(number, ..)| !passed.contains(number));
-        let doors: Vec<_> = doors.collect();
-        sockets.extend(doors.iter().map(|&(number, _, socket)| (number, OwnedFd::as_fd(socket))));
-        let named = doors.into_iter().map(|(number, listen, _)| (number, Listen::clone(listen))).collect();
-        all.insert(id.to_owned(), Wanted { tenant, asleep, sockets: named });
-    };
-    for (id, (deposit, listeners)) in unclaimed {
-        add(id, listeners, deposit.tenant, deposit.asleep);
-    }
-    for (id, listeners) in masters.kept.iter() {
-        let Some(vassal) = fleet.vassals.get(id) else { continue };
-        add(id, listeners, vassal.tenant, vassal.sleeps_by_itself());
-    }
-    (all, sockets)
 }

@@ -119,8 +119,9 @@ impl Emperor {
         if let Some(served) = &mut self.served {
             served.look(&mut self.handle.fleet(), clock::now());
         }
-        self.store_sockets();
-        self.slumber.end();
+        self.settle_store();
+        self.slumber
+            .end(|vassal| self.handle.fleet().vassals.get(vassal).is_some_and(|known| known.outlasts));
         self.manager.stopping();
         Ok(())
     }
@@ -188,6 +189,8 @@ impl Emperor {
             Wish::Stop => {
                 self.manager.stopping();
                 self.decide(Event::StopAll);
+                // Who slept is started like all others by the next emperor.
+                self.masters.kept.touch();
             }
             Wish::Rescan => self.rescan(),
             Wish::Report => self.report(),

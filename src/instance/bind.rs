@@ -19,12 +19,13 @@ pub(super) struct Listener {
     pub(super) listen: Listen,
     socket: OwnedFd,
     file: Option<FileIdentity>,
+    is_passed: bool,
 }
 
 impl Listener {
     /// One that whoever started the instance has made, and will remove.
     pub(super) const fn passed(listen: Listen, socket: OwnedFd) -> Self {
-        Self { listen, socket, file: None }
+        Self { listen, socket, file: None, is_passed: true }
     }
 
     /// One that another process, or an earlier life, has bound.
@@ -33,7 +34,12 @@ impl Listener {
             Address::Unix(path) => socket::identity(path),
             _ => None,
         };
-        Self { listen, socket, file }
+        Self { listen, socket, file, is_passed: false }
+    }
+
+    /// Whether nobody finds it any more: the file of a unix socket was removed.
+    fn is_lost(&self) -> bool {
+        matches!(&self.listen.address, Address::Unix(path) if !self.is_passed && socket::is_gone(path))
     }
 
     /// The address for people, with the port that the kernel chose.
@@ -151,7 +157,7 @@ fn numeric(host: &str, port: u16) -> io::Result<SocketAddr> {
     }
 }
 
-/// The sockets of `spec`, in its order; those of `have` with the same address are used again.
+/// The sockets of `spec`, in its order; those of `have` with the same address are used again, unless nobody finds them.
 ///
 /// # Errors
 /// A socket that cannot be bound, or a queue longer than the system allows.
@@ -192,7 +198,7 @@ fn bind_each(
     resolve: Resolve<'_>,
 ) -> Result<Vec<Rc<Listener>>, Unbound> {
     let bind_one = |(number, listen): (usize, &Listen)| {
-        if let Some(found) = have.iter().find(|l| l.listen.address == listen.address) {
+        if let Some(found) = have.iter().find(|l| l.listen.address == listen.address && !l.is_lost()) {
             return reuse(found, listen, spec).map_err(Unbound::from);
         }
         let bound = bind(number, listen, spec, purpose, resolve);
@@ -224,7 +230,7 @@ fn reuse(found: &Rc<Listener>, listen: &Listen, spec: &InstanceSpec) -> Result<R
         return Ok(Rc::clone(found));
     }
     let socket = found.as_fd().try_clone_to_owned().map_err(failed)?;
-    Ok(Rc::new(Listener { listen: listen.clone(), socket, file: found.file }))
+    Ok(Rc::new(Listener { listen: listen.clone(), socket, file: found.file, is_passed: found.is_passed }))
 }
 
 fn bind(

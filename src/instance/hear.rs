@@ -46,9 +46,9 @@ impl Master {
                 self.handle(Event::Scale { operation, workers, idle });
             }
             ToInstance::LogLevel(level) => trace::set_level(level),
-            ToInstance::Stop { mercy_ms, keep_files, last } => {
+            ToInstance::Stop { mercy_ms, keep_files, last, keep_sockets } => {
                 self.replaced |= keep_files;
-                self.last = last;
+                (self.last, self.keeps_sockets) = (last, keep_sockets);
                 let mercy = mercy_ms.map(std::time::Duration::from_millis);
                 self.act_and_stop(&Point::EmperorStop, mercy);
             }

@@ -78,6 +78,7 @@ impl Image {
             own_operations: 0,
             replaced: false,
             last: false,
+            keeps_sockets: false,
             events: VecDeque::new(),
             reports: self.reports,
             asks: self.asks,

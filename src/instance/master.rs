@@ -168,6 +168,8 @@ pub(super) struct Master {
     pub(super) replaced: bool,
     /// Its emperor has it stop, and nobody will serve on its sockets.
     pub(super) last: bool,
+    /// Its emperor has it stop, and whoever comes to its sockets waits there for the next start of the service.
+    pub(super) keeps_sockets: bool,
     pub(super) events: VecDeque<Event>,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) asks: mpsc::Sender<Ask>,

@@ -275,7 +275,8 @@ impl Master {
             return;
         }
         let sockets = &self.current.sockets;
-        sockets.listeners.iter().chain(&sockets.stats).for_each(|listener| listener.remove_file());
+        let listeners = sockets.listeners.iter().filter(|_| !self.keeps_sockets);
+        listeners.chain(&sockets.stats).for_each(|listener| listener.remove_file());
         self.fifo.iter().for_each(Fifo::remove);
         spec.files.pid_files().for_each(|path| jail::remove_pid(path));
     }

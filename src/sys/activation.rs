@@ -64,8 +64,10 @@ impl Activation {
     #[must_use]
     pub fn split_off(&mut self, is_meant: impl Fn(&str) -> bool) -> Self {
         let is_meant = |name: &Option<String>| name.as_deref().is_some_and(&is_meant);
-        let (passed, rest) = std::mem::take(&mut self.passed).into_iter().partition(|passed| is_meant(&passed.name));
-        let (strange, others) = std::mem::take(&mut self.strange).into_iter().partition(|(_, name)| is_meant(name));
+        let (passed, rest) =
+            std::mem::take(&mut self.passed).into_iter().partition(|passed| is_meant(&passed.name));
+        let (strange, others) =
+            std::mem::take(&mut self.strange).into_iter().partition(|(_, name)| is_meant(name));
         (self.passed, self.strange) = (rest, others);
         let taken = Self { passed, strange };
         let numbers = taken.passed.iter().map(|passed| passed.number);

@@ -24,7 +24,12 @@ impl Way {
         let to = match name.split_first() {
             Some((b'@', rest)) => UnixAddr::new_abstract(rest)?,
             Some((b'/', _)) => UnixAddr::new(name)?,
-            _ => return Err(io::Error::new(io::ErrorKind::Unsupported, "neither a path nor an abstract name")),
+            _ => {
+                return Err(io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    "neither a path nor an abstract name",
+                ));
+            }
         };
         let socket = UnixDatagram::unbound()?;
         // Who does not read must not hold up who writes.

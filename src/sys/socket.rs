@@ -13,7 +13,9 @@ use nix::sys::socket::{
     getsockname, listen, setsockopt, socket, sockopt,
 };
 
-pub use super::socket_file::{FileIdentity, UnixOptions, identity, listen_unix, remove_unix};
+pub use super::socket_file::{
+    FileIdentity, UnixOptions, identity, is_gone, listen_unix, remove_unix,
+};
 
 /// The most groups that a peer may have to be asked for them; the kernel allows more, people do not.
 const GROUPS_LIMIT: usize = 1024;

@@ -65,6 +65,12 @@ pub fn identity(path: &Path) -> Option<FileIdentity> {
     stat.file_type().is_socket().then(|| FileIdentity { device: stat.dev(), inode: stat.ino() })
 }
 
+/// Whether nothing is at `path`.
+#[must_use]
+pub fn is_gone(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// Whether somebody listens at a unix socket. Does not wait for him: where the queue is full there is one, too.
 ///
 /// # Errors

@@ -95,6 +95,10 @@ pub enum ToInstance {
         /// Nobody will serve on its sockets: who comes is refused from now on.
         #[serde(default)]
         last: bool,
+        /// Who comes waits for whoever serves on its sockets after the next start of the service, so `vacuum` removes the
+        /// files of none.
+        #[serde(default)]
+        keep_sockets: bool,
     },
     /// The answer to a call at the rendezvous: this emperor is yours from now on. Answer with
     /// [`FromInstance::Output`] (unless the output is a file), then as a new image after a re-exec.

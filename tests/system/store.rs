@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 
 use crate::support::apps::says;
 use crate::support::http::{Connection, Door};
+use crate::support::load::{Load, Manner};
 use crate::support::process::Family;
 use crate::support::server::Folder;
 use crate::support::wait::{eventually, until};
@@ -141,4 +142,119 @@ fn who_sleeps_when_the_emperor_dies_sleeps_on_and_refuses_nobody() {
         service.until_state("a.ini", "asleep");
         assert_eq!(service.said("launched"), launched, "nobody was woken for that");
     }
+}
+
+#[test]
+fn a_restart_of_the_service_costs_no_request_and_a_stop_ends_all() {
+    let mut doors = Vec::new();
+    let sock = std::cell::OnceCell::new();
+    let mut service = Service::start(100, &[], |folder| {
+        doors.push(vassal(folder, "a.ini", "processes = 2"));
+        let (port, path) = (free_port(), folder.path().join("b.sock"));
+        folder.write(
+            "vassals/b.ini",
+            format!("[uwsgi]\nhttp = 127.0.0.1:{port}\nhttp-socket = {}\nvacuum = true\nwsgi-file = %d../app.py\n", path.display()),
+        );
+        doors.extend([Door::Port(port), Door::Unix(path.clone())]);
+        sock.set(path).unwrap();
+    });
+    doors.iter().for_each(|door| door.wait_for("/", "v1"));
+    service.until_kept(3);
+    let loads: Vec<Load> = doors.iter().map(|door| Load::start(door, Manner::Fresh)).collect();
+    for round in 2..=3 {
+        let before = service.main();
+        service.folder.write("app.py", says(&format!("v{round}")));
+        service.family.signal(Signal::SIGUSR1);
+        until("another emperor", || service.main() != before);
+        doors.iter().for_each(|door| door.wait_for("/", &format!("v{round}")));
+        loads.iter().for_each(Load::go_on);
+    }
+    // Whatever the emperor dies of.
+    service.kill_emperor();
+    loads.iter().for_each(Load::go_on);
+    service.until_state("a.ini", "up");
+    for load in loads {
+        load.stop().nothing_failed();
+    }
+    // It said so before it was stopped, and who asked in between was answered by the next.
+    service.hold();
+    service.family.signal(Signal::SIGUSR1);
+    until("the end of all", || service.said("goodbye to uWSGI.") == 6);
+    let clients: Vec<_> = doors.iter().map(asks).collect();
+    service.let_go();
+    assert!(clients.into_iter().all(|client| answer(client) == "v3"));
+    service.family.signal(Signal::SIGTERM);
+    assert!(service.family.wait().success());
+    assert!(doors.iter().all(|door| door.connect().is_err()), "nobody has them any more");
+}
+
+#[test]
+fn what_is_given_up_is_free_at_once() {
+    let mut doors = Vec::new();
+    let service = Service::start(100, &[], |folder| {
+        doors.push(vassal(folder, "a.ini", ""));
+        doors.push(vassal(folder, "b.ini", "idle = 1"));
+        doors.push(vassal(folder, "c.ini", ""));
+    });
+    doors.iter().for_each(|door| door.wait_for("/", "v1"));
+    service.until_state("b.ini", "asleep");
+    service.until_kept(3);
+    let vassals = service.path().join("vassals");
+    let text = |name: &str| std::fs::read_to_string(vassals.join(name)).unwrap();
+    let (a, b) = (text("a.ini"), text("b.ini"));
+    // Stopped; removed asleep; taken over by another name.
+    service.ask(&["stop", "a.ini", "--wait"]);
+    service.until_kept(2);
+    assert!(doors[0].connect().is_err());
+    std::fs::remove_file(vassals.join("b.ini")).unwrap();
+    service.until_kept(1);
+    service.folder.write("vassals/b2.ini", b);
+    doors[1].wait_for("/", "v1");
+    std::fs::rename(vassals.join("c.ini"), vassals.join("c2.ini")).unwrap();
+    until("the new name", || service.said("its file is called c2.ini now") == 1);
+    doors[2].wait_for("/", "v1");
+    service.until_kept(2);
+    // What was removed while there was no emperor is nobody's, and its port another's; who was stopped starts again.
+    service.hold();
+    service.kill_emperor();
+    std::fs::remove_file(vassals.join("b2.ini")).unwrap();
+    service.folder.write("vassals/0.ini", a.replace("wsgi-file", "processes = 2\nwsgi-file"));
+    std::fs::remove_file(vassals.join("a.ini")).unwrap();
+    service.let_go();
+    doors[0].wait_for("/", "v1");
+    until("the end of it", || doors[1].connect().is_err());
+    service.until_kept(2);
+    assert_eq!(service.said("cannot listen"), 0);
+    // A later image goes on with the same names.
+    let names = service.kept();
+    service.ask(&["upgrade", "--wait"]);
+    until("the next image", || service.said("re-executed") == 1);
+    service.ask(&["stop", "0.ini", "--wait"]);
+    service.until_kept(1);
+    assert!(names.contains(&service.kept()[0]));
+}
+
+#[test]
+fn there_is_room_for_so_many_and_without_a_store_nothing_is_said_of_one() {
+    let many = |folder: &Folder| {
+        let lines: String = (0..16).map(|_| format!("http-socket = 127.0.0.1:{}\n", free_port())).collect();
+        (vassal(folder, "many.ini", &lines), vassal(folder, "one.ini", ""))
+    };
+    let mut doors = None;
+    let service = Service::start(100, &[], |folder| doors = Some(many(folder)));
+    let (first, second) = doors.unwrap();
+    first.wait_for("/", "v1");
+    second.wait_for("/", "v1");
+    service.until_kept(1);
+    service.family.wait_for_log("the service manager keeps 100 at most, and 16 of one vassal");
+
+    let mut doors = None;
+    let mut service = Service::start(0, &[], |folder| doors = Some(many(folder)));
+    let (first, second) = doors.unwrap();
+    first.wait_for("/", "v1");
+    second.wait_for("/", "v1");
+    service.family.signal(Signal::SIGTERM);
+    assert!(service.family.wait().success());
+    assert!(service.kept().is_empty() && service.said("service manager") == 0);
+    assert!(first.connect().is_err());
 }

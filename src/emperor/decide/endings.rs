@@ -1,6 +1,6 @@
 //! How the emperor ends, told as stories in the simulated world.
 
-use super::world::{Manners, Start, World};
+use super::world::{Manners, Reload, Start, World};
 use crate::emperor::event::Event;
 use crate::emperor::handle::{Refusal, Request};
 
@@ -33,6 +33,35 @@ fn stopping_all_ends_with_an_exit_even_among_the_stubborn() {
     world.run_for(5_000);
     assert!(world.exited);
     assert!(world.launches_of("late.ini").is_empty());
+}
+
+#[test]
+fn sockets_that_outlast_the_emperor_are_closed_with_their_vassal_only() {
+    type End = fn(&mut World);
+    let rows: [(&str, bool, End, (bool, bool), bool); 5] = [
+        ("the emperor ends", false, |world| world.tell(Event::StopAll), (true, false), true),
+        ("the service manager keeps them", true, |world| world.tell(Event::StopAll), (false, true), false),
+        ("its file goes", true, |world| world.remove("a.ini"), (true, false), true),
+        (
+            "an operator stops it",
+            true,
+            |world| drop(world.ask(Request::Stop { vassal: "a.ini".to_owned() })),
+            (true, false),
+            true,
+        ),
+        ("another serves on", true, |world| drop(world.ask(reload("a.ini"))), (false, false), false),
+    ];
+    for (what, outlasts, end, told, closed) in rows {
+        let mut world = World::new(4);
+        world.behave("a.ini", Manners { reload: Reload::NeedsReplacement, ..Manners::default() });
+        world.write("a.ini");
+        world.run_for(100);
+        world.fleet.vassals.get_mut("a.ini").unwrap().outlasts = outlasts;
+        end(&mut world);
+        world.run_for(5_000);
+        let process = world.processes.values().find(|process| process.asked_to_stop).unwrap();
+        assert_eq!((process.sockets, !world.closed.is_empty()), (told, closed), "{what}");
+    }
 }
 
 #[test]

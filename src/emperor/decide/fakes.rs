@@ -34,6 +34,7 @@ impl World {
             is_to_end: false,
             file: (identity, tenant),
             keeps_files: false,
+            sockets: (false, false),
             foreign: program.is_some(),
             exit_told: false,
         };
@@ -83,10 +84,11 @@ impl World {
     pub(super) fn send(&mut self, life: LifeId, message: &ToInstance) {
         let manners = self.processes[&life].manners.clone();
         match message {
-            ToInstance::Stop { keep_files, .. } => {
+            ToInstance::Stop { keep_files, last, keep_sockets, .. } => {
                 let process = self.processes.get_mut(&life).unwrap();
                 (process.asked_to_stop, process.is_to_end) = (true, true);
                 process.keeps_files = *keep_files;
+                process.sockets = (*last, *keep_sockets);
                 if manners.stops {
                     self.end(life, ExitKind::Status(0), 20);
                 }

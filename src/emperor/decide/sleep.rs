@@ -160,6 +160,19 @@ mod tests {
     }
 
     #[test]
+    fn who_slept_when_the_last_emperor_ended_sleeps_on_until_its_file_changes() {
+        let mut world = World::new(4);
+        world.slept = true;
+        world.write("a.ini");
+        world.tell(Event::FirstScanDone);
+        world.run_for(60_000);
+        assert_eq!((world.state("a.ini"), world.launches.len(), world.ready), (Some(State::Asleep), 0, true));
+        world.write("a.ini");
+        world.run_for(100);
+        assert!(world.is_up("a.ini"));
+    }
+
+    #[test]
     fn operators_wake_it_put_it_to_sleep_and_stop_it() {
         let mut world = World::new(4);
         asleep(&mut world);

@@ -98,8 +98,9 @@ impl Turn<'_> {
         let longest = self.fleet.rules.mercy;
         let is_end = self.fleet.phase == Phase::Stopping;
         let Some(vassal) = self.vassal(id) else { return };
-        let is_end = is_end || vassal.plan.removed || vassal.plan.stopped;
-        let last = is_end && !keep_files;
+        let is_over = vassal.plan.removed || vassal.plan.stopped;
+        let keep_sockets = is_end && !is_over && vassal.outlasts;
+        let last = (is_end || is_over) && !keep_files && !keep_sockets;
         let mercy = vassal.mercy(longest);
         let number = life.id;
         life.leaving_epoch_ms = life.leaving_epoch_ms.or(Some(epoch_ms));
@@ -112,7 +113,7 @@ impl Turn<'_> {
         if life.leaving.is_none() {
             life.leaving = Some(Leaving::Asked(now + mercy + BEYOND));
             let mercy_ms = u64::try_from(mercy.as_millis()).ok();
-            let message = ToInstance::Stop { mercy_ms, keep_files, last };
+            let message = ToInstance::Stop { mercy_ms, keep_files, last, keep_sockets };
             self.out.push(Effect::Send { life: number, message, file_of: None });
             life.beat_until = None;
             // One that has said nothing may never read the word; uWSGI minds this signal only once it has spoken.
@@ -175,7 +176,9 @@ impl Turn<'_> {
             self.out.push(Effect::Forget { vassal: id.to_owned() });
         } else if stopped || stopping {
             vassal.state = State::Stopped;
-            self.out.push(Effect::Close { vassal: id.to_owned() });
+            if stopped || !vassal.outlasts {
+                self.out.push(Effect::Close { vassal: id.to_owned() });
+            }
             self.tell(Some(id), EventKind::Stopped, "stopped");
         } else if vassal.plan.asleep {
             self.fall_asleep(id, "a connection to its sockets wakes it");

@@ -31,6 +31,8 @@ pub(super) struct Process {
     pub(super) file: (FileIdentity, Option<Tenant>),
     /// It was told to leave the files of its sockets to another.
     pub(super) keeps_files: bool,
+    /// What it was told of its sockets: whether nobody will serve on them, whether somebody will later.
+    pub(super) sockets: (bool, bool),
     /// Another program than ours leads it.
     pub(super) foreign: bool,
     pub(super) exit_told: bool,
@@ -54,6 +56,8 @@ pub(super) struct World {
     pub(super) on_demand: bool,
     /// Whether files that are found belong to vassals that slept when the last emperor ended.
     pub(super) slept: bool,
+    /// Whose sockets were closed.
+    pub(super) closed: Vec<String>,
     /// The directories of files that are not in `/v`.
     pub(super) directories: BTreeMap<String, &'static str>,
     /// Whom files belong to, where that counts.
@@ -329,6 +333,7 @@ impl World {
                     assert!(!process.alive && !process.survivors, "released while it runs: {process:?}");
                 }
                 Effect::Forget { vassal } => {
+                    self.closed.push(vassal.clone());
                     assert_eq!(self.alive(&vassal), 0);
                     self.look(&vassal);
                 }
@@ -346,7 +351,8 @@ impl World {
                 Effect::Adopt { .. } | Effect::LogLevel(_) => {}
                 Effect::Attend { operation, .. } => self.later(1, Event::Attended(operation, Ok(()))),
                 Effect::Sleep { .. } => {}
-                Effect::Awake { .. } | Effect::Close { .. } | Effect::Bequeath { .. } => {}
+                Effect::Close { vassal } => self.closed.push(vassal),
+                Effect::Awake { .. } | Effect::Bequeath { .. } => {}
             }
         }
     }
