@@ -182,7 +182,7 @@ impl Masters {
         let Some(vassal) = fleet.vassals.get_mut(id) else { return };
         vassal.listeners = Arc::default();
         let Some(kept) = self.kept.remove(id) else { return };
-        let wanted = kept.iter().filter(|(listen, _)| is_wanted(listen));
+        let wanted = kept.listeners().iter().filter(|(listen, _)| is_wanted(listen));
         let wanted: io::Result<Listeners> =
             wanted.map(|(listen, fd)| Ok((listen.clone(), fd.try_clone()?))).collect();
         if let Some(wanted) = wanted.ok().filter(|wanted| !wanted.is_empty()) {

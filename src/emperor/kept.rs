@@ -63,10 +63,10 @@ impl Kept {
     }
 
     /// Keeps none for a vassal; answers those that were.
-    pub fn remove(&mut self, vassal: &str) -> Option<Arc<Listeners>> {
+    pub fn remove(&mut self, vassal: &str) -> Option<Numbered> {
         let removed = self.by_vassal.remove(vassal);
         self.changed |= removed.is_some();
-        removed.map(|removed| removed.listeners)
+        removed
     }
 
     /// All of them.

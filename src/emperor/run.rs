@@ -230,19 +230,19 @@ impl Emperor {
         masters.cgroups = Cgroups::new(spec.limits.clone(), survives, (bomb, handle.clone()))?;
         let operation = record.as_ref().map(|record| record.operation);
         let manager = ServiceManager::from_environment();
-        let stored = activation.split_off(store::is_name);
-        let mut fleet = match record {
+        let (mut fleet, storage) = match record {
             None => {
+                let stored = activation.split_off(store::is_name);
                 masters.hand_out(activation);
-                Fleet { started_epoch_ms: clock::epoch_ms(), ..Fleet::default() }
+                let fleet = Fleet { started_epoch_ms: clock::epoch_ms(), ..Fleet::default() };
+                (fleet, Storage::begin(&manager, &mut masters, stored))
             }
+            // The numbers that were passed to an image before mean other descriptors by now.
             Some(record) => {
-                record.restore(&mut masters).map_err(|error| failed("take over the fleet", error))?
+                let fleet =
+                    record.restore(&mut masters).map_err(|error| failed("take over the fleet", error))?;
+                (fleet, Storage::resume(&manager, &mut masters))
             }
-        };
-        let storage = match operation {
-            None => Storage::begin(&manager, &mut masters, stored),
-            Some(_) => Storage::resume(&manager, &mut masters),
         };
         let (bell, callers) = mpsc::channel(HEARD);
         let (told, stirs) = mpsc::channel(HEARD);

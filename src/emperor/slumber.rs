@@ -288,8 +288,7 @@ impl Emperor {
     /// Closes what is kept for a vassal.
     pub(super) fn close_sockets(&mut self, vassal: &str) {
         self.slumber.forget(vassal);
-        self.free_ports(vassal);
-        self.masters.kept.remove(vassal);
+        self.close_kept(vassal);
         self.show_sockets(vassal);
     }
 

@@ -12,7 +12,7 @@ use super::fleet::Fleet;
 use super::kept::{Kept, Numbered, SocketId};
 use super::masters::Masters;
 use super::notify::ServiceManager;
-use super::scan::{Found, Look};
+use super::scan::Look;
 use super::spawn::Listeners;
 use super::store::{Step, Store, Wanted};
 use super::turns::Emperor;
@@ -142,13 +142,6 @@ impl Storage {
         self.failing &= self.again_at.is_some();
         left_out
     }
-
-    /// What came out of the store for a vassal that was found: whether it goes on sleeping at it; `None`: not for this one.
-    fn claim(&mut self, found: &Found) -> Option<(Option<bool>, Arc<Listeners>)> {
-        let (deposit, listeners) = self.at_hand.unclaimed.remove(&found.id)?;
-        let sleeps = deposit.is_of(found).then(|| deposit.sleeps_on(found));
-        Some((sleeps, Arc::clone(listeners.listeners())))
-    }
 }
 
 impl AtHand {
@@ -219,58 +212,54 @@ impl Emperor {
         let unclaimed = std::mem::take(&mut storage.at_hand.unclaimed).into_iter();
         let (there, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = unclaimed.partition(|(id, _)| is_there(id));
         storage.at_hand.unclaimed = there;
-        for (id, (_, listeners)) in gone {
-            self.give_back(&id, listeners.listeners());
+        for (id, (_, listeners)) in &gone {
+            self.free_ports(id, listeners);
         }
     }
 
     /// A vassal that was found gets what came out of the store for it; of one that was not that is closed.
     pub(super) fn claim_sockets(&mut self, id: &str, look: &mut Look) {
         let Some(storage) = &mut self.storage else { return };
-        let claimed = match look {
-            Look::Found(found) => storage.claim(found).map(|(sleeps, listeners)| {
-                // Who is waited for at a socket that nobody finds gets another one.
-                let is_found = found.on_demand.iter().all(|address| self.slumber.knows(id, address));
-                (sleeps.filter(|_| is_found), listeners)
-            }),
-            _ => {
-                let gone = storage.at_hand.unclaimed.remove(id);
-                gone.map(|(_, listeners)| (None, Arc::clone(listeners.listeners())))
-            }
-        };
-        match (claimed, look) {
-            (Some((Some(sleeps), listeners)), Look::Found(found)) => {
-                found.slept = sleeps;
+        let Some((deposit, listeners)) = storage.at_hand.unclaimed.remove(id) else { return };
+        self.masters.kept.touch();
+        match look {
+            // Who is waited for at a socket that nobody finds gets another one.
+            Look::Found(found)
+                if deposit.is_of(found) && found.on_demand.iter().all(|at| self.slumber.knows(id, at)) =>
+            {
+                found.slept = deposit.sleeps_on(found);
                 if self.masters.kept.get(id).is_none() {
-                    self.masters.kept.insert(id, listeners);
+                    self.masters.kept.insert(id, Arc::clone(listeners.listeners()));
                 }
             }
-            (Some((_, listeners)), _) => self.give_back(id, &listeners),
-            (None, _) => {}
+            _ => self.free_ports(id, &listeners),
         }
     }
 
-    /// Nobody will serve on these: their ports are free from now on, whenever the service manager closes them.
-    fn give_back(&mut self, id: &str, listeners: &Listeners) {
-        self.masters.kept.touch();
-        // One that runs has them, too, and ends as it should.
-        if self.masters.by_life.values().all(|master| master.vassal != id) {
-            listeners.iter().for_each(|(_, listener)| socket::refuse_all(listener));
+    /// Closes what is kept of a vassal of which nothing runs.
+    pub(super) fn close_kept(&mut self, id: &str) {
+        if let Some(listeners) = self.masters.kept.remove(id) {
+            self.free_ports(id, &listeners);
         }
     }
 
-    /// The same of what is kept of a vassal of which nothing runs, but for what somebody else has as well.
-    pub(super) fn free_ports(&self, id: &str) {
+    /// Nobody will serve for this vassal on these: their ports are free from now on, whenever the service manager closes
+    /// them. What somebody else has as well stays.
+    fn free_ports(&self, id: &str, listeners: &Numbered) {
         let Some(storage) = &self.storage else { return };
-        let (own, others): (Vec<_>, Vec<_>) = self.masters.kept.iter().partition(|(known, _)| *known == id);
-        let of_others = |number: SocketId| {
-            others.iter().any(|(_, kept)| kept.each().any(|(known, ..)| known == Some(number)))
+        // One that runs has them, too, and ends as it should.
+        if self.masters.by_life.values().any(|master| master.vassal == id) {
+            return;
+        }
+        let AtHand { unclaimed, of_units } = &storage.at_hand;
+        let kept = self.masters.kept.iter().map(|(_, listeners)| listeners);
+        let others: Vec<&Numbered> = kept.chain(unclaimed.values().map(|(_, listeners)| listeners)).collect();
+        let is_anothers = |number: SocketId| {
+            of_units.contains(&number)
+                || others.iter().any(|other| other.each().any(|(known, ..)| known == Some(number)))
         };
-        for (number, _, listener) in own.iter().flat_map(|(_, kept)| kept.each()) {
-            if number.is_some_and(|number| !storage.at_hand.of_units.contains(&number) && !of_others(number))
-            {
-                socket::refuse_all(listener);
-            }
+        for (_, _, listener) in listeners.each().filter(|(number, ..)| !number.is_none_or(is_anothers)) {
+            socket::refuse_all(listener);
         }
     }
 }

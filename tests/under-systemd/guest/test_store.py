@@ -51,3 +51,23 @@ class Store(Case):
         systemctl("stop", UNIT)
         self.assertEqual(stored(), 0)
         self.assertIsNone(answers(8002))
+
+    def test_a_restart_costs_no_request_and_an_upgrade_loses_nothing(self):
+        self.vassal("a", 8001, HELLO, "processes = 2")
+        self.vassal("b", 8002, HELLO, "http = 127.0.0.1:8003")
+        self.vassal("idle", 8004, HELLO, "idle = 2")
+        self.start()
+        self.asleep("idle")
+        until("what is kept", lambda: stored() == 4)
+        with Clients(8001, 8001, 8002, 8003) as clients:
+            for _ in range(2):
+                before = get(8001)
+                systemctl("restart", UNIT)
+                clients.more()
+                self.assertNotEqual(get(8001), before)
+                liege("upgrade", "--wait")
+                clients.more()
+            kill_emperor()
+            clients.more()
+        self.assertEqual(clients.failed, [])
+        self.assertEqual(stored(), 4)
