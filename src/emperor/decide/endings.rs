@@ -38,9 +38,10 @@ fn stopping_all_ends_with_an_exit_even_among_the_stubborn() {
 #[test]
 fn sockets_that_outlast_the_emperor_are_closed_with_their_vassal_only() {
     type End = fn(&mut World);
-    let rows: [(&str, bool, End, (bool, bool), bool); 5] = [
-        ("the emperor ends", false, |world| world.tell(Event::StopAll), (true, false), true),
-        ("the service manager keeps them", true, |world| world.tell(Event::StopAll), (false, true), false),
+    let ends: End = |world| world.tell(Event::StopAll);
+    for (what, outlasts, end, told, closed) in [
+        ("the emperor ends", false, ends, (true, false), true),
+        ("the service manager keeps them", true, ends, (false, true), false),
         ("its file goes", true, |world| world.remove("a.ini"), (true, false), true),
         (
             "an operator stops it",
@@ -50,8 +51,7 @@ fn sockets_that_outlast_the_emperor_are_closed_with_their_vassal_only() {
             true,
         ),
         ("another serves on", true, |world| drop(world.ask(reload("a.ini"))), (false, false), false),
-    ];
-    for (what, outlasts, end, told, closed) in rows {
+    ] {
         let mut world = World::new(4);
         world.behave("a.ini", Manners { reload: Reload::NeedsReplacement, ..Manners::default() });
         world.write("a.ini");
