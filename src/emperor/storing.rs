@@ -2,6 +2,7 @@
 //! those that come out of it go to the vassals that they were kept for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,8 +22,10 @@ use crate::sys::activation::Activation;
 use crate::sys::{clock, socket};
 use crate::tick::Tick;
 
-/// What could not be done is tried again after this time.
-const AGAIN: Duration = Duration::from_secs(1);
+/// What could not be done is tried again after this time; a service manager that is told much at once reads it bit by bit.
+const AGAIN: Duration = Duration::from_millis(100);
+/// What cannot be done for so long is worth a word.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What changes sooner after a change is stored together.
 const APART: Duration = Duration::from_millis(20);
 
@@ -35,8 +38,11 @@ pub(super) struct Storage {
     settled: Option<Tick>,
     /// When it has to be settled again; a step has failed, or much happens at once.
     again_at: Option<Tick>,
-    failing: bool,
+    failing: Failing,
 }
+
+/// Since when something cannot be done, and whether that was told.
+type Failing = Option<(Tick, bool)>;
 
 /// What there is besides what is kept for vassals.
 #[derive(Debug)]
@@ -104,7 +110,7 @@ impl Storage {
             at_hand: AtHand { unclaimed: BTreeMap::new(), of_units: of_units.collect() },
             settled: None,
             again_at: None,
-            failing: false,
+            failing: None,
         })
     }
 
@@ -117,6 +123,7 @@ impl Storage {
         (self.settled, self.again_at) = (Some(clock::now()), None);
         let (wanted, sockets) = self.at_hand.wanted(kept, fleet);
         let (steps, left_out) = self.store.settle(&wanted);
+        let mut trouble = None;
         for step in steps {
             let done = match &step {
                 Step::Write(deposit) => deposit::write(&self.runtime, deposit),
@@ -127,10 +134,7 @@ impl Storage {
                 }
             };
             if let Err(error) = done {
-                if !self.failing {
-                    tracing::warn!("the service manager cannot be given sockets to keep: {error}");
-                }
-                (self.failing, self.again_at) = (true, Some(clock::now() + AGAIN));
+                trouble = Some(error);
                 // All that follows is said to the same one, who does not listen now.
                 match step {
                     Step::Add(..) | Step::Remove(_) => break,
@@ -139,8 +143,22 @@ impl Storage {
             }
             self.store.done(step);
         }
-        self.failing &= self.again_at.is_some();
+        match trouble {
+            Some(error) => self.failed(&error),
+            None => self.failing = None,
+        }
         left_out
+    }
+
+    fn failed(&mut self, error: &io::Error) {
+        let now = clock::now();
+        self.again_at = Some(now + AGAIN);
+        let (since, told) = self.failing.unwrap_or((now, false));
+        let tell = !told && now >= since + PATIENCE;
+        if tell {
+            tracing::warn!("the service manager cannot be given sockets to keep: {error}");
+        }
+        self.failing = Some((since, told || tell));
     }
 }
 

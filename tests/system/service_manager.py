@@ -7,6 +7,7 @@ whenever it ends. SIGUSR1: a restart. SIGTERM: a stop, for good. What it keeps i
 import array
 import fcntl
 import os
+import select
 import signal
 import socket
 import stat
@@ -32,12 +33,21 @@ def is_known(descriptor):
     return any((os.fstat(old).st_dev, os.fstat(old).st_ino) == (new.st_dev, new.st_ino) for _, old in kept)
 
 
+def hear_all(notices, main):
+    """What waits now, after a moment in which something may come."""
+    select.select([notices], [], [], 0.02)
+    before = list(kept)
+    try:
+        while True:
+            hear(notices, main)
+    except BlockingIOError:
+        if kept != before:
+            tell("store", "".join(name + "\n" for name, _ in kept))
+
+
 def hear(notices, main):
     room = socket.CMSG_SPACE(4 * 16) + socket.CMSG_SPACE(12)
-    try:
-        text, controls, _, _ = notices.recvmsg(4096, room)
-    except TimeoutError:
-        return
+    text, controls, _, _ = notices.recvmsg(4096, room)
     descriptors, sender = array.array("i"), 0
     for level, kind, data in controls:
         if kind == socket.SCM_RIGHTS:
@@ -57,7 +67,6 @@ def hear(notices, main):
             kept.append((said["FDNAME"], descriptor))
         else:
             os.close(descriptor)
-    tell("store", "".join(name + "\n" for name, _ in kept))
 
 
 def start(notify):
@@ -65,7 +74,7 @@ def start(notify):
     if pid:
         tell("main", str(pid))
         return pid
-    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, 1000) for _, descriptor in kept]
+    high = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 1000) for _, descriptor in kept]
     for number, descriptor in enumerate(high):
         os.dup2(descriptor, 3 + number)
     os.closerange(3 + len(high), 900)
@@ -82,24 +91,18 @@ notify = os.path.abspath("notify")
 notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 notices.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
 notices.bind(notify)
-notices.settimeout(0.02)
+notices.setblocking(False)
 tell("store", "")
 main, told = start(notify), 0
 while True:
-    hear(notices, main)
+    hear_all(notices, main)
     if len(asked) > told:
         told = len(asked)
         os.kill(main, signal.SIGTERM)
     ended, _ = os.waitpid(main, os.WNOHANG)
     if not ended:
         continue
-    while True:  # what it said before its end counts
-        try:
-            notices.setblocking(False)
-            hear(notices, main)
-        except BlockingIOError:
-            break
-    notices.settimeout(0.02)
+    hear_all(notices, main)  # what it said before its end counts
     if signal.SIGTERM in asked:
         sys.exit(0)
     # Until the test lets it go on, as RestartSec= does for a while.
