@@ -26,8 +26,8 @@ use crate::tick::Tick;
 const AGAIN: Duration = Duration::from_millis(100);
 /// What cannot be done for so long is worth a word.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// What changes sooner after a change is stored together.
-const APART: Duration = Duration::from_millis(20);
+/// While much happens it is brought up to date for this part of the time.
+const PART: u32 = 10;
 
 /// The store, what is written down of it, and what came out of it and is nobody's yet.
 #[derive(Debug)]
@@ -35,7 +35,8 @@ pub(super) struct Storage {
     store: Store,
     runtime: PathBuf,
     at_hand: AtHand,
-    settled: Option<Tick>,
+    /// From when on it may be settled again.
+    free_at: Option<Tick>,
     /// When it has to be settled again; a step has failed, or much happens at once.
     again_at: Option<Tick>,
     failing: Failing,
@@ -108,7 +109,7 @@ impl Storage {
             store: Store::new(manager.store()),
             runtime: ledger.parts().0.to_owned(),
             at_hand: AtHand { unclaimed: BTreeMap::new(), of_units: of_units.collect() },
-            settled: None,
+            free_at: None,
             again_at: None,
             failing: None,
         })
@@ -120,7 +121,8 @@ impl Storage {
 
     /// Brings the store to what is kept now; answers for whom there is no room since now.
     fn settle(&mut self, kept: &Kept, fleet: &Fleet, manager: &ServiceManager) -> Vec<String> {
-        (self.settled, self.again_at) = (Some(clock::now()), None);
+        let began = clock::now();
+        self.again_at = None;
         let (wanted, sockets) = self.at_hand.wanted(kept, fleet);
         let (steps, left_out) = self.store.settle(&wanted);
         let mut trouble = None;
@@ -143,6 +145,8 @@ impl Storage {
             }
             self.store.done(step);
         }
+        let ended = clock::now();
+        self.free_at = Some(ended + ended.since(began) * PART);
         match trouble {
             Some(error) => self.failed(&error),
             None => self.failing = None,
@@ -197,7 +201,7 @@ impl Emperor {
         let Some(storage) = &mut self.storage else { return };
         let now = clock::now();
         if self.masters.kept.take_changed() {
-            let soon = storage.settled.map_or(now, |settled| settled + APART);
+            let soon = storage.free_at.map_or(now, |free| free.max(now));
             storage.again_at = Some(storage.again_at.map_or(soon, |at| at.min(soon)));
         }
         if storage.again_at.is_some_and(|at| at <= now) {

@@ -226,6 +226,12 @@ fn reuse(found: &Rc<Listener>, listen: &Listen, spec: &InstanceSpec) -> Result<R
     if matches!(listen.address, Address::Tcp { .. }) {
         socket::tune(found.as_fd(), tuning(spec)).map_err(failed)?;
     }
+    if let (Address::Unix(path), Some(file)) = (&listen.address, found.file)
+        && let Err(error) =
+            unix_options(spec).and_then(|options| socket::change_unix(path, file, spec.chmod_socket, options))
+    {
+        tracing::warn!("{} keeps the mode and the owner that it had: {error}", path.display());
+    }
     if found.listen == *listen {
         return Ok(Rc::clone(found));
     }

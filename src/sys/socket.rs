@@ -14,7 +14,7 @@ use nix::sys::socket::{
 };
 
 pub use super::socket_file::{
-    FileIdentity, UnixOptions, identity, is_gone, listen_unix, remove_unix,
+    FileIdentity, UnixOptions, change_unix, identity, is_gone, listen_unix, remove_unix,
 };
 
 /// The most groups that a peer may have to be asked for them; the kernel allows more, people do not.

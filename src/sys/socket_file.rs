@@ -1,6 +1,6 @@
 //! The files of unix sockets: made, put in the place of dead ones, removed.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -84,6 +84,37 @@ fn is_listened_on(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// Gives the file of a unix socket that was made before the mode and the owner that it is to have now. One that is another
+/// by now, or belongs to somebody else, is left alone.
+///
+/// # Errors
+/// It is not this user's to change.
+pub fn change_unix(
+    path: &Path,
+    made: FileIdentity,
+    mode: Option<u32>,
+    options: UnixOptions,
+) -> io::Result<()> {
+    let file = Place::of(path)?.hold()?;
+    let found = file.metadata()?;
+    let owners = [Some(current_uid()), options.user, options.runs_as];
+    let is_it = found.file_type().is_socket()
+        && found.nlink() == 1
+        && FileIdentity { device: found.dev(), inode: found.ino() } == made
+        && owners.contains(&Some(found.uid()));
+    if !is_it {
+        return Ok(());
+    }
+    if let Some(mode) = mode.filter(|mode| found.mode() & 0o777 != *mode) {
+        set_mode(&file, mode)?;
+    }
+    let differs = |wanted: Option<u32>, has| wanted.is_some_and(|wanted| wanted != has);
+    if differs(options.user, found.uid()) || differs(options.group, found.gid()) {
+        set_owner(&file, options)?;
+    }
+    Ok(())
+}
+
 /// Removes a unix socket if its file is still the one that was made.
 ///
 /// # Errors
@@ -130,15 +161,23 @@ fn adjust(place: &Place, options: UnixOptions) -> io::Result<()> {
         return Err(io::Error::other("the socket was replaced while it was being made"));
     }
     if options.user.is_some() || options.group.is_some() {
-        let (user, group) = (options.user.map(Uid::from_raw), options.group.map(Gid::from_raw));
-        fchownat(&file, "", user, group, AtFlags::AT_EMPTY_PATH)?;
+        set_owner(&file, options)?;
     }
     if stat.mode() & 0o777 != options.mode {
-        // A default access control list of the directory; the descriptor's own path is the only way to its mode.
-        let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
-        fs::set_permissions(itself, Permissions::from_mode(options.mode))?;
+        // A default access control list of the directory.
+        set_mode(&file, options.mode)?;
     }
     Ok(())
+}
+
+fn set_owner(file: &File, options: UnixOptions) -> io::Result<()> {
+    let (user, group) = (options.user.map(Uid::from_raw), options.group.map(Gid::from_raw));
+    Ok(fchownat(file, "", user, group, AtFlags::AT_EMPTY_PATH)?)
+}
+
+/// The descriptor's own path is the only way to its mode.
+fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    fs::set_permissions(format!("/proc/self/fd/{}", file.as_raw_fd()), Permissions::from_mode(mode))
 }
 
 fn is_socket(stat: &FileStat) -> bool {
@@ -172,6 +211,30 @@ mod tests {
         assert!(is_listening(&again));
         assert!(remove_unix(&path, identity(&path).unwrap()).is_ok());
         assert!(remove_unix(&path, first).is_ok(), "gone already is fine");
+    }
+
+    #[test]
+    fn a_socket_that_is_used_again_gets_its_new_mode_and_no_other_file_does() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, other) = (directory.path().join("app.sock"), directory.path().join("other.sock"));
+        let _listeners = [&path, &other].map(|path| listen_unix(path, PRIVATE, 10).unwrap());
+        let made = identity(&path).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for (wanted, expected) in [(None, 0o640), (Some(0o666), 0o666), (Some(0o600), 0o600)] {
+            change_unix(&path, made, wanted, PRIVATE).unwrap();
+            change_unix(&other, made, wanted, PRIVATE).unwrap();
+            assert_eq!((mode(&path), mode(&other)), (expected, 0o640));
+        }
+        fs::hard_link(&path, directory.path().join("link")).unwrap();
+        change_unix(&path, made, Some(0o666), PRIVATE).unwrap();
+        assert_eq!(mode(&path), 0o600, "who knows whose it is");
+        if current_uid() == 0 {
+            let given = UnixOptions { user: Some(65534), ..PRIVATE };
+            change_unix(&other, identity(&other).unwrap(), None, given).unwrap();
+            assert_eq!(fs::metadata(&other).unwrap().uid(), 65534);
+            change_unix(&other, identity(&other).unwrap(), Some(0o666), PRIVATE).unwrap();
+            assert_eq!(mode(&other), 0o640);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The descriptor store of a service manager: the emperor's vassals keep their sockets over its death and over a restart,
 //! and nobody is given what is another's.
 
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::process::Command;
 
@@ -10,7 +11,7 @@ use nix::unistd::Pid;
 use crate::support::apps::says;
 use crate::support::http::{Connection, Door};
 use crate::support::load::{Load, Manner};
-use crate::support::process::Family;
+use crate::support::process::{Family, is_gone};
 use crate::support::server::Folder;
 use crate::support::wait::{eventually, until};
 use crate::support::{LIEGE, extension, free_port, root};
@@ -28,6 +29,10 @@ impl Service {
         folder.write("app.py", says("v1"));
         std::fs::create_dir(folder.path().join("vassals")).unwrap();
         prepare(&folder);
+        Self::under(folder, most, options)
+    }
+
+    fn under(folder: Folder, most: usize, options: &[&str]) -> Self {
         let mut command = Command::new("python3");
         command.arg(root().join("tests/system/service_manager.py")).arg(most.to_string());
         command.args([LIEGE, "--emperor", "vassals", "--api", "api.sock"]).args(options);
@@ -56,6 +61,14 @@ impl Service {
     /// The next emperor has to wait until [`Service::let_go`].
     fn hold(&self) {
         self.folder.write("hold", "");
+    }
+
+    /// A restart that has come as far as the end of the emperor.
+    fn stop_and_hold(&self) {
+        let before = self.main();
+        self.hold();
+        self.family.signal(Signal::SIGUSR1);
+        until("the end of the emperor", || is_gone(before));
     }
 
     fn let_go(&self) {
@@ -147,17 +160,17 @@ fn who_sleeps_when_the_emperor_dies_sleeps_on_and_refuses_nobody() {
 #[test]
 fn a_restart_of_the_service_costs_no_request_and_a_stop_ends_all() {
     let mut doors = Vec::new();
-    let sock = std::cell::OnceCell::new();
+    let port = free_port();
+    let ini = |folder: &Folder, mode: &str| {
+        let doors = format!("http = 127.0.0.1:{port}\nhttp-socket = %d../b.sock\nchmod-socket = {mode}");
+        folder.write("vassals/b.ini", format!("[uwsgi]\n{doors}\nvacuum = true\nwsgi-file = %d../app.py\n"));
+    };
     let mut service = Service::start(100, &[], |folder| {
         doors.push(vassal(folder, "a.ini", "processes = 2"));
-        let (port, path) = (free_port(), folder.path().join("b.sock"));
-        folder.write(
-            "vassals/b.ini",
-            format!("[uwsgi]\nhttp = 127.0.0.1:{port}\nhttp-socket = {}\nvacuum = true\nwsgi-file = %d../app.py\n", path.display()),
-        );
-        doors.extend([Door::Port(port), Door::Unix(path.clone())]);
-        sock.set(path).unwrap();
+        ini(folder, "660");
+        doors.extend([Door::Port(port), Door::Unix(folder.path().join("b.sock"))]);
     });
+    let socket = service.path().join("b.sock");
     doors.iter().for_each(|door| door.wait_for("/", "v1"));
     service.until_kept(3);
     let loads: Vec<Load> = doors.iter().map(|door| Load::start(door, Manner::Fresh)).collect();
@@ -176,13 +189,20 @@ fn a_restart_of_the_service_costs_no_request_and_a_stop_ends_all() {
     for load in loads {
         load.stop().nothing_failed();
     }
-    // It said so before it was stopped, and who asked in between was answered by the next.
-    service.hold();
-    service.family.signal(Signal::SIGUSR1);
-    until("the end of all", || service.said("goodbye to uWSGI.") == 6);
+    // Who asks between the stop and the start is answered by the next; what the file says by then counts.
+    service.stop_and_hold();
     let clients: Vec<_> = doors.iter().map(asks).collect();
+    ini(&service.folder, "600");
     service.let_go();
     assert!(clients.into_iter().all(|client| answer(client) == "v3"));
+    let file = std::fs::metadata(&socket).unwrap();
+    assert_eq!(file.mode() & 0o777, 0o600);
+    // A socket that nobody finds any more is mended by a restart.
+    service.stop_and_hold();
+    std::fs::remove_file(&socket).unwrap();
+    service.let_go();
+    doors.iter().for_each(|door| door.wait_for("/", "v3"));
+    service.until_kept(3);
     service.family.signal(Signal::SIGTERM);
     assert!(service.family.wait().success());
     assert!(doors.iter().all(|door| door.connect().is_err()), "nobody has them any more");
@@ -259,4 +279,39 @@ fn there_is_room_for_so_many_and_without_a_store_nothing_is_said_of_one() {
     assert!(service.family.wait().success());
     assert!(service.kept().is_empty() && service.said("service manager") == 0);
     assert!(first.connect().is_err());
+}
+
+#[test]
+fn a_new_owner_gets_no_socket_of_the_old_one() {
+    let Some(open) = Folder::for_nobody() else { return };
+    let vassals = open.path().join("vassals");
+    std::fs::create_dir(&vassals).unwrap();
+    let (ports, place) = ([free_port(), free_port()], open.path().display().to_string());
+    open.write("app.py", says("v1"));
+    for (name, port) in ["a.ini", "b.ini"].into_iter().zip(ports) {
+        let own = "python = /usr/bin/python3\nidle = 1";
+        open.write(
+            format!("vassals/{name}"),
+            format!(
+                "[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nextension = {place}/libliege.so\n\
+                 wsgi-file = {place}/app.py\n{own}\n"
+            ),
+        );
+        chown(vassals.join(name), Some(65534), Some(65534)).unwrap();
+    }
+    let doors = ports.map(Door::Port);
+    let service = Service::under(open, 100, &["--emperor-tyrant"]);
+    service.until_state("a.ini", "asleep");
+    service.until_state("b.ini", "asleep");
+    service.until_kept(2);
+    assert_eq!(service.said("bound to TCP address"), 2);
+    service.hold();
+    service.kill_emperor();
+    // The one of the client that waits is closed with the rest.
+    let _waits = asks(&doors[0]);
+    chown(vassals.join("a.ini"), Some(1), Some(1)).unwrap();
+    service.let_go();
+    doors.iter().for_each(|door| door.wait_for("/", "v1"));
+    assert_eq!(service.said("bound to TCP address"), 3, "the new owner's is another one");
+    service.until_kept(2);
 }
