@@ -121,32 +121,27 @@ pub fn is_listening(fd: impl AsFd) -> bool {
     nix::sys::socket::getsockopt(&fd, sockopt::AcceptConn).unwrap_or(false)
 }
 
-/// The number that the kernel knows a listener by, in every process that has it; `None`: it is none, or one of another
-/// network namespace, which nobody reaches by its address from here.
+/// The number that the kernel knows a listener by, in every process that has it, and never gives to another one; `None`: it is
+/// none, or one of another network namespace, which nobody reaches by its address from here.
 #[must_use]
 pub fn number_of_listener(fd: BorrowedFd<'_>) -> Option<u64> {
-    let is_ours = || {
-        let here = unix_socket().ok()?;
-        Some(network_of(fd) == network_of(here.as_fd()))
-    };
-    let number = nix::sys::stat::fstat(fd).ok()?.st_ino;
-    (is_listening(fd) && is_ours()?).then_some(number)
+    if !is_listening(fd) {
+        return None;
+    }
+    let here = unix_socket().ok()?;
+    // A kernel before 5.14 does not tell networks apart.
+    let is_ours = cookie(fd, libc::SO_NETNS_COOKIE) == cookie(here.as_fd(), libc::SO_NETNS_COOKIE);
+    cookie(fd, libc::SO_COOKIE).filter(|_| is_ours)
 }
 
-/// The network namespace of a socket; `None`: the kernel does not tell (before Linux 5.14).
-fn network_of(fd: BorrowedFd<'_>) -> Option<u64> {
+/// A number by which the kernel knows something of a socket; `None`: it does not tell.
+fn cookie(fd: BorrowedFd<'_>, of_what: libc::c_int) -> Option<u64> {
     let mut cookie = 0_u64;
     let mut length = libc::socklen_t::try_from(size_of::<u64>()).ok()?;
     // SAFETY: getsockopt writes at most `length` bytes to `cookie`, which has that many.
-    #[expect(unsafe_code, reason = "there is no wrapper for SO_NETNS_COOKIE")]
+    #[expect(unsafe_code, reason = "there is no wrapper for SO_COOKIE and SO_NETNS_COOKIE")]
     let done = unsafe {
-        libc::getsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_NETNS_COOKIE,
-            (&raw mut cookie).cast(),
-            &raw mut length,
-        )
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, of_what, (&raw mut cookie).cast(), &raw mut length)
     };
     (done == 0).then_some(cookie)
 }
@@ -352,6 +347,18 @@ mod tests {
         assert_eq!(resolve("", 80).unwrap().to_string(), "0.0.0.0:80");
         assert_eq!(resolve("::1", 80).unwrap().to_string(), "[::1]:80");
         assert!(resolve("no-such-host.invalid", 80).is_err());
+    }
+
+    #[test]
+    fn a_listener_has_one_number_however_it_is_reached() {
+        let any = resolve("localhost", 0).unwrap();
+        let (tcp, unix) = (listen_tcp(any, 7).unwrap(), unix_socket().unwrap());
+        let number = |fd: &OwnedFd| number_of_listener(fd.as_fd());
+        assert!(number(&tcp).is_some_and(|of_it| number(&tcp.try_clone().unwrap()) == Some(of_it)));
+        assert_ne!(number(&tcp), number(&listen_tcp(any, 7).unwrap()));
+        assert_eq!(number(&unix), None, "it does not listen");
+        refuse_all(&tcp);
+        assert_eq!(number(&tcp), None);
     }
 
     #[test]

@@ -98,7 +98,7 @@ fn the_emperor_tells_the_service_manager_how_it_stands_and_no_app_can() {
         "import os
 def application(environ, start_response):
     start_response('200 OK', [])
-    names = ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'LISTEN_FDS', 'UWSGI_EMPEROR_FD']
+    names = ['NOTIFY_SOCKET', 'WATCHDOG_USEC', 'LISTEN_FDS', 'FDSTORE', 'UWSGI_EMPEROR_FD']
     return [' '.join(name for name in names if name in os.environ).encode()]
 ",
     );
@@ -111,6 +111,7 @@ def application(environ, start_response):
             .args(["--emperor", "vassals", "--api", "api.sock"])
             .current_dir(folder.path())
             .env("NOTIFY_SOCKET", folder.path().join("notify"))
+            .env("FDSTORE", "10")
             .env("WATCHDOG_USEC", Duration::from_millis(200).as_micros().to_string()),
         &folder.path().join("liege.log"),
     );
