@@ -57,6 +57,11 @@ impl Emperor {
         let Some(directory) = directory else { return };
         self.hooks.began(life, &directory);
         self.hold_on_demand(&vassal);
+        if self.handle.fleet().vassals.get(&vassal).is_some_and(|known| known.program.is_some()) {
+            // It binds its sockets itself: nobody may have them still, the service manager neither.
+            self.masters.keep_only_on_demand(&vassal);
+            self.settle_store();
+        }
         let news = match self.masters.launch(&self.launcher, &vassal, &directory, life) {
             Ok((launched, owner)) => {
                 if let News::Launched { pid, .. } = launched {
