@@ -100,7 +100,8 @@ impl Meter {
         Self { counts, at: now, level: 0, refused: 0, since: now }
     }
 
-    /// Takes in the counts of refusals and of finished requests; answers how many were refused, and in how many milliseconds, where that is a bomb.
+    /// Takes in the counts of refusals and of finished requests; answers how many were refused, and in how many milliseconds,
+    /// where that is a bomb.
     fn look(&mut self, counts: (u64, u64), now: Tick) -> Option<(u64, u64)> {
         let more = counts.0.saturating_sub(self.counts.0);
         let requests = counts.1.saturating_sub(self.counts.1);
