@@ -67,10 +67,10 @@ pub struct Life {
     #[serde(default)]
     pub(super) fork_bomb: bool,
     /// What it failed with.
-    pub(super) failure: Option<Failure>,
+    pub(super) failure: Option<Box<Failure>>,
     /// Why it has fewer workers than it is to have.
     #[serde(default)]
-    pub shortfall: Option<Failure>,
+    pub shortfall: Option<Box<Failure>>,
     /// What lives beside its workers.
     #[serde(default)]
     pub companions: Vec<Companion>,

@@ -338,7 +338,7 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<
 
 /// Why it has fewer workers than it is to have.
 fn shortfall(vassal: &fleet::Vassal) -> Option<&Failure> {
-    vassal.current.as_ref().filter(|_| vassal.serves())?.shortfall.as_ref()
+    vassal.current.as_ref().filter(|_| vassal.serves())?.shortfall.as_deref()
 }
 
 /// The first error with its line, else the sentence.
@@ -509,7 +509,7 @@ mod tests {
                 UP,
                 |v| {
                     let mut life = waiting_life();
-                    life.shortfall = Some(Failure::new("cannot fork a worker"));
+                    life.shortfall = Some(Box::new(Failure::new("cannot fork a worker")));
                     v.current = Some(life);
                 },
                 Some("fewer workers than there are to be: cannot fork a worker"),

@@ -64,7 +64,7 @@ impl Turn<'_> {
         let Some(vassal) = self.vassal(id) else { return };
         let Some(mut life) = vassal.current.take() else { return };
         let (attempts, at_once) = backoff::after_failure(vassal.attempts, life.ready, now, life.fork_bomb);
-        let how = death(vassal, life.failure.as_ref(), life.foreign.is_some());
+        let how = death(vassal, life.failure.as_deref(), life.foreign.is_some());
         // A failure was told when it came; the log says only what follows.
         let told = life.pid.is_some();
         let end =
@@ -160,8 +160,10 @@ impl Turn<'_> {
         let Some(vassal) = self.vassal(id) else { return };
         let Some(mut next) = vassal.next.take() else { return };
         let operation = vassal.plan.replace.take();
-        let failure =
-            next.failure.take().unwrap_or_else(|| Failure::new("the replacement ended before it was ready"));
+        let failure = next
+            .failure
+            .take()
+            .map_or_else(|| Failure::new("the replacement ended before it was ready"), |failure| *failure);
         let life = next.id;
         vassal.leaving.push(next);
         if survivors {

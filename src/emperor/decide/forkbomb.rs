@@ -32,7 +32,7 @@ impl Turn<'_> {
         );
         known.fork_bomb = true;
         known.leaving = Some(Leaving::Killed(now + super::stop::KILLED));
-        known.failure.get_or_insert_with(|| failure.clone());
+        known.failure.get_or_insert_with(|| Box::new(failure.clone()));
         let pid = known.pid.unwrap_or(0);
         let text = format!("{}: SIGKILL to all that pid {pid} started", failure.message);
         if is_current {

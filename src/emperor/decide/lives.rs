@@ -70,7 +70,7 @@ impl Turn<'_> {
         let Some(vassal) = self.vassal(id) else { return };
         vassal.last_failure = Some(failure.clone());
         if let Some(life) = vassal.lives_mut().find(|known| known.id == life) {
-            life.failure = Some(failure);
+            life.failure = Some(Box::new(failure));
         }
         self.ended(id, life, false);
     }
@@ -116,7 +116,7 @@ impl Turn<'_> {
                 let failure = failure.map(|failure| self.failure(id, failure));
                 let known = self.vassal(id).and_then(|v| v.lives_mut().find(|known| known.id == life));
                 if let Some(known) = known {
-                    known.shortfall = failure;
+                    known.shortfall = failure.map(Box::new);
                 }
             }
             FromInstance::Late { after_s } => self.late(id, life, after_s),
@@ -196,7 +196,7 @@ impl Turn<'_> {
         }
         vassal.last_failure = Some(failure.clone());
         if let Some(life) = vassal.lives_mut().find(|known| known.id == life) {
-            life.failure = Some(failure.clone());
+            life.failure = Some(Box::new(failure.clone()));
         }
         self.note(Some(id), EventKind::Failed, failure.message);
     }
