@@ -23,7 +23,7 @@ use std::os::unix::net::UnixStream;
 
 use host::{Host, get};
 use port::free_port;
-use stage::{ALICE, BOB, CAROL, is_root, link, not_started, tenant, tyrant, until_up, write};
+use stage::{ALICE, BOB, CAROL, alice_and_bob, is_root, link, not_started, tenant, tyrant, until_up, write};
 
 #[test]
 fn a_tenant_is_its_owner_and_has_nothing_of_root() {
@@ -526,10 +526,7 @@ fn the_next_emperor_takes_tenants_over_and_owners_that_changed_meanwhile_count()
     if !is_root() {
         return;
     }
-    let mut host = tyrant(&[]);
-    let (a, b) = (tenant(&host, "a.ini", ALICE, ""), tenant(&host, "b.ini", BOB, ""));
-    until_up(&host, a);
-    until_up(&host, b);
+    let (mut host, a, b) = alice_and_bob();
     let (masters, clients) = ([host.master("a.ini"), host.master("b.ini")], host::Clients::start(a));
     host.kill_emperor();
     chown(host.path("v/b.ini"), Some(CAROL), Some(CAROL)).unwrap();
@@ -551,10 +548,7 @@ fn a_tenant_that_is_awaited_has_a_rendezvous_that_only_he_can_reach() {
     if !is_root() {
         return;
     }
-    let mut host = tyrant(&[]);
-    let (a, b) = (tenant(&host, "a.ini", ALICE, ""), tenant(&host, "b.ini", BOB, ""));
-    until_up(&host, a);
-    until_up(&host, b);
+    let (mut host, a, b) = alice_and_bob();
     let door = format!("/call{}.{ALICE}", host.path("api.d/rendezvous").display());
     let masters = [host.master("a.ini"), host.master("b.ini")];
     assert_eq!(get(a, &door).unwrap(), "ENOENT", "nobody is awaited");

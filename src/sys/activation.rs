@@ -97,7 +97,7 @@ fn count() -> i32 {
     if is_meant { number("LISTEN_FDS").unwrap_or_default().clamp(0, MOST) } else { 0 }
 }
 
-/// A duplicate of a number, which itself stays open, and close-on-exec: others may know it, too.
+/// The listener that a descriptor is, not blocking, and its address.
 fn listening(socket: OwnedFd) -> io::Result<(OwnedFd, Name)> {
     let local = socket::local_name(socket.as_fd()).filter(|_| socket::is_listening(&socket));
     let local = local.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;

@@ -136,6 +136,15 @@ pub(crate) fn ask(port: u16) -> Option<BTreeMap<String, String>> {
     )
 }
 
+/// A tyrant with a vassal of Alice's and one of Bob's, both up, and their ports.
+pub(crate) fn alice_and_bob() -> (Host, u16, u16) {
+    let host = tyrant(&[]);
+    let (a, b) = (tenant(&host, "a.ini", ALICE, ""), tenant(&host, "b.ini", BOB, ""));
+    until_up(&host, a);
+    until_up(&host, b);
+    (host, a, b)
+}
+
 /// The same once it is there.
 pub(crate) fn until_up(host: &Host, port: u16) -> BTreeMap<String, String> {
     let mut said = None;
