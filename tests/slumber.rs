@@ -148,6 +148,46 @@ fn a_socket_is_named_by_a_file_a_directory_or_a_command_and_goes_with_its_vassal
 }
 
 #[test]
+fn a_socket_that_is_gone_or_another_is_waited_at_as_soon_as_that_is_known() {
+    let host = Host::with(&["--emperor-on-demand-extension", ".socket"]);
+    host.app("app", "", "one");
+    let (first, second) = (host.path("first.sock"), host.path("second.sock"));
+    let name = |socket: &Path| {
+        fs::write(host.path("v/a.ini.socket"), format!("{}\n", socket.display())).unwrap();
+    };
+    let touch = || {
+        let text = format!("[uwsgi]\nchdir = {}\nwsgi-file = app.py\nidle = 1\n", host.path("").display());
+        fs::write(host.path("v/a.ini"), text).unwrap();
+    };
+    name(&first);
+    touch();
+    until(&host, "a.ini", "asleep");
+    // By a touch of its file, and by every rescan.
+    for (mend, is_by_rescan) in [(&touch as &dyn Fn(), false), (&|| drop(host.ask(&["rescan"])), true)] {
+        fs::remove_file(&first).unwrap();
+        mend();
+        host.wait("its socket is there again", || first.exists());
+        assert_eq!(state(&host, "a.ini"), "asleep", "{is_by_rescan}");
+    }
+    // Removed while it is awake it is there again when it sleeps.
+    assert_eq!(ask(&first).unwrap(), "one", "{}", host.log());
+    fs::remove_file(&first).unwrap();
+    host.wait("its socket is there again", || first.exists());
+    assert_eq!(ask(&first).unwrap(), "one", "{}", host.log());
+
+    // Awake or asleep, it is waited for where its file says so by then.
+    for (from, to) in [(&first, &second), (&second, &first)] {
+        name(to);
+        touch();
+        host.wait("the other socket is there", || to.exists());
+        until(&host, "a.ini", "asleep");
+        assert!(!from.exists(), "{}", host.log());
+    }
+    assert_eq!(ask(&first).unwrap(), "one", "{}", host.log());
+    host.end();
+}
+
+#[test]
 fn who_called_waits_while_the_app_fails_and_a_dead_emperor_is_followed_by_one_that_waits_on() {
     let mut host = Host::with(&["--emperor-on-demand-extension", ".socket", "--emperor-throttle", "200"]);
     host.app("app", "raise RuntimeError('broken')", "one");

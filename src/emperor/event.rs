@@ -56,6 +56,11 @@ pub enum Event {
         /// The vassal.
         vassal: String,
     },
+    /// The file of the socket at which a vassal waits to be called was removed.
+    OutOfReach {
+        /// The vassal.
+        vassal: String,
+    },
     /// Its sockets cannot be waited on.
     NotAsleep {
         /// The vassal.

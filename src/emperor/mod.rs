@@ -26,6 +26,7 @@ pub mod life;
 pub mod link;
 pub mod logs;
 pub mod masters;
+mod naming;
 pub mod notify;
 pub mod once;
 pub mod operation;

@@ -2,36 +2,25 @@
 //! never accepts one: whoever connects waits in the socket's queue until the instance is there.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, spawn_local};
-use tokio::time::timeout;
 
 use super::event::Event;
-use super::scan::{Found, Look};
+use super::naming::{Named, Names};
+use super::scan::Look;
 use super::spawn::Listeners;
 use super::turns::Emperor;
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::emperor::EmperorSpec;
 use crate::config::tenant::Tenant;
-use crate::sys::process::Launch;
 use crate::sys::socket::{self, FileIdentity, UnixOptions};
-use crate::sys::{file, limits, pipe, reactor, user};
+use crate::sys::{limits, reactor};
 use crate::wire::failure::Failure;
-
-/// The most that is read of what names a socket.
-const NAME_LIMIT_BYTES: u64 = 4096;
-/// How many commands that name sockets run at the same time, and how long each may take.
-const COMMANDS: usize = 8;
-const COMMAND_TIME: Duration = Duration::from_secs(10);
 
 /// A vassal that something happened to while nothing ran for it.
 #[derive(Debug)]
@@ -39,7 +28,7 @@ pub(super) enum Stir {
     /// Somebody has connected.
     Called(String),
     /// The command has named its socket, or said that there is none.
-    Named(String, Result<Option<Address>, String>),
+    Named(String, Named),
 }
 
 /// The sockets that are waited on, and how those of vassals that were never started are named.
@@ -50,76 +39,21 @@ pub(super) struct Slumber {
     watched: BTreeMap<String, Vec<AbortHandle>>,
     /// The unix sockets that the emperor has made.
     files: BTreeMap<String, (PathBuf, FileIdentity)>,
-    /// What the command has said; `None`: it runs.
-    answers: BTreeMap<String, Option<Option<Address>>>,
-    commands: Arc<Semaphore>,
-}
-
-#[derive(Debug)]
-struct Names {
-    extension: Option<String>,
-    directory: Option<PathBuf>,
-    command: Option<String>,
+    /// The mode of those files, and how many connections wait for a vassal that wakes.
     mode: Option<u32>,
-    /// How many connections wait for a vassal that wakes.
     backlog: u32,
-    /// Whether files that name sockets must be ours, for the sockets are made with our rights.
-    tyrant: bool,
 }
 
 impl Slumber {
     pub(super) fn new(spec: &EmperorSpec, told: mpsc::Sender<Stir>) -> Self {
-        let names = Names {
-            extension: spec.on_demand_extension.clone(),
-            directory: spec.on_demand_directory.clone(),
-            command: spec.on_demand_exec.clone(),
-            mode: spec.chmod_socket,
-            backlog: spec.backlog,
-            tyrant: spec.tyrant.is_some(),
-        };
-        let commands = Arc::new(Semaphore::new(COMMANDS));
-        let (watched, files, answers) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { names, told, watched, files, answers, commands }
-    }
-
-    /// The socket of a vassal that is to sleep until it is called; `None`: it starts. `Err(None)`: it is being asked for.
-    fn named(&mut self, found: &Found) -> Result<Option<Address>, Option<String>> {
-        let path = found.directory.join(&found.id);
-        if let Some(socket) = &found.attributes.on_demand {
-            return address(socket).map(Some).map_err(Some);
-        }
-        if let Some(extension) = &self.names.extension {
-            let mut beside = path.clone().into_os_string();
-            beside.push(extension);
-            match first_line_of(Path::new(&beside), self.names.tyrant) {
-                Ok(Some(line)) => return address(&line).map(Some).map_err(Some),
-                Ok(None) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Some(format!("{}: {error}", Path::new(&beside).display()))),
-            }
-        }
-        if let Some(directory) = &self.names.directory {
-            let name = Path::new(&found.id).with_extension("socket");
-            let path = directory.join(name.file_name().unwrap_or_default());
-            return address(&path.to_string_lossy()).map(Some).map_err(Some);
-        }
-        let Some(command) = &self.names.command else { return Ok(None) };
-        match self.answers.get(&found.id) {
-            Some(None) => Err(None),
-            Some(Some(answer)) => Ok(answer.clone()),
-            None => {
-                let asked =
-                    ask(command.clone(), found.id.clone(), path, self.commands.clone(), self.told.clone());
-                self.answers.insert(found.id.clone(), None);
-                spawn_local(asked);
-                Err(None)
-            }
-        }
+        let names = Names::new(spec, told.clone());
+        let (watched, files) = (BTreeMap::new(), BTreeMap::new());
+        Self { names, told, watched, files, mode: spec.chmod_socket, backlog: spec.backlog }
     }
 
     /// Binds the socket of a vassal, for its tenant.
     fn bind(&mut self, vassal: &str, address: &Address, tenant: Option<Tenant>) -> io::Result<Listeners> {
-        let backlog = self.names.backlog;
+        let backlog = self.backlog;
         let socket = match address {
             Address::Tcp { host, port } => {
                 // A name server could hold us up.
@@ -130,7 +64,7 @@ impl Slumber {
             }
             Address::Abstract(name) => socket::listen_abstract(name, backlog)?,
             Address::Unix(path) => {
-                let mode = self.names.mode.unwrap_or_else(limits::socket_mode);
+                let mode = self.mode.unwrap_or_else(limits::socket_mode);
                 let options = UnixOptions {
                     mode,
                     user: tenant.map(|tenant| tenant.uid),
@@ -170,7 +104,7 @@ impl Slumber {
 
     fn forget(&mut self, vassal: &str) {
         self.unwatch(vassal);
-        self.answers.remove(vassal);
+        self.names.forget(vassal);
         if let Some((path, identity)) = self.files.remove(vassal) {
             // Another's by now, or gone: as well.
             let _ = socket::remove_unix(&path, identity);
@@ -181,6 +115,11 @@ impl Slumber {
     pub(super) fn end(&mut self, outlasts: impl Fn(&str) -> bool) {
         let all: Vec<String> = self.files.keys().filter(|vassal| !outlasts(vassal)).cloned().collect();
         all.iter().for_each(|vassal| self.forget(vassal));
+    }
+
+    /// Whether no client finds the socket any more that the emperor has made for a vassal.
+    fn is_out_of_reach(&self, vassal: &str) -> bool {
+        self.files.get(vassal).is_some_and(|(path, _)| socket::is_gone(path))
     }
 
     /// An emperor before has made this vassal's socket; answers whether clients still find it.
@@ -196,14 +135,15 @@ impl Emperor {
     /// Says of a file that was found on which socket its vassal waits to be called; `false`: that is not known yet.
     pub(super) fn name_socket(&mut self, look: &mut Look) -> bool {
         let Look::Found(found) = look else { return true };
-        match self.slumber.named(found) {
+        match self.slumber.names.named(found) {
             Ok(address) => found.on_demand = address,
             Err(None) => return false,
             Err(Some(reason)) => {
-                tracing::warn!(
-                    vassal = found.id,
-                    "it is started at once: its on-demand socket is not named: {reason}"
-                );
+                let fleet = self.handle.fleet();
+                let known = fleet.vassals.get(&found.id).map(|known| known.on_demand.clone());
+                let follows = if known.is_some() { "all stays as it was" } else { "it is started at once" };
+                tracing::warn!(vassal = found.id, "{follows}: its on-demand socket is not named: {reason}");
+                found.on_demand = known.flatten();
             }
         }
         true
@@ -230,6 +170,9 @@ impl Emperor {
             Some(known) => (known.on_demand.clone(), known.tenant),
             None => (None, None),
         };
+        if self.slumber.is_out_of_reach(&vassal) && !self.somebody_waits(&vassal) {
+            self.close_sockets(&vassal);
+        }
         let kept = self.masters.keep_doors(&vassal);
         let listeners = match (kept, on_demand) {
             (Some(kept), _) => Ok(kept),
@@ -255,14 +198,7 @@ impl Emperor {
                 self.decide(Event::Called { vassal });
             }
             Stir::Named(vassal, answer) => {
-                let answer = answer.unwrap_or_else(|reason| {
-                    tracing::warn!(
-                        vassal,
-                        "it is started at once: its on-demand socket is not named: {reason}"
-                    );
-                    None
-                });
-                self.slumber.answers.insert(vassal.clone(), Some(answer));
+                self.slumber.names.answered(vassal.clone(), answer);
                 self.look(&vassal);
             }
         }
@@ -298,6 +234,19 @@ impl Emperor {
         }
     }
 
+    fn somebody_waits(&self, vassal: &str) -> bool {
+        let listeners = self.masters.kept.get(vassal).into_iter().flat_map(|listeners| listeners.iter());
+        listeners.filter_map(|(_, listener)| socket::queue(listener.as_fd())).any(|(waiting, _)| waiting > 0)
+    }
+
+    /// Those of these vassals that are waited for where no client finds the socket are waited for anew.
+    pub(super) fn mend_doors(&mut self, mut vassals: Vec<String>) {
+        vassals.retain(|vassal| self.slumber.is_out_of_reach(vassal));
+        for vassal in vassals {
+            self.decide(Event::OutOfReach { vassal });
+        }
+    }
+
     /// Goes on waiting after a re-execution.
     pub(super) fn watch_sleepers(&mut self) {
         let sleepers: Vec<(String, Option<Address>)> = {
@@ -317,101 +266,11 @@ impl Emperor {
     }
 }
 
-/// Runs the command that names a vassal's socket. The name is an argument, never a part of the command's text.
-async fn ask(command: String, id: String, path: PathBuf, turn: Arc<Semaphore>, told: mpsc::Sender<Stir>) {
-    let answer = async {
-        let _turn = turn.acquire().await.map_err(io::Error::other)?;
-        let (output, theirs) = pipe::plain()?;
-        let child = Launch::new("/bin/sh")
-            .arg("-c")
-            .arg(format!("{command} \"$1\""))
-            .arg("emperor-on-demand-exec")
-            .arg(path)
-            .stdout(theirs)
-            .own_group()
-            .spawn()?;
-        let output = Rc::new(reactor::register_readable(output)?);
-        let said = timeout(COMMAND_TIME, read_all(&output)).await;
-        // It has said all, or has had its time; the loop reaps it.
-        let _ = child.kill_group();
-        said.map_err(|_| {
-            io::Error::other(format!("the command took longer than {} s", COMMAND_TIME.as_secs()))
-        })?
-    };
-    let named = match answer.await {
-        Ok(said) => first_line(&said).map(|line| address(&line)).transpose(),
-        Err(error) => Err(format!("{command}: {error}")),
-    };
-    let _ = told.send(Stir::Named(id, named)).await;
-}
-
-async fn read_all(output: &tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>) -> io::Result<Vec<u8>> {
-    let mut said = Vec::new();
-    let mut buffer = [0; 1024];
-    let limit = usize::try_from(NAME_LIMIT_BYTES).unwrap_or(usize::MAX);
-    while said.len() < limit {
-        let mut ready = output.readable().await?;
-        match reactor::read(output.get_ref(), &mut buffer) {
-            Ok(0) => break,
-            Ok(length) => said.extend_from_slice(buffer.get(..length).unwrap_or_default()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(said)
-}
-
-fn first_line_of(path: &Path, must_be_ours: bool) -> io::Result<Option<String>> {
-    let opened: File = file::open_untrusted(path)?;
-    let metadata = opened.metadata()?;
-    if must_be_ours && !user::is_ours(metadata.uid()) {
-        let reason =
-            format!("it belongs to uid {}, and under emperor-tyrant only root names sockets", metadata.uid());
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
-    }
-    if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
-    }
-    let mut said = Vec::new();
-    opened.take(NAME_LIMIT_BYTES).read_to_end(&mut said)?;
-    Ok(first_line(&said))
-}
-
-/// What comes before the first control character, as uWSGI cuts it; `None`: nothing.
-fn first_line(said: &[u8]) -> Option<String> {
-    let line = said.split(|byte| *byte < 32).next().unwrap_or_default();
-    let line = String::from_utf8_lossy(line).into_owned();
-    (!line.is_empty()).then_some(line)
-}
-
-fn address(text: &str) -> Result<Address, String> {
-    let address = Address::parse(text, Path::new("/")).map(|(address, _)| address)?;
-    match &address {
-        Address::Unix(path) if !text.starts_with('/') => {
-            Err(format!("{} is not an absolute path", path.display()))
-        }
-        _ => Ok(address),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::os::unix::fs::MetadataExt;
 
-    #[test]
-    fn names_of_sockets_are_cut_as_uwsgi_cuts_them() {
-        for (said, line) in [
-            (&b"/run/a.sock\nrest"[..], Some("/run/a.sock")),
-            (b":8080\r\n", Some(":8080")),
-            (b"\n/run/a.sock", None),
-            (b"", None),
-            (b"plain", Some("plain")),
-        ] {
-            assert_eq!(first_line(said).as_deref(), line);
-        }
-        assert!(address("/run/a.sock").is_ok() && address("127.0.0.1:80").is_ok() && address("@a").is_ok());
-        assert!(address("run/a.sock").is_err(), "relative to what");
-    }
+    use super::*;
 
     #[test]
     fn so_many_connections_wait_as_the_emperor_was_told() {

@@ -64,6 +64,7 @@ impl Emperor {
             _ => {}
         }
         self.decide(Event::Looked { id: id.to_owned(), look, not_started });
+        self.mend_doors(vec![id.to_owned()]);
     }
 
     /// What a file that is new or changed says to the emperor, and where its links lead.
@@ -159,6 +160,8 @@ impl Emperor {
                 self.settle.note(&id, note, now);
             }
         }
+        let all: Vec<String> = self.handle.fleet().vassals.keys().cloned().collect();
+        self.mend_doors(all);
     }
 
     /// The vassals whose files are not there.

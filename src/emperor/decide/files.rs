@@ -117,7 +117,7 @@ impl Turn<'_> {
             return;
         };
         if vassal.state == State::Adopting {
-            vassal.on_demand = found.on_demand;
+            vassal.on_demand.clone_from(&found.on_demand);
         }
         // The name is looked at again when the old instance is gone.
         if vassal.plan.removed {
@@ -136,6 +136,12 @@ impl Turn<'_> {
                 None => "it is not run as the owner of its file any more".to_owned(),
             };
             return self.remove(&found.id, &reason);
+        }
+        if vassal.identity != found.identity && vassal.on_demand != found.on_demand {
+            if vassal.state != State::Stopped {
+                return self.sleep_elsewhere(&found.id, found.on_demand.as_ref());
+            }
+            vassal.on_demand.clone_from(&found.on_demand);
         }
         if vassal.directory != found.directory && self.is_too_early(&found.id) {
             return;

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::world::{Manners, Reload, Start, World};
+use crate::config::address::Address;
 use crate::emperor::attributes::Attributes;
 use crate::emperor::event::{Event, News};
 use crate::emperor::fleet::{State, Vassal};
@@ -41,6 +42,7 @@ enum Step {
     FailToReexec(bool),
     Crash,
     Call(&'static str),
+    OutOfReach(&'static str),
     Wait(u64),
 }
 
@@ -101,6 +103,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<bool>().prop_map(Step::FailToReexec),
         1 => Just(Step::Crash),
         2 => name().prop_map(Step::Call),
+        1 => name().prop_map(Step::OutOfReach),
         6 => pause.prop_map(Step::Wait),
     ]
 }
@@ -190,6 +193,7 @@ impl World {
             Step::FailToReexec(fails) => self.fails_to_reexec = fails,
             Step::Crash => self.crash(),
             Step::Call(name) => self.tell(Event::Called { vassal: name.to_owned() }),
+            Step::OutOfReach(name) => self.tell(Event::OutOfReach { vassal: name.to_owned() }),
             Step::Wait(ms) => self.run_for(ms),
         }
     }
@@ -228,6 +232,8 @@ impl World {
                 _ => false,
             };
             assert!(is_well, "{id} does not come to rest: {vassal:#?}");
+            let socket = self.sockets.get(id).map(|name| Address::Abstract((*name).to_owned()));
+            assert_eq!(vassal.on_demand, socket, "{id} waits elsewhere: {vassal:#?}");
             let runs = usize::from(vassal.current.is_some()) + usize::from(vassal.next.is_some());
             assert_eq!(self.alive(id), runs, "{id}: {:#?}", self.processes);
             assert!(vassal.plan.successor.is_none() || waits(vassal), "{id} still waits for another");

@@ -56,6 +56,7 @@ pub fn decide(fleet: &mut Fleet, event: Event, now: Tick, out: &mut Vec<Effect>)
         Event::FirstScanDone => turn.fleet.scanned = turn.fleet.scanned.or(Some(now)),
         Event::News { vassal, life, news } => turn.news(&vassal, life, news),
         Event::Called { vassal } => turn.called(&vassal),
+        Event::OutOfReach { vassal } => turn.out_of_reach(&vassal),
         Event::NotAsleep { vassal, failure } => turn.not_asleep(&vassal, failure),
         Event::StopAll => turn.stop_all(),
         Event::Reexecuted(operation) => turn.reexecuted(operation),

@@ -1,6 +1,7 @@
 //! Decisions about sleep: a vassal that nobody asks anything ends its instance, and the first connection starts it again.
 
 use super::turn::Turn;
+use crate::config::address::Address;
 use crate::emperor::event::Effect;
 use crate::emperor::events::EventKind;
 use crate::emperor::fleet::{FileIdentity, OperationKind, State, Vassal};
@@ -24,6 +25,23 @@ impl Turn<'_> {
         if self.vassal(id).is_some_and(|vassal| vassal.state == State::Asleep) {
             self.wake(id, "a connection");
         }
+    }
+
+    /// The file of the socket at which it waits is gone: another one takes its place.
+    pub(super) fn out_of_reach(&mut self, id: &str) {
+        let Some(vassal) = self.vassal(id).filter(|vassal| vassal.state == State::Asleep) else { return };
+        let Some(address) = vassal.on_demand.clone() else { return };
+        self.warn(Some(id), EventKind::Asleep, format!("{address} was removed: it is made anew"));
+        self.out.push(Effect::Sleep { vassal: id.to_owned() });
+    }
+
+    /// It is to wait to be called at another socket: what runs ends, and it sleeps there.
+    pub(super) fn sleep_elsewhere(&mut self, id: &str, socket: Option<&Address>) {
+        let reason = match socket {
+            Some(address) => format!("a connection to {address} is to wake it from now on"),
+            None => "it is not to wait for a connection any more".to_owned(),
+        };
+        self.remove(id, &reason);
     }
 
     pub(super) fn wake(&mut self, id: &str, why: &str) {
@@ -115,6 +133,7 @@ impl Vassal {
 #[cfg(test)]
 mod tests {
     use super::super::world::{Manners, Start, World};
+    use crate::config::address::Address;
     use crate::emperor::event::{Event, News};
     use crate::emperor::fleet::{Ending, State};
     use crate::emperor::handle::Request;
@@ -170,6 +189,52 @@ mod tests {
         world.write("a.ini");
         world.run_for(100);
         assert!(world.is_up("a.ini"));
+    }
+
+    #[test]
+    fn a_socket_whose_file_was_removed_is_made_anew_while_it_sleeps() {
+        let mut world = World::new(4);
+        asleep(&mut world);
+        let gone = || Event::OutOfReach { vassal: "a.ini".to_owned() };
+        let told = |world: &World| world.log.iter().filter(|line| line.contains("it is made anew")).count();
+        world.tell(gone());
+        assert_eq!((world.state("a.ini"), told(&world)), (Some(State::Asleep), 1));
+        call(&mut world);
+        world.run_for(100);
+        world.tell(gone());
+        assert!(world.is_up("a.ini") && told(&world) == 1, "an instance has its sockets");
+    }
+
+    #[test]
+    fn who_is_to_wait_elsewhere_does_so_whatever_runs_of_it() {
+        for (woken, next) in [(false, Some("y")), (true, Some("y")), (false, None), (true, None)] {
+            let mut world = World::new(4);
+            world.sockets.insert("a.ini".to_owned(), "x");
+            world.write("a.ini");
+            world.tell(Event::FirstScanDone);
+            if woken {
+                call(&mut world);
+            }
+            world.run_for(100);
+            world.sockets.remove("a.ini");
+            world.sockets.extend(next.map(|socket| ("a.ini".to_owned(), socket)));
+            world.write("a.ini");
+            world.run_for(1000);
+            assert_eq!(world.closed, ["a.ini"], "what it waited at is closed");
+            let expected = next.map(|name| Address::Abstract(name.to_owned()));
+            assert_eq!(world.vassal("a.ini").on_demand, expected);
+            assert_eq!(world.state("a.ini") == Some(State::Asleep), next.is_some(), "{woken} {next:?}");
+            assert_eq!(world.is_up("a.ini"), next.is_none(), "{woken} {next:?}");
+            assert_eq!(world.alive("a.ini"), usize::from(next.is_none()));
+        }
+        let mut world = World::new(4);
+        asleep(&mut world);
+        world.ask(Request::Stop { vassal: "a.ini".to_owned() }).unwrap();
+        world.sockets.insert("a.ini".to_owned(), "y");
+        world.write("a.ini");
+        world.run_for(1000);
+        assert_eq!(world.state("a.ini"), Some(State::Stopped), "an operator's word counts");
+        assert_eq!(world.vassal("a.ini").on_demand, Some(Address::Abstract("y".to_owned())));
     }
 
     #[test]
