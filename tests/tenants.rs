@@ -842,3 +842,16 @@ fn a_tenant_cannot_use_more_than_its_limits_or_the_emperor_says_why_not() {
     host.wait("its end", || host.log().contains("[a.ini] stopped, and forgotten"));
     host.end();
 }
+
+#[test]
+fn root_of_a_user_namespace_in_which_groups_are_fixed_serves_and_becomes_nobody_else() {
+    let before = ["unshare", "--user", "--map-root-user"];
+    let host = Host::behind(&before, &[], |_| {});
+    host.app("app", "", "one");
+    let port = host.vassal("a.ini", "app");
+    host.until(port, "one");
+    // Whoever asks for groups that nobody can give him is told so.
+    host.vassal_with("b.ini", "app", "add-gid = 4711");
+    host.wait("it is refused", || host.log().contains("cannot drop privileges: setgroups"));
+    host.end();
+}

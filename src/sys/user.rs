@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::unistd::{
     AccessFlags, Gid, Group, Uid, User, access, getegid, geteuid, getgid, getgrouplist, getgroups, getresgid,
     getresuid, getuid, setfsgid, setfsuid, setgroups, setresgid, setresuid, setuid,
@@ -145,7 +146,10 @@ impl Identity {
         if !kept.is_empty() {
             capabilities::keep_over_change()?;
         }
-        setgroups(&groups).map_err(|e| refused("setgroups", e))?;
+        match setgroups(&groups) {
+            Err(Errno::EPERM) if self.is_current() && are_fixed(&groups) => {}
+            done => done.map_err(|e| refused("setgroups", e))?,
+        }
         setresgid(gid, gid, gid).map_err(|e| refused(&format!("setresgid to {gid}"), e))?;
         setresuid(uid, uid, uid).map_err(|e| refused(&format!("setresuid to {uid}"), e))?;
         if !self.is_current() {
@@ -160,6 +164,13 @@ impl Identity {
         }
         Ok(())
     }
+}
+
+/// Whether this process has these groups already, in a user namespace where nobody can change any: its maker had no rights
+/// over groups, as with `unshare --map-root-user`.
+fn are_fixed(groups: &[Gid]) -> bool {
+    std::fs::read("/proc/self/setgroups").is_ok_and(|said| said.starts_with(b"deny"))
+        && getgroups().is_ok_and(|have| groups.iter().all(|group| have.contains(group)))
 }
 
 /// Whether this process may make files in a directory.
