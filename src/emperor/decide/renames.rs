@@ -21,15 +21,19 @@ enum Successor {
 impl Turn<'_> {
     /// The vassal that had this file under another name, if its sockets can be handed over.
     pub(super) fn predecessor(&self, found: &Found) -> Option<String> {
+        // Programs of others bind their sockets themselves, but for the one that we made.
+        let is_ours = |vassal: &Vassal| {
+            vassal.program.is_none()
+                && found.program.is_none()
+                && vassal.lives().all(|life| life.foreign.is_none())
+        };
         let is_fit = |vassal: &&Vassal| {
             !vassal.plan.removed
                 && !vassal.plan.stopped
                 && vassal.state != State::Adopting
                 && vassal.tenant == found.tenant
                 && vassal.on_demand == found.on_demand
-                && vassal.program.is_none()
-                && found.program.is_none()
-                && vassal.lives().all(|life| life.foreign.is_none())
+                && (vassal.on_demand.is_some() || is_ours(vassal))
         };
         let known = found.was.iter().filter_map(|id| self.fleet.vassals.get(id)).filter(is_fit);
         // Of a file that is renamed twice in a row the one that serves counts.
@@ -39,6 +43,7 @@ impl Turn<'_> {
     /// The vassal `to` is to follow the vassal `from`.
     pub(super) fn bequeath(&mut self, from: &str, to: &str) {
         let Some(before) = self.vassal(from) else { return };
+        let until = if before.serves() { format!(", and {from} serves until then") } else { String::new() };
         before.plan.successor = Some(to.to_owned());
         before.plan.gone = true;
         before.plan.shares = true;
@@ -50,7 +55,7 @@ impl Turn<'_> {
         self.tell(
             Some(to),
             EventKind::Said.because(why.clone()),
-            format!("{why}: it takes over its sockets, and {from} serves until then"),
+            format!("{why}: it takes over its sockets{until}"),
         );
     }
 
@@ -136,6 +141,7 @@ impl Vassal {
 #[cfg(test)]
 mod tests {
     use super::super::world::{Manners, Start, World};
+    use crate::emperor::event::Event;
     use crate::emperor::fleet::State;
     use crate::emperor::handle::Request;
 
@@ -215,14 +221,24 @@ mod tests {
     }
 
     #[test]
-    fn who_sleeps_goes_on_sleeping_under_the_new_name() {
-        let mut world = World::new(4);
-        world.sockets = ["a.ini", "b.ini"].map(|name| (name.to_owned(), "shared")).into();
-        world.write("a.ini");
-        world.tell(crate::emperor::event::Event::FirstScanDone);
-        world.rename("a.ini", "b.ini");
-        world.run_for(1000);
-        assert_eq!((world.state("a.ini"), world.state("b.ini")), (None, Some(State::Asleep)));
-        assert!(world.launches.is_empty());
+    fn who_waits_for_a_connection_does_so_under_the_new_name_whoever_runs_it() {
+        for program in [None, Some("uwsgi")] {
+            for woken in [false, true] {
+                let mut world = World::new(4);
+                world.sockets = ["a.ini", "b.ini"].map(|name| (name.to_owned(), "shared")).into();
+                ["a.ini", "b.ini"].into_iter().for_each(|name| world.run_by(name, program));
+                world.remove("b.ini");
+                world.tell(Event::FirstScanDone);
+                if woken {
+                    world.tell(Event::Called { vassal: "a.ini".to_owned() });
+                }
+                world.run_for(100);
+                assert_eq!((world.is_up("a.ini"), world.launches.len()), (woken, usize::from(woken)));
+                world.rename("a.ini", "b.ini");
+                world.run_for(2000);
+                assert_eq!((world.state("a.ini"), world.state("b.ini")), (None, Some(State::Asleep)));
+                assert_eq!(world.launches.len(), usize::from(woken), "{program:?}");
+            }
+        }
     }
 }
