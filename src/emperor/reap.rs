@@ -78,12 +78,11 @@ fn count_orphans(masters: &mut Masters, loser: LifeId) {
         .values()
         .flat_map(|master| master.strays.iter().copied().chain([master.child.pid()]))
         .collect();
-    for orphan in children.into_iter().filter(|pid| !known.contains(pid)) {
+    // Every vassal has a session of its own: who is in ours was started for another purpose, as hooks are.
+    let ours = own::session_of(std::process::id());
+    let is_of_vassal = |pid: &u32| !known.contains(pid) && own::session_of(*pid) != ours;
+    for orphan in children.into_iter().filter(is_of_vassal) {
         let group = own::group_of(orphan);
-        // A child that we just started for another purpose leads a group of its own, or is in ours.
-        if group == own::group_of(std::process::id()) {
-            continue;
-        }
         let of_group = masters
             .by_life
             .iter()

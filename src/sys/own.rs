@@ -156,6 +156,13 @@ pub fn group_of(pid: u32) -> Option<u32> {
     nix::unistd::getpgid(Some(pid)).ok().and_then(|group| u32::try_from(group.as_raw()).ok())
 }
 
+/// The session of a process.
+#[must_use]
+pub fn session_of(pid: u32) -> Option<u32> {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).ok()?);
+    nix::unistd::getsid(Some(pid)).ok().and_then(|session| u32::try_from(session.as_raw()).ok())
+}
+
 /// The path by which this process was started, made absolute, symbolic links kept: after an upgrade it leads to the
 /// new binary.
 ///
@@ -192,6 +199,7 @@ mod tests {
         assert_eq!(&begun, b"begun\n");
         assert!(children().unwrap().contains(&child.pid()));
         assert_eq!(group_of(child.pid()), Some(child.pid()));
+        assert_eq!(session_of(child.pid()), session_of(std::process::id()));
         assert!(
             children_of(std::process::id()).contains(&child.pid())
                 || super::super::background::task_count().unwrap() > 1

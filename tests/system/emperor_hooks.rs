@@ -75,6 +75,31 @@ fn who_hangs_as_emperor_holds_nobody_up_and_what_fails_as_vassal_ends_that_start
 }
 
 #[test]
+fn a_stop_hook_that_still_runs_is_taken_for_nothing_of_a_vassal_that_ends_meanwhile() {
+    let mut host = Host::start_with(&[], &["--vassals-stop-hook=sh hook"]);
+    host.folder().write("app.py", TOOLS);
+    host.folder()
+        .write("hook", "echo $1 >> began\nwhile ! [ -e go ]; do sleep 0.1; done\necho $1 >> ended\n");
+    let at = |name: &str| host.folder().path().join(name);
+    for name in ["a.ini", "b.ini"] {
+        let port = free_port();
+        host.write(name, vassal(port, ""));
+        Door::Port(port).wait_for("/", "hello");
+    }
+    for name in ["a.ini", "b.ini"] {
+        host.remove(name);
+        until("it is forgotten, whatever its hook does", || host.vassal(name).is_none());
+        until("its hook runs", || lines(&at("began")).contains(&name.to_owned()));
+    }
+    host.folder().write("go", "");
+    host.emperor.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(host.emperor.wait().success());
+    let mut ended = lines(&host.folder().path().join("ended"));
+    ended.sort();
+    assert_eq!(ended, ["a.ini", "b.ini"]);
+}
+
+#[test]
 fn what_fails_before_an_emperor_starts_ends_it() {
     let folder = Folder::new();
     std::fs::create_dir(folder.path().join("vassals")).unwrap();
