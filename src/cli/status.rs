@@ -17,6 +17,9 @@ const LOG_LINES: usize = 10;
 /// How wide the names' column becomes: file names may have 255 bytes.
 const NAME_COLUMNS: usize = 40;
 
+/// How many vassals are named whose sockets end with the emperor.
+const UNKEPT: usize = 3;
+
 /// Prints the fleet, or the vassals named.
 ///
 /// # Errors
@@ -65,6 +68,7 @@ pub fn fleet(list: &VassalList, paper: Paper, now: SystemTime) -> String {
     if let Some(problem) = &list.emperor.options_problem {
         out.push_str(&paper.tone(Tone::Bad, &format!("the emperor: {problem}\n")));
     }
+    out.push_str(&stored(list, paper));
     for directory in &list.emperor.directories {
         let doubt = directory.problem.as_ref().or(directory.warning.as_ref());
         if let Some(doubt) = doubt {
@@ -93,6 +97,27 @@ pub fn fleet(list: &VassalList, paper: Paper, now: SystemTime) -> String {
         out.push_str(&format!("{gap}not started: {}: {}\n", file.path, file.reason));
     }
     out
+}
+
+/// What the service manager keeps, where there is one.
+fn stored(list: &VassalList, paper: Paper) -> String {
+    let stored = &list.emperor.stored_sockets;
+    let unkept = list.vassals.iter().filter(|vassal| vassal.unkept_sockets.is_some());
+    let unkept: Vec<String> = unkept.map(|vassal| escaped(&vassal.name)).collect();
+    if stored.most == 0 && stored.problem.is_none() {
+        return String::new();
+    }
+    let mut line = format!("sockets that outlast the emperor: {} of {} at most", stored.kept, stored.most);
+    if let Some(named) = unkept.get(..unkept.len().min(UNKEPT)).filter(|named| !named.is_empty()) {
+        let more = unkept.len().saturating_sub(named.len());
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        line.push_str(&format!("; not those of {}{more} (`liege why NAME`)", named.join(", ")));
+    }
+    if let Some(problem) = &stored.problem {
+        line.push_str(&format!("; {problem}"));
+    }
+    let is_well = unkept.is_empty() && stored.problem.is_none();
+    paper.tone(if is_well { Tone::Faint } else { Tone::Passing }, &line) + "\n"
 }
 
 pub(super) fn summary(list: &VassalList, now: SystemTime) -> String {

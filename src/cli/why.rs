@@ -147,6 +147,9 @@ fn signs(detail: &VassalDetail, boxes: &[BlackBox], now: SystemTime) -> Vec<Stri
     if detail.vassal.root {
         signs.push("the application runs as root".to_owned());
     }
+    if let Some(why) = &detail.vassal.unkept_sockets {
+        signs.push(format!("its sockets end with the emperor: {why}"));
+    }
     if let Some(exit) = detail.last_exit.as_ref().filter(|_| detail.vassal.restarts > 0) {
         let ago = age(Some(&exit.at), now);
         signs.push(format!("its master (pid {}) ended {ago} ago: {}", exit.pid, exit.how));

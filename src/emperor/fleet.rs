@@ -76,6 +76,9 @@ pub struct Fleet {
     /// Why it does not go by the options that it was started with.
     #[serde(skip)]
     pub options_problem: Option<String>,
+    /// What the service manager keeps.
+    #[serde(skip)]
+    pub stored: super::store::Stored,
 }
 
 /// Whether the emperor runs or is on its way out.
@@ -205,6 +208,9 @@ pub struct Vassal {
     /// Whether its sockets outlast this emperor: whoever comes next is given them.
     #[serde(skip)]
     pub(super) outlasts: bool,
+    /// Why they do not, where there is something that could be done about it.
+    #[serde(skip)]
+    pub unkept: Option<String>,
     /// Where it listens, also when no instance runs, those of the statistics included.
     #[serde(skip)]
     pub listeners: Arc<Listeners>,
@@ -321,6 +327,7 @@ impl Vassal {
             log: VecDeque::new(),
             shown: None,
             outlasts: false,
+            unkept: None,
             listeners: Arc::default(),
             plan: Plan::default(),
         }

@@ -37,6 +37,7 @@ pub mod reap;
 pub mod record;
 pub mod reexec;
 pub mod remembered;
+mod room;
 pub mod run;
 pub mod scan;
 pub mod served;

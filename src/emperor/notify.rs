@@ -1,12 +1,19 @@
 //! What the service manager is told: ready, how many vassals serve, that the emperor is alive.
 
 use std::env;
-use std::io;
-use std::os::fd::BorrowedFd;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use tokio::time::sleep;
+
 use crate::sys::datagram::Way;
+use crate::sys::reactor;
+
+/// How long it takes the service manager at most to close what it throws away, after it has read that.
+const CLOSES: Duration = Duration::from_millis(100);
 
 /// The way to the service manager, if there is one.
 #[derive(Debug, Default)]
@@ -97,6 +104,23 @@ impl ServiceManager {
         self.try_to_say(&format!("FDSTOREREMOVE=1\nFDNAME={name}"), &[])
     }
 
+    /// Whether it keeps so many more, at the cost of nothing: it is given as many that are of no use, and what it throws away
+    /// is seen to be closed. They are all of this name, which is to be closed after the answer.
+    ///
+    /// # Errors
+    /// As [`ServiceManager::keep`]; descriptors have run out.
+    pub fn ask_for_room(&self, name: &str, count: usize) -> io::Result<Question> {
+        let pairs = (0..=count).map(|_| UnixStream::pair()).collect::<io::Result<Vec<_>>>()?;
+        let (mut ours, theirs): (Vec<_>, Vec<_>) = pairs.into_iter().unzip();
+        let mut given: Vec<BorrowedFd<'_>> = theirs.iter().map(AsFd::as_fd).collect();
+        let (Some(barrier), Some(until)) = (given.pop(), ours.pop()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        self.try_to_say(&format!("FDSTORE=1\nFDPOLL=0\nFDNAME={name}"), &given)?;
+        self.try_to_say("BARRIER=1", &[barrier])?;
+        Ok(Question { given: ours, barrier: until })
+    }
+
     fn say(&self, what: &str) {
         if let Err(error) = self.try_to_say(what, &[]) {
             tracing::warn!("cannot notify the service manager: {error}");
@@ -105,6 +129,39 @@ impl ServiceManager {
 
     fn try_to_say(&self, what: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         self.to.as_ref().map_or(Ok(()), |way| way.send(what.as_bytes(), fds))
+    }
+}
+
+/// What the service manager was asked.
+#[derive(Debug)]
+pub struct Question {
+    /// Our ends of what it was given.
+    given: Vec<UnixStream>,
+    /// Ends when it has read all of it.
+    barrier: UnixStream,
+}
+
+impl Question {
+    /// How many it was asked to keep.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.given.len()
+    }
+
+    /// How many of them it keeps. Waits until it has read the question, however long that takes.
+    ///
+    /// # Errors
+    /// The runtime takes no more descriptors.
+    pub async fn answer(self) -> io::Result<usize> {
+        let barrier = reactor::register_readable(self.barrier.into())?;
+        drop(barrier.readable().await?);
+        // It closes what it throws away beside its other work.
+        sleep(CLOSES).await;
+        let is_kept = |end: &UnixStream| {
+            let read = end.set_nonblocking(true).and_then(|()| (&*end).read(&mut [0]));
+            read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        };
+        Ok(self.given.iter().filter(|end| is_kept(end)).count())
     }
 }
 

@@ -29,7 +29,7 @@ use super::slumber::Slumber;
 use super::sources::Sources;
 use super::spawn::Launcher;
 use super::stats_server::StatsServer;
-use super::storing::Storage;
+use super::storing::{Storage, nothing_stored};
 use super::turns::Emperor;
 use super::watch::Watcher;
 use super::{adopt, audit, ledger, record, reexec, remembered, store};
@@ -265,6 +265,7 @@ impl Emperor {
         let passed = masters.passed.iter();
         fleet.passed = passed.map(|(id, all)| (id.clone(), all.iter().map(address).collect())).collect();
         fleet.options_problem.clone_from(&spec.instead);
+        fleet.stored = if storage.is_none() { nothing_stored(&manager) } else { store::Stored::default() };
         let served = spec.served_file.clone().map(|path| Served::new(path, now));
         fleet.remembered = served.as_ref().map(Served::known).unwrap_or_default();
         fleet.directories = sources.bases().map(|(path, base)| directory(path, base)).collect();

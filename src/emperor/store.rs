@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::deposit::Deposit;
 use super::fleet::FileIdentity;
 use super::kept::SocketId;
+use super::room::Room;
 use crate::config::address::Listen;
 use crate::config::tenant::Tenant;
 
@@ -14,6 +15,8 @@ pub const OF_ONE: usize = 16;
 /// The most in all. They come back with all their names in one variable of the environment, which the kernel limits to
 /// 128 KiB: a longer one, and the emperor could never be started again.
 pub const MOST: usize = 4096;
+/// The name of what the service manager is asked with; a socket's has a number above 0.
+pub const QUESTION: &str = "room/0";
 /// The longest name, in bytes: [`MOST`] of these, and some room for those of socket units.
 const NAME: usize = 27;
 const _: () = assert!(MOST * (NAME + 1) + 8 * 1024 < 128 * 1024);
@@ -25,8 +28,30 @@ pub struct Wanted {
     pub tenant: Option<Tenant>,
     /// It sleeps, and this was its file.
     pub asleep: Option<FileIdentity>,
-    /// Its sockets.
-    pub sockets: Vec<(SocketId, Listen)>,
+    /// Its sockets; `None`: not all of them can be reached from here.
+    pub sockets: Option<Vec<(SocketId, Listen)>>,
+}
+
+/// Why a vassal's sockets are not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unkept {
+    /// It has so many.
+    TooMany(usize),
+    /// It has so many, for which there is no room beside those of others.
+    NoRoom(usize),
+    /// They are in a network of its own.
+    Elsewhere,
+}
+
+/// Sockets that the service manager keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// How many.
+    pub kept: usize,
+    /// How many there is room for.
+    pub most: usize,
+    /// Why it keeps none, or less than it should.
+    pub problem: Option<String>,
 }
 
 /// Something to do, in this order.
@@ -45,17 +70,21 @@ pub enum Step {
 /// What is stored.
 #[derive(Debug, Default)]
 pub struct Store {
-    most: usize,
+    room: Room,
     /// The name of each socket that has one.
     names: BTreeMap<SocketId, String>,
     /// Those that the service manager has.
     told: BTreeSet<SocketId>,
+    /// Those of them that it was given since it had room for sure.
+    doubtful: BTreeSet<SocketId>,
     /// Names of what is of no use.
     useless: BTreeSet<String>,
     /// What is written down.
     deposits: BTreeMap<String, Deposit>,
-    /// Vassals for which there was no room.
-    left_out: BTreeSet<String>,
+    /// Vassals whose sockets are not kept.
+    left_out: BTreeMap<String, Unkept>,
+    /// Those of which this was said.
+    left_out_said: BTreeSet<String>,
     last: u64,
 }
 
@@ -63,13 +92,54 @@ impl Store {
     /// An empty one of so much room.
     #[must_use]
     pub fn new(most: usize) -> Self {
-        Self { most: most.min(MOST), ..Self::default() }
+        Self { room: Room::new(most.min(MOST)), ..Self::default() }
     }
 
-    /// How many it keeps at most.
+    /// How many there is room for.
     #[must_use]
-    pub const fn most(&self) -> usize {
-        self.most
+    pub const fn room(&self) -> &Room {
+        &self.room
+    }
+
+    /// How many it has.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.told.len()
+    }
+
+    /// For how many more the service manager is to be asked; 0: for none, since nothing is in doubt.
+    #[must_use]
+    pub fn question(&self) -> usize {
+        let has_no_room = |why: &Unkept| matches!(why, Unkept::NoRoom(_));
+        let is_in_doubt = !self.doubtful.is_empty() || self.left_out.values().any(has_no_room);
+        if is_in_doubt { self.room.question(self.count()) } else { 0 }
+    }
+
+    /// The service manager was asked for so many more while it had others, and has taken these. Where it takes none, what
+    /// it was given before is in doubt, too.
+    pub fn answer(&mut self, stored: usize, asked: usize, taken: usize) {
+        self.room.answer(stored, asked, taken);
+        let doubtful = std::mem::take(&mut self.doubtful);
+        if taken == 0 {
+            self.told.retain(|socket| !doubtful.contains(socket));
+        }
+    }
+
+    /// Whose sockets are not kept, and why.
+    #[must_use]
+    pub const fn left_out(&self) -> &BTreeMap<String, Unkept> {
+        &self.left_out
+    }
+
+    /// Those of which that was not said yet; it is while more may be known soon.
+    pub fn newly_left_out(&mut self) -> Vec<String> {
+        if self.question() > 0 {
+            return Vec::new();
+        }
+        let now: BTreeSet<String> = self.left_out.keys().cloned().collect();
+        let newly = now.difference(&self.left_out_said).cloned().collect();
+        self.left_out_said = now;
+        newly
     }
 
     /// The service manager has something under this name; `None`: it is no listener.
@@ -102,25 +172,36 @@ impl Store {
         self.deposits.values().filter(is_kept).map(|deposit| deposit.vassal.as_str()).collect()
     }
 
-    /// What is to be done so that what is wanted is kept, and nothing else; and the vassals for which there is no room
-    /// since now. Who is kept already goes first.
-    pub fn settle(&mut self, wanted: &BTreeMap<String, Wanted>) -> (Vec<Step>, Vec<String>) {
+    /// What is to be done so that what is wanted is kept, and nothing else. Who is kept already goes first.
+    pub fn settle(&mut self, wanted: &BTreeMap<String, Wanted>) -> Vec<Step> {
         let mut used = BTreeSet::new();
         let mut deposits = BTreeMap::new();
-        let mut left_out = BTreeSet::new();
-        let (known, new): (Vec<_>, Vec<_>) = wanted
-            .iter()
-            .filter(|(_, wanted)| !wanted.sockets.is_empty())
-            .partition(|(vassal, _)| self.deposits.contains_key(*vassal));
+        self.left_out.clear();
+        let (known, new): (Vec<_>, Vec<_>) =
+            wanted.iter().partition(|(vassal, _)| self.deposits.contains_key(*vassal));
         for (vassal, wanted) in known.into_iter().chain(new) {
-            let sockets: BTreeSet<SocketId> = wanted.sockets.iter().map(|(socket, _)| *socket).collect();
-            let more = sockets.difference(&used).count();
-            if wanted.sockets.len() > OF_ONE || used.len() + more > self.most {
-                left_out.insert(vassal.clone());
-                continue;
-            }
+            let all = match wanted.sockets.as_deref() {
+                Some([]) => continue,
+                all => all.ok_or(Unkept::Elsewhere),
+            };
+            let fits = all.and_then(|all| {
+                let sockets: BTreeSet<SocketId> = all.iter().map(|(socket, _)| *socket).collect();
+                let more = sockets.difference(&used).count();
+                match all.len() {
+                    count if count > OF_ONE => Err(Unkept::TooMany(count)),
+                    count if used.len() + more > self.room.usable() => Err(Unkept::NoRoom(count)),
+                    _ => Ok((all, sockets)),
+                }
+            });
+            let (all, sockets) = match fits {
+                Ok(fits) => fits,
+                Err(why) => {
+                    self.left_out.insert(vassal.clone(), why);
+                    continue;
+                }
+            };
             used.extend(sockets);
-            let named = wanted.sockets.iter().map(|(socket, listen)| {
+            let named = all.iter().map(|(socket, listen)| {
                 let name = self.names.entry(*socket).or_insert_with(|| {
                     self.last += 1;
                     name(vassal, self.last)
@@ -131,10 +212,7 @@ impl Store {
             let (tenant, asleep) = (wanted.tenant, wanted.asleep);
             deposits.insert(vassal.clone(), Deposit { vassal: vassal.clone(), tenant, asleep, sockets });
         }
-        let steps = self.steps(&used, &deposits);
-        let newly = left_out.difference(&self.left_out).cloned().collect();
-        self.left_out = left_out;
-        (steps, newly)
+        self.steps(&used, &deposits)
     }
 
     fn steps(&self, used: &BTreeSet<SocketId>, deposits: &BTreeMap<String, Deposit>) -> Vec<Step> {
@@ -158,9 +236,18 @@ impl Store {
                 self.useless.remove(&name);
                 self.names.retain(|_, known| *known != name);
                 self.told.retain(|socket| self.names.contains_key(socket));
+                self.doubtful.retain(|socket| self.names.contains_key(socket));
             }
-            Step::Add(socket, _) => drop(self.told.insert(socket)),
+            Step::Add(socket, _) => {
+                self.told.insert(socket);
+                self.doubtful.insert(socket);
+            }
         }
+    }
+
+    /// What has this name is of no use.
+    pub fn is_useless(&mut self, name: &str) {
+        self.useless.insert(name.to_owned());
     }
 }
 
@@ -200,7 +287,7 @@ mod tests {
             protocol: Protocol::Http,
         };
         let sockets = numbers.iter().map(|number| (*number, listen(number)));
-        Wanted { sockets: sockets.collect(), ..Wanted::default() }
+        Wanted { sockets: Some(sockets.collect()), ..Wanted::default() }
     }
 
     fn told(step: &Step) -> String {
@@ -216,13 +303,27 @@ mod tests {
         }
     }
 
-    /// Settles, and does all of it; answers what, and who was left out.
-    fn settle(store: &mut Store, wanted: &[(&str, Wanted)]) -> (Vec<String>, Vec<String>) {
+    /// Settles, and does all of it; answers what.
+    fn settle(store: &mut Store, wanted: &[(&str, Wanted)]) -> Vec<String> {
         let wanted = wanted.iter().map(|(vassal, wanted)| ((*vassal).to_owned(), wanted.clone())).collect();
-        let (steps, left_out) = store.settle(&wanted);
+        let steps = store.settle(&wanted);
         let said = steps.iter().map(told).collect();
         steps.into_iter().for_each(|step| store.done(step));
-        (said, left_out)
+        said
+    }
+
+    /// The same with a service manager that has so much room; answers who is newly left out.
+    fn settle_with(real: usize, store: &mut Store, wanted: &[(&str, Wanted)]) -> Vec<String> {
+        loop {
+            settle(store, wanted);
+            match (store.question(), store.count()) {
+                (0, _) => return store.newly_left_out(),
+                (asked, stored) => {
+                    assert_eq!(store.newly_left_out(), [""; 0], "more may be known soon");
+                    store.answer(stored, asked, asked.min(real.saturating_sub(stored)));
+                }
+            }
+        }
     }
 
     #[test]
@@ -260,7 +361,7 @@ mod tests {
             ("it has its name", &[("b", wants(&[1]))], &["erase a", "remove a/2"]),
             (
                 "another socket",
-                &[("b", wants(&[1, 3])), ("c", Wanted::default())],
+                &[("b", wants(&[1, 3])), ("c", wants(&[]))],
                 &["write b: a/1 b/3", "add 3 b/3"],
             ),
             ("the same twice", &[("b", wants(&[3, 3]))], &["write b: b/3 b/3", "remove a/1"]),
@@ -268,13 +369,10 @@ mod tests {
         ];
         let mut store = Store::new(10);
         for (what, wanted, expected) in rows {
-            assert_eq!(
-                settle(&mut store, wanted),
-                (expected.iter().map(ToString::to_string).collect(), vec![]),
-                "{what}"
-            );
-            let kept: BTreeSet<&str> =
-                wanted.iter().filter(|(_, w)| !w.sockets.is_empty()).map(|(v, _)| *v).collect();
+            assert_eq!(settle(&mut store, wanted), expected, "{what}");
+            assert!(store.left_out().is_empty(), "{what}");
+            let has_some = |wanted: &Wanted| wanted.sockets.as_ref().is_some_and(|all| !all.is_empty());
+            let kept: BTreeSet<&str> = wanted.iter().filter(|(_, w)| has_some(w)).map(|(v, _)| *v).collect();
             assert_eq!(store.kept(), kept, "{what}");
         }
     }
@@ -282,19 +380,38 @@ mod tests {
     #[test]
     fn nobody_takes_the_room_of_others_and_all_of_a_vassal_is_kept_or_nothing() {
         let many: Vec<SocketId> = (100..).take(OF_ONE + 1).collect();
-        let left_out = |vassals: &[&str]| vassals.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let no_sockets = Wanted { sockets: None, ..Wanted::default() };
         let mut store = Store::new(3);
-        let (_, out) = settle(&mut store, &[("m", wants(&[1, 2])), ("n", wants(&many))]);
-        assert_eq!((out, store.kept()), (left_out(&["n"]), ["m"].into()));
+        let out =
+            settle_with(3, &mut store, &[("m", wants(&[1, 2])), ("n", wants(&many)), ("o", no_sockets)]);
+        assert_eq!((out, store.kept()), (vec!["n".to_owned(), "o".to_owned()], ["m"].into()));
+        let why = [("n".to_owned(), Unkept::TooMany(OF_ONE + 1)), ("o".to_owned(), Unkept::Elsewhere)];
+        assert_eq!(store.left_out(), &why.into());
         // Who comes later has to do with what is left, and is told so once.
-        for out in [left_out(&["a"]), left_out(&[])] {
+        for newly in [vec!["a"], vec![]] {
             let wanted =
                 [("a", wants(&[5, 6])), ("m", wants(&[1, 2])), ("n", wants(&many)), ("z", wants(&[7]))];
-            assert_eq!((settle(&mut store, &wanted).1, store.kept()), (out, ["m", "z"].into()));
+            assert_eq!(settle_with(3, &mut store, &wanted), newly);
+            assert_eq!((store.kept(), store.left_out()["a"]), (["m", "z"].into(), Unkept::NoRoom(2)));
         }
         let wanted = [("a", wants(&[5, 6])), ("z", wants(&[7]))];
-        assert_eq!((settle(&mut store, &wanted).1, store.kept()), (vec![], ["a", "z"].into()));
-        assert_eq!(Store::new(1_000_000).most(), MOST);
+        assert_eq!(settle_with(3, &mut store, &wanted), [""; 0]);
+        assert_eq!((store.kept(), store.left_out().len()), (["a", "z"].into(), 0));
+        assert_eq!(Store::new(1_000_000).room().told(), MOST);
+    }
+
+    #[test]
+    fn what_the_service_manager_has_no_room_for_is_not_kept() {
+        let names: Vec<String> = (10..40).map(|number| format!("{number}.ini")).collect();
+        let wanted: Vec<(&str, Wanted)> =
+            names.iter().zip(1..).map(|(name, number)| (name.as_str(), wants(&[number]))).collect();
+        for real in [0, 1, 7, 29, 30, 4096] {
+            let mut store = Store::new(100);
+            let newly = settle_with(real, &mut store, &wanted);
+            let kept = real.min(30);
+            assert_eq!((store.count(), store.kept().len(), newly.len()), (kept, kept, 30 - kept), "{real}");
+            assert_eq!(store.room().is_as_told(), real == 4096, "{real}");
+        }
     }
 
     #[test]
@@ -307,11 +424,11 @@ mod tests {
             vassal: vassal.to_owned(),
             tenant: None,
             asleep: None,
-            sockets: vec![(name.to_owned(), wants(&[number]).sockets[0].1.clone())],
+            sockets: vec![(name.to_owned(), wants(&[number]).sockets.unwrap()[0].1.clone())],
         };
         store.knows(of("a", "a/9", 1));
         store.knows(of("d", "d/11", 8));
-        let (steps, _) = settle(&mut store, &[("a", wants(&[1])), ("e", wants(&[3]))]);
+        let steps = settle(&mut store, &[("a", wants(&[1])), ("e", wants(&[3]))]);
         assert_eq!(steps, ["write e: e/12", "erase d", "remove b/4", "remove c/5", "add 3 e/12"]);
     }
 
@@ -327,7 +444,7 @@ mod tests {
             }
             store.knows(deposit);
         }
-        let (steps, _) = settle(&mut store, &[("a", wants(&[1])), ("b", wants(&[1]))]);
+        let steps = settle(&mut store, &[("a", wants(&[1])), ("b", wants(&[1]))]);
         assert_eq!(steps, ["write a: a/1", "remove a/2", "add 1 a/1"]);
     }
 }

@@ -2,20 +2,23 @@
 //! those that come out of it go to the vassals that they were kept for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::deposit::{self, Deposit};
 use super::fleet::Fleet;
 use super::kept::{Kept, Numbered, SocketId};
 use super::masters::Masters;
-use super::notify::ServiceManager;
+use super::notify::{Question, ServiceManager};
 use super::scan::Look;
 use super::spawn::Listeners;
-use super::store::{Step, Store, Wanted};
+use super::store::{OF_ONE, QUESTION, Step, Store, Stored, Unkept, Wanted};
 use super::turns::Emperor;
 use crate::config::address::Listen;
 use crate::sys::activation::Activation;
@@ -40,6 +43,18 @@ pub(super) struct Storage {
     /// When it has to be settled again; a step has failed, or much happens at once.
     again_at: Option<Tick>,
     failing: Failing,
+    /// The service manager is asked whether it has room.
+    asked: Option<Asked>,
+    /// Whether it was said that there is less than there should be.
+    said_less: bool,
+}
+
+/// How many sockets were stored when it was asked, for how many more, and what brings the answer.
+#[derive(Debug)]
+struct Asked {
+    stored: usize,
+    count: usize,
+    answer: JoinHandle<io::Result<usize>>,
 }
 
 /// Since when something cannot be done, and whether that was told.
@@ -88,6 +103,8 @@ impl Storage {
     /// Goes on with what an image before has stored.
     pub(super) fn resume(manager: &ServiceManager, masters: &mut Masters) -> Option<Self> {
         let mut storage = Self::open(manager, masters)?;
+        // The image before may have asked.
+        storage.store.is_useless(QUESTION);
         let kept: BTreeMap<&String, &Numbered> = masters.kept.iter().collect();
         for deposit in deposit::all(&storage.runtime) {
             for (name, listen) in &deposit.sockets {
@@ -112,6 +129,8 @@ impl Storage {
             free_at: None,
             again_at: None,
             failing: None,
+            asked: None,
+            said_less: false,
         })
     }
 
@@ -119,15 +138,18 @@ impl Storage {
         self.again_at
     }
 
-    /// Brings the store to what is kept now; answers for whom there is no room since now.
-    fn settle(&mut self, kept: &Kept, fleet: &Fleet, manager: &ServiceManager) -> Vec<String> {
+    /// Brings the store to what is kept now.
+    fn settle(&mut self, kept: &Kept, fleet: &Fleet, manager: &ServiceManager) {
         let began = clock::now();
         self.again_at = None;
         let (wanted, sockets) = self.at_hand.wanted(kept, fleet);
-        let (steps, left_out) = self.store.settle(&wanted);
+        let steps = self.store.settle(&wanted);
         let mut trouble = None;
         for step in steps {
             let done = match &step {
+                // What it is asked with takes the room.
+                Step::Add(..) if self.asked.is_some() => continue,
+                Step::Remove(name) if self.asked.is_some() && name == QUESTION => continue,
                 Step::Write(deposit) => deposit::write(&self.runtime, deposit),
                 Step::Erase(vassal) => deposit::erase(&self.runtime, vassal),
                 Step::Remove(name) => manager.close(name),
@@ -147,11 +169,71 @@ impl Storage {
         }
         let ended = clock::now();
         self.free_at = Some(ended + ended.since(began) * PART);
-        match trouble {
-            Some(error) => self.failed(&error),
-            None => self.failing = None,
+        match trouble.map_or_else(|| self.ask(manager), Err) {
+            Err(error) => self.failed(&error),
+            Ok(()) => self.failing = None,
         }
-        left_out
+    }
+
+    /// Asks for room, where it is not known whether there was enough.
+    fn ask(&mut self, manager: &ServiceManager) -> io::Result<()> {
+        let (stored, count) = (self.store.count(), self.store.question());
+        if self.asked.is_some() || count == 0 {
+            return Ok(());
+        }
+        let question = manager.ask_for_room(QUESTION, count);
+        // It may have read one half of it.
+        self.store.is_useless(QUESTION);
+        let answer = tokio::task::spawn_local(Question::answer(question?));
+        self.asked = Some(Asked { stored, count, answer });
+        Ok(())
+    }
+
+    /// The service manager has answered for how many more it has room.
+    pub(super) async fn answered(storage: &mut Option<Self>) {
+        let Some(storage) = storage else { return pending().await };
+        let Some(Asked { stored, count, answer }) = &mut storage.asked else { return pending().await };
+        let (stored, count, taken) = (*stored, *count, answer.await);
+        storage.asked = None;
+        storage.again_at = Some(clock::now());
+        // Where it could not be asked nothing is known.
+        if let Ok(Ok(taken)) = taken {
+            storage.store.answer(stored, count, taken);
+        }
+    }
+
+    /// How much of it is used, and what is wrong with it.
+    fn shown(&self) -> Stored {
+        let room = self.store.room();
+        let problem = (!room.is_as_told()).then(|| {
+            let told = room.told();
+            format!("it has less room than FDSTORE={told} says: FileDescriptorStoreMax= of its unit is lower")
+        });
+        Stored {
+            kept: self.store.count(),
+            most: if room.is_as_told() { room.told() } else { room.usable() },
+            problem,
+        }
+    }
+
+    /// Says in the log what ends with this emperor, and shows it.
+    fn tell(&mut self, fleet: &mut Fleet) {
+        let newly = self.store.newly_left_out();
+        fleet.stored = self.shown();
+        if let Some(problem) =
+            fleet.stored.problem.as_ref().filter(|_| !self.said_less && self.store.question() == 0)
+        {
+            tracing::warn!("the service manager keeps {} sockets at most: {problem}", fleet.stored.most);
+            self.said_less = true;
+        }
+        let kept = self.store.kept();
+        for (id, vassal) in &mut fleet.vassals {
+            vassal.outlasts = kept.contains(id.as_str());
+            vassal.unkept = self.store.left_out().get(id).map(|why| unkept(*why, fleet.stored.most));
+            if let Some(why) = vassal.unkept.as_ref().filter(|_| newly.contains(id)) {
+                tracing::warn!(vassal = id, "its sockets end with this emperor: {why}");
+            }
+        }
     }
 
     fn failed(&mut self, error: &io::Error) {
@@ -163,6 +245,19 @@ impl Storage {
             tracing::warn!("the service manager cannot be given sockets to keep: {error}");
         }
         self.failing = Some((since, told || tell));
+    }
+}
+
+/// A sentence for people.
+fn unkept(why: Unkept, most: usize) -> String {
+    match why {
+        Unkept::TooMany(count) => {
+            format!("it has {count}, and the service manager is given {OF_ONE} of one vassal at most")
+        }
+        Unkept::NoRoom(count) => {
+            format!("the service manager keeps {most} at most, and has no room for its {count}")
+        }
+        Unkept::Elsewhere => "not all of them can be reached from the emperor's network".to_owned(),
     }
 }
 
@@ -180,7 +275,7 @@ impl AtHand {
                 doors.filter(|(number, ..)| number.is_none_or(|number| !self.of_units.contains(&number)));
             let doors: Vec<_> = doors.collect();
             let numbered = doors.iter().map(|(number, listen, _)| Some(((*number)?, Listen::clone(listen))));
-            let Some(numbered) = numbered.collect::<Option<Vec<_>>>() else { return };
+            let numbered = numbered.collect();
             sockets.extend(doors.iter().filter_map(|(number, _, socket)| Some(((*number)?, *socket))));
             all.insert(id.to_owned(), Wanted { tenant, asleep, sockets: numbered });
         };
@@ -193,6 +288,18 @@ impl AtHand {
         }
         (all, sockets)
     }
+}
+
+/// What there is to be seen without one.
+pub(super) fn nothing_stored(manager: &ServiceManager) -> Stored {
+    let problem = match manager.store() {
+        _ if !manager.is_there() => None,
+        0 => Some(
+            "the service manager keeps none: FileDescriptorStoreMax= of its unit, and before systemd 254 FDSTORE=, say how many",
+        ),
+        _ => Some("there is no runtime directory to write down whose they are (--runtime-dir)"),
+    };
+    Stored { problem: problem.map(str::to_owned), ..Stored::default() }
 }
 
 impl Emperor {
@@ -213,17 +320,11 @@ impl Emperor {
     pub(super) fn settle_store(&mut self) {
         let Some(storage) = &mut self.storage else { return };
         let mut fleet = self.handle.fleet();
-        for vassal in storage.settle(&self.masters.kept, &fleet, &self.manager) {
-            let most = storage.store.most();
-            tracing::warn!(
-                vassal,
-                "its sockets end with this emperor: the service manager keeps {most} at most, and {} of one vassal",
-                super::store::OF_ONE
-            );
-        }
-        let kept = storage.store.kept();
-        for (id, vassal) in &mut fleet.vassals {
-            vassal.outlasts = kept.contains(id.as_str());
+        storage.settle(&self.masters.kept, &fleet, &self.manager);
+        let before = fleet.stored.clone();
+        storage.tell(&mut fleet);
+        if fleet.stored != before {
+            self.handle.changed();
         }
     }
 

@@ -113,6 +113,7 @@ impl Emperor {
                 Some(bomb) = self.bombs.recv() => self.defuse(bomb),
                 Some(stir) = self.stirs.recv() => self.stirred(stir),
                 Some(caller) = self.callers.recv() => self.answer(caller),
+                () = Storage::answered(&mut self.storage) => {}
                 () = sleep => self.catch_up().await,
             }
         }

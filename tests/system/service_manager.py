@@ -1,7 +1,9 @@
 """A service manager for one service, as systemd is one: keeps the descriptors that the service stores, and starts it again
 whenever it ends. SIGUSR1: a restart. SIGTERM: a stop, for good. What it keeps is told in the file `store`, who runs in `main`.
 
-    python3 service_manager.py MOST COMMAND...
+    python3 service_manager.py MOST[:TOLD] COMMAND...
+
+It keeps at most so many, and says that it keeps TOLD.
 """
 
 import array
@@ -14,7 +16,9 @@ import stat
 import sys
 import time
 
-MOST, COMMAND = int(sys.argv[1]), sys.argv[2:]
+COMMAND = sys.argv[2:]
+MOST, _, TOLD = sys.argv[1].partition(":")
+MOST, TOLD = int(MOST), int(TOLD or MOST)
 kept = []  # (name, descriptor), as systemd keeps them: in the order in which they came
 asked = []
 for number in (signal.SIGUSR1, signal.SIGTERM):
@@ -79,8 +83,8 @@ def start(notify):
         os.dup2(descriptor, 3 + number)
     os.closerange(3 + len(high), 900)
     environment = {**os.environ, "NOTIFY_SOCKET": notify}
-    if MOST:
-        environment["FDSTORE"] = str(MOST)
+    if TOLD:
+        environment["FDSTORE"] = str(TOLD)
     if kept:
         names = ":".join(name for name, _ in kept)
         environment |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(kept)), "LISTEN_FDNAMES": names}

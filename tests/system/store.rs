@@ -23,7 +23,7 @@ struct Service {
 }
 
 impl Service {
-    fn start(most: usize, options: &[&str], prepare: impl FnOnce(&Folder)) -> Self {
+    fn start(most: &str, options: &[&str], prepare: impl FnOnce(&Folder)) -> Self {
         extension();
         let folder = Folder::new();
         folder.write("app.py", says("v1"));
@@ -32,9 +32,9 @@ impl Service {
         Self::under(folder, most, options)
     }
 
-    fn under(folder: Folder, most: usize, options: &[&str]) -> Self {
+    fn under(folder: Folder, most: &str, options: &[&str]) -> Self {
         let mut command = Command::new("python3");
-        command.arg(root().join("tests/system/service_manager.py")).arg(most.to_string());
+        command.arg(root().join("tests/system/service_manager.py")).arg(most);
         command.args([LIEGE, "--emperor", "vassals", "--api", "api.sock"]).args(options);
         let family = Family::start(command.current_dir(folder.path()), &folder.path().join("liege.log"));
         Self { family, folder }
@@ -126,7 +126,7 @@ fn answer(mut client: Connection) -> String {
 fn who_sleeps_when_the_emperor_dies_sleeps_on_and_refuses_nobody() {
     let path = std::cell::OnceCell::new();
     let mut doors = Vec::new();
-    let service = Service::start(100, &["--emperor-on-demand-extension", ".on"], |folder| {
+    let service = Service::start("100", &["--emperor-on-demand-extension", ".on"], |folder| {
         path.set(folder.path().join("b.sock")).unwrap();
         doors.push(vassal(folder, "a.ini", "idle = 1"));
         folder.write("vassals/b.ini.on", folder.path().join("b.sock").to_str().unwrap());
@@ -165,7 +165,7 @@ fn a_restart_of_the_service_costs_no_request_and_a_stop_ends_all() {
         let doors = format!("http = 127.0.0.1:{port}\nhttp-socket = %d../b.sock\nchmod-socket = {mode}");
         folder.write("vassals/b.ini", format!("[uwsgi]\n{doors}\nvacuum = true\nwsgi-file = %d../app.py\n"));
     };
-    let mut service = Service::start(100, &[], |folder| {
+    let mut service = Service::start("100", &[], |folder| {
         doors.push(vassal(folder, "a.ini", "processes = 2"));
         ini(folder, "660");
         doors.extend([Door::Port(port), Door::Unix(folder.path().join("b.sock"))]);
@@ -211,7 +211,7 @@ fn a_restart_of_the_service_costs_no_request_and_a_stop_ends_all() {
 #[test]
 fn what_is_given_up_is_free_at_once() {
     let mut doors = Vec::new();
-    let service = Service::start(100, &[], |folder| {
+    let service = Service::start("100", &[], |folder| {
         doors.push(vassal(folder, "a.ini", ""));
         doors.push(vassal(folder, "b.ini", "idle = 1"));
         doors.push(vassal(folder, "c.ini", ""));
@@ -263,15 +263,21 @@ fn there_is_room_for_so_many_and_without_a_store_nothing_is_said_of_one() {
         (vassal(folder, "many.ini", &lines), vassal(folder, "one.ini", ""))
     };
     let mut doors = None;
-    let service = Service::start(100, &[], |folder| doors = Some(many(folder)));
+    let service = Service::start("100", &[], |folder| doors = Some(many(folder)));
     let (first, second) = doors.unwrap();
     first.wait_for("/", "v1");
     second.wait_for("/", "v1");
     service.until_kept(1);
-    service.family.wait_for_log("the service manager keeps 100 at most, and 16 of one vassal");
+    service.family.wait_for_log("[many.ini] its sockets end with this emperor: it has 17, and");
+    let shown = service.ask(&["status"]);
+    assert!(shown.contains("outlast the emperor: 1 of 100 at most; not those of many.ini ("), "{shown}");
+    let (why, one) = (service.ask(&["why", "many.ini"]), service.ask(&["why", "one.ini"]));
+    let because = "its sockets end with the emperor: it has 17, and the service manager is given 16 of one";
+    assert!(why.replace("\n   ", "").contains(because), "{why}");
+    assert!(!one.contains("end with the emperor"), "{one}");
 
     let mut doors = None;
-    let mut service = Service::start(0, &[], |folder| doors = Some(many(folder)));
+    let mut service = Service::start("0", &[], |folder| doors = Some(many(folder)));
     let (first, second) = doors.unwrap();
     first.wait_for("/", "v1");
     second.wait_for("/", "v1");
@@ -279,6 +285,46 @@ fn there_is_room_for_so_many_and_without_a_store_nothing_is_said_of_one() {
     assert!(service.family.wait().success());
     assert!(service.kept().is_empty() && service.said("service manager") == 0);
     assert!(first.connect().is_err());
+}
+
+#[test]
+fn less_room_than_the_emperor_is_told_is_found_out_and_said() {
+    let mut doors = Vec::new();
+    let service = Service::start("3:100", &[], |folder| {
+        for name in ["a.ini", "b.ini", "c.ini"] {
+            doors.push(vassal(folder, name, &format!("http-socket = 127.0.0.1:{}", free_port())));
+        }
+    });
+    doors.iter().for_each(|door| door.wait_for("/", "v1"));
+    service
+        .family
+        .wait_for_log("the service manager keeps 3 sockets at most: it has less room than FDSTORE=100");
+    service.until_kept(2);
+    let stored =
+        || -> serde_json::Value { serde_json::from_str(&service.ask(&["status", "--json"])).unwrap() };
+    until("that two are left out", || {
+        let shown = stored();
+        let unkept = |vassal: &&serde_json::Value| vassal["unkept_sockets"].is_string();
+        let left_out = shown["vassals"].as_array().unwrap().iter().filter(unkept).count();
+        let emperor = &shown["emperor"]["stored_sockets"];
+        left_out == 2 && emperor["kept"] == 2 && emperor["most"] == 3
+    });
+    until("that it is said of whom", || service.said("keeps 3 at most, and has no room for its 2") == 2);
+    // Who needs less finds room, and there is none for another.
+    doors.push(vassal(&service.folder, "d.ini", ""));
+    doors[3].wait_for("/", "v1");
+    service.until_kept(3);
+    // It is so for the next image, and the next emperor.
+    let said = service.ask(&["upgrade", "--wait"]);
+    assert!(said.contains("done"), "{said}");
+    until("the same of the next image", || service.said("keeps 3 sockets at most") == 2);
+    service.until_kept(3);
+    let before = service.main();
+    service.family.signal(Signal::SIGUSR1);
+    until("another emperor", || service.main() != before);
+    doors.iter().for_each(|door| door.wait_for("/", "v1"));
+    until("the same of the next emperor", || service.said("keeps 3 sockets at most") == 3);
+    service.until_kept(3);
 }
 
 #[test]
@@ -300,7 +346,7 @@ fn a_new_owner_gets_no_socket_of_the_old_one() {
         chown(vassals.join(name), Some(65534), Some(65534)).unwrap();
     }
     let doors = ports.map(Door::Port);
-    let service = Service::under(open, 100, &["--emperor-tyrant"]);
+    let service = Service::under(open, "100", &["--emperor-tyrant"]);
     service.until_state("a.ini", "asleep");
     service.until_state("b.ini", "asleep");
     service.until_kept(2);

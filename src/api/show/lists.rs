@@ -7,6 +7,7 @@ use crate::api::{counters, views};
 use crate::config::address::Address;
 use crate::emperor::events::FleetEvent;
 use crate::emperor::fleet::{Fleet, LogLine, Vassal};
+use crate::emperor::store::Stored;
 use crate::stats::cache::{Counts, ShownCache};
 use crate::sys::socket;
 use crate::trace::escaped;
@@ -80,6 +81,12 @@ pub(super) fn listening(vassal: &Vassal) -> Vec<views::Socket> {
         views::Socket { address: escaped(&address.to_string()), protocol: told.map(|listen| listen.protocol) }
     });
     shown.collect()
+}
+
+/// What the service manager keeps of them.
+pub(super) fn stored(fleet: &Fleet) -> views::StoredSockets {
+    let Stored { kept, most, problem } = fleet.stored.clone();
+    views::StoredSockets { kept, most, problem }
 }
 
 /// Operations, oldest first.

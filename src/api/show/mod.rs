@@ -64,6 +64,7 @@ pub fn emperor(fleet: &Fleet, moment: &Moment<'_>) -> views::Emperor {
         since: rfc3339(fleet.started_epoch_ms),
         reexecutions: fleet.reexecutions,
         options_problem: fleet.options_problem.clone(),
+        stored_sockets: lists::stored(fleet),
         directories: fleet
             .directories
             .iter()
@@ -234,6 +235,7 @@ fn vassal(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> views::
         config_error: vassal.config_error.clone(),
         last_failure: vassal.last_failure.clone(),
         shortfall: shortfall(vassal).cloned(),
+        unkept_sockets: vassal.unkept.clone(),
         last_reload: vassal.last_reload.as_ref().map(operation),
         restarts: vassal.restarts,
         reloads: vassal.reloads,

@@ -67,8 +67,22 @@ pub struct Emperor {
     /// Why it goes by the options of the emperor before and not by its own, where it does.
     #[serde(default)]
     pub options_problem: Option<String>,
+    /// What the service manager keeps of the vassals' sockets over the emperor's death and restart.
+    #[serde(default)]
+    pub stored_sockets: StoredSockets,
     /// The watched directories.
     pub directories: Vec<Directory>,
+}
+
+/// Sockets of vassals in the descriptor store of the service manager.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredSockets {
+    /// How many it keeps.
+    pub kept: usize,
+    /// How many it keeps at most; 0: none.
+    pub most: usize,
+    /// Why it keeps none, or fewer than it should.
+    pub problem: Option<String>,
 }
 
 /// A watched directory.
@@ -140,6 +154,9 @@ pub struct Vassal {
     /// Why it has fewer workers than it is to have, where no more can be forked.
     #[serde(default)]
     pub shortfall: Option<Failure>,
+    /// Why its sockets end with the emperor, where the service manager keeps those of others.
+    #[serde(default)]
+    pub unkept_sockets: Option<String>,
     /// The last reload that ended.
     pub last_reload: Option<Operation>,
     /// How often an instance died unasked and another was started.

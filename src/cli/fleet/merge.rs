@@ -2,7 +2,8 @@
 
 use super::sight::{Answer, Seen};
 use crate::api::views::{
-    Directory, Emperor, Host, NotStarted, Operation, Snapshot, SnapshotBody, SnapshotVassal, Totals,
+    Directory, Emperor, Host, NotStarted, Operation, Snapshot, SnapshotBody, SnapshotVassal, StoredSockets,
+    Totals,
 };
 use crate::api::{counters, show};
 
@@ -77,6 +78,13 @@ pub(super) fn emperor(seen: &[Seen]) -> Emperor {
         reexecutions: here().map(|(_, emperor)| emperor.reexecutions).sum(),
         options_problem: here()
             .find_map(|(name, emperor)| emperor.options_problem.as_ref().map(|problem| told(name, problem))),
+        stored_sockets: StoredSockets {
+            kept: here().map(|(_, emperor)| emperor.stored_sockets.kept).sum(),
+            most: here().map(|(_, emperor)| emperor.stored_sockets.most).sum(),
+            problem: here().find_map(|(name, emperor)| {
+                emperor.stored_sockets.problem.as_ref().map(|problem| told(name, problem))
+            }),
+        },
         directories: directories.collect(),
     }
 }
