@@ -14,6 +14,7 @@ use crate::trace;
 use crate::wire::death::Cause;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, Outcome, ToInstance};
+use crate::wire::succession::Succession;
 
 impl Emperor {
     pub(super) fn do_one(&mut self, effect: Effect) {
@@ -104,7 +105,7 @@ impl Emperor {
         {
             self.masters.cgroups.adjust(&vassal, &known.attributes, life, pid);
         }
-        if matches!(message, ToInstance::Stop { last: true, .. }) {
+        if matches!(message, ToInstance::Stop { succession: Succession::Nobody, .. }) {
             // It makes them refuse everybody: no later life can use them.
             self.masters.give_up_listeners(&vassal);
         }

@@ -16,6 +16,7 @@ use crate::wire::channel::Received;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, FromRouter, FromWorker, FromZygote, ToInstance};
 use crate::wire::queue::SharedQueue;
+use crate::wire::succession::Succession;
 
 /// What an application did to the queue.
 const SPOILT: &str = "the application has written over the memory in which its router's requests are: what the router knows is \
@@ -46,9 +47,9 @@ impl Master {
                 self.handle(Event::Scale { operation, workers, idle });
             }
             ToInstance::LogLevel(level) => trace::set_level(level),
-            ToInstance::Stop { mercy_ms, keep_files, last, keep_sockets } => {
-                self.replaced |= keep_files;
-                (self.last, self.keeps_sockets) = (last, keep_sockets);
+            ToInstance::Stop { mercy_ms, succession } => {
+                self.replaced |= succession == Succession::Another;
+                self.succession = succession;
                 let mercy = mercy_ms.map(std::time::Duration::from_millis);
                 self.act_and_stop(&Point::EmperorStop, mercy);
             }

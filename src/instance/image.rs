@@ -23,6 +23,7 @@ use super::stats_socket::Ask;
 use super::touch::Touched;
 use crate::sys::locks::Locks;
 use crate::wire::message::Policy;
+use crate::wire::succession::Succession;
 
 /// What every master has.
 pub(super) struct Image {
@@ -77,8 +78,7 @@ impl Image {
             foreground: None,
             own_operations: 0,
             replaced: false,
-            last: false,
-            keeps_sockets: false,
+            succession: Succession::default(),
             events: VecDeque::new(),
             reports: self.reports,
             asks: self.asks,

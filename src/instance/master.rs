@@ -53,6 +53,7 @@ use crate::wire::channel::Received;
 use crate::wire::message::{
     FromInstance, FromRouter, FromWorker, FromZygote, OperationId, Policy, ToInstance,
 };
+use crate::wire::succession::Succession;
 
 /// The top bit marks operations that the instance began by itself.
 pub(super) const OWN_OPERATION: OperationId = 1 << 63;
@@ -166,10 +167,8 @@ pub(super) struct Master {
     pub(super) own_operations: u64,
     /// A replacement takes over: files and sockets are its own now.
     pub(super) replaced: bool,
-    /// Its emperor has it stop, and nobody will serve on its sockets.
-    pub(super) last: bool,
-    /// Its emperor has it stop, and whoever comes to its sockets waits there for the next start of the service.
-    pub(super) keeps_sockets: bool,
+    /// Who serves on its sockets once its emperor has had it stop.
+    pub(super) succession: Succession,
     pub(super) events: VecDeque<Event>,
     pub(super) reports: mpsc::Sender<Report>,
     pub(super) asks: mpsc::Sender<Ask>,

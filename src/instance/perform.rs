@@ -7,6 +7,7 @@ use super::roster::{Phase, SlotState};
 use crate::stats::scoreboard::Slot;
 use crate::wire::failure::Failure;
 use crate::wire::message::{FromInstance, InstanceState, OperationId, Outcome, ToRouter, ToWorker};
+use crate::wire::succession::Succession;
 
 impl Master {
     /// Does one thing.
@@ -141,7 +142,11 @@ impl Master {
     /// Whether the instance stops, and nobody else has its sockets or will serve on them: who comes is better refused than
     /// left waiting until the last request is done.
     fn closes_its_sockets(&self) -> bool {
-        let last = if self.supervised { self.last } else { self.uwsgi_emperor.is_none() };
+        let last = if self.supervised {
+            self.succession == Succession::Nobody
+        } else {
+            self.uwsgi_emperor.is_none()
+        };
         // What a service manager has passed is its own, and waits there for the next who serves.
         last && self.source.passed().is_empty()
             && !self.replaced

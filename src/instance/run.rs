@@ -31,6 +31,7 @@ use crate::sys::{clock, fd, peer};
 use crate::trace;
 use crate::wire::bytes::FromVassal;
 use crate::wire::message::FromInstance;
+use crate::wire::succession::Succession;
 use crate::wire::{channel, inherited};
 
 /// The role `liege instance NAME`: the master of a vassal, with the emperor's channel.
@@ -275,7 +276,7 @@ impl Master {
             return;
         }
         let sockets = &self.current.sockets;
-        let listeners = sockets.listeners.iter().filter(|_| !self.keeps_sockets);
+        let listeners = sockets.listeners.iter().filter(|_| self.succession != Succession::NextStart);
         listeners.chain(&sockets.stats).for_each(|listener| listener.remove_file());
         self.fifo.iter().for_each(Fifo::remove);
         spec.files.pid_files().for_each(|path| jail::remove_pid(path));

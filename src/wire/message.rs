@@ -10,6 +10,7 @@ use super::mule::{MuleBirth, MuleOrder};
 pub use super::outcome::Outcome;
 pub use super::policy::{Adoption, Policy, Privileges};
 pub use super::router_message::{FromRouter, ToRouter};
+use super::succession::Succession;
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::cache::CacheSpec;
 use crate::config::diagnostic::Diagnostic;
@@ -89,16 +90,9 @@ pub enum ToInstance {
     Stop {
         /// Milliseconds that running requests get; `None`: the instance's own `worker-reload-mercy`.
         mercy_ms: Option<u64>,
-        /// Another life of this vassal serves on with the same sockets and files: `vacuum` removes none.
-        #[serde(default)]
-        keep_files: bool,
-        /// Nobody will serve on its sockets: who comes is refused from now on.
-        #[serde(default)]
-        last: bool,
-        /// Who comes waits for whoever serves on its sockets after the next start of the service, so `vacuum` removes the
-        /// files of none.
-        #[serde(default)]
-        keep_sockets: bool,
+        /// Who serves on its sockets.
+        #[serde(flatten)]
+        succession: Succession,
     },
     /// The answer to a call at the rendezvous: this emperor is yours from now on. Answer with
     /// [`FromInstance::Output`] (unless the output is a file), then as a new image after a re-exec.

@@ -18,6 +18,7 @@ pub mod packed;
 pub mod policy;
 pub mod queue;
 mod router_message;
+pub mod succession;
 pub mod validation;
 
 /// The version of the wire messages. A new child with another one is refused; peers that were carried over an

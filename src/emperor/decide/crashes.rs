@@ -9,6 +9,7 @@ use crate::emperor::handle::Request;
 use crate::emperor::life::{LifeId, Origin};
 use crate::wire::PROTOCOL;
 use crate::wire::message::{FromInstance, InstanceState};
+use crate::wire::succession::Succession;
 
 impl World {
     /// The emperor is killed, and another one starts: what ran runs on, and calls (or not).
@@ -118,7 +119,11 @@ fn who_was_renamed_while_there_was_no_emperor_serves_until_the_new_name_does() {
         assert_eq!(world.asked_to_stop("a.ini"), 0);
         world.run_for(60_000);
         assert_eq!((world.state("a.ini"), world.is_up("b.ini")), (None, true));
-        assert_eq!(world.processes[&life].keeps_files, calls, "its sockets are those of another");
+        assert_eq!(
+            world.processes[&life].succession == Some(Succession::Another),
+            calls,
+            "its sockets are those of another"
+        );
     }
 }
 

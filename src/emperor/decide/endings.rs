@@ -3,6 +3,7 @@
 use super::world::{Manners, Reload, Start, World};
 use crate::emperor::event::Event;
 use crate::emperor::handle::{Refusal, Request};
+use crate::wire::succession::Succession;
 
 fn reload(vassal: &str) -> Request {
     Request::Reload { vassal: vassal.to_owned() }
@@ -40,17 +41,17 @@ fn sockets_that_outlast_the_emperor_are_closed_with_their_vassal_only() {
     type End = fn(&mut World);
     let ends: End = |world| world.tell(Event::StopAll);
     for (what, outlasts, end, told, closed) in [
-        ("the emperor ends", false, ends, (true, false), true),
-        ("the service manager keeps them", true, ends, (false, true), false),
-        ("its file goes", true, |world| world.remove("a.ini"), (true, false), true),
+        ("the emperor ends", false, ends, Succession::Nobody, true),
+        ("the service manager keeps them", true, ends, Succession::NextStart, false),
+        ("its file goes", true, |world| world.remove("a.ini"), Succession::Nobody, true),
         (
             "an operator stops it",
             true,
             |world| drop(world.ask(Request::Stop { vassal: "a.ini".to_owned() })),
-            (true, false),
+            Succession::Nobody,
             true,
         ),
-        ("another serves on", true, |world| drop(world.ask(reload("a.ini"))), (false, false), false),
+        ("another serves on", true, |world| drop(world.ask(reload("a.ini"))), Succession::Another, false),
     ] {
         let mut world = World::new(4);
         world.behave("a.ini", Manners { reload: Reload::NeedsReplacement, ..Manners::default() });
@@ -60,7 +61,7 @@ fn sockets_that_outlast_the_emperor_are_closed_with_their_vassal_only() {
         end(&mut world);
         world.run_for(5_000);
         let process = world.processes.values().find(|process| process.asked_to_stop).unwrap();
-        assert_eq!((process.sockets, !world.closed.is_empty()), (told, closed), "{what}");
+        assert_eq!((process.succession, !world.closed.is_empty()), (Some(told), closed), "{what}");
     }
 }
 

@@ -33,8 +33,7 @@ impl World {
             asked_to_stop: false,
             is_to_end: false,
             file: (identity, tenant),
-            keeps_files: false,
-            sockets: (false, false),
+            succession: None,
             foreign: program.is_some(),
             exit_told: false,
         };
@@ -84,11 +83,10 @@ impl World {
     pub(super) fn send(&mut self, life: LifeId, message: &ToInstance) {
         let manners = self.processes[&life].manners.clone();
         match message {
-            ToInstance::Stop { keep_files, last, keep_sockets, .. } => {
+            ToInstance::Stop { succession, .. } => {
                 let process = self.processes.get_mut(&life).unwrap();
                 (process.asked_to_stop, process.is_to_end) = (true, true);
-                process.keeps_files = *keep_files;
-                process.sockets = (*last, *keep_sockets);
+                process.succession = Some(*succession);
                 if manners.stops {
                     self.end(life, ExitKind::Status(0), 20);
                 }

@@ -144,6 +144,7 @@ mod tests {
     use crate::emperor::event::Event;
     use crate::emperor::fleet::State;
     use crate::emperor::handle::Request;
+    use crate::wire::succession::Succession;
 
     const SLOW: Manners = Manners { load_ms: 900, ..Manners::GOOD };
 
@@ -164,10 +165,13 @@ mod tests {
         world.run_for(100);
         assert_eq!((world.state("a.ini"), world.is_up("b.ini")), (None, true));
         let ended = world.processes.values().find(|process| process.vassal == "a.ini").unwrap();
-        assert!(ended.asked_to_stop && ended.keeps_files);
+        assert!(ended.succession == Some(Succession::Another));
         world.remove("b.ini");
         let last = world.processes.values().find(|process| process.vassal == "b.ini").unwrap();
-        assert!(last.asked_to_stop && !last.keeps_files, "its sockets are its own now");
+        assert!(
+            last.succession.is_some_and(|succession| succession != Succession::Another),
+            "its sockets are its own now"
+        );
     }
 
     #[test]
@@ -200,7 +204,7 @@ mod tests {
         world.run_for(100);
         world.write("a.ini");
         let asked = world.processes.values().find(|process| process.vassal == "b.ini").unwrap();
-        assert!(asked.asked_to_stop && asked.keeps_files, "it had the sockets of another");
+        assert!(asked.succession == Some(Succession::Another), "it had the sockets of another");
         world.run_for(2000);
         assert!(world.is_up("a.ini") && world.is_up("b.ini"));
         assert_eq!((world.launches_of("a.ini").len(), world.launches_of("b.ini").len()), (1, 2));
@@ -217,7 +221,13 @@ mod tests {
         world.run_for(200);
         assert!(world.is_up("c.ini"));
         assert_eq!((world.state("a.ini"), world.state("b.ini")), (None, None));
-        assert!(world.processes.values().filter(|p| p.asked_to_stop).all(|p| p.keeps_files));
+        assert!(
+            world
+                .processes
+                .values()
+                .filter_map(|p| p.succession)
+                .all(|succession| succession == Succession::Another)
+        );
     }
 
     #[test]

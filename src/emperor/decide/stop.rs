@@ -11,6 +11,7 @@ use crate::emperor::life::{Leaving, Life};
 use crate::sys::process::Signal;
 use crate::wire::failure::Failure;
 use crate::wire::message::ToInstance;
+use crate::wire::succession::Succession;
 
 /// What a master gets beyond the mercy of its workers, to end them itself.
 pub(super) const BEYOND: Duration = Duration::from_secs(1);
@@ -99,8 +100,12 @@ impl Turn<'_> {
         let is_end = self.fleet.phase == Phase::Stopping;
         let Some(vassal) = self.vassal(id) else { return };
         let is_over = vassal.plan.removed || vassal.plan.stopped;
-        let keep_sockets = is_end && !is_over && vassal.outlasts;
-        let last = (is_end || is_over) && !keep_files && !keep_sockets;
+        let succession = match (is_end, is_over) {
+            _ if keep_files => Succession::Another,
+            (true, false) if vassal.outlasts => Succession::NextStart,
+            (false, false) => Succession::Next,
+            _ => Succession::Nobody,
+        };
         let mercy = vassal.mercy(longest);
         let number = life.id;
         life.leaving_epoch_ms = life.leaving_epoch_ms.or(Some(epoch_ms));
@@ -113,7 +118,7 @@ impl Turn<'_> {
         if life.leaving.is_none() {
             life.leaving = Some(Leaving::Asked(now + mercy + BEYOND));
             let mercy_ms = u64::try_from(mercy.as_millis()).ok();
-            let message = ToInstance::Stop { mercy_ms, keep_files, last, keep_sockets };
+            let message = ToInstance::Stop { mercy_ms, succession };
             self.out.push(Effect::Send { life: number, message, file_of: None });
             life.beat_until = None;
             // One that has said nothing may never read the word; uWSGI minds this signal only once it has spoken.

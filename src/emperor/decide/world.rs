@@ -17,6 +17,7 @@ use crate::emperor::scan::{Found, Look};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::OperationId;
+use crate::wire::succession::Succession;
 
 #[derive(Debug)]
 pub(super) struct Process {
@@ -29,10 +30,8 @@ pub(super) struct Process {
     pub(super) is_to_end: bool,
     /// The file as it was given to it last, and whom it runs as.
     pub(super) file: (FileIdentity, Option<Tenant>),
-    /// It was told to leave the files of its sockets to another.
-    pub(super) keeps_files: bool,
-    /// What it was told of its sockets: whether nobody will serve on them, whether somebody will later.
-    pub(super) sockets: (bool, bool),
+    /// Who it was told serves on its sockets.
+    pub(super) succession: Option<Succession>,
     /// Another program than ours leads it.
     pub(super) foreign: bool,
     pub(super) exit_told: bool,
