@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
+use super::kept::Numbered;
 use super::life::LifeId;
 use super::link::{Heard, Link, Said};
 use super::masters::Masters;
@@ -171,17 +172,17 @@ impl Masters {
     }
 
     /// Another program binds its sockets itself: what is kept of them would be in its way, but for the one on which it is
-    /// waited for.
-    pub(super) fn keep_only_on_demand(&mut self, id: &str) {
+    /// waited for. Answers all that was kept.
+    pub(super) fn keep_only_on_demand(&mut self, id: &str) -> Option<Numbered> {
         let on_demand = self.handle.fleet().vassals.get(id).and_then(|vassal| vassal.on_demand.clone());
-        self.keep_only(id, |listen| Some(&listen.address) == on_demand.as_ref());
+        self.keep_only(id, |listen| Some(&listen.address) == on_demand.as_ref())
     }
 
-    fn keep_only(&mut self, id: &str, is_wanted: impl Fn(&Listen) -> bool) {
+    fn keep_only(&mut self, id: &str, is_wanted: impl Fn(&Listen) -> bool) -> Option<Numbered> {
         let mut fleet = self.handle.fleet();
-        let Some(vassal) = fleet.vassals.get_mut(id) else { return };
+        let vassal = fleet.vassals.get_mut(id)?;
         vassal.listeners = Arc::default();
-        let Some(kept) = self.kept.remove(id) else { return };
+        let kept = self.kept.remove(id)?;
         let wanted = kept.listeners().iter().filter(|(listen, _)| is_wanted(listen));
         let wanted: io::Result<Listeners> =
             wanted.map(|(listen, fd)| Ok((listen.clone(), fd.try_clone()?))).collect();
@@ -189,6 +190,7 @@ impl Masters {
             vassal.listeners = Arc::new(wanted);
             self.kept.insert(id, vassal.listeners.clone());
         }
+        Some(kept)
     }
 }
 

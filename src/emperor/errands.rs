@@ -59,8 +59,10 @@ impl Emperor {
         self.hooks.began(life, &directory);
         self.hold_on_demand(&vassal);
         if self.handle.fleet().vassals.get(&vassal).is_some_and(|known| known.program.is_some()) {
-            // It binds its sockets itself: nobody may have them still, the service manager neither.
-            self.masters.keep_only_on_demand(&vassal);
+            // It binds its sockets itself: nobody may have them still, however late the service manager closes them.
+            if let Some(kept) = self.masters.keep_only_on_demand(&vassal) {
+                self.free_ports(&vassal, &kept);
+            }
             self.settle_store();
         }
         let news = match self.masters.launch(&self.launcher, &vassal, &directory, life) {

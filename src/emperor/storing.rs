@@ -368,7 +368,7 @@ impl Emperor {
 
     /// Nobody will serve for this vassal on these: their ports are free from now on, whenever the service manager closes
     /// them. What somebody else has as well stays.
-    fn free_ports(&self, id: &str, listeners: &Numbered) {
+    pub(super) fn free_ports(&self, id: &str, listeners: &Numbered) {
         let Some(storage) = &self.storage else { return };
         // One that runs has them, too, and ends as it should.
         if self.masters.by_life.values().any(|master| master.vassal == id) {

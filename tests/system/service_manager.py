@@ -38,7 +38,9 @@ def is_known(descriptor):
 
 
 def hear_all(notices, main):
-    """What waits now, after a moment in which something may come."""
+    """What waits now, after a moment in which something may come; nothing while it does other things."""
+    if os.path.exists("deaf"):
+        return time.sleep(0.02)
     select.select([notices], [], [], 0.02)
     before = list(kept)
     try:

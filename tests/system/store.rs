@@ -14,7 +14,7 @@ use crate::support::load::{Load, Manner};
 use crate::support::process::{Family, is_gone};
 use crate::support::server::Folder;
 use crate::support::wait::{eventually, until};
-use crate::support::{LIEGE, extension, free_port, root};
+use crate::support::{LIEGE, environment, extension, free_port, root};
 
 /// An emperor below a service manager that keeps so many descriptors.
 struct Service {
@@ -203,9 +203,16 @@ fn a_restart_of_the_service_costs_no_request_and_a_stop_ends_all() {
     service.let_go();
     doors.iter().for_each(|door| door.wait_for("/", "v3"));
     service.until_kept(3);
+    // A stop that cannot be a restart removes the file, as `vacuum` says.
+    service.ask(&["stop", "b.ini", "--wait"]);
+    assert!(!socket.exists());
+    service.ask(&["start", "b.ini", "--wait"]);
+    doors.iter().for_each(|door| door.wait_for("/", "v3"));
+    service.until_kept(3);
     service.family.signal(Signal::SIGTERM);
     assert!(service.family.wait().success());
     assert!(doors.iter().all(|door| door.connect().is_err()), "nobody has them any more");
+    assert!(socket.exists(), "it might have been a restart");
 }
 
 #[test]
@@ -325,6 +332,47 @@ fn less_room_than_the_emperor_is_told_is_found_out_and_said() {
     doors.iter().for_each(|door| door.wait_for("/", "v1"));
     until("the same of the next emperor", || service.said("keeps 3 sockets at most") == 3);
     service.until_kept(3);
+}
+
+#[test]
+fn uwsgi_gets_the_socket_that_was_kept_for_it_and_binds_its_own() {
+    let Some(uwsgi) = environment("uwsgi").map(|path| path.join("bin/uwsgi")) else { return };
+    let ports = [free_port(), free_port()];
+    let [kept, own] = ports.map(Door::Port);
+    let exec = format!("master = true\nwsgi-file = %d../app.py\n[emperor]\nexec = {}\n", uwsgi.display());
+    let service = Service::start("100", &[], |folder| {
+        let idle = "[uwsgi]\nprotocol = http\nidle = 2\ndie-on-idle = true";
+        folder.write("vassals/a.ini", format!("{idle}\n{exec}on-demand = 127.0.0.1:{}\n", ports[0]));
+        let ours = format!("[uwsgi]\nhttp-socket = 127.0.0.1:{}\nwsgi-file = %d../app.py\n", ports[1]);
+        folder.write("vassals/b.ini", ours);
+    });
+    own.wait_for("/", "v1");
+    // It slept when the emperor died, and sleeps on.
+    service.until_state("a.ini", "asleep");
+    service.until_kept(2);
+    service.hold();
+    service.kill_emperor();
+    let client = asks(&kept);
+    service.let_go();
+    assert_eq!(answer(client), "v1");
+    service.until_state("a.ini", "asleep");
+    // It serves while the service is restarted; what ours has had meanwhile becomes its own.
+    let load = Load::start(&kept, Manner::Fresh);
+    service.until_state("a.ini", "up");
+    service.stop_and_hold();
+    service.folder.write("vassals/b.ini", format!("[uwsgi]\nhttp-socket = 127.0.0.1:{}\n{exec}", ports[1]));
+    service.folder.write("app.py", says("v2"));
+    // However late the service manager closes what it had.
+    service.folder.write("deaf", "");
+    service.let_go();
+    own.wait_for("/", "v2");
+    std::fs::remove_file(service.path().join("deaf")).unwrap();
+    kept.wait_for("/", "v2");
+    load.go_on();
+    load.stop().nothing_failed();
+    service.until_kept(1);
+    assert_eq!(service.said("probably another instance of uWSGI is running"), 0);
+    assert_eq!(service.said("*** has_emperor mode detected"), 4);
 }
 
 #[test]
