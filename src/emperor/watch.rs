@@ -1,8 +1,9 @@
 //! What the kernel tells of the watched directories, and of where symbolic links in them lead, as notes on names.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::future::pending;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
@@ -13,6 +14,7 @@ use super::settle::Note;
 use super::sources::{Place, Sources};
 use crate::sys::directories::{Change, Directories, Kind};
 use crate::sys::filesystem;
+use crate::sys::mounts::Mounts;
 
 /// How many symbolic links are followed from one file, as the kernel does.
 const LINKS: usize = 40;
@@ -23,6 +25,10 @@ const LOOKS: usize = 3;
 #[derive(Debug)]
 pub struct Watcher {
     kernel: Result<Directories, String>,
+    /// What is mounted over a directory is told of by nobody else; `None`: neither by the kernel.
+    mounts: Option<Mounts>,
+    /// That something was mounted is told once; the next [refresh](Self::refresh) sees all of it.
+    mounted: bool,
     sources: Rc<Sources>,
     /// The directories as they are watched, without links, each with what it is watched for.
     watched: BTreeMap<PathBuf, Vec<Place>>,
@@ -46,7 +52,7 @@ struct Way {
 pub struct Notes {
     /// Changes of names that may be vassals'.
     pub names: Vec<(String, Note)>,
-    /// The directories must be listed again: events were lost, or a directory came or went.
+    /// The directories must be listed again: events were lost, a directory came or went, or something was mounted.
     pub rescan: bool,
     /// A name changed that no vassal can have: it is listed with its reason at the next rescan.
     pub refused: bool,
@@ -57,7 +63,8 @@ impl Watcher {
     #[must_use]
     pub fn new(sources: Rc<Sources>) -> Self {
         let (watched, ways, links) = Default::default();
-        Self { kernel: Directories::new(), sources, watched, ways, links }
+        let (kernel, mounts) = (Directories::new(), Mounts::watch().ok());
+        Self { kernel, mounts, mounted: false, sources, watched, ways, links }
     }
 
     /// Tries again where the kernel told nothing. Whether it does now: then the links are to be followed anew.
@@ -72,6 +79,7 @@ impl Watcher {
     /// Watches the directories of all sources, those again that were gone; answers for each source why changes in it
     /// are noticed by the rescan only.
     pub fn refresh(&mut self) -> Vec<Option<String>> {
+        self.mounted = false;
         let mut problems = vec![None; self.sources.bases().count()];
         let kernel = match &mut self.kernel {
             Ok(kernel) => kernel,
@@ -142,9 +150,12 @@ impl Watcher {
     /// # Errors
     /// What the kernel tells cannot be read.
     pub async fn next(&mut self) -> io::Result<Notes> {
-        let changes = match &self.kernel {
-            Ok(kernel) => kernel.next().await,
-            Err(_) => return std::future::pending().await,
+        let changes = tokio::select! {
+            changes = changes_of(&self.kernel) => changes,
+            () = change_of(self.mounts.as_ref().filter(|_| !self.mounted)) => {
+                self.mounted = true;
+                return Ok(Notes { rescan: true, ..Notes::default() });
+            }
         };
         let mut notes = Notes::default();
         for change in changes {
@@ -211,6 +222,20 @@ impl Watcher {
                 kernel.remove(&directory);
             }
         }
+    }
+}
+
+async fn changes_of(kernel: &Result<Directories, String>) -> VecDeque<io::Result<Change>> {
+    match kernel {
+        Ok(kernel) => kernel.next().await,
+        Err(_) => pending().await,
+    }
+}
+
+async fn change_of(mounts: Option<&Mounts>) {
+    let Some(mounts) = mounts else { return pending().await };
+    if mounts.change().await.is_err() {
+        pending().await
     }
 }
 

@@ -31,6 +31,7 @@ pub mod local_time;
 pub mod locks;
 pub mod mailbox;
 pub mod memfd;
+pub mod mounts;
 pub mod namespace;
 pub mod orphan;
 pub mod output;

@@ -12,8 +12,10 @@ use serde_json::Value;
 use crate::support::apps::says;
 use crate::support::host::Host;
 use crate::support::http::Door;
+use crate::support::process::Family;
+use crate::support::server::Folder;
 use crate::support::wait::until;
-use crate::support::{LIEGE, free_port};
+use crate::support::{LIEGE, extension, free_port};
 
 /// A host with an app `app.py` that says `v1`, and nothing to serve yet.
 fn host() -> Host {
@@ -378,4 +380,52 @@ fn files_that_a_pattern_leads_to_and_that_are_no_vassals_are_told() {
     });
     let told = not_started(&host);
     assert!(told.contains("what emperor-extra-extension says") && !told.contains("notes.txt"), "{told}");
+}
+
+/// Somebody who sees mounts of its own, if that is allowed here.
+fn among_own_mounts(pid: Option<i32>, program: &str) -> Command {
+    let mut command = Command::new(if pid.is_some() { "nsenter" } else { "unshare" });
+    let by_root = nix::unistd::geteuid().is_root();
+    match pid {
+        Some(pid) if by_root => command.args(["-t", &pid.to_string(), "--mount"]),
+        Some(pid) => command.args(["-t", &pid.to_string(), "--user", "--mount", "--preserve-credentials"]),
+        None if by_root => command.arg("--mount"),
+        None => command.args(["--map-current-user", "--mount"]),
+    };
+    command.arg(program);
+    command
+}
+
+#[test]
+fn what_is_mounted_over_a_directory_is_found_at_once() {
+    if !among_own_mounts(None, "true").status().is_ok_and(|status| status.success()) {
+        eprintln!("skipped: nobody may have mounts of its own here");
+        return;
+    }
+    extension();
+    let folder = Folder::new();
+    folder.write("app.py", says("v1"));
+    let [(below, first), (above, second)] = [hello(), hello()];
+    folder.write("vassals/a.ini", below);
+    folder.write("other/b.ini", above);
+    let mut command = among_own_mounts(None, LIEGE);
+    command.args(["--emperor", "vassals", "--api", "api.sock"]).current_dir(folder.path());
+    let emperor = Family::start(&mut command, &folder.path().join("liege.log"));
+    first.wait_for("/", "v1");
+    let change = |program: &str, arguments: &[&str]| {
+        let mut command = among_own_mounts(Some(emperor.pid()), program);
+        assert!(command.args(arguments).current_dir(folder.path()).status().unwrap().success());
+    };
+    let (other, vassals) = (folder.path().join("other"), folder.path().join("vassals"));
+    let (other, vassals) = (other.to_str().unwrap(), vassals.to_str().unwrap());
+    // Sooner than a rescan of every minute would find it.
+    for _ in 0..2 {
+        change("mount", &["--bind", other, vassals]);
+        second.wait_for("/", "v1");
+        until("the end of what it covers", || first.connect().is_err());
+        // Its vassals stand in it.
+        change("umount", &["--lazy", vassals]);
+        first.wait_for("/", "v1");
+        until("the end of what is there no more", || second.connect().is_err());
+    }
 }
