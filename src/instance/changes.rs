@@ -1,19 +1,15 @@
 //! Files and directories whose change reloads the instance at once (`fs-reload`).
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
-use std::fs;
 use std::future::pending;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
+use super::looker::Looker;
 use super::master::{Master, Report};
-use super::touch;
 use crate::config::instance::InstanceSpec;
 use crate::sys::directories::{Change, Directories, Kind};
 use crate::sys::filesystem;
@@ -22,8 +18,6 @@ use crate::sys::filesystem;
 const QUIET: Duration = Duration::from_millis(100);
 /// … or after so long.
 const LONGEST: Duration = Duration::from_secs(2);
-/// How many entries of a directory are looked at where nothing is told.
-const MOST: usize = 10_000;
 
 /// The watch on them; ends when this is dropped.
 #[derive(Debug)]
@@ -66,19 +60,20 @@ impl Master {
 
 async fn listen(mut kernel: Result<Directories, String>, paths: Vec<PathBuf>, reports: mpsc::Sender<Report>) {
     let mut watched = watch_all(&mut kernel, &paths, true);
-    let mut seen = Seen::default();
-    seen.changed(&watched);
+    let mut looker = Looker::default();
+    looker.look_at(untold(&watched));
     loop {
-        let Some(path) = next(&kernel, &watched, &mut seen).await else { continue };
+        let Some(path) = next(&kernel, &watched, &mut looker).await else { continue };
         let over = Instant::now() + LONGEST;
         let mut quiet = Instant::now() + QUIET;
-        while let Ok(more) = timeout_at(quiet.min(over), next(&kernel, &watched, &mut seen)).await {
+        while let Ok(more) = timeout_at(quiet.min(over), next(&kernel, &watched, &mut looker)).await {
             if more.is_some() {
                 quiet = Instant::now() + QUIET;
             }
         }
         // What was replaced is watched anew.
         watched = watch_all(&mut kernel, &paths, false);
+        looker.look_at(untold(&watched));
         if reports.send(Report::Changed(path)).await.is_err() {
             return;
         }
@@ -86,55 +81,26 @@ async fn listen(mut kernel: Result<Directories, String>, paths: Vec<PathBuf>, re
 }
 
 /// What has changed, as the kernel tells it, or a look at those of which it tells nothing. Cancel-safe.
-async fn next(kernel: &Result<Directories, String>, watched: &[Watched], seen: &mut Seen) -> Option<PathBuf> {
+async fn next(
+    kernel: &Result<Directories, String>,
+    watched: &[Watched],
+    looker: &mut Looker,
+) -> Option<PathBuf> {
     let told = async {
         match kernel {
             Ok(kernel) => concerned(kernel.next().await.into_iter().flatten(), watched),
             Err(_) => pending().await,
         }
     };
-    let time_to_look = async {
-        if watched.iter().any(|watched| watched.untold) {
-            sleep(touch::INTERVAL).await
-        } else {
-            pending().await
-        }
-    };
     tokio::select! {
         found = told => found,
-        () = time_to_look => seen.changed(watched),
+        found = looker.changed() => found,
     }
 }
 
-/// Those of which nothing is told, as they were seen last: what is at their paths, and directly in a directory.
-#[derive(Debug, Default)]
-struct Seen(BTreeMap<PathBuf, State>);
-
-/// Inode, size and time of change of what has this name; that of the path itself is empty.
-type State = BTreeMap<OsString, (u64, u64, i64, i64)>;
-
-impl Seen {
-    /// Looks at them; answers the first that is not as it was.
-    fn changed(&mut self, watched: &[Watched]) -> Option<PathBuf> {
-        let mut first = None;
-        for Watched { path, .. } in watched.iter().filter(|watched| watched.untold) {
-            let now = look(path);
-            let before = self.0.insert(path.clone(), now.clone());
-            if before.is_some_and(|before| before != now) {
-                first = first.or_else(|| Some(path.clone()));
-            }
-        }
-        first
-    }
-}
-
-fn look(path: &Path) -> State {
-    let state =
-        |metadata: fs::Metadata| (metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec());
-    let inside = fs::read_dir(path).into_iter().flatten().flatten().take(MOST);
-    let named = inside.map(|entry| (entry.file_name(), fs::metadata(entry.path())));
-    let all = named.chain([(OsString::new(), fs::metadata(path))]);
-    all.filter_map(|(name, metadata)| Some((name, state(metadata.ok()?)))).collect()
+/// Those that somebody has to look at.
+fn untold(watched: &[Watched]) -> Vec<PathBuf> {
+    watched.iter().filter(|watched| watched.untold).map(|watched| watched.path.clone()).collect()
 }
 
 /// One that is watched.
@@ -218,35 +184,5 @@ mod tests {
             assert_eq!(found, expected.map(PathBuf::from), "{path}: {kind:?}");
         }
         assert_eq!(concerned([Change::Lost].into_iter(), &watched), Some("f".into()));
-    }
-
-    #[test]
-    fn where_nothing_is_told_a_look_finds_what_has_changed() {
-        let dir = tempfile::tempdir().unwrap();
-        let (file, folder) = (dir.path().join("f"), dir.path().join("d"));
-        let watched = [&file, &folder].map(|path| Watched {
-            path: path.clone(),
-            itself: None,
-            inside: None,
-            untold: true,
-        });
-        let mut seen = Seen::default();
-        let mut expect = |what: &str, expected: Option<&PathBuf>| {
-            assert_eq!(seen.changed(&watched).as_ref(), expected, "{what}");
-            assert_eq!(seen.changed(&watched), None, "{what}: told once");
-        };
-        expect("there is nothing", None);
-        fs::write(&file, "").unwrap();
-        expect("a file that appears", Some(&file));
-        fs::write(&file, "longer").unwrap();
-        expect("its content", Some(&file));
-        fs::create_dir(&folder).unwrap();
-        expect("a directory that appears", Some(&folder));
-        fs::write(folder.join("x"), "").unwrap();
-        expect("something in it", Some(&folder));
-        fs::write(folder.join("x"), "longer").unwrap();
-        expect("its content", Some(&folder));
-        fs::remove_file(&file).unwrap();
-        expect("a file that goes", Some(&file));
     }
 }

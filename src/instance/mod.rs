@@ -49,6 +49,7 @@ mod log_syslog;
 mod log_trouble;
 mod loggers;
 mod logs;
+mod looker;
 mod master;
 mod memory;
 mod mules;
