@@ -10,6 +10,13 @@ pub const PROVEN: Duration = Duration::from_secs(10);
 /// The same for one that failed as a fork bomb: until it was harmless for so long, each one costs it a longer rest.
 pub const HARMLESS: Duration = Duration::from_secs(600);
 
+/// A fork bomb rests so many times as long as it took to be known as one, and its neighbours notice it in at most every
+/// hundredth of their requests.
+const REST: u32 = 100;
+
+/// It was there at least for so long: it grows before it is refused anything, and takes some time to die.
+const BRIEFEST: Duration = Duration::from_millis(100);
+
 /// The first and the longest delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackOff {
@@ -29,6 +36,13 @@ impl BackOff {
         let full = self.first.saturating_mul(1 << doublings).min(self.longest);
         let quarter = u64::try_from(full.as_millis() / 4).unwrap_or(u64::MAX);
         full.saturating_sub(Duration::from_millis(chance % quarter.saturating_add(1)))
+    }
+
+    /// The delay after a failure as a fork bomb that was known as one after this time, where any other failure had had
+    /// `delay`.
+    #[must_use]
+    pub fn after_fork_bomb(self, delay: Duration, known_after: Duration) -> Duration {
+        delay.max(known_after.max(BRIEFEST).saturating_mul(REST)).min(self.longest)
     }
 }
 
@@ -66,6 +80,18 @@ mod tests {
         }
         let none = BackOff { first: Duration::ZERO, longest: Duration::ZERO };
         assert_eq!(none.delay(5, 77), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_fork_bomb_is_there_for_a_hundredth_of_the_time() {
+        let back_off = BackOff { first: Duration::from_secs(1), longest: Duration::from_secs(180) };
+        for (delay_s, known_after_ms, expected_s) in
+            [(1, 240, 24), (1, 0, 10), (64, 240, 64), (1, 6000, 180), (180, 100, 180), (1, u64::MAX, 180)]
+        {
+            let delay = Duration::from_secs(delay_s);
+            let rest = back_off.after_fork_bomb(delay, Duration::from_millis(known_after_ms));
+            assert_eq!(rest.as_secs(), expected_s, "{delay_s} {known_after_ms}");
+        }
     }
 
     #[test]

@@ -63,9 +63,9 @@ pub struct Life {
     /// The file as it was given to it at its launch.
     #[serde(default)]
     pub(super) file: Option<FileIdentity>,
-    /// It forked without end, and was killed for it.
+    /// It forked without end, which was known after so many milliseconds, and was killed for it.
     #[serde(default)]
-    pub(super) fork_bomb: bool,
+    pub(super) fork_bomb_ms: Option<u64>,
     /// What it failed with.
     pub(super) failure: Option<Box<Failure>>,
     /// Why it has fewer workers than it is to have.
@@ -149,7 +149,7 @@ impl Life {
             leaving: None,
             reaped: false,
             file: None,
-            fork_bomb: false,
+            fork_bomb_ms: None,
             failure: None,
             companions: Vec::new(),
             configured: None,

@@ -1,5 +1,7 @@
 //! Decisions about deaths: what follows when a master is gone.
 
+use std::time::Duration;
+
 use super::turn::Turn;
 use crate::emperor::backoff;
 use crate::emperor::event::Effect;
@@ -31,7 +33,7 @@ impl Turn<'_> {
         let Some(vassal) = self.vassal(id) else { return };
         let is_next = vassal.is_next(life);
         let Some(known) = vassal.lives_mut().find(|known| known.id == life) else { return };
-        let exit = if known.fork_bomb { ExitKind::ForkBomb } else { exit };
+        let exit = if known.fork_bomb_ms.is_some() { ExitKind::ForkBomb } else { exit };
         let exit = Exit { pid: known.pid.unwrap_or(0), at_epoch_ms, how: exit };
         known.reaped = true;
         vassal.past.master_ended(exit.how);
@@ -63,7 +65,9 @@ impl Turn<'_> {
         let longest = self.fleet.rules.mercy;
         let Some(vassal) = self.vassal(id) else { return };
         let Some(mut life) = vassal.current.take() else { return };
-        let (attempts, at_once) = backoff::after_failure(vassal.attempts, life.ready, now, life.fork_bomb);
+        let fork_bomb = life.fork_bomb_ms.map(Duration::from_millis);
+        let (attempts, at_once) =
+            backoff::after_failure(vassal.attempts, life.ready, now, fork_bomb.is_some());
         let how = death(vassal, life.failure.as_deref(), life.foreign.is_some());
         // A failure was told when it came; the log says only what follows.
         let told = life.pid.is_some();
@@ -145,6 +149,7 @@ impl Turn<'_> {
         }
         let rules = self.fleet.rules;
         let delay = rules.back_off.delay(attempts, mixed(rules.seed ^ number));
+        let delay = fork_bomb.map_or(delay, |known_after| rules.back_off.after_fork_bomb(delay, known_after));
         let Some(vassal) = self.vassal(id) else { return };
         vassal.state = State::Resting { until: now + delay, attempts };
         vassal.rested_for_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
