@@ -83,6 +83,11 @@ impl Cgroups {
         if attributes.ours { attributes.limits.or_those_of(rules) } else { rules.and(attributes.limits) }
     }
 
+    /// What the group of a vassal with these limits is set to.
+    fn usually(&self, limits: Limits) -> Limits {
+        limits.or_those_of(self.usual)
+    }
+
     /// Makes the group of a life, where it has one; answers the door by which its master enters it before it begins.
     ///
     /// # Errors
@@ -107,20 +112,28 @@ impl Cgroups {
             return Ok(None);
         }
         let group = self.tree(limits)?.group(vassal, life);
-        let set = |()| set(&group, limits.or_those_of(self.usual));
+        let set = |()| set(&group, self.usually(limits));
         group.make().and_then(set).map_err(|error| error.to_string())?;
         Ok(Some(group))
     }
 
     /// The vassal's file, or the rules, may say something else by now. A life that had no group goes into one when it
-    /// is to have one: its master, of this pid, and all of its process group.
-    pub fn adjust(&mut self, vassal: &str, attributes: &Attributes, life: LifeId, pid: u32) {
+    /// is to have one: its master, of this pid, and all of its process group. It may have no more processes than
+    /// `of_user`, its `limit-nproc`: what the kernel refuses a group it counts, and what it refuses a user it does not.
+    pub fn adjust(
+        &mut self,
+        vassal: &str,
+        attributes: &Attributes,
+        (life, pid): (LifeId, u32),
+        of_user: Option<u64>,
+    ) {
         let limits = self.limits(vassal, attributes);
         let done = match self.group(vassal, life) {
             // What is limited now may need a controller that nothing needed before.
             Some(group) => {
-                let wanted = limits.or_those_of(self.usual);
-                let taken = self.tree(limits).map(|_| ());
+                let of_user = Limits { processes: of_user, ..Limits::default() };
+                let wanted = self.usually(limits).and(of_user);
+                let taken = self.tree(wanted).map(|_| ());
                 taken.and_then(|()| set(&group, wanted).map_err(|error| error.to_string()))
             }
             None => self.make(vassal, limits, life).and_then(|group| match group {
@@ -211,7 +224,7 @@ impl Cgroups {
         let controllers = [
             ("memory", limits.memory_bytes.is_some()),
             ("cpu", self.all || limits.cpu_percent.is_some() || limits.cpu_weight.is_some()),
-            ("pids", limits.or_those_of(self.usual).processes.is_some()),
+            ("pids", self.usually(limits).processes.is_some()),
         ];
         let needed: Vec<&str> =
             controllers.iter().filter(|(_, needed)| *needed).map(|(name, _)| *name).collect();

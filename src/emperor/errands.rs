@@ -101,11 +101,8 @@ impl Emperor {
         let known = file_of.as_ref().and_then(of_vassal);
         let vassal = self.masters.by_life.get(&life).map(|master| master.vassal.clone());
         let Some(vassal) = vassal else { return };
-        if matches!(message, ToInstance::Reload { .. })
-            && let Some(known) = self.handle.fleet().vassals.get(&vassal)
-            && let Some(pid) = self.masters.by_life.get(&life).map(|master| master.child.pid())
-        {
-            self.masters.cgroups.adjust(&vassal, &known.attributes, life, pid);
+        if matches!(message, ToInstance::Reload { .. }) {
+            self.limit(&vassal, life);
         }
         if matches!(message, ToInstance::Stop { succession: Succession::Nobody, .. }) {
             // It makes them refuse everybody: no later life can use them.
@@ -148,6 +145,10 @@ impl Emperor {
                         // It has taken its identity on before it says this.
                         self.note_user(&vassal, life);
                     }
+                    if matches!(message, FromInstance::Configured { .. }) {
+                        self.decide(Event::News { vassal: vassal.clone(), life, news: News::Said(message) });
+                        return self.limit(&vassal, life);
+                    }
                     News::Said(message)
                 }
                 None => return,
@@ -183,6 +184,20 @@ impl Emperor {
         if let Some((life, most)) = largest {
             self.decide(Event::News { vassal, life, news: News::ForkBomb { refused, within_ms, most } });
         }
+    }
+
+    /// Sets the limits of a vassal anew, after something new was said of them.
+    fn limit(&mut self, vassal: &str, life: LifeId) {
+        let mut fleet = self.handle.fleet();
+        let Some(pid) = self.masters.by_life.get(&life).map(|master| master.child.pid()) else { return };
+        let Some(known) = fleet.vassals.get_mut(vassal) else { return };
+        let next = known.next.as_ref().filter(|next| next.id == life);
+        let spec = next.and_then(|next| Some(&next.configured.as_ref()?.0)).or(known.spec.as_ref());
+        let of_user = spec.and_then(|spec| spec.limits.processes);
+        let uid = known.lives_mut().find(|known| known.id == life).and_then(|known| known.uid);
+        // Root has as many as it likes.
+        let of_user = of_user.filter(|_| uid.is_some_and(|uid| uid != 0));
+        self.masters.cgroups.adjust(vassal, &known.attributes, (life, pid), of_user);
     }
 
     fn note_user(&mut self, vassal: &str, life: LifeId) {

@@ -4,9 +4,10 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use nix::sys::uio::pread;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -17,6 +18,9 @@ const OWN: &str = "emperor";
 /// The group above those of all vassals, so that they together get no more of busy CPUs than this process, however many
 /// they are.
 const VASSALS: &str = "vassals";
+
+/// What the name of each vassal's group begins with.
+const VASSAL: &str = "vassal-";
 
 /// A tree of control groups that is ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +98,7 @@ impl Tree {
     /// The group of one life below that of its vassal, there or not.
     #[must_use]
     pub fn group(&self, vassal: &str, life: u64) -> Group {
-        let above = self.root.join(VASSALS).join(format!("vassal-{}", escaped(vassal)));
+        let above = self.root.join(VASSALS).join(format!("{VASSAL}{}", escaped(vassal)));
         Group { path: above.join(life.to_string()), above }
     }
 }
@@ -211,9 +215,8 @@ impl RefusedForks {
     /// # Errors
     /// The group is gone.
     pub fn count(&self) -> io::Result<u64> {
-        let file = fs::File::from(self.file.get_ref().try_clone()?);
         let mut text = [0; 64];
-        let length = file.read_at(&mut text, 0)?;
+        let length = pread(self.file.get_ref(), &mut text, 0)?;
         let text = text.get(..length).and_then(|text| str::from_utf8(text).ok());
         text.and_then(|text| counted(text, "max ")).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
@@ -250,6 +253,18 @@ fn make(path: &Path) -> io::Result<()> {
 /// It may not be moved.
 pub fn enter(door: OwnedFd) -> io::Result<()> {
     fs::File::from(door).write_all(b"0")
+}
+
+/// Whether the group of this process is that of a [vassal's life](Tree::group), and limits processes.
+#[must_use]
+pub fn limits_own_processes() -> bool {
+    own_group().is_ok_and(|own| limits_processes(&own))
+}
+
+fn limits_processes(own: &Path) -> bool {
+    let Some(above) = own.parent() else { return false };
+    let named = above.file_name().is_some_and(|name| name.as_bytes().starts_with(VASSAL.as_bytes()));
+    named && above.join("pids.max").exists()
 }
 
 /// Where this process's group of version 2 is in the file system.
@@ -359,6 +374,10 @@ mod tests {
             ("07".into(), "1".into())
         );
         assert_eq!((group.kills(), tree.kills()), (None, None));
+        let own = dir.path().join("vassals/vassal-a.ini/7");
+        assert!(!limits_processes(&own), "only memory and CPUs");
+        group.limit("pids.max", "10").unwrap();
+        assert_eq!((limits_processes(&own), limits_processes(dir.path())), (true, false));
         fs::write(
             dir.path().join("vassals/vassal-a.ini/memory.events"),
             "oom 3\noom_kill 2\noom_group_kill 0\n",

@@ -37,7 +37,7 @@ impl fmt::Display for ForkLimit {
             Self::Group(most) => {
                 write!(
                     f,
-                    "its control group may have {most} processes (pids-max, or TasksMax of the unit), and there is no room for another"
+                    "its control group may have {most} processes (pids-max, limit-nproc, or TasksMax of the unit), and there is no room for another"
                 )
             }
             Self::User(most) => {

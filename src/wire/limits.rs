@@ -5,7 +5,7 @@ use std::io;
 
 use super::failure::Failure;
 use crate::config::instance::InstanceSpec;
-use crate::sys::limits;
+use crate::sys::{cgroup, limits};
 
 /// Limits this process as configured; what is not limited stays as it is.
 ///
@@ -21,9 +21,18 @@ pub fn set(spec: &InstanceSpec) -> Result<(), Failure> {
     let spec = &spec.limits;
     set("max-fd", limits::limit_files, spec.files)?;
     set("limit-as", limits::limit_memory_bytes, spec.memory_bytes)?;
-    set("limit-nproc", limits::limit_processes, spec.processes)?;
+    set("limit-nproc", limit_processes, spec.processes)?;
     set_nice(spec.nice);
     Ok(())
+}
+
+/// Where a control group holds the limit, and the emperor sees what it refuses, that of the user must not be reached first,
+/// nor while many forks that will be refused have begun.
+fn limit_processes(count: u64) -> io::Result<()> {
+    if cgroup::limits_own_processes() && limits::limit_processes(count.saturating_mul(2)).is_ok() {
+        return Ok(());
+    }
+    limits::limit_processes(count)
 }
 
 /// As in uWSGI it goes on where it may not.

@@ -109,7 +109,13 @@ pub(super) static ROWS: &[Row] = &[
     ),
     row(&["max-fd"], Number, Master, "inherited", "Descriptors that each process may have"),
     row(&["limit-as"], Number, Master, "inherited", "MiB of address space that each process may have"),
-    row(&["limit-nproc"], Number, Master, "inherited", "Processes that the user may have"),
+    row(
+        &["limit-nproc"],
+        Number,
+        Master,
+        "inherited",
+        "Processes that the user may have; where the emperor has control groups, that the vassal may have, and its user twice as many",
+    ),
     // What the application is given, and what it sends.
     row(
         &["mount", "worker-mount"],

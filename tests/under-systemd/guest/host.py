@@ -113,12 +113,6 @@ def processes(group=GROUP):
     return []
 
 
-def wakes(*pids):
-    """How often these processes went to sleep so far, which is how often they were woken."""
-    files = [file for pid in pids for file in pathlib.Path(f"/proc/{pid}/task").glob("*/status")]
-    return sum(int(line.split()[1]) for file in files for line in file.read_text().splitlines() if line.startswith("voluntary"))
-
-
 def masters(vassal):
     """The masters of a vassal that run, by their command lines."""
     found = []
