@@ -353,7 +353,7 @@ complete -c liege -n __liege_begins -l max-worker-lifetime -r -d 'A worker is re
 complete -c liege -n __liege_begins -l max-worker-lifetime-delta -r -d 'Seconds that are added to it once for each worker before this one, to spread them'
 complete -c liege -n __liege_begins -l max-fd -r -d 'Descriptors that each process may have'
 complete -c liege -n __liege_begins -l limit-as -r -d 'MiB of address space that each process may have'
-complete -c liege -n __liege_begins -l limit-nproc -r -d 'Processes that the user may have; where the emperor has control groups, that the vassal may have, and its user twice as many'
+complete -c liege -n __liege_begins -l limit-nproc -r -d 'Processes that the user may have (in a control group: the vassal, and its user twice as many)'
 complete -c liege -n __liege_begins -l mount -r -d '`/path=module:callable` or `/path=file.py`: a further application, for requests whose SCRIPT_NAME is that; repeatable'
 complete -c liege -n __liege_begins -l manage-script-name -d 'The application with the longest `mount` that the path of a request begins with answers it; that part becomes SCRIPT_NAME'
 complete -c liege -n __liege_begins -l limit-post -r -d 'Bytes that the body of a request may have; a longer one is answered with 413'

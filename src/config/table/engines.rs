@@ -114,7 +114,7 @@ pub(super) static ROWS: &[Row] = &[
         Number,
         Master,
         "inherited",
-        "Processes that the user may have; where the emperor has control groups, that the vassal may have, and its user twice as many",
+        "Processes that the user may have (in a control group: the vassal, and its user twice as many)",
     ),
     // What the application is given, and what it sends.
     row(
