@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, spawn_local};
 use super::event::Event;
 use super::naming::{Named, Names};
 use super::scan::Look;
-use super::spawn::Listeners;
+use super::spawn::{Listeners, leave_descriptors};
 use super::turns::Emperor;
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::emperor::EmperorSpec;
@@ -53,6 +53,7 @@ impl Slumber {
 
     /// Binds the socket of a vassal, for its tenant.
     fn bind(&mut self, vassal: &str, address: &Address, tenant: Option<Tenant>) -> io::Result<Listeners> {
+        leave_descriptors().map_err(|failure| io::Error::other(failure.message))?;
         let backlog = self.backlog;
         let socket = match address {
             Address::Tcp { host, port } => {

@@ -59,6 +59,23 @@ pub struct Launched {
     pub owner: Tenant,
 }
 
+/// How many descriptors the emperor does not give to vassals: to see files that are gone, reload who runs, end who is to
+/// end and answer its operators it needs some.
+const OF_ITS_OWN: usize = 48;
+
+/// Refuses to take descriptors for another vassal where the emperor would have too few then.
+///
+/// # Errors
+/// It would.
+pub fn leave_descriptors() -> Result<(), Failure> {
+    if fd::is_room_for(OF_ITS_OWN) {
+        return Ok(());
+    }
+    let text = format!("the emperor has less than {OF_ITS_OWN} descriptors left, and keeps these for itself");
+    Err(Failure::new(text)
+        .with_hint("raise its limit (`LimitNOFILE=` in its unit, `ulimit -Hn`), or have it run less"))
+}
+
 /// Listeners with their descriptors.
 pub type Listeners = Vec<(Listen, OwnedFd)>;
 
@@ -98,6 +115,7 @@ impl Launcher {
         programs: Vec<String>,
         record: impl FnOnce(u32, FileIdentity) -> bool,
     ) -> Result<Launched, Failure> {
+        leave_descriptors()?;
         let path = directory.join(id);
         let opened = scan::open_for(&path, self.manner, tenant)?;
         let owner =

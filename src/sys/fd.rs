@@ -23,6 +23,15 @@ pub fn duplicate_high(fd: impl AsFd) -> io::Result<OwnedFd> {
     }
 }
 
+/// Whether this process may have so many descriptors more than it has.
+#[must_use]
+pub fn is_room_for(count: usize) -> bool {
+    let input = io::stdin();
+    let taken: Result<Vec<OwnedFd>, _> =
+        (0..count).map(|_| fcntl(&input, FcntlArg::F_DUPFD_CLOEXEC(3)).map(own)).collect();
+    !matches!(taken, Err(Errno::EMFILE))
+}
+
 /// Sets or clears close-on-exec.
 ///
 /// # Errors

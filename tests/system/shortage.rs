@@ -2,8 +2,10 @@
 
 use std::net::TcpStream;
 use std::process::Command;
+use std::time::SystemTime;
 
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 use crate::support::http::Door;
 use crate::support::process::Family;
@@ -63,6 +65,41 @@ fn the_fewest_descriptors_that_are_taken_are_enough_for_a_reload() {
             family.signal(Signal::SIGHUP);
         }
     }
+}
+
+#[test]
+fn an_emperor_without_descriptors_for_more_vassals_still_does_what_it_is_told() {
+    let folder = Folder::new();
+    folder.write("app.py", APP);
+    std::fs::create_dir(folder.path().join("vassals")).unwrap();
+    let name = |n: usize| format!("vassals/{n:02}.ini");
+    for n in 0..16 {
+        let port = free_port();
+        folder.write(name(n), format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %d../app.py\n"));
+    }
+    extension();
+    let mut command = Command::new("prlimit");
+    command.args(["--nofile=100:100", LIEGE, "--emperor", "vassals", "--api", "api.sock"]);
+    let _emperor = Family::start(command.current_dir(folder.path()), &folder.path().join("log"));
+    let api = Door::Unix(folder.path().join("api.sock"));
+    let of_state = |state: &str| -> Option<Vec<String>> {
+        let said: Value = serde_json::from_slice(&api.get("/v1/vassals").ok()?.body).ok()?;
+        let all = said["vassals"].as_array()?.iter().filter(|vassal| vassal["state"] == state);
+        Some(all.map(|vassal| vassal["name"].as_str().unwrap_or_default().to_owned()).collect())
+    };
+    let resting = eventually("some that there is no room for", || {
+        of_state("resting").filter(|resting| !resting.is_empty() && of_state("starting").unwrap().is_empty())
+    });
+    let why = api.get(&format!("/v1/vassals/{}", resting[0])).unwrap().text();
+    assert!(why.contains("descriptors left") && why.contains("LimitNOFILE"), "{why}");
+    let up = of_state("up").unwrap();
+    assert!(up.len() >= 4, "{up:?}, and resting: {resting:?}");
+    // There is room again, and who rests tries it again at the latest after his back-off.
+    up.iter().for_each(|name| std::fs::remove_file(folder.path().join("vassals").join(name)).unwrap());
+    until("they are gone", || of_state("up").is_some_and(|now| now.iter().all(|name| !up.contains(name))));
+    let first = folder.path().join("vassals").join(&resting[0]);
+    std::fs::File::options().append(true).open(first).unwrap().set_modified(SystemTime::now()).unwrap();
+    until("who is touched is up", || of_state("up").is_some_and(|up| up.contains(&resting[0])));
 }
 
 #[test]
