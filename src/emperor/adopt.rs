@@ -86,6 +86,7 @@ impl Emperor {
         let Stock { running, gone } = ledger.take_stock()?;
         let mut heirs = Vec::new();
         for (record, child) in running {
+            self.hooks.began(record.life, &record.directory);
             let heir = Heir {
                 vassal: record.vassal.clone(),
                 directory: record.directory.clone(),

@@ -6,6 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::handle::Handle;
 use super::life::LifeId;
 use super::logs::LogPipe;
@@ -14,7 +16,7 @@ use crate::config::hook::{Hook, Point};
 use crate::config::tenant::Tenant;
 use crate::hook::{self, role};
 use crate::sys::process::{self, Child, Exit, Launch};
-use crate::sys::{pipe, user};
+use crate::sys::{own, pipe, user};
 use crate::tick::Tick;
 use crate::wire::channel;
 use crate::wire::failure::Failure;
@@ -37,18 +39,28 @@ pub struct Hooks {
     handle: Handle,
     running: Vec<Running>,
     waiting: VecDeque<Task>,
-    /// Where the vassals of the lives are that this image launched.
+    /// Where the vassals of the lives are.
+    directories: BTreeMap<LifeId, PathBuf>,
+}
+
+/// What the last image had not done yet.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Pending {
+    /// The pids of the hooks that run, and of children for whose answers nobody waits.
+    running: Vec<u32>,
+    obsolete: Vec<u32>,
+    waiting: Vec<Task>,
     directories: BTreeMap<LifeId, PathBuf>,
 }
 
 /// What is to be done for a vassal.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct Task {
     vassal: String,
     what: What,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 enum What {
     /// A master was started.
     Start { pid: u32, owner: Tenant },
@@ -67,7 +79,8 @@ impl What {
 
 #[derive(Debug)]
 struct Running {
-    vassal: String,
+    /// `None`: an image before has started it.
+    vassal: Option<String>,
     name: &'static str,
     child: Child,
     patience: Duration,
@@ -75,17 +88,44 @@ struct Running {
 }
 
 impl Hooks {
-    /// What an emperor with these options does; output goes to the logs of the vassals.
+    /// What an emperor with these options does, beginning with what the last image has left; output goes to the logs of
+    /// the vassals.
     #[must_use]
-    pub fn new(spec: &EmperorSpec, handle: Handle) -> Self {
+    pub fn new(spec: &EmperorSpec, handle: Handle, pending: Pending, now: Tick) -> Self {
         let command = spec.stop_hook.as_deref().unwrap_or_default();
-        Self {
+        let mut hooks = Self {
             at_start: hook::of(&spec.hooks, &[Point::AsEmperor]),
             at_end: command.split_whitespace().map(str::to_owned).collect(),
             handle,
             running: Vec::new(),
-            waiting: VecDeque::new(),
-            directories: BTreeMap::new(),
+            waiting: pending.waiting.into(),
+            directories: pending.directories,
+        };
+        hooks.resume(pending.running, pending.obsolete, now);
+        hooks
+    }
+
+    /// Takes over the children that an image before has started: what runs has its time from now on, what nobody waits for
+    /// any more ends.
+    fn resume(&mut self, running: Vec<u32>, obsolete: Vec<u32>, now: Tick) {
+        let children = own::children().unwrap_or_default();
+        let child = |pid: u32| children.contains(&pid).then(|| Child::adopt(pid).ok()).flatten();
+        for child in running.into_iter().filter_map(child) {
+            let (name, until) = ("a hook from before the re-execution", now + PATIENCE);
+            self.running.push(Running { vassal: None, name, child, patience: PATIENCE, until });
+        }
+        obsolete.into_iter().filter_map(child).for_each(|child| drop(child.kill_group()));
+        self.go_on(now);
+    }
+
+    /// What the next image needs to go on; it ends the children that are `obsolete`.
+    #[must_use]
+    pub fn pending(&self, obsolete: Vec<u32>) -> Pending {
+        Pending {
+            running: self.running.iter().map(|running| running.child.pid()).collect(),
+            obsolete,
+            waiting: self.waiting.iter().cloned().collect(),
+            directories: self.directories.clone(),
         }
     }
 
@@ -166,7 +206,7 @@ impl Hooks {
             match begun {
                 Ok((child, patience)) => {
                     let until = now + patience;
-                    self.running.push(Running { vassal, name, child, patience, until });
+                    self.running.push(Running { vassal: Some(vassal), name, child, patience, until });
                 }
                 Err(error) => tracing::warn!(vassal, "{name} cannot be started: {error}"),
             }

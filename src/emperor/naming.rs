@@ -1,6 +1,7 @@
 //! How the sockets are named at which vassals wait to be called: by their files, by files beside them, by a directory, or by
 //! a command.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -18,7 +19,7 @@ use super::scan::Found;
 use super::slumber::Stir;
 use crate::config::address::Address;
 use crate::config::emperor::EmperorSpec;
-use crate::sys::process::Launch;
+use crate::sys::process::{Child, Launch};
 use crate::sys::{file, pipe, reactor, user};
 
 /// The most that is read of what names a socket.
@@ -30,6 +31,9 @@ const COMMAND_TIME: Duration = Duration::from_secs(10);
 /// The address of a socket, none, or why it is not known.
 pub(super) type Named = Result<Option<Address>, String>;
 
+/// The commands that run.
+type Asked = Rc<RefCell<BTreeMap<u32, Rc<Child>>>>;
+
 /// Who knows the names.
 #[derive(Debug)]
 pub(super) struct Names {
@@ -40,7 +44,9 @@ pub(super) struct Names {
     tyrant: bool,
     /// What the command has said; `None`: it runs.
     answers: BTreeMap<String, Option<Named>>,
-    commands: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
+    /// The commands that run.
+    asked: Asked,
     told: mpsc::Sender<Stir>,
 }
 
@@ -52,7 +58,8 @@ impl Names {
             command: spec.on_demand_exec.clone(),
             tyrant: spec.tyrant.is_some(),
             answers: BTreeMap::new(),
-            commands: Arc::new(Semaphore::new(COMMANDS)),
+            turns: Arc::new(Semaphore::new(COMMANDS)),
+            asked: Rc::default(),
             told,
         }
     }
@@ -83,10 +90,13 @@ impl Names {
             Some(None) => Err(None),
             Some(Some(answer)) => answer.clone().map_err(Some),
             None => {
-                let asked =
-                    ask(command.clone(), found.id.clone(), path, self.commands.clone(), self.told.clone());
+                let (turns, asked, told) = (self.turns.clone(), self.asked.clone(), self.told.clone());
+                let answer = ask(command.clone(), path, turns, asked);
                 self.answers.insert(found.id.clone(), None);
-                spawn_local(asked);
+                let id = found.id.clone();
+                spawn_local(async move {
+                    let _ = told.send(Stir::Named(id, answer.await)).await;
+                });
                 Err(None)
             }
         }
@@ -97,6 +107,16 @@ impl Names {
         self.answers.insert(vassal, Some(answer));
     }
 
+    /// The pids of the commands that run.
+    pub(super) fn commands(&self) -> Vec<u32> {
+        self.asked.borrow().keys().copied().collect()
+    }
+
+    /// Nobody waits for what the commands say any more.
+    pub(super) fn end(&self) {
+        self.asked.borrow().values().for_each(|command| drop(command.kill_group()));
+    }
+
     /// The command is asked anew for this vassal.
     pub(super) fn forget(&mut self, vassal: &str) {
         self.answers.remove(vassal);
@@ -104,9 +124,9 @@ impl Names {
 }
 
 /// Runs the command that names a vassal's socket. The name is an argument, never a part of the command's text.
-async fn ask(command: String, id: String, path: PathBuf, turn: Arc<Semaphore>, told: mpsc::Sender<Stir>) {
+async fn ask(command: String, path: PathBuf, turns: Arc<Semaphore>, asked: Asked) -> Named {
     let answer = async {
-        let _turn = turn.acquire().await.map_err(io::Error::other)?;
+        let _turn = turns.acquire().await.map_err(io::Error::other)?;
         let (output, theirs) = pipe::plain()?;
         let child = Launch::new("/bin/sh")
             .arg("-c")
@@ -116,19 +136,23 @@ async fn ask(command: String, id: String, path: PathBuf, turn: Arc<Semaphore>, t
             .stdout(theirs)
             .own_group()
             .spawn()?;
-        let output = Rc::new(reactor::register_readable(output)?);
-        let said = timeout(COMMAND_TIME, read_all(&output)).await;
+        let child = Rc::new(child);
+        asked.borrow_mut().insert(child.pid(), child.clone());
+        let said = match reactor::register_readable(output) {
+            Ok(output) => timeout(COMMAND_TIME, read_all(&output)).await,
+            Err(error) => Ok(Err(error)),
+        };
         // It has said all, or has had its time; the loop reaps it.
         let _ = child.kill_group();
+        asked.borrow_mut().remove(&child.pid());
         said.map_err(|_| {
             io::Error::other(format!("the command took longer than {} s", COMMAND_TIME.as_secs()))
         })?
     };
-    let named = match answer.await {
+    match answer.await {
         Ok(said) => first_line(&said).map(|line| address(&line)).transpose(),
         Err(error) => Err(format!("{command}: {error}")),
-    };
-    let _ = told.send(Stir::Named(id, named)).await;
+    }
 }
 
 async fn read_all(output: &tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>) -> io::Result<Vec<u8>> {

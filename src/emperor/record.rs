@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::fleet::Fleet;
+use super::hooks::Pending;
 use super::ledger::{InstanceRecord, Ledger};
 use super::life::LifeId;
 use super::logs::LogPipe;
@@ -39,6 +40,9 @@ pub struct Record {
     pub operation: OperationId,
     /// The soft limit of open descriptors that children get.
     pub descriptor_limit: u64,
+    /// The hooks that are not done yet.
+    #[serde(default)]
+    pub hooks: Pending,
     /// The fleet.
     pub fleet: Fleet,
     masters: Vec<MasterRecord>,
@@ -89,6 +93,8 @@ pub struct Header {
     pub operation: OperationId,
     /// As [`Record::descriptor_limit`].
     pub descriptor_limit: u64,
+    /// As [`Record::hooks`].
+    pub hooks: Pending,
 }
 
 /// Writes the record into a sealed memory file.
@@ -101,6 +107,7 @@ pub fn write(header: &Header, fleet: &Fleet, masters: &Masters) -> io::Result<Ow
         pid: u32,
         operation: OperationId,
         descriptor_limit: u64,
+        hooks: &'a Pending,
         fleet: &'a Fleet,
         masters: Vec<MasterRecord>,
         kept: BTreeMap<&'a String, Vec<(Listen, RawFd)>>,
@@ -112,6 +119,7 @@ pub fn write(header: &Header, fleet: &Fleet, masters: &Masters) -> io::Result<Ow
         pid: std::process::id(),
         operation: header.operation,
         descriptor_limit: header.descriptor_limit,
+        hooks: &header.hooks,
         fleet,
         masters: masters.by_life.iter().map(|(life, master)| master_record(*life, master)).collect(),
         kept: masters.kept.iter().map(|(id, kept)| (id, numbers(kept.listeners()))).collect(),
@@ -323,7 +331,12 @@ mod tests {
         fleet.vassals.insert("a.ini".into(), vassal);
         let (handle, _commands) = Handle::detached(Fleet::default());
         let masters = Masters::new(mpsc::channel(1).0, mpsc::channel(1).0, handle);
-        let file = write(&Header { operation: 7, descriptor_limit: 1024 }, &fleet, &masters).unwrap();
+        let file = write(
+            &Header { operation: 7, descriptor_limit: 1024, hooks: Pending::default() },
+            &fleet,
+            &masters,
+        )
+        .unwrap();
         let bytes = memfd::read_all(file, LIMIT_BYTES).unwrap();
         let record = parse(&bytes).unwrap();
         assert_eq!((record.operation, record.descriptor_limit), (7, 1024));

@@ -93,7 +93,7 @@ impl Emperor {
             return;
         }
         self.manager.reloading(clock::monotonic_us());
-        let header = record::Header { operation, descriptor_limit: self.launcher.descriptor_limit };
+        let header = self.header(operation);
         let binary = &self.launcher.policy.binary;
         let started = Rehearsal::start(binary, &header, &self.handle.fleet(), &self.masters, clock::now());
         match started {
@@ -104,6 +104,11 @@ impl Emperor {
                 self.due.push_back(Event::ReexecFailed(operation, failure));
             }
         }
+    }
+
+    fn header(&self, operation: OperationId) -> record::Header {
+        let hooks = self.hooks.pending(self.slumber.commands());
+        record::Header { operation, descriptor_limit: self.launcher.descriptor_limit, hooks }
     }
 
     pub(super) fn reexec_failed(&mut self, operation: OperationId, failure: Failure) {
@@ -123,7 +128,7 @@ impl Emperor {
             tokio::task::yield_now().await;
         }
         self.hear_waiting();
-        let header = record::Header { operation, descriptor_limit: self.launcher.descriptor_limit };
+        let header = self.header(operation);
         let binary = self.launcher.policy.binary.clone();
         let error = execute(&binary, &header, &self.handle.fleet(), &self.masters);
         record::hold_back(&self.masters);

@@ -229,6 +229,7 @@ impl Emperor {
         let survives = spec.adopt && std::env::var_os("INVOCATION_ID").is_some();
         masters.cgroups = Cgroups::new(spec.limits.clone(), survives, (bomb, handle.clone()))?;
         let operation = record.as_ref().map(|record| record.operation);
+        let pending = record.as_ref().map(|record| record.hooks.clone()).unwrap_or_default();
         let manager = ServiceManager::from_environment();
         let (mut fleet, storage) = match record {
             None => {
@@ -296,7 +297,7 @@ impl Emperor {
             watcher: Watcher::new(sources.clone()),
             sources,
             settle: Settle::default(),
-            hooks: Hooks::new(&spec, handle.clone()),
+            hooks: Hooks::new(&spec, handle.clone(), pending, now),
             served,
             signals,
             alive_at: manager.interval().map(|interval| now + interval),

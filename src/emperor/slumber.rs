@@ -112,10 +112,16 @@ impl Slumber {
         }
     }
 
-    /// Removes the files of the sockets that the emperor has made, but for those at which the next one will wait.
+    /// Ends what runs for sleepers, and removes the files of the sockets that the emperor has made, but for those at which the next one will wait.
     pub(super) fn end(&mut self, outlasts: impl Fn(&str) -> bool) {
+        self.names.end();
         let all: Vec<String> = self.files.keys().filter(|vassal| !outlasts(vassal)).cloned().collect();
         all.iter().for_each(|vassal| self.forget(vassal));
+    }
+
+    /// The pids of the commands that are asked for names.
+    pub(super) fn commands(&self) -> Vec<u32> {
+        self.names.commands()
     }
 
     /// Whether no client finds the socket any more that the emperor has made for a vassal.

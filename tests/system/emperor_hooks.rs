@@ -100,6 +100,44 @@ fn a_stop_hook_that_still_runs_is_taken_for_nothing_of_a_vassal_that_ends_meanwh
 }
 
 #[test]
+fn what_hooks_have_not_done_yet_the_next_image_does() {
+    let mut host =
+        Host::start_with(&[], &["--vassals-stop-hook=sh hook", "--emperor-on-demand-exec=sh names"]);
+    host.folder().write("app.py", TOOLS);
+    let wait = "while ! [ -e go ]; do sleep 0.1; done";
+    host.folder().write("hook", format!("echo $1 >> began\n{wait}\necho $UWSGI_VASSALS_DIR/$1 >> ended\n"));
+    host.folder().write("names", format!("case $1 in *slow.ini) echo $$ >> asked; {wait};; esac\n"));
+    let at = |name: &str| host.folder().path().join(name);
+    // More than run at a time.
+    let names: Vec<String> = (0..10).map(|n| format!("{n}.ini")).collect();
+    for name in &names {
+        let port = free_port();
+        host.write(name, vassal(port, ""));
+        Door::Port(port).wait_for("/", "hello");
+    }
+    host.emperor.signal(nix::sys::signal::Signal::SIGHUP);
+    host.emperor.wait_for_log("the emperor was re-executed");
+    names.iter().for_each(|name| host.remove(name));
+    until("some run", || lines(&at("began")).len() == 8);
+    host.write("slow.ini", vassal(free_port(), ""));
+    until("the command is asked", || lines(&at("asked")).len() == 1);
+    until("the names are gone", || host.vassal("9.ini").is_none());
+    assert_eq!(host.post("/v1/upgrade").status, 202);
+    until("the next image asks again", || lines(&at("asked")).len() == 2);
+    host.folder().write("go", "");
+    host.emperor.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(host.emperor.wait().success());
+    let mut ended = lines(&host.folder().path().join("ended"));
+    ended.sort();
+    ended.dedup();
+    let directory = host.folder().path().join("vassals");
+    let mut expected: Vec<String> =
+        names.iter().map(|name| format!("{}/{name}", directory.display())).collect();
+    expected.extend(ended.iter().filter(|line| line.ends_with("/slow.ini")).cloned());
+    assert_eq!(ended, expected);
+}
+
+#[test]
 fn what_fails_before_an_emperor_starts_ends_it() {
     let folder = Folder::new();
     std::fs::create_dir(folder.path().join("vassals")).unwrap();
