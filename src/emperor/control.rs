@@ -138,7 +138,6 @@ impl Masters {
             }
         }
         self.write_down(life, |record| record.foreign = true);
-        self.keep_only_on_demand(&vassal);
         true
     }
 

@@ -59,11 +59,7 @@ impl Emperor {
         self.hooks.began(life, &directory);
         self.hold_on_demand(&vassal);
         if self.handle.fleet().vassals.get(&vassal).is_some_and(|known| known.program.is_some()) {
-            // It binds its sockets itself: nobody may have them still, however late the service manager closes them.
-            if let Some(kept) = self.masters.keep_only_on_demand(&vassal) {
-                self.free_ports(&vassal, &kept);
-            }
-            self.settle_store();
+            self.make_way(&vassal, life);
         }
         let news = match self.masters.launch(&self.launcher, &vassal, &directory, life) {
             Ok((launched, owner)) => {
@@ -130,6 +126,15 @@ impl Emperor {
         self.due.push_back(Event::News { vassal, life, news });
     }
 
+    /// Another program leads this life, and binds the sockets itself: nobody may have them still, however late the service
+    /// manager closes them.
+    fn make_way(&mut self, vassal: &str, life: LifeId) {
+        if let Some(kept) = self.masters.keep_only_on_demand(vassal) {
+            self.free_ports(vassal, &kept, Some(life));
+        }
+        self.settle_store();
+    }
+
     pub(super) fn hear(&mut self, heard: Heard) {
         let Heard { vassal, life, said } = heard;
         let news = match said {
@@ -141,9 +146,11 @@ impl Emperor {
             Said::Message(message) => match self.masters.receive(life, message) {
                 Some(mut message) => {
                     self.explain(&vassal, life, &mut message);
-                    if matches!(message, FromInstance::Hello { .. }) {
+                    match message {
                         // It has taken its identity on before it says this.
-                        self.note_user(&vassal, life);
+                        FromInstance::Hello { .. } => self.note_user(&vassal, life),
+                        FromInstance::Becomes { .. } => self.make_way(&vassal, life),
+                        _ => {}
                     }
                     if matches!(message, FromInstance::Configured { .. }) {
                         self.decide(Event::News { vassal: vassal.clone(), life, news: News::Said(message) });

@@ -125,9 +125,6 @@ impl Masters {
     ) -> Result<(News, Tenant), Failure> {
         let attributes = self.handle.fleet().vassals.get(id).map(|vassal| vassal.attributes.clone());
         let programs = launcher.programs_for(&attributes.unwrap_or_default());
-        if !programs.is_empty() {
-            self.keep_only_on_demand(id);
-        }
         let passed = self.passed.get(id).cloned().unwrap_or_default();
         let listeners = self.kept.get(id).cloned().unwrap_or_else(|| Arc::clone(&passed));
         let (on_demand, tenant, attributes) = match self.handle.fleet().vassals.get(id) {

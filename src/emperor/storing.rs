@@ -14,7 +14,8 @@ use tokio::task::JoinHandle;
 use super::deposit::{self, Deposit};
 use super::fleet::Fleet;
 use super::kept::{Kept, Numbered, SocketId};
-use super::masters::Masters;
+use super::life::LifeId;
+use super::masters::{Master, Masters};
 use super::notify::{Question, ServiceManager};
 use super::scan::Look;
 use super::spawn::Listeners;
@@ -336,7 +337,7 @@ impl Emperor {
         let (there, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = unclaimed.partition(|(id, _)| is_there(id));
         storage.at_hand.unclaimed = there;
         for (id, (_, listeners)) in &gone {
-            self.free_ports(id, listeners);
+            self.free_ports(id, listeners, None);
         }
     }
 
@@ -355,23 +356,24 @@ impl Emperor {
                     self.masters.kept.insert(id, Arc::clone(listeners.listeners()));
                 }
             }
-            _ => self.free_ports(id, &listeners),
+            _ => self.free_ports(id, &listeners, None),
         }
     }
 
     /// Closes what is kept of a vassal of which nothing runs.
     pub(super) fn close_kept(&mut self, id: &str) {
         if let Some(listeners) = self.masters.kept.remove(id) {
-            self.free_ports(id, &listeners);
+            self.free_ports(id, &listeners, None);
         }
     }
 
     /// Nobody will serve for this vassal on these: their ports are free from now on, whenever the service manager closes
     /// them. What somebody else has as well stays.
-    pub(super) fn free_ports(&self, id: &str, listeners: &Numbered) {
+    pub(super) fn free_ports(&self, id: &str, listeners: &Numbered, but: Option<LifeId>) {
         let Some(storage) = &self.storage else { return };
         // One that runs has them, too, and ends as it should.
-        if self.masters.by_life.values().any(|master| master.vassal == id) {
+        let is_other = |(life, master): (&LifeId, &Master)| master.vassal == id && Some(*life) != but;
+        if self.masters.by_life.iter().any(is_other) {
             return;
         }
         let AtHand { unclaimed, of_units } = &storage.at_hand;

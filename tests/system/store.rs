@@ -337,19 +337,22 @@ fn less_room_than_the_emperor_is_told_is_found_out_and_said() {
 #[test]
 fn uwsgi_gets_the_socket_that_was_kept_for_it_and_binds_its_own() {
     let Some(uwsgi) = environment("uwsgi").map(|path| path.join("bin/uwsgi")) else { return };
-    let ports = [free_port(), free_port()];
-    let [kept, own] = ports.map(Door::Port);
+    let ports = [free_port(), free_port(), free_port()];
+    let [kept, own, later] = ports.map(Door::Port);
     let exec = format!("master = true\nwsgi-file = %d../app.py\n[emperor]\nexec = {}\n", uwsgi.display());
     let service = Service::start("100", &[], |folder| {
         let idle = "[uwsgi]\nprotocol = http\nidle = 2\ndie-on-idle = true";
         folder.write("vassals/a.ini", format!("{idle}\n{exec}on-demand = 127.0.0.1:{}\n", ports[0]));
         let ours = format!("[uwsgi]\nhttp-socket = 127.0.0.1:{}\nwsgi-file = %d../app.py\n", ports[1]);
         folder.write("vassals/b.ini", ours);
+        let patched = format!("http-socket = 127.0.0.1:{}\nmaster = true\nwsgi-file = %dapp.py", ports[2]);
+        folder.write("patched.ini", format!("[uwsgi]\n{patched}\n"));
+        folder.write("vassals/c.ini", format!("[uwsgi]\n{}\n", patched.replace("%d", "%d../")));
     });
-    own.wait_for("/", "v1");
+    [&own, &later].iter().for_each(|door| door.wait_for("/", "v1"));
     // It slept when the emperor died, and sleeps on.
     service.until_state("a.ini", "asleep");
-    service.until_kept(2);
+    service.until_kept(3);
     service.hold();
     service.kill_emperor();
     let client = asks(&kept);
@@ -361,18 +364,21 @@ fn uwsgi_gets_the_socket_that_was_kept_for_it_and_binds_its_own() {
     service.until_state("a.ini", "up");
     service.stop_and_hold();
     service.folder.write("vassals/b.ini", format!("[uwsgi]\nhttp-socket = 127.0.0.1:{}\n{exec}", ports[1]));
+    let patched = format!("{} {}", uwsgi.display(), service.path().join("patched.ini").display());
+    let becomes = format!("[uwsgi]\nunprivileged-binary-patch-arg = exec {patched}\n");
+    service.folder.write("vassals/c.ini", becomes);
     service.folder.write("app.py", says("v2"));
     // However late the service manager closes what it had.
     service.folder.write("deaf", "");
     service.let_go();
-    own.wait_for("/", "v2");
+    [&own, &later].iter().for_each(|door| door.wait_for("/", "v2"));
     std::fs::remove_file(service.path().join("deaf")).unwrap();
     kept.wait_for("/", "v2");
     load.go_on();
     load.stop().nothing_failed();
     service.until_kept(1);
     assert_eq!(service.said("probably another instance of uWSGI is running"), 0);
-    assert_eq!(service.said("*** has_emperor mode detected"), 4);
+    assert_eq!(service.said("*** has_emperor mode detected"), 5);
 }
 
 #[test]
