@@ -142,12 +142,6 @@ pub struct Question {
 }
 
 impl Question {
-    /// How many it was asked to keep.
-    #[must_use]
-    pub const fn count(&self) -> usize {
-        self.given.len()
-    }
-
     /// How many of them it keeps. Waits until it has read the question, however long that takes.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! The store of the service manager, filled and emptied: the sockets that are kept for vassals go into it, and at the start
 //! those that come out of it go to the vassals that they were kept for.
 
+mod told;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::io;
@@ -19,12 +21,14 @@ use super::masters::{Master, Masters};
 use super::notify::{Question, ServiceManager};
 use super::scan::Look;
 use super::spawn::Listeners;
-use super::store::{OF_ONE, QUESTION, Step, Store, Stored, Unkept, Wanted};
+use super::store::{QUESTION, Step, Store, Wanted};
 use super::turns::Emperor;
 use crate::config::address::Listen;
 use crate::sys::activation::Activation;
 use crate::sys::{clock, socket};
 use crate::tick::Tick;
+
+pub(super) use told::nothing_stored;
 
 /// What could not be done is tried again after this time; a service manager that is told much at once reads it bit by bit.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -196,45 +200,15 @@ impl Storage {
         let Some(Asked { stored, count, answer }) = &mut storage.asked else { return pending().await };
         let (stored, count, taken) = (*stored, *count, answer.await);
         storage.asked = None;
-        storage.again_at = Some(clock::now());
-        // Where it could not be asked nothing is known.
-        if let Ok(Ok(taken)) = taken {
-            storage.store.answer(stored, count, taken);
-        }
-    }
-
-    /// How much of it is used, and what is wrong with it.
-    fn shown(&self) -> Stored {
-        let room = self.store.room();
-        let problem = (!room.is_as_told()).then(|| {
-            let told = room.told();
-            format!("it has less room than FDSTORE={told} says: FileDescriptorStoreMax= of its unit is lower")
-        });
-        Stored {
-            kept: self.store.count(),
-            most: if room.is_as_told() { room.told() } else { room.usable() },
-            problem,
-        }
-    }
-
-    /// Says in the log what ends with this emperor, and shows it.
-    fn tell(&mut self, fleet: &mut Fleet) {
-        let newly = self.store.newly_left_out();
-        fleet.stored = self.shown();
-        if let Some(problem) =
-            fleet.stored.problem.as_ref().filter(|_| !self.said_less && self.store.question() == 0)
-        {
-            tracing::warn!("the service manager keeps {} sockets at most: {problem}", fleet.stored.most);
-            self.said_less = true;
-        }
-        let kept = self.store.kept();
-        for (id, vassal) in &mut fleet.vassals {
-            vassal.outlasts = kept.contains(id.as_str());
-            vassal.unkept = self.store.left_out().get(id).map(|why| unkept(*why, fleet.stored.most));
-            if let Some(why) = vassal.unkept.as_ref().filter(|_| newly.contains(id)) {
-                tracing::warn!(vassal = id, "its sockets end with this emperor: {why}");
+        let now = clock::now();
+        storage.again_at = Some(match taken {
+            Ok(Ok(taken)) => {
+                storage.store.answer(stored, count, taken);
+                now
             }
-        }
+            // It could not be waited for.
+            _ => now + AGAIN,
+        });
     }
 
     fn failed(&mut self, error: &io::Error) {
@@ -246,19 +220,6 @@ impl Storage {
             tracing::warn!("the service manager cannot be given sockets to keep: {error}");
         }
         self.failing = Some((since, told || tell));
-    }
-}
-
-/// A sentence for people.
-fn unkept(why: Unkept, most: usize) -> String {
-    match why {
-        Unkept::TooMany(count) => {
-            format!("it has {count}, and the service manager is given {OF_ONE} of one vassal at most")
-        }
-        Unkept::NoRoom(count) => {
-            format!("the service manager keeps {most} at most, and has no room for its {count}")
-        }
-        Unkept::Elsewhere => "not all of them can be reached from the emperor's network".to_owned(),
     }
 }
 
@@ -289,18 +250,6 @@ impl AtHand {
         }
         (all, sockets)
     }
-}
-
-/// What there is to be seen without one.
-pub(super) fn nothing_stored(manager: &ServiceManager) -> Stored {
-    let problem = match manager.store() {
-        _ if !manager.is_there() => None,
-        0 => Some(
-            "the service manager keeps none: FileDescriptorStoreMax= of its unit, and before systemd 254 FDSTORE=, say how many",
-        ),
-        _ => Some("there is no runtime directory to write down whose they are (--runtime-dir)"),
-    };
-    Stored { problem: problem.map(str::to_owned), ..Stored::default() }
 }
 
 impl Emperor {
