@@ -149,7 +149,7 @@ fn a_socket_is_named_by_a_file_a_directory_or_a_command_and_goes_with_its_vassal
 
 #[test]
 fn a_socket_that_is_gone_or_another_is_waited_at_as_soon_as_that_is_known() {
-    let host = Host::with(&["--emperor-on-demand-extension", ".socket"]);
+    let mut host = Host::with(&["--emperor-on-demand-extension", ".socket"]);
     host.app("app", "", "one");
     let (first, second) = (host.path("first.sock"), host.path("second.sock"));
     let name = |socket: &Path| {
@@ -183,7 +183,18 @@ fn a_socket_that_is_gone_or_another_is_waited_at_as_soon_as_that_is_known() {
         until(&host, "a.ini", "asleep");
         assert!(!from.exists(), "{}", host.log());
     }
+    // The next emperor knows it, too.
     assert_eq!(ask(&first).unwrap(), "one", "{}", host.log());
+    fs::remove_file(&first).unwrap();
+    host.kill_emperor();
+    host.start_another();
+    host.wait("its socket is there again", || first.exists());
+    assert_eq!(ask(&first).unwrap(), "one", "{}", host.log());
+    host.kill_emperor();
+    host.start_another();
+    host.wait("it is adopted", || host.log().matches("adopted: pid").count() == 2);
+    fs::remove_file(host.path("v/a.ini")).unwrap();
+    host.wait("its socket goes with it", || !first.exists());
     host.end();
 }
 

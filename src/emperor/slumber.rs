@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, spawn_local};
 
 use super::event::Event;
+use super::fleet::State;
 use super::naming::{Named, Names};
 use super::scan::Look;
 use super::spawn::{Listeners, leave_descriptors};
@@ -124,11 +125,6 @@ impl Slumber {
         self.names.commands()
     }
 
-    /// Whether no client finds the socket any more that the emperor has made for a vassal.
-    fn is_out_of_reach(&self, vassal: &str) -> bool {
-        self.files.get(vassal).is_some_and(|(path, _)| socket::is_gone(path))
-    }
-
     /// An emperor before has made this vassal's socket; answers whether clients still find it.
     pub(super) fn knows(&mut self, vassal: &str, address: &Address) -> bool {
         let Address::Unix(path) = address else { return true };
@@ -143,7 +139,14 @@ impl Emperor {
     pub(super) fn name_socket(&mut self, look: &mut Look) -> bool {
         let Look::Found(found) = look else { return true };
         match self.slumber.names.named(found) {
-            Ok(address) => found.on_demand = address,
+            Ok(address) => {
+                let fleet = self.handle.fleet();
+                let adopted = fleet.vassals.get(&found.id).filter(|known| known.state == State::Adopting);
+                if let (Some(_), Some(address)) = (adopted, &address) {
+                    self.slumber.knows(&found.id, address);
+                }
+                found.on_demand = address;
+            }
             Err(None) => return false,
             Err(Some(reason)) => {
                 let fleet = self.handle.fleet();
@@ -177,7 +180,7 @@ impl Emperor {
             Some(known) => (known.on_demand.clone(), known.tenant),
             None => (None, None),
         };
-        if self.slumber.is_out_of_reach(&vassal) && !self.somebody_waits(&vassal) {
+        if self.is_out_of_reach(&vassal) && !self.somebody_waits(&vassal) {
             self.close_sockets(&vassal);
         }
         let kept = self.masters.keep_doors(&vassal);
@@ -241,6 +244,13 @@ impl Emperor {
         }
     }
 
+    /// Whether no client finds the socket at which a vassal is waited for.
+    fn is_out_of_reach(&self, vassal: &str) -> bool {
+        let fleet = self.handle.fleet();
+        let on_demand = fleet.vassals.get(vassal).and_then(|known| known.on_demand.as_ref());
+        matches!(on_demand, Some(Address::Unix(path)) if socket::is_gone(path))
+    }
+
     fn somebody_waits(&self, vassal: &str) -> bool {
         let listeners = self.masters.kept.get(vassal).into_iter().flat_map(|listeners| listeners.iter());
         listeners.filter_map(|(_, listener)| socket::queue(listener.as_fd())).any(|(waiting, _)| waiting > 0)
@@ -248,7 +258,7 @@ impl Emperor {
 
     /// Those of these vassals that are waited for where no client finds the socket are waited for anew.
     pub(super) fn mend_doors(&mut self, mut vassals: Vec<String>) {
-        vassals.retain(|vassal| self.slumber.is_out_of_reach(vassal));
+        vassals.retain(|vassal| self.is_out_of_reach(vassal));
         for vassal in vassals {
             self.decide(Event::OutOfReach { vassal });
         }
