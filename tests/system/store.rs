@@ -282,6 +282,10 @@ fn there_is_room_for_so_many_and_without_a_store_nothing_is_said_of_one() {
     let because = "its sockets end with the emperor: it has 17, and the service manager is given 16 of one";
     assert!(why.replace("\n   ", "").contains(because), "{why}");
     assert!(!one.contains("end with the emperor"), "{one}");
+    let metrics = Door::Unix(service.path().join("api.sock")).get("/metrics").unwrap().text();
+    for line in ["liege_sockets_stored 1", "liege_sockets_storable 100", "liege_vassals_unstored 1"] {
+        assert!(metrics.lines().any(|told| told == line), "{line}: {metrics}");
+    }
 
     let mut doors = None;
     let mut service = Service::start("0", &[], |folder| doors = Some(many(folder)));

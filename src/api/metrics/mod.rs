@@ -79,6 +79,18 @@ fn emperor(out: &mut Exposition, fleet: &Fleet, moment: &Moment<'_>, rows: &[Row
     out.sample(&[], fleet.not_started.len());
     out.family("liege_directories_unreadable", Kind::Gauge, "Watched directories that cannot be read.");
     out.sample(&[], fleet.directories.iter().filter(|directory| directory.problem.is_some()).count());
+    for (name, what, value) in [
+        ("liege_sockets_stored", "Sockets that outlast the emperor.", fleet.stored.kept),
+        ("liege_sockets_storable", "How many may; 0: none.", fleet.stored.most),
+        (
+            "liege_vassals_unstored",
+            "Vassals whose sockets do not, while those of others do.",
+            fleet.vassals.values().filter(|vassal| vassal.unkept.is_some()).count(),
+        ),
+    ] {
+        out.family(name, Kind::Gauge, what);
+        out.sample(&[], value);
+    }
     out.family("liege_operations_running", Kind::Gauge, "Operations that have not ended.");
     out.sample(&[], fleet.operations.iter().filter(|operation| operation.ending.is_none()).count());
 }
