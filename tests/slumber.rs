@@ -183,6 +183,22 @@ fn a_socket_that_is_gone_or_another_is_waited_at_as_soon_as_that_is_known() {
         until(&host, "a.ini", "asleep");
         assert!(!from.exists(), "{}", host.log());
     }
+    // One that sleeps on a socket of its own is started for it.
+    let own = host.path("own.sock");
+    let text = format!(
+        "[uwsgi]\nchdir = {}\nwsgi-file = app.py\nsocket = {}\nidle = 1\n",
+        host.path("").display(),
+        own.display()
+    );
+    fs::write(host.path("v/b.ini"), text).unwrap();
+    until(&host, "b.ini", "up");
+    until(&host, "b.ini", "asleep");
+    fs::remove_file(&own).unwrap();
+    host.ask(&["rescan"]);
+    host.wait("its socket is there again", || own.exists());
+    assert_eq!(ask(&own).unwrap(), "one", "{}", host.log());
+    fs::remove_file(host.path("v/b.ini")).unwrap();
+
     // The next emperor knows it, too.
     assert_eq!(ask(&first).unwrap(), "one", "{}", host.log());
     fs::remove_file(&first).unwrap();

@@ -56,7 +56,7 @@ pub enum Event {
         /// The vassal.
         vassal: String,
     },
-    /// The file of the socket at which a vassal waits to be called was removed.
+    /// The file of a socket at which a vassal waits to be called was removed.
     OutOfReach {
         /// The vassal.
         vassal: String,

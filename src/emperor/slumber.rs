@@ -32,12 +32,20 @@ pub(super) enum Stir {
     Named(String, Named),
 }
 
+/// How a vassal is waited for.
+#[derive(Debug)]
+struct Watch {
+    tasks: Vec<AbortHandle>,
+    /// The files of unix sockets that were there when it fell asleep: those in mounts of its own are not for us.
+    files: Vec<PathBuf>,
+}
+
 /// The sockets that are waited on, and how those of vassals that were never started are named.
 #[derive(Debug)]
 pub(super) struct Slumber {
     names: Names,
     told: mpsc::Sender<Stir>,
-    watched: BTreeMap<String, Vec<AbortHandle>>,
+    watched: BTreeMap<String, Watch>,
     /// The unix sockets that the emperor has made.
     files: BTreeMap<String, (PathBuf, FileIdentity)>,
     /// The mode of those files, and how many connections wait for a vassal that wakes.
@@ -84,7 +92,7 @@ impl Slumber {
     }
 
     fn watch(&mut self, vassal: &str, listeners: &Listeners) -> io::Result<()> {
-        let mut handles = Vec::new();
+        let mut tasks = Vec::new();
         for (_, listener) in listeners {
             let listener = reactor::register_readable(listener.as_fd().try_clone_to_owned()?)?;
             let (told, vassal) = (self.told.clone(), vassal.to_owned());
@@ -93,15 +101,20 @@ impl Slumber {
                     let _ = told.send(Stir::Called(vassal)).await;
                 }
             });
-            handles.push(task.abort_handle());
+            tasks.push(task.abort_handle());
         }
         self.unwatch(vassal);
-        self.watched.insert(vassal.to_owned(), handles);
+        let files = listeners.iter().filter_map(|(listen, _)| match &listen.address {
+            Address::Unix(path) if !socket::is_gone(path) => Some(path.clone()),
+            _ => None,
+        });
+        self.watched.insert(vassal.to_owned(), Watch { tasks, files: files.collect() });
         Ok(())
     }
 
     fn unwatch(&mut self, vassal: &str) {
-        self.watched.remove(vassal).into_iter().flatten().for_each(|task| task.abort());
+        let tasks = self.watched.remove(vassal).into_iter().flat_map(|watch| watch.tasks);
+        tasks.for_each(|task| task.abort());
     }
 
     fn forget(&mut self, vassal: &str) {
@@ -123,6 +136,11 @@ impl Slumber {
     /// The pids of the commands that are asked for names.
     pub(super) fn commands(&self) -> Vec<u32> {
         self.names.commands()
+    }
+
+    /// Whether a socket at which a vassal is waited for was removed.
+    fn has_lost_a_file(&self, vassal: &str) -> bool {
+        self.watched.get(vassal).is_some_and(|watch| watch.files.iter().any(|file| socket::is_gone(file)))
     }
 
     /// An emperor before has made this vassal's socket; answers whether clients still find it.
@@ -244,7 +262,7 @@ impl Emperor {
         }
     }
 
-    /// Whether no client finds the socket at which a vassal is waited for.
+    /// Whether no client finds the socket that we have made for a vassal.
     fn is_out_of_reach(&self, vassal: &str) -> bool {
         let fleet = self.handle.fleet();
         let on_demand = fleet.vassals.get(vassal).and_then(|known| known.on_demand.as_ref());
@@ -256,9 +274,9 @@ impl Emperor {
         listeners.filter_map(|(_, listener)| socket::queue(listener.as_fd())).any(|(waiting, _)| waiting > 0)
     }
 
-    /// Those of these vassals that are waited for where no client finds the socket are waited for anew.
+    /// Of these vassals those that sleep where clients do not find them any more.
     pub(super) fn mend_doors(&mut self, mut vassals: Vec<String>) {
-        vassals.retain(|vassal| self.is_out_of_reach(vassal));
+        vassals.retain(|vassal| self.slumber.has_lost_a_file(vassal));
         for vassal in vassals {
             self.decide(Event::OutOfReach { vassal });
         }

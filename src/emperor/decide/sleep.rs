@@ -27,10 +27,13 @@ impl Turn<'_> {
         }
     }
 
-    /// The file of the socket at which it waits is gone: another one takes its place.
+    /// The file of a socket at which it waits is gone. Another one takes its place: of ours we make it, of its own the
+    /// instance does.
     pub(super) fn out_of_reach(&mut self, id: &str) {
         let Some(vassal) = self.vassal(id).filter(|vassal| vassal.state == State::Asleep) else { return };
-        let Some(address) = vassal.on_demand.clone() else { return };
+        let Some(address) = vassal.on_demand.clone() else {
+            return self.wake(id, "the removal of a socket");
+        };
         self.warn(Some(id), EventKind::Asleep, format!("{address} was removed: it is made anew"));
         self.out.push(Effect::Sleep { vassal: id.to_owned() });
     }
@@ -203,6 +206,14 @@ mod tests {
         world.run_for(100);
         world.tell(gone());
         assert!(world.is_up("a.ini") && told(&world) == 1, "an instance has its sockets");
+
+        let mut world = World::new(4);
+        world.slept = true;
+        world.write("a.ini");
+        world.tell(Event::FirstScanDone);
+        world.tell(gone());
+        world.run_for(100);
+        assert!(world.is_up("a.ini"), "which makes its own anew");
     }
 
     #[test]
