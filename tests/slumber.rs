@@ -208,7 +208,7 @@ fn a_socket_that_is_gone_or_another_is_waited_at_as_soon_as_that_is_known() {
     assert_eq!(ask(&first).unwrap(), "one", "{}", host.log());
     host.kill_emperor();
     host.start_another();
-    host.wait("it is adopted", || host.log().matches("adopted: pid").count() == 2);
+    host.wait("it is adopted", || host.log().matches("[a.ini] adopted: pid").count() == 2);
     fs::remove_file(host.path("v/a.ini")).unwrap();
     host.wait("its socket goes with it", || !first.exists());
     host.end();
