@@ -113,7 +113,7 @@ impl Turn<'_> {
         }
         if gone {
             let why = match stands {
-                Successor::There => format!("its file is called {successor} now, which serves"),
+                Successor::There => format!("its file is called {successor} now, which has its sockets"),
                 _ => "its file is gone".to_owned(),
             };
             self.remove(id, &why);
