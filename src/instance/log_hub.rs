@@ -166,6 +166,11 @@ impl Hub {
         }
     }
 
+    /// How many lines were lost since that was told.
+    pub(super) const fn lost(&self) -> u64 {
+        self.untold.0
+    }
+
     /// For how long it is not told yet that lines were lost; `None`: there is nothing to tell, or no room for it.
     pub(super) fn until_told(&self) -> Option<Duration> {
         let (lost, next) = self.untold;

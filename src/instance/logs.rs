@@ -7,10 +7,11 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::log_file::LogFile;
 use super::log_hub::{Hub, Surroundings, relay_own};
@@ -23,6 +24,10 @@ use crate::sys::{fd, pipe, reactor};
 
 /// As much as a pipe holds.
 const READ_BYTES: usize = 64 * 1024;
+
+/// How long nothing is read after lines were lost: who floods the log has some dozen megabytes a second thrown away, and
+/// not as many as two CPUs can.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The scoreboard in use, on which dropped lines are counted.
 pub(super) type Board = Rc<RefCell<Arc<Scoreboard>>>;
@@ -217,7 +222,11 @@ async fn relay(
             Ok(0) => return,
             Ok(length) => {
                 let read = buffer.get(..length).unwrap_or_default();
+                let lost = hub.borrow().lost();
                 waiting.borrow_mut().relay(read, stream, &mut hub.borrow_mut());
+                if hub.borrow().lost() > lost {
+                    sleep(PAUSE).await;
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
