@@ -158,7 +158,12 @@ impl Turn<'_> {
     /// It has nothing to do and asks for its end: where the emperor has its socket it sleeps, else it stays away.
     fn wants_to_end(&mut self, id: &str, life: LifeId) {
         let Some(vassal) = self.vassal(id).filter(|vassal| vassal.is_current(life)) else { return };
-        if let Some(operation) = vassal.plan.reload.take() {
+        let waits = vassal.plan.reload.take().or(vassal.plan.replace);
+        let under_way = || {
+            let reload = vassal.current.as_ref()?.foreign.as_ref()?.reload;
+            reload.map(|(operation, _)| operation)
+        };
+        if let Some(operation) = waits.or_else(under_way) {
             return self.start_anew(id, operation, "it has nothing to do, and was to reload");
         }
         if vassal.on_demand.is_some() {
@@ -414,6 +419,42 @@ mod tests {
             world.run_for(100);
             assert_eq!((world.state(A), world.launches.len()), (Some(State::Asleep), round));
         }
+    }
+
+    #[test]
+    fn who_ends_itself_while_it_reloads_is_started_with_what_it_was_to_load() {
+        for on_demand in [false, true] {
+            let mut world = World::new(4);
+            world.on_demand = on_demand;
+            world.behave(A, Manners { reload: Reload::Hangs, ..Manners::default() });
+            world.run_by(A, Some("uwsgi"));
+            world.tell(Event::Called { vassal: A.to_owned() });
+            world.run_for(100);
+            let asked = world.ask(reload()).unwrap();
+            world.say(A, FromVassal::VoluntaryStop);
+            world.run_for(200);
+            assert_eq!((world.ending(asked), world.is_up(A)), (Some(Ending::Swapped), true));
+            assert_eq!((world.launches.len(), world.alive(A)), (2, 1));
+        }
+    }
+
+    #[test]
+    fn what_is_replaced_and_ends_itself_takes_its_replacement_along() {
+        let mut world = World::new(4);
+        world.on_demand = true;
+        world.write(A);
+        world.tell(Event::Called { vassal: A.to_owned() });
+        world.run_for(100);
+        let asked = world.ask(reload()).unwrap();
+        let life = world.vassal(A).current.as_ref().unwrap().id;
+        let outcome = Outcome::NeedsReplace { reason: "another listener".to_owned() };
+        let news = News::Said(FromInstance::Ended { operation: asked, outcome });
+        world.tell(Event::News { vassal: A.to_owned(), life, news });
+        becomes(&mut world, life);
+        world.say(A, FromVassal::VoluntaryStop);
+        world.run_for(200);
+        assert_eq!((world.ending(asked), world.is_up(A)), (Some(Ending::Swapped), true));
+        assert_eq!((world.launches.len(), world.alive(A)), (3, 1));
     }
 
     #[test]

@@ -172,7 +172,7 @@ impl Turn<'_> {
     }
 
     /// A replacement that is not ready gives way to something newer.
-    fn drop_replacement(&mut self, id: &str) {
+    pub(super) fn drop_replacement(&mut self, id: &str) {
         let Some(vassal) = self.vassal(id) else { return };
         let operation = vassal.plan.replace.take();
         if let Some(next) = vassal.next.take() {

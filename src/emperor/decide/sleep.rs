@@ -67,7 +67,9 @@ impl Turn<'_> {
     /// An instance says that nobody has asked it anything for a while.
     pub(super) fn idle(&mut self, id: &str, life: LifeId, idle_s: u32) {
         let Some(vassal) = self.vassal(id) else { return };
-        let busy = !vassal.is_current(life) || vassal.plan.reload.is_some() || vassal.plan.reexec.is_some();
+        let plan = &vassal.plan;
+        let busy =
+            !vassal.is_current(life) || [plan.reload, plan.reexec, plan.replace].iter().any(Option::is_some);
         if busy || !matches!(vassal.state, State::Up { .. }) || !vassal.has_sockets() {
             return;
         }
@@ -106,6 +108,7 @@ impl Turn<'_> {
 
     /// Ends the instance and keeps its sockets: who connects meanwhile waits in their queues.
     pub(super) fn lay_down(&mut self, id: &str, why: &str) {
+        self.drop_replacement(id);
         let Some(vassal) = self.vassal(id) else { return };
         let Some(life) = vassal.current.take() else { return };
         vassal.state = State::Stopping;
