@@ -71,9 +71,21 @@ async function killRequest(vassal, request) {
 async function showStacks(vassal, worker) {
   const done = await perform(`${vassal.link}/workers/${worker.pid}/stacks`, {}, `Stacks of worker ${worker.id} of ${vassal.name}`);
   if (!done?.log) return;
-  const { lines } = await read(done.log);
+  const lines = await said(done.log);
   const text = lines.map((line) => plain(line.text)).join("\n") || "The worker has said nothing yet: its log tells.";
   dialog(`Worker ${worker.id} (pid ${worker.pid})`, [el("pre", { class: "traceback", tabindex: "0", text })], [{ label: "Close", value: "" }], true);
+}
+
+/** What was logged from there on, once there is something and it becomes no more. */
+async function said(link) {
+  let lines = [];
+  for (let tries = 0; tries < 30; tries += 1) {
+    const before = lines.length;
+    ({ lines } = await read(link));
+    if (lines.length > 0 && lines.length === before) break;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  return lines;
 }
 
 /** Asks for it, waits for its end, and tells; gives the operation, if it was done. */
