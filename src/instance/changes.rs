@@ -53,8 +53,7 @@ impl Watch {
 
 impl Master {
     pub(super) fn hear_change(&mut self, path: &Path) {
-        let operation = self.begin_own(format!("fs-reload of {}", path.display()));
-        self.handle(super::event::Event::Reload(operation));
+        self.reload_by_itself(format!("fs-reload of {}", path.display()), None);
     }
 }
 

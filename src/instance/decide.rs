@@ -30,9 +30,11 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
             settle::announce(roster, InstanceState::Starting, out);
             settle::add_generation(roster, settings, None, now, out);
         }
-        Event::Reload(operation) => operations::request(roster, Pending { operation, reexec: None }, out),
+        Event::Reload(operation) => {
+            operations::request(roster, Pending { operation, reexec: None }, now, out)
+        }
         Event::Reexec { operation, reload } => {
-            operations::request(roster, Pending { operation, reexec: Some(reload) }, out);
+            operations::request(roster, Pending { operation, reexec: Some(reload) }, now, out);
         }
         Event::Rehearsed { operation, plan } => {
             operations::rehearsed(roster, operation, plan, now, out);

@@ -18,7 +18,6 @@ use crate::config::hook::Number;
 use crate::config::instance::InstanceSpec;
 use crate::sys::{fd, fifo, reactor};
 use crate::wire::failure::Failure;
-use crate::wire::message::OperationId;
 
 /// How many commands are read at a time.
 const BURST: usize = 64;
@@ -186,14 +185,8 @@ impl Master {
                 self.handle(Event::Step { more: command == b'+', idle });
             }
             // New code replaces all workers, one beside the other, in any case.
-            b'c' | b'w' | b'W' => {
-                let operation = self.begin_commanded(command);
-                self.handle(Event::Reload(operation));
-            }
-            b'r' | b'R' | b'f' => {
-                let operation = self.begin_commanded(command);
-                self.handle(Event::Reexec { operation, reload: true });
-            }
+            b'c' | b'w' | b'W' => self.reload_commanded(command, None),
+            b'r' | b'R' | b'f' => self.reload_commanded(command, Some(true)),
             b'C' => self.handle(Event::GoCheap { reason: "master-fifo: C".to_owned() }),
             b'l' => self.output.with_file(LogFile::reopen),
             b'L' => self.output.with_file(LogFile::rotate),
@@ -210,8 +203,8 @@ impl Master {
         }
     }
 
-    fn begin_commanded(&mut self, command: u8) -> OperationId {
-        self.begin_own(format!("master-fifo: {}", char::from(command)))
+    fn reload_commanded(&mut self, command: u8, reexec: Option<bool>) {
+        self.reload_by_itself(format!("master-fifo: {}", char::from(command)), reexec);
     }
 
     /// No worker runs until that is said again: connections wait.

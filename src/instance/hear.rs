@@ -165,8 +165,7 @@ impl Master {
                 self.handle(Event::Recycle { slot });
             }
             Some(FromWorker::ReloadRequested) => {
-                let operation = self.begin_own("uwsgi.reload()".to_owned());
-                self.handle(Event::Reload(operation));
+                self.reload_by_itself("uwsgi.reload()".to_owned(), None);
             }
             Some(FromWorker::StopRequested) => {
                 tracing::info!("the application asked to stop");

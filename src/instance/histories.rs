@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::event::Event;
+use super::operations;
 use super::roster::{Phase, Settings};
 use super::world::{Load, Nature, World, gone, settings};
 use crate::config::cheaper::CheaperSpec;
@@ -15,6 +16,7 @@ enum Act {
     Pass(u64),
     Reload(Nature, u32, bool),
     Reexec(bool),
+    ReloadByItself(Nature, Option<bool>),
     KillWorker(usize),
     KillZygote,
     KillRouter,
@@ -48,6 +50,7 @@ fn act() -> impl Strategy<Value = Act> {
         6 => (0..2000_u64).prop_map(Act::Pass),
         4 => (nature(), 0..5_u32, any::<bool>()).prop_map(|(n, p, r)| Act::Reload(n, p, r)),
         1 => any::<bool>().prop_map(Act::Reexec),
+        4 => (nature(), prop::sample::select(vec![None, Some(true)])).prop_map(|(n, r)| Act::ReloadByItself(n, r)),
         2 => (0..12_usize).prop_map(Act::KillWorker),
         1 => Just(Act::KillZygote),
         1 => Just(Act::KillRouter),
@@ -97,6 +100,11 @@ proptest! {
                     operation += 1;
                     world.event(Event::Reexec { operation, reload });
                     if world.exit.is_some() { world.begun.remove(&operation); }
+                }
+                Act::ReloadByItself(nature, reexec) => {
+                    operation += 1;
+                    world.reload_by_itself(operation, nature, reexec);
+                    if world.exit.is_some() { world.begun.remove(&(operations::OWN | operation)); }
                 }
                 Act::KillWorker(slot) => { peaceful = false; world.kill(slot); world.pass(1); }
                 Act::KillZygote => {

@@ -28,6 +28,7 @@ use super::launch::Interpreter;
 use super::link::Link;
 use super::log_file::LogFile;
 use super::logs::{Board, Output};
+use super::operations;
 use super::orphan::{Adopted, Unsent};
 use super::rehearse::Answer;
 use super::rest::Rest;
@@ -54,9 +55,6 @@ use crate::wire::message::{
     FromInstance, FromRouter, FromWorker, FromZygote, OperationId, Policy, ToInstance,
 };
 use crate::wire::succession::Succession;
-
-/// The top bit marks operations that the instance began by itself.
-pub(super) const OWN_OPERATION: OperationId = 1 << 63;
 
 /// The configuration of a generation, ready to be used.
 #[derive(Debug)]
@@ -285,13 +283,26 @@ impl Master {
         }
     }
 
-    /// An operation that nobody asked the master for.
-    pub(super) fn begin_own(&mut self, reason: String) -> OperationId {
+    /// Reloads because of something that is no operation of the emperor's; answers whether that is new: a reload that
+    /// waits for its time stands for all that is asked meanwhile.
+    pub(super) fn reload_by_itself(&mut self, mut reason: String, reexec: Option<bool>) -> bool {
+        if self.roster.waits_for(reexec) {
+            return false;
+        }
+        let wait = self.roster.pace.free_at().since(clock::now());
+        if !wait.is_zero() {
+            let seconds = wait.as_secs_f64();
+            reason = format!("{reason}, in {seconds:.1} s, since it reloads too often");
+        }
         self.own_operations += 1;
-        let operation = OWN_OPERATION | self.own_operations;
+        let operation = operations::OWN | self.own_operations;
         tracing::info!("reloading: {reason}");
         self.tell_emperor(&FromInstance::Began { operation, reason }, &[]);
-        operation
+        self.handle(match reexec {
+            None => Event::Reload(operation),
+            Some(reload) => Event::Reexec { operation, reload },
+        });
+        true
     }
 
     fn look_at_touched(&mut self) {
@@ -312,8 +323,7 @@ impl Master {
         }
         if let Some((path, _)) = changed.into_iter().find(|(_, purpose)| *purpose == Purpose::Reload) {
             tracing::info!("*** {} has been touched... grace them all !!! ***", path.display());
-            let operation = self.begin_own(format!("touch-reload of {}", path.display()));
-            self.handle(Event::Reload(operation));
+            self.reload_by_itself(format!("touch-reload of {}", path.display()), None);
         }
     }
 

@@ -55,6 +55,7 @@ mod memory;
 mod mules;
 mod operations;
 mod orphan;
+mod pace;
 mod passage;
 mod patch;
 mod perform;

@@ -219,8 +219,7 @@ impl Master {
         match message.map(|(message, _)| message) {
             None => mule.process.silent = true,
             Some(FromWorker::ReloadRequested) => {
-                let operation = self.begin_own("uwsgi.reload()".to_owned());
-                self.handle(event::Event::Reload(operation));
+                self.reload_by_itself("uwsgi.reload()".to_owned(), None);
             }
             Some(FromWorker::StopRequested) => {
                 tracing::info!("the application asked to stop");

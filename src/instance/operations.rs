@@ -8,21 +8,49 @@ use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::{OperationId, Outcome};
 
-/// A burst of requests collapses into the last.
-pub(super) fn request(roster: &mut Roster, pending: Pending, out: &mut Vec<Effect>) {
+/// Marks an operation that is none of the emperor's: a signal asked for it, a touched file, the application.
+pub(super) const OWN: OperationId = 1 << 63;
+
+/// What the emperor asks for begins at once, whatever is under way; what else asks has its pace, and waits for its time
+/// without disturbing what is under way.
+pub(super) fn request(roster: &mut Roster, asked: Pending, now: Tick, out: &mut Vec<Effect>) {
     if roster.phase != Phase::Running {
         let failure = Failure::new("the instance is stopping");
-        out.push(ended(pending.operation, Outcome::RolledBack(failure)));
+        out.push(ended(asked.operation, Outcome::RolledBack(failure)));
         return;
     }
-    if let Some(earlier) = roster.pending.replace(pending) {
+    let asked = in_place_of(roster.waiting.take(), asked, out);
+    if asked.operation & OWN != 0 {
+        if roster.pace.free_at() > now {
+            roster.waiting = Some(asked);
+            return;
+        }
+        roster.pace.begin(now);
+    }
+    let pending = in_place_of(roster.pending.take(), asked, out);
+    roster.pending = Some(pending);
+    out.push(Effect::Rehearse(pending));
+}
+
+/// Begins what has waited, if its time has come.
+pub(super) fn begin_waiting(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
+    if roster.pace.free_at() <= now
+        && let Some(waiting) = roster.waiting.take()
+    {
+        request(roster, waiting, now, out);
+    }
+}
+
+/// A burst of requests collapses into the last.
+fn in_place_of(earlier: Option<Pending>, mut asked: Pending, out: &mut Vec<Effect>) -> Pending {
+    if let Some(earlier) = earlier {
         out.push(ended(earlier.operation, Outcome::Superseded));
         // Whoever asked for the binary to be executed again still gets that.
-        if let (Some(reexec), Some(now)) = (earlier.reexec, roster.pending.as_mut()) {
-            now.reexec = Some(reexec || now.reexec.unwrap_or(true));
+        if let Some(reexec) = earlier.reexec {
+            asked.reexec = Some(reexec || asked.reexec.unwrap_or(true));
         }
     }
-    out.extend(roster.pending.map(Effect::Rehearse));
+    asked
 }
 
 /// The rehearsal of its configuration came to its end.

@@ -12,7 +12,8 @@ use super::children::{Owner, Process, Rehearsal};
 use super::event::{Event, Plan};
 use super::launch;
 use super::link::Link;
-use super::master::{Config, Master, OWN_OPERATION, Report};
+use super::master::{Config, Master, Report};
+use super::operations;
 use super::rehearse::{Answer, Found, Rehearsed, Request};
 use super::roster::Pending;
 use crate::config::diff::{self, Need};
@@ -83,7 +84,7 @@ impl Master {
     fn file_for(&self, operation: OperationId) -> io::Result<Option<OwnedFd>> {
         let held = || self.file.as_ref().map(OwnedFd::try_clone).transpose();
         let Some(path) = self.source.file() else { return held() };
-        if operation & OWN_OPERATION == 0 && self.file.is_some() {
+        if operation & operations::OWN == 0 && self.file.is_some() {
             return held();
         }
         match file::open_untrusted(Path::new(path)) {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::event::{Event, Plan};
+use super::operations;
 use super::roster::Settings;
 use super::world::{Load, Nature, World, settings};
 use crate::wire::message::Outcome;
@@ -107,4 +108,37 @@ fn the_binary_is_executed_again_and_a_new_generation_follows_if_asked_for() {
     world.pass(100);
     assert_eq!(world.serving(), Some(2));
     assert!(matches!(world.ended.last(), Some((3, Outcome::RolledBack(_)))));
+}
+
+#[test]
+fn who_reloads_without_end_has_its_pace_and_the_emperor_none() {
+    let mut world = World::new(settings(1), Nature::default());
+    world.pass(60_000);
+    for number in 1..=10 {
+        world.reload_by_itself(number, Nature::default(), None);
+        world.pass(100);
+    }
+    assert_eq!(world.serving(), Some(11), "ten at once");
+    let slow = Nature { load_ms: 3000, ..Nature::default() };
+    for number in 11..=60 {
+        world.reload_by_itself(number, slow, (number == 20).then_some(true));
+        world.pass(100);
+    }
+    let ended = |world: &World, wanted: &Outcome| world.ended.iter().filter(|(_, o)| o == wanted).count();
+    // It waits, and nothing else begins: the last one stands for all, with what any of them wanted.
+    assert_eq!((world.serving(), ended(&world, &Outcome::Superseded)), (Some(11), 48));
+    assert_eq!(world.roster.candidate().map(|g| g.operation), Some(Some(operations::OWN | 50)));
+    world.pass(2500);
+    assert_eq!(
+        (world.serving(), world.roster.waiting.map(|w| w.operation)),
+        (Some(12), Some(operations::OWN | 60))
+    );
+    world.reload(7, Nature::default());
+    world.pass(100);
+    assert_eq!((world.serving(), world.roster.waiting), (Some(13), None), "an operator does not wait");
+    world.reload_by_itself(61, Nature::default(), None);
+    world.event(Event::Stop { mercy: None });
+    world.pass(1000);
+    assert_eq!(world.roster.give_up_requests().count(), 0);
+    assert_eq!(world.ended.len(), world.begun.len(), "{:?}", world.ended);
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cheaper::Memory;
 use super::farewell::Farewell;
+use super::pace::Pace;
 pub use super::settings::Settings;
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
@@ -26,6 +27,12 @@ pub struct Roster {
     pub router: Router,
     /// The operation whose configuration is being rehearsed.
     pub pending: Option<Pending>,
+    /// What the instance asked for itself, and begins when its pace lets it.
+    #[serde(default)]
+    pub waiting: Option<Pending>,
+    /// How often it reloads by itself.
+    #[serde(default)]
+    pub pace: Pace,
     /// The number of the newest generation.
     pub newest_generation: u64,
     /// The number of the newest zygote.
@@ -243,7 +250,7 @@ impl Default for Router {
     }
 }
 
-/// An operation whose configuration is being rehearsed.
+/// A reload that was asked for, before it has a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pending {
     /// The operation.
@@ -329,6 +336,16 @@ impl Roster {
         self.phase == Phase::Running && self.serving().is_some_and(Generation::is_cheap)
     }
 
+    /// Whether what waits for its time does this, too: the binary executed again, and if so whether a new generation follows.
+    pub(super) fn waits_for(&self, reexec: Option<bool>) -> bool {
+        self.waiting.is_some_and(|waiting| waiting.reexec == Some(true) || waiting.reexec == reexec)
+    }
+
+    /// Everything that was asked for and has no generation: none of it will be.
+    pub(super) fn give_up_requests(&mut self) -> impl Iterator<Item = Pending> + use<> {
+        [self.pending.take(), self.waiting.take()].into_iter().flatten()
+    }
+
     /// When [`super::decide`] wants to be called again though nothing happened.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
@@ -343,6 +360,7 @@ impl Roster {
             at(deadline);
         }
         if self.phase == Phase::Running {
+            self.waiting.map(|_| self.pace.free_at()).into_iter().for_each(&mut at);
             if let Router::Absent { not_before } = self.router
                 && self.wants_router()
             {

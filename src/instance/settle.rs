@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cheaper::Memory;
 use super::event::Effect;
 use super::roster::{Closing, Generation, Phase, Roster, Router, Settings, Slot, SlotState, Stage, Zygote};
-use super::{farewell, routing, scale, shortfall};
+use super::{farewell, operations, routing, scale, shortfall};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId, Outcome};
@@ -24,6 +24,7 @@ pub(super) fn settle(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
     expire(roster, now, out);
     match roster.phase {
         Phase::Running => {
+            operations::begin_waiting(roster, now, out);
             give_up_late(roster, now, out);
             routing::keep_router(roster, now, out);
             keep_zygotes(roster, now, out);
@@ -173,8 +174,8 @@ pub(super) fn stop(roster: &mut Roster, mercy: Option<Duration>, now: Tick, out:
     roster.limit = mercy.map(|mercy| now + mercy + PARTING);
     announce(roster, InstanceState::Stopping, out);
     let stopped = || Outcome::RolledBack(Failure::new("the instance was stopped"));
-    if let Some(pending) = roster.pending.take() {
-        out.push(Effect::Ended { operation: pending.operation, outcome: stopped() });
+    for asked in roster.give_up_requests() {
+        out.push(Effect::Ended { operation: asked.operation, outcome: stopped() });
     }
     abandon_candidate(roster, stopped(), now, out);
     let long_draining: Vec<usize> = (0..)
@@ -235,7 +236,7 @@ pub(super) fn stop_now(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
 /// Ends an instance that cannot go on.
 pub(super) fn fail(roster: &mut Roster, code: u8, failure: Failure, out: &mut Vec<Effect>) {
     roster.phase = Phase::Ended;
-    let operations = roster.pending.take().map(|p| p.operation).into_iter();
+    let operations = roster.give_up_requests().map(|asked| asked.operation);
     for operation in operations.chain(roster.generations.iter_mut().filter_map(|g| g.operation.take())) {
         out.push(Effect::Ended { operation, outcome: Outcome::RolledBack(failure.clone()) });
     }

@@ -39,8 +39,8 @@ impl Master {
     }
 
     pub(super) fn hang_up(&mut self) {
-        tracing::info!("...gracefully killing workers...");
-        let operation = self.begin_own("SIGHUP".to_owned());
-        self.handle(Event::Reexec { operation, reload: true });
+        if self.reload_by_itself("SIGHUP".to_owned(), Some(true)) {
+            tracing::info!("...gracefully killing workers...");
+        }
     }
 }

@@ -12,7 +12,6 @@ use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 
-use super::event::Event;
 use super::master::{Master, Report};
 use super::reexec::Luggage;
 use super::roster::Phase;
@@ -264,8 +263,7 @@ impl Master {
 
     fn reload_for_uwsgi(&mut self) {
         self.act(&Point::EmperorReload);
-        let operation = self.begin_own("the emperor says so".to_owned());
-        self.handle(Event::Reload(operation));
+        self.reload_by_itself("the emperor says so".to_owned(), None);
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::cheaper::{Sample, Seen};
 use super::decide::decide;
 use super::event::{Effect, Event, Plan};
+use super::operations;
 use super::roster::{Pending, Roster, Settings, SlotState};
 use crate::config::cheaper::CheaperSpec;
 use crate::tick::Tick;
@@ -342,6 +343,16 @@ impl World {
     pub(super) fn reload(&mut self, operation: OperationId, nature: Nature) {
         self.next_nature = nature;
         self.event(Event::Reload(operation));
+    }
+
+    /// Something that is no operation of the emperor's asks for it.
+    pub(super) fn reload_by_itself(&mut self, number: OperationId, nature: Nature, reexec: Option<bool>) {
+        self.next_nature = nature;
+        let operation = operations::OWN | number;
+        self.event(match reexec {
+            None => Event::Reload(operation),
+            Some(reload) => Event::Reexec { operation, reload },
+        });
     }
 
     /// So many of the workers that serve are busy from now on.
