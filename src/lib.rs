@@ -7,6 +7,7 @@ pub mod emperor;
 pub mod gateway;
 pub mod hook;
 pub mod instance;
+pub mod pace;
 pub mod proto;
 pub mod router;
 pub mod stats;

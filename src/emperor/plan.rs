@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::backoff::BackOff;
+use crate::pace::Pace;
 use crate::tick::Tick;
 use crate::wire::message::OperationId;
 
@@ -54,6 +55,9 @@ pub(super) struct Plan {
     pub(super) replace: Option<OperationId>,
     /// Reloads that the instance began by itself: its id and ours.
     pub(super) own_reloads: Vec<(OperationId, OperationId)>,
+    /// How often such a reload needs another instance.
+    #[serde(default)]
+    pub(super) own_replacements: Pace,
 }
 
 /// What the operator decided for the whole fleet.

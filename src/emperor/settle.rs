@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::pace::Pace;
 use crate::tick::Tick;
 
 /// Act after so long without a change …
@@ -32,6 +33,8 @@ pub enum Note {
 #[derive(Debug, Default)]
 pub struct Settle {
     names: BTreeMap<String, Unrest>,
+    /// How often each was acted on lately.
+    paces: BTreeMap<String, Pace>,
 }
 
 /// The unrest of one name.
@@ -57,10 +60,11 @@ impl Unrest {
         }
     }
 
-    fn ripe(self) -> Tick {
+    /// Only what goes away is never held up by what went before.
+    fn ripe(self, pace: Pace) -> Tick {
         match self {
-            Self::Changing { first, last } => (last + QUIET).min(first + LONGEST),
-            Self::Written { since } => since + WRITING,
+            Self::Changing { first, last } => (last + QUIET).min(first + LONGEST).max(pace.free_at()),
+            Self::Written { since } => (since + WRITING).max(pace.free_at()),
             Self::Gone { since } => since + GONE,
         }
     }
@@ -82,7 +86,17 @@ impl Settle {
     /// When the next name is ripe.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
-        self.names.values().map(|unrest| unrest.ripe()).min()
+        self.names.iter().map(|(name, unrest)| unrest.ripe(self.pace(name))).min()
+    }
+
+    fn pace(&self, name: &str) -> Pace {
+        self.paces.get(name).copied().unwrap_or_default()
+    }
+
+    /// When the next change of this name is acted on, where it changes too often.
+    #[must_use]
+    pub fn held_until(&self, name: &str, now: Tick) -> Option<Tick> {
+        Some(self.pace(name).free_at()).filter(|free_at| *free_at > now)
     }
 
     /// Takes out the names that are ripe.
@@ -90,12 +104,14 @@ impl Settle {
         let ripe: Vec<String> = self
             .names
             .iter()
-            .filter(|(_, unrest)| unrest.ripe() <= now)
+            .filter(|(name, unrest)| unrest.ripe(self.pace(name)) <= now)
             .map(|(name, _)| name.clone())
             .collect();
         for name in &ripe {
             self.names.remove(name);
+            self.paces.entry(name.clone()).or_default().begin(now);
         }
+        self.paces.retain(|_, pace| !pace.is_forgotten(now));
         ripe
     }
 }
@@ -160,6 +176,24 @@ mod tests {
         ] {
             assert_eq!(ripe_times(&notes), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn who_changes_without_end_is_acted_on_seldom_and_goes_at_once() {
+        let touches: Vec<(u64, Note)> = (1000..1500).map(|n| (n * 100, Changed)).collect();
+        let ripe = ripe_times(&touches);
+        let (burst, paced) = ripe.split_at(10);
+        assert_eq!(burst, (0..10).map(|n| 100_020 + n * 100).collect::<Vec<_>>());
+        assert_eq!(paced, (1..=10).map(|n| 100_020 + n * 5000).collect::<Vec<_>>());
+        let mut removed: Vec<(u64, Note)> = (1000..1020).map(|n| (n * 100, Changed)).collect();
+        removed.push((102_000, Removed));
+        assert_eq!(ripe_times(&removed).last(), Some(&102_200));
+        let mut settle = Settle::default();
+        settle.note("a.ini", Changed, Tick::from_ms(0));
+        settle.take_ripe(Tick::from_ms(20));
+        settle.note("b.ini", Changed, Tick::from_ms(60_000));
+        settle.take_ripe(Tick::from_ms(60_020));
+        assert_eq!(settle.paces.keys().collect::<Vec<_>>(), ["b.ini"], "what was long ago is forgotten");
     }
 
     #[test]

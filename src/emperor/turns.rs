@@ -153,6 +153,13 @@ impl Emperor {
         }
         for id in self.settle.take_ripe(now) {
             self.look(&id);
+            if let Some(until) = self.settle.held_until(&id, now) {
+                let wait_s = until.since(now).as_secs_f64();
+                tracing::info!(
+                    vassal = id,
+                    "its file changes too often: the next change counts in {wait_s:.1} s"
+                );
+            }
         }
         if let Some(rehearsal) = self.rehearsal.take_if(|rehearsal| rehearsal.deadline() <= now) {
             let failure = rehearsal.give_up();

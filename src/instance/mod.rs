@@ -55,7 +55,6 @@ mod memory;
 mod mules;
 mod operations;
 mod orphan;
-mod pace;
 mod passage;
 mod patch;
 mod perform;

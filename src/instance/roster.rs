@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::cheaper::Memory;
 use super::farewell::Farewell;
-use super::pace::Pace;
 pub use super::settings::Settings;
+use crate::pace::Pace;
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId};

@@ -1,8 +1,10 @@
 //! How the emperor ends, told as stories in the simulated world.
 
 use super::world::{Manners, Reload, Start, World};
-use crate::emperor::event::Event;
+use crate::emperor::event::{Event, News};
+use crate::emperor::fleet::Ending;
 use crate::emperor::handle::{Refusal, Request};
+use crate::wire::message::{FromInstance, Outcome};
 use crate::wire::succession::Succession;
 
 fn reload(vassal: &str) -> Request {
@@ -79,4 +81,30 @@ fn asking_twice_to_stop_ends_patience() {
     world.tell(Event::StopAll);
     world.run_for(2_100);
     assert!(world.exited);
+}
+
+#[test]
+fn who_has_itself_replaced_without_end_has_its_pace_and_operators_none() {
+    let mut world = World::with(4, &["a.ini"]);
+    world.run_for(100);
+    for number in 1..=12 {
+        let life = world.vassal("a.ini").current.as_ref().unwrap().id;
+        let say = |said| Event::News { vassal: "a.ini".to_owned(), life, news: News::Said(said) };
+        world.tell(say(FromInstance::Began { operation: number, reason: "SIGHUP".to_owned() }));
+        let outcome = Outcome::NeedsReplace { reason: "exit-on-reload".to_owned() };
+        world.tell(say(FromInstance::Ended { operation: number, outcome }));
+        world.run_for(200);
+        assert!(world.is_up("a.ini"));
+    }
+    assert_eq!(world.launches.len(), 11, "ten times at once");
+    let last = world.fleet.operations.back().unwrap();
+    let Some(Ending::Failed(failure)) = &last.ending else { panic!("{last:?}") };
+    assert!(failure.message.starts_with("it was replaced too often: not again in the next 2."), "{failure}");
+    world.behave("a.ini", Manners { reload: Reload::NeedsReplacement, ..Manners::default() });
+    for process in world.processes.values_mut() {
+        process.manners.reload = Reload::NeedsReplacement;
+    }
+    let asked = world.ask(reload("a.ini")).unwrap();
+    world.run_for(200);
+    assert_eq!((world.ending(asked), world.launches.len()), (Some(Ending::Swapped), 12));
 }

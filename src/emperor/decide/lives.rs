@@ -319,9 +319,10 @@ impl Turn<'_> {
         let known = self.fleet.operation(operation);
         let Some(kind) = known.filter(|o| o.vassal.as_deref() == Some(id)).map(|o| o.kind) else { return };
         let ending = match outcome {
-            Outcome::NeedsReplace { reason } => {
-                return self.start_replacement(id, operation, &clipped(reason));
-            }
+            Outcome::NeedsReplace { reason } => match self.replaces_too_often(id, own.is_some()) {
+                Some(failure) => Ending::Failed(failure),
+                None => return self.start_replacement(id, operation, &clipped(reason)),
+            },
             Outcome::Swapped if kind == OperationKind::Upgrade => Ending::Done,
             Outcome::Swapped => Ending::Swapped,
             Outcome::RolledBack(failure) => Ending::RolledBack(self.failure(id, failure)),
@@ -344,6 +345,19 @@ impl Turn<'_> {
         }
         self.end(operation, ending);
         self.reloaded(id, operation);
+    }
+
+    /// Why what a vassal began by itself does not get it another instance: that one knows nothing of its pace.
+    fn replaces_too_often(&mut self, id: &str, own: bool) -> Option<Failure> {
+        let now = self.now;
+        let pace = self.vassal(id).filter(|_| own).map(|vassal| &mut vassal.plan.own_replacements)?;
+        let wait = pace.free_at().since(now);
+        if wait.is_zero() {
+            pace.begin(now);
+            return None;
+        }
+        let message = format!("it was replaced too often: not again in the next {:.1} s", wait.as_secs_f64());
+        Some(Failure::new(message).with_hint("liege reload does it at once"))
     }
 
     /// Nothing of this operation is under way any more.

@@ -1,5 +1,5 @@
-//! How often an instance reloads because it says so itself, or a signal or a touched file does: each time its application
-//! is loaded anew, and who asks for that without end takes the CPUs from its neighbours.
+//! How often a vassal reloads because it says so itself, or a signal or a touched file does: each time its application is
+//! loaded anew, and who asks for that without end takes the CPUs from its neighbours.
 
 use std::time::Duration;
 
@@ -19,14 +19,21 @@ pub struct Pace(Tick);
 
 impl Pace {
     /// When the next one may begin.
-    pub(super) fn free_at(self) -> Tick {
+    #[must_use]
+    pub fn free_at(self) -> Tick {
         let room_ms = u64::try_from((EVERY * (BURST - 1)).as_millis()).unwrap_or(u64::MAX);
         Tick::from_ms(self.0.as_ms().saturating_sub(room_ms))
     }
 
     /// One begins.
-    pub(super) fn begin(&mut self, now: Tick) {
+    pub fn begin(&mut self, now: Tick) {
         self.0 = self.0.max(now) + EVERY;
+    }
+
+    /// Whether nothing is remembered any more.
+    #[must_use]
+    pub fn is_forgotten(self, now: Tick) -> bool {
+        self.0 <= now
     }
 }
 
