@@ -40,20 +40,33 @@ pub struct Settle {
 /// The unrest of one name.
 #[derive(Clone, Copy, Debug)]
 enum Unrest {
-    Changing { first: Tick, last: Tick },
-    Written { since: Tick },
-    Gone { since: Tick },
+    Changing {
+        first: Tick,
+        last: Tick,
+    },
+    /// Before that it had been whole, and changed, since `whole`.
+    Written {
+        since: Tick,
+        whole: Option<Tick>,
+    },
+    Gone {
+        since: Tick,
+    },
 }
 
 impl Unrest {
     fn after(before: Option<Self>, note: Note, now: Tick) -> Self {
         match (note, before) {
             (Note::Removed, _) => Self::Gone { since: now },
-            (Note::Writing, Some(Self::Written { since })) => Self::Written { since },
-            (Note::Writing, _) => Self::Written { since: now },
+            // Also who is closed and written again without end is waited for so long and no longer.
+            (Note::Writing, Some(Self::Changing { first, .. })) => {
+                Self::Written { since: first, whole: Some(first) }
+            }
             // Attributes change while somebody writes; only the close says that it is over.
-            (Note::Changed, Some(Self::Written { since })) => Self::Written { since },
-            (Note::Changed | Note::Closed, Some(Self::Changing { first, .. })) => {
+            (Note::Writing | Note::Changed, Some(written @ Self::Written { .. })) => written,
+            (Note::Writing, _) => Self::Written { since: now, whole: None },
+            (Note::Changed | Note::Closed, Some(Self::Changing { first, .. }))
+            | (Note::Closed, Some(Self::Written { whole: Some(first), .. })) => {
                 Self::Changing { first, last: now }
             }
             (Note::Changed | Note::Closed, _) => Self::Changing { first: now, last: now },
@@ -64,7 +77,7 @@ impl Unrest {
     fn ripe(self, pace: Pace) -> Tick {
         match self {
             Self::Changing { first, last } => (last + QUIET).min(first + LONGEST).max(pace.free_at()),
-            Self::Written { since } => (since + WRITING).max(pace.free_at()),
+            Self::Written { since, .. } => (since + WRITING).max(pace.free_at()),
             Self::Gone { since } => since + GONE,
         }
     }
@@ -166,6 +179,11 @@ mod tests {
             ),
             ("written slowly", vec![(0, Writing), (400, Writing), (800, Writing), (900, Closed)], vec![920]),
             ("a writer that never closes", vec![(0, Writing), (500, Writing)], vec![1000]),
+            (
+                "written again and again",
+                (0..10).flat_map(|n| [(n * 15, Writing), (n * 15 + 1, Closed)]).collect(),
+                vec![101, 156],
+            ),
             ("attributes while written", vec![(0, Writing), (10, Changed), (300, Closed)], vec![320]),
             ("removed", vec![(0, Removed)], vec![200]),
             ("replaced", vec![(0, Removed), (150, Writing), (151, Closed)], vec![171]),

@@ -204,3 +204,39 @@ fn a_configuration_knows_of_a_reload() {
     assert_eq!(host.reload("app.ini")["outcome"], "swapped");
     door.wait_for("/", "yes");
 }
+
+#[test]
+fn who_asks_for_reloads_without_end_has_a_pace_and_operators_have_none() {
+    let port = free_port();
+    let host = Host::start(&[]);
+    let storm = "import os, signal, threading, uwsgi
+def storm():
+    while True: os.kill(uwsgi.masterpid(), signal.SIGHUP)
+threading.Thread(target=storm, daemon=True).start()
+";
+    host.folder().write("app.py", format!("{}{storm}", says("v1")));
+    host.write(
+        "storm.ini",
+        format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nlazy-apps = true\nwsgi-file = %d../app.py\n"),
+    );
+    let door = Door::Port(port);
+    door.wait_for("/", "v1");
+    let load = Load::start(&door, Manner::Fresh);
+    host.emperor.wait_for_log("since it reloads too often");
+    host.folder().write("app.py", says("v2"));
+    let operation = host.reload("storm.ini");
+    assert_eq!(operation["outcome"], "swapped", "{operation:#}");
+    door.wait_for("/", "v2");
+    load.stop().nothing_failed();
+
+    let held = "its file changes too often";
+    until(held, || {
+        host.touch("storm.ini");
+        host.emperor.log().contains(held)
+    });
+    host.folder().write("app.py", says("v3"));
+    host.touch("storm.ini");
+    door.wait_for("/", "v3");
+    host.remove("storm.ini");
+    host.emperor.wait_for_log("stopped, and forgotten");
+}
