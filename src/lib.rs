@@ -3,6 +3,7 @@
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod damper;
 pub mod emperor;
 pub mod gateway;
 pub mod hook;

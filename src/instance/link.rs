@@ -4,16 +4,22 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep;
 
+use crate::damper::Damper;
 use crate::sys::{fd, stream};
 use crate::wire::channel::{self, Channel, Received};
 
 /// How many messages of all peers wait for the master; a peer that says more waits itself.
 pub(super) const INBOX: usize = 256;
+
+/// So many messages of one peer are heard in 10 ms: who asks for more than that has its master busy with nothing else.
+const PORTION: u32 = 64;
 
 /// An end of a channel whose messages go to the master's inbox until the peer is gone.
 #[derive(Debug)]
@@ -85,6 +91,7 @@ async fn forward<Out: Serialize, In: DeserializeOwned, T>(
     wrap: impl Fn(Option<Received<In>>) -> T,
 ) {
     let channel = &shared.channel;
+    let mut damper = Damper::new(PORTION, Duration::ZERO);
     loop {
         let received = tokio::select! {
             biased;
@@ -111,6 +118,9 @@ async fn forward<Out: Serialize, In: DeserializeOwned, T>(
                 tracing::warn!("a message that cannot be read: {error}");
             }
             Err(_) => break,
+        }
+        if let Some(rest) = damper.hear(Instant::now()) {
+            sleep(rest).await;
         }
     }
     // What was said before the end counts, also when the end was learnt another way.

@@ -6,15 +6,23 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, Event, EventKind, ModifyKind, RenameMode};
 use notify::{Config, ErrorKind, EventKindMask, INotifyWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
 use super::signals;
+use crate::damper::Damper;
 
 /// How many changes wait to be taken; what is beyond is lost, and the directories are listed instead.
 const WAITING: usize = 4096;
+
+/// So many changes are read in 10 ms, and more if that takes less than [`BUSY`]: who changes files without end has
+/// nobody busy with nothing else.
+const PORTION: u32 = 100;
+const BUSY: Duration = Duration::from_millis(1);
 
 /// The watched directories, each known by its path without symbolic links.
 #[derive(Debug)]
@@ -58,10 +66,18 @@ impl Directories {
     pub fn new() -> Result<Self, String> {
         let inbox = Arc::new(Inbox::default());
         let ear = Arc::clone(&inbox);
+        let mut damper = Damper::new(PORTION, BUSY);
         // Closes tell when a file is written; opens and reads are nobody's concern.
         let kinds = EventKindMask::CORE | EventKindMask::ACCESS_CLOSE;
         let config = Config::default().with_event_kinds(kinds);
-        let make = || INotifyWatcher::new(move |event| ear.put(event), config);
+        let hear = move |event| {
+            ear.put(event);
+            if let Some(rest) = damper.hear(Instant::now()) {
+                // What is the same again the kernel tells once meanwhile.
+                thread::sleep(rest);
+            }
+        };
+        let make = || INotifyWatcher::new(hear, config);
         let watcher = signals::with_all_blocked(make)
             .map_err(|error| format!("inotify: {error}"))?
             .map_err(|error| format!("inotify: {error} (see fs.inotify.max_user_instances)"))?;
@@ -119,7 +135,7 @@ impl Directories {
     }
 }
 
-/// Where the watcher's thread leaves what it reads. It never waits: a request to watch waits for that thread.
+/// Where the watcher's thread leaves what it reads. It never waits for the loop: a request to watch waits for that thread.
 #[derive(Debug, Default)]
 struct Inbox {
     changes: Mutex<VecDeque<io::Result<Change>>>,

@@ -1,11 +1,16 @@
 //! Signals: what is ignored, what is blocked, and what a loop waits for.
 
+use std::future::pending;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::signal::unix::{self, SignalKind};
+use tokio::time::sleep_until;
+
+use crate::damper::Damper;
 
 /// `SIGTSTP`, which tokio has no name for.
 pub const PAUSE: i32 = Signal::SIGTSTP as i32;
@@ -105,6 +110,9 @@ pub fn with_all_blocked<T>(start: impl FnOnce() -> T) -> io::Result<T> {
     Ok(result)
 }
 
+/// So many signals are heard in 10 ms: who sends them without end wakes nobody up for each.
+const PORTION: u32 = 20;
+
 /// A signal that a supervising loop acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
@@ -135,6 +143,9 @@ pub struct Signals {
     usr1: unix::Signal,
     tstp: unix::Signal,
     child: unix::Signal,
+    damper: Damper,
+    /// Until then some are blocked: what comes of them comes once, then.
+    blocked_until: Option<Instant>,
 }
 
 impl Signals {
@@ -151,20 +162,59 @@ impl Signals {
             usr1: unix::signal(SignalKind::user_defined1())?,
             tstp: unix::signal(SignalKind::from_raw(PAUSE))?,
             child: unix::signal(SignalKind::child())?,
+            damper: Damper::new(PORTION, Duration::ZERO),
+            blocked_until: None,
         })
     }
 
     /// The next signal. Cancel-safe.
     pub async fn next(&mut self) -> Received {
-        tokio::select! {
-            _ = self.int.recv() => Received::Int,
-            _ = self.quit.recv() => Received::Quit,
-            _ = self.term.recv() => Received::Term,
-            _ = self.hup.recv() => Received::Hup,
-            _ = self.usr1.recv() => Received::Usr1,
-            _ = self.tstp.recv() => Received::Tstp,
-            _ = self.child.recv() => Received::Child,
+        let received = loop {
+            break tokio::select! {
+                _ = self.int.recv() => Received::Int,
+                _ = self.quit.recv() => Received::Quit,
+                _ = self.term.recv() => Received::Term,
+                _ = self.hup.recv() => Received::Hup,
+                _ = self.usr1.recv() => Received::Usr1,
+                _ = self.tstp.recv() => Received::Tstp,
+                _ = self.child.recv() => Received::Child,
+                () = reached(self.blocked_until) => {
+                    self.blocked_until = None;
+                    if let Err(error) = unblock_all() {
+                        tracing::error!("signals stay blocked: {error}");
+                    }
+                    continue;
+                }
+            };
+        };
+        let now = Instant::now();
+        if let Some(rest) = self.damper.hear(now)
+            && block(received.signal()).is_ok()
+        {
+            self.blocked_until.get_or_insert(now + rest);
         }
+        received
+    }
+}
+
+impl Received {
+    const fn signal(self) -> Signal {
+        match self {
+            Self::Hup => Signal::SIGHUP,
+            Self::Int => Signal::SIGINT,
+            Self::Quit => Signal::SIGQUIT,
+            Self::Term => Signal::SIGTERM,
+            Self::Usr1 => Signal::SIGUSR1,
+            Self::Tstp => Signal::SIGTSTP,
+            Self::Child => Signal::SIGCHLD,
+        }
+    }
+}
+
+async fn reached(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until.into()).await,
+        None => pending().await,
     }
 }
 
@@ -219,6 +269,10 @@ fn install(signal: Signal, handler: SigHandler) -> io::Result<()> {
         sigaction(signal, &action)?
     };
     Ok(())
+}
+
+fn block(signal: Signal) -> io::Result<()> {
+    Ok(sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signal.into()), None)?)
 }
 
 fn set_mask(mask: &SigSet) -> io::Result<()> {
