@@ -303,6 +303,8 @@ pub enum Signal {
     Usr2,
     /// `SIGCONT`.
     Cont,
+    /// `SIGSTOP`.
+    Stop,
     /// `SIGKILL`.
     Kill,
     /// Any, by its number: 1 to 64.
@@ -321,6 +323,7 @@ impl Signal {
             Self::Usr1 => libc::SIGUSR1,
             Self::Usr2 => libc::SIGUSR2,
             Self::Cont => libc::SIGCONT,
+            Self::Stop => libc::SIGSTOP,
             Self::Kill => libc::SIGKILL,
             Self::Other(number) => number,
         }

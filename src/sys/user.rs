@@ -191,6 +191,14 @@ pub fn may_read(path: &Path) -> bool {
 /// This process may not become nobody, or not itself again: it must not go on then.
 pub fn as_nobody<T>(work: impl FnOnce() -> T) -> io::Result<T> {
     const NOBODY: u32 = 65_534;
+    with_file_rights_of(NOBODY, NOBODY, work)
+}
+
+/// The same with the rights of any user with this group alone.
+///
+/// # Errors
+/// This process may not become that user, and is itself then; or not itself again: it must not go on then.
+pub fn with_file_rights_of<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> io::Result<T> {
     let (groups, own_uid, own_gid) = (getgroups()?, geteuid(), getegid());
     let become_it = |uid: Uid, gid: Gid| {
         setfsgid(gid);
@@ -203,11 +211,10 @@ pub fn as_nobody<T>(work: impl FnOnce() -> T) -> io::Result<T> {
         }
     };
     setgroups(&[])?;
-    become_it(Uid::from_raw(NOBODY), Gid::from_raw(NOBODY))?;
-    let done = work();
+    let done = become_it(Uid::from_raw(uid), Gid::from_raw(gid)).map(|()| work());
     become_it(own_uid, own_gid)?;
     setgroups(&groups)?;
-    Ok(done)
+    done
 }
 
 /// Gives up every way to gain privileges by executing a program (set-user-id and file capabilities), for this process
