@@ -166,6 +166,12 @@ impl Cgroups {
         }
     }
 
+    /// Whether the kernel counts what a life is refused.
+    #[must_use]
+    pub fn counts(&self, vassal: &str, life: LifeId) -> bool {
+        self.group(vassal, life).is_some_and(|group| group.most_processes().is_some())
+    }
+
     /// Which of these lives of a vassal has the most processes, and how many the vassal may have.
     #[must_use]
     pub fn largest(

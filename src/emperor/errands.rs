@@ -1,10 +1,11 @@
 //! What the emperor does for `decide`: carry out effects, and bring news of lives.
 
 use super::event::{Effect, Event, News};
-use super::fleet::ExitKind;
-use super::forkbomb::Bomb;
+use super::fleet::{ExitKind, Vassal};
+use super::forkbomb::{Bomb, Evidence};
 use super::life::LifeId;
 use super::link::{Heard, Said};
+use super::patrol::Found;
 use super::reap;
 use super::settle::Note;
 use super::turns::Emperor;
@@ -77,6 +78,7 @@ impl Emperor {
     fn release(&mut self, life: LifeId) {
         let vassal = self.masters.by_life.get(&life).map(|master| master.vassal.clone());
         self.masters.release(life);
+        self.patrol.watch(life, None);
         let Some(vassal) = vassal else { return };
         self.hooks.ended(life, &vassal, clock::now());
     }
@@ -189,7 +191,20 @@ impl Emperor {
         let lives = self.masters.by_life.iter().filter(|(_, master)| master.vassal == vassal);
         let largest = self.masters.cgroups.largest(&vassal, lives.map(|(life, _)| *life));
         if let Some((life, most)) = largest {
-            self.decide(Event::News { vassal, life, news: News::ForkBomb { refused, within_ms, most } });
+            let evidence = Evidence::Refused { count: refused, most };
+            self.decide(Event::News { vassal, life, news: News::ForkBomb { evidence, within_ms } });
+        }
+    }
+
+    /// Looks at those whom no control group counts, and ends those among them who fork without end.
+    pub(super) fn look_at_crowds(&mut self) {
+        for Found { life, evidence, within_ms, held } in self.patrol.look(&self.masters) {
+            let Some(master) = self.masters.by_life.get_mut(&life) else { continue };
+            master.forks_without_end = true;
+            let vassal = master.vassal.clone();
+            self.decide(Event::News { vassal, life, news: News::ForkBomb { evidence, within_ms } });
+            // Who was stopped is killed by now.
+            drop(held);
         }
     }
 
@@ -198,13 +213,26 @@ impl Emperor {
         let mut fleet = self.handle.fleet();
         let Some(pid) = self.masters.by_life.get(&life).map(|master| master.child.pid()) else { return };
         let Some(known) = fleet.vassals.get_mut(vassal) else { return };
-        let next = known.next.as_ref().filter(|next| next.id == life);
-        let spec = next.and_then(|next| Some(&next.configured.as_ref()?.0)).or(known.spec.as_ref());
-        let of_user = spec.and_then(|spec| spec.limits.processes);
-        let uid = known.lives_mut().find(|known| known.id == life).and_then(|known| known.uid);
-        // Root has as many as it likes.
-        let of_user = of_user.filter(|_| uid.is_some_and(|uid| uid != 0));
+        let of_user = limit_of_user(known, life);
         self.masters.cgroups.adjust(vassal, &known.attributes, (life, pid), of_user);
+        drop(fleet);
+        self.watch_for_crowds(vassal, life);
+    }
+
+    /// A life whose refused processes no control group counts is looked at from now on, where its user may have so many.
+    pub(super) fn watch_for_crowds(&mut self, vassal: &str, life: LifeId) {
+        let mut fleet = self.handle.fleet();
+        let most = fleet.vassals.get_mut(vassal).and_then(|known| limit_of_user(known, life));
+        self.patrol.watch(life, most.filter(|_| !self.masters.cgroups.counts(vassal, life)));
+    }
+
+    /// The same for all lives that an earlier image has followed.
+    pub(super) fn watch_for_all_crowds(&mut self) {
+        let lives: Vec<_> =
+            self.masters.by_life.iter().map(|(life, master)| (*life, master.vassal.clone())).collect();
+        for (life, vassal) in lives {
+            self.watch_for_crowds(&vassal, life);
+        }
     }
 
     fn note_user(&mut self, vassal: &str, life: LifeId) {
@@ -273,4 +301,14 @@ fn attend(master: u32, pid: u32, signal: Signal) -> Result<(), Failure> {
         return Err(failed("it cannot tell its stacks yet, or not any more"));
     }
     worker.signal(signal).map_err(|error| failed(&error.to_string()))
+}
+
+/// How many processes and threads the user of a life may have (`limit-nproc`).
+fn limit_of_user(known: &mut Vassal, life: LifeId) -> Option<u64> {
+    let next = known.next.as_ref().filter(|next| next.id == life);
+    let spec = next.and_then(|next| Some(&next.configured.as_ref()?.0)).or(known.spec.as_ref());
+    let most = spec.and_then(|spec| spec.limits.processes);
+    let uid = known.lives_mut().find(|known| known.id == life).and_then(|known| known.uid);
+    // Root has as many as it likes.
+    most.filter(|_| uid.is_some_and(|uid| uid != 0))
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::fleet::{ExitKind, FileIdentity, NotStarted};
+use super::forkbomb::Evidence;
 use super::life::LifeId;
 use super::scan::Look;
 use crate::config::log_level::LogLevel;
@@ -127,12 +128,10 @@ pub enum News {
     Halted(bool),
     /// It tries without end to have more processes than it may.
     ForkBomb {
-        /// How many processes it was refused.
-        refused: u64,
+        /// What tells that.
+        evidence: Evidence,
         /// Within this time, in milliseconds.
         within_ms: u64,
-        /// How many it may have (`pids-max`).
-        most: Option<u64>,
     },
     /// Its master was reaped.
     Exited {

@@ -22,7 +22,45 @@ const BURST: u64 = 500;
 /// Who is refused again and again is looked at so often.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A vassal that forks without end.
+/// What tells that a life forks without end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// The kernel has refused its control group so many processes.
+    Refused {
+        /// How many.
+        count: u64,
+        /// How many it may have (`pids-max`, `limit-nproc`).
+        most: Option<u64>,
+    },
+    /// Its user has as many processes as it may, and most of these were starting another when they were stopped.
+    Seen {
+        /// How many.
+        processes: usize,
+        /// How many its user may have (`limit-nproc`).
+        most: u64,
+    },
+}
+
+impl Evidence {
+    /// In words, where it was known after so many milliseconds.
+    #[must_use]
+    pub fn told(&self, within_ms: u64) -> String {
+        let seconds = Duration::from_millis(within_ms).as_secs_f64();
+        match self {
+            Self::Refused { count, most } => {
+                let limit =
+                    most.map(|most| format!(" beyond the {most} that it may have")).unwrap_or_default();
+                format!("refused {count} processes within {seconds:.1} s{limit}")
+            }
+            Self::Seen { processes, most } => format!(
+                "{processes} of its processes did nothing for {seconds:.1} s but try to start more than the {most} that its \
+                 user may have"
+            ),
+        }
+    }
+}
+
+/// A vassal that is refused processes without end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bomb {
     /// The vassal.
@@ -126,6 +164,23 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_evidence_says_no_more_than_is_known() {
+        for (evidence, expected) in [
+            (Evidence::Refused { count: 512, most: None }, "refused 512 processes within 0.3 s"),
+            (
+                Evidence::Refused { count: 512, most: Some(100) },
+                "refused 512 processes within 0.3 s beyond the 100 that it may have",
+            ),
+            (
+                Evidence::Seen { processes: 58, most: 60 },
+                "58 of its processes did nothing for 0.3 s but try to start more than the 60 that its user may have",
+            ),
+        ] {
+            assert_eq!(evidence.told(300), expected);
+        }
+    }
 
     #[test]
     fn who_is_refused_more_than_an_app_could_bear_is_a_bomb() {

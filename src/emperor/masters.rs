@@ -19,6 +19,7 @@ use super::ledger::{InstanceRecord, Ledger};
 use super::life::LifeId;
 use super::link::{Heard, Link};
 use super::logs::LogPipe;
+use super::roundup;
 use super::scan::{self, Manner};
 use super::spawn::{Given, Launched, Launcher, Listeners};
 use crate::config::tenant::Tenant;
@@ -56,6 +57,8 @@ pub struct Master {
     pub strays: BTreeSet<u32>,
     /// The same of a master that was not our child; they are not ours either.
     pub remnants: Vec<Child>,
+    /// It forks without end, and no control group knows what is of it.
+    pub forks_without_end: bool,
 }
 
 impl Master {
@@ -73,6 +76,7 @@ impl Master {
             reaped: false,
             strays: BTreeSet::new(),
             remnants: Vec::new(),
+            forks_without_end: false,
         }
     }
 }
@@ -318,6 +322,9 @@ impl Masters {
     /// Kills everything that came of a life.
     pub fn kill(&self, life: LifeId) {
         let Some(master) = self.by_life.get(&life) else { return };
+        if master.forks_without_end {
+            roundup::round_up(self, life);
+        }
         if master.reaped {
             // Who forks without end does so faster than its processes are killed one by one.
             let held = |pid: &u32| own::group_of(*pid) == Some(master.child.pid());

@@ -122,6 +122,7 @@ impl Emperor {
             return self.decide(Event::ReexecFailed(operation, Failure::new("the emperor is stopping")));
         }
         self.answer_visitors().await;
+        self.patrol.let_go();
         // What the tasks have read from the channels is decided on by this image.
         for _ in 0..2 {
             self.hear_waiting();

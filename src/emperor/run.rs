@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use super::hooks::{self, Hooks};
 use super::ledger::Ledger;
 use super::masters::Masters;
 use super::notify::ServiceManager;
+use super::patrol::Patrol;
 use super::scan::Manner;
 use super::served::Served;
 use super::settle::Settle;
@@ -288,6 +288,7 @@ impl Emperor {
             callers,
             gone,
             bombs,
+            patrol: Patrol::default(),
             adopts: spec.adopt,
             stirs,
             slumber: Slumber::new(&spec, told),

@@ -20,6 +20,7 @@ use super::link::Heard;
 use super::masters::Masters;
 use super::notify::ServiceManager;
 use super::once;
+use super::patrol::Patrol;
 use super::reexec::Rehearsal;
 use super::served::Served;
 use super::settle::Settle;
@@ -49,6 +50,7 @@ pub(super) struct Emperor {
     pub(super) gone: mpsc::Receiver<Gone>,
     /// Vassals that fork without end.
     pub(super) bombs: mpsc::Receiver<Bomb>,
+    pub(super) patrol: Patrol,
     /// What happens to vassals that sleep.
     pub(super) stirs: mpsc::Receiver<Stir>,
     pub(super) slumber: Slumber,
@@ -91,6 +93,7 @@ impl Emperor {
             Some(operation) => {
                 self.follow_links();
                 self.watch_sleepers();
+                self.watch_for_all_crowds();
                 self.decide(Event::Reexecuted(operation));
                 self.manager.ready();
                 self.reap();
@@ -111,6 +114,7 @@ impl Emperor {
                 Some(gone) = self.gone.recv() => self.ended_elsewhere(gone),
                 Some(heard) = self.heard.recv() => self.hear(heard),
                 Some(bomb) = self.bombs.recv() => self.defuse(bomb),
+                () = self.patrol.due() => self.look_at_crowds(),
                 Some(stir) = self.stirs.recv() => self.stirred(stir),
                 Some(caller) = self.callers.recv() => self.answer(caller),
                 () = Storage::answered(&mut self.storage) => {}

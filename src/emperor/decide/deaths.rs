@@ -82,7 +82,11 @@ impl Turn<'_> {
         vassal.lose_sight();
         let replace = vassal.plan.replace;
         let mercy = vassal.mercy(longest);
-        life.leaving = Some(Leaving::Orphaned(now + mercy));
+        life.leaving = Some(match fork_bomb {
+            // None of it works on a request.
+            Some(_) => Leaving::Killed(now + super::stop::KILLED),
+            None => Leaving::Orphaned(now + mercy),
+        });
         let (number, started) = (life.id, life.pid.is_some());
         if survivors && let Some(vassal) = self.vassal(id) {
             vassal.leaving.push(life);

@@ -1,33 +1,21 @@
 //! Decisions about fork bombs: each is ended at once, and rests the longer the more often it was one.
 
-use std::time::Duration;
-
 use super::turn::Turn;
 use crate::emperor::event::Effect;
 use crate::emperor::events::EventKind;
+use crate::emperor::forkbomb::Evidence;
 use crate::emperor::life::{Leaving, LifeId};
 use crate::wire::failure::Failure;
 
 impl Turn<'_> {
-    /// A life was refused so many processes, in so many milliseconds, beyond the most that its vassal may have.
-    pub(super) fn fork_bomb(
-        &mut self,
-        id: &str,
-        life: LifeId,
-        (refused, within_ms): (u64, u64),
-        most: Option<u64>,
-    ) {
+    /// A life forks without end, which was known after so many milliseconds.
+    pub(super) fn fork_bomb(&mut self, id: &str, life: LifeId, evidence: Evidence, within_ms: u64) {
         let now = self.now;
         let Some(vassal) = self.vassal(id) else { return };
         let is_current = vassal.is_current(life);
         let known = vassal.lives_mut().find(|known| known.id == life);
         let Some(known) = known.filter(|known| known.fork_bomb_ms.is_none()) else { return };
-        let limit = most.map(|most| format!(" beyond the {most} that it may have")).unwrap_or_default();
-        let seconds = Duration::from_millis(within_ms).as_secs_f64();
-        let failure = Failure::new(format!(
-            "a fork bomb: refused {refused} processes within {seconds:.1} s{limit}"
-        ))
-        .with_hint(
+        let failure = Failure::new(format!("a fork bomb: {}", evidence.told(within_ms))).with_hint(
             "what forks without end is in the application; pids-max or limit-nproc may be higher if it needs that many",
         );
         known.fork_bomb_ms = Some(within_ms);
@@ -48,14 +36,16 @@ mod tests {
     use super::super::world::World;
     use crate::emperor::event::{Event, News};
     use crate::emperor::fleet::{ExitKind, State};
+    use crate::emperor::forkbomb::Evidence;
     use crate::emperor::handle::Request;
-    use crate::emperor::life::LifeId;
+    use crate::emperor::life::{Leaving, LifeId};
 
     const A: &str = "a.ini";
 
     impl World {
         pub(in super::super) fn bomb(&mut self, vassal: &str, life: LifeId) {
-            let news = News::ForkBomb { refused: 1000, within_ms: 200, most: Some(100) };
+            let evidence = Evidence::Refused { count: 1000, most: Some(100) };
+            let news = News::ForkBomb { evidence, within_ms: 200 };
             self.tell(Event::News { vassal: vassal.to_owned(), life, news });
         }
 
@@ -99,6 +89,21 @@ mod tests {
             "what was long ago is forgiven"
         );
         assert_eq!(world.launches.iter().filter(|(_, of)| of == "b.ini").count(), 1);
+    }
+
+    #[test]
+    fn what_is_left_of_one_gets_no_mercy() {
+        let mut world = World::with(4, &[A]);
+        world.run_for(100);
+        let life = world.current();
+        world.bomb(A, life);
+        let exit = ExitKind::Signal(9);
+        let news = News::Exited { exit, survivors: true };
+        world.tell(Event::News { vassal: A.to_owned(), life, news });
+        let left = world.vassal(A).leaving.first().unwrap();
+        assert!(matches!(left.leaving, Some(Leaving::Killed(_))), "{left:?}");
+        world.run_for(100);
+        assert!(world.vassal(A).leaving.is_empty());
     }
 
     #[test]

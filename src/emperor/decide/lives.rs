@@ -34,9 +34,7 @@ impl Turn<'_> {
             News::Byte(word) => self.byte(id, life, word),
             News::Disconnected => self.disconnected(id, life),
             News::Halted(halted) => self.halted(id, life, halted),
-            News::ForkBomb { refused, within_ms, most } => {
-                self.fork_bomb(id, life, (refused, within_ms), most)
-            }
+            News::ForkBomb { evidence, within_ms } => self.fork_bomb(id, life, evidence, within_ms),
             News::Exited { exit, survivors } => self.exited(id, life, exit, survivors),
             News::Emptied => self.emptied(id, life),
             News::Adopted => self.adopted(id, life),
