@@ -185,10 +185,11 @@ pub fn may_read(path: &Path) -> bool {
     access(path, AccessFlags::R_OK).is_ok()
 }
 
-/// Does something with nobody's rights to files; a process with one thread only.
+/// Does something with nobody's rights to files, and ends the process where it cannot become itself again. Other threads
+/// have the rights that they had.
 ///
 /// # Errors
-/// This process may not become nobody, or not itself again: it must not go on then.
+/// This process may not become nobody.
 pub fn as_nobody<T>(work: impl FnOnce() -> T) -> io::Result<T> {
     const NOBODY: u32 = 65_534;
     with_file_rights_of(NOBODY, NOBODY, work)
@@ -197,7 +198,7 @@ pub fn as_nobody<T>(work: impl FnOnce() -> T) -> io::Result<T> {
 /// The same with the rights of any user with this group alone.
 ///
 /// # Errors
-/// This process may not become that user, and is itself then; or not itself again: it must not go on then.
+/// This process may not become that user, and is itself then.
 pub fn with_file_rights_of<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> io::Result<T> {
     let (groups, own_uid, own_gid) = (getgroups()?, geteuid(), getegid());
     let become_it = |uid: Uid, gid: Gid| {
@@ -212,8 +213,10 @@ pub fn with_file_rights_of<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> i
     };
     setgroups(&[])?;
     let done = become_it(Uid::from_raw(uid), Gid::from_raw(gid)).map(|()| work());
-    become_it(own_uid, own_gid)?;
-    setgroups(&groups)?;
+    if let Err(error) = become_it(own_uid, own_gid).and_then(|()| Ok(setgroups(&groups)?)) {
+        tracing::error!("cannot be user {own_uid} again: {error}");
+        std::process::abort();
+    }
     done
 }
 
