@@ -1,6 +1,5 @@
 //! Fork bombs on a host without control groups: who forks without end is found and ended, whatever it does to get away, and
-//! who only works hard is not. Needs root; without it, or where the kernel does not tell when CPUs are short, the tests
-//! are skipped, and say so.
+//! who only works hard is not. Needs root; without it the tests are skipped, and say so.
 
 #![expect(
     clippy::unwrap_used,
@@ -75,15 +74,6 @@ fn vassal(host: &Host, file: &str, uid: u32) -> u16 {
     port
 }
 
-/// Whether this kernel does not tell when CPUs are short.
-fn is_told_nothing(host: &Host) -> bool {
-    let nothing = host.log().contains("will not be noticed");
-    if nothing {
-        eprintln!("skipped: this kernel does not tell when CPUs are short");
-    }
-    nothing
-}
-
 fn shown(host: &Host, vassal: &str) -> serde_json::Value {
     let (_, said) = host.ask(&["status", "--json"]);
     let all: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
@@ -102,9 +92,6 @@ fn a_fork_bomb_is_ended_with_all_that_it_started_and_nobody_else_is() {
     let Some(host) = emperor() else { return };
     let quiet = vassal(&host, "quiet.ini", ALICE);
     let bomb = vassal(&host, "bomb.ini", ALICE);
-    if is_told_nothing(&host) {
-        return;
-    }
     let (master, worker) = (host.master("quiet.ini"), get(quiet, "/").unwrap());
     // The next image looks on.
     let (done, said) = host.ask(&["upgrade", "--wait"]);
@@ -131,9 +118,6 @@ fn a_fork_bomb_is_ended_with_all_that_it_started_and_nobody_else_is() {
 fn a_pool_that_works_at_its_limit_is_left_alone() {
     let Some(host) = emperor() else { return };
     let (computes, calls) = (vassal(&host, "computes.ini", CAROL), vassal(&host, "calls.ini", BOB));
-    if is_told_nothing(&host) {
-        return;
-    }
     let pids = [computes, calls].map(|port| get(port, "/").unwrap());
     get(calls, "/pool/call").unwrap();
     // What it does is asked: from outside it looks as a bomb does.

@@ -10,9 +10,9 @@ pub const PROVEN: Duration = Duration::from_secs(10);
 /// The same for one that failed as a fork bomb: until it was harmless for so long, each one costs it a longer rest.
 pub const HARMLESS: Duration = Duration::from_secs(600);
 
-/// A fork bomb rests so many times as long as it took to be known as one, and its neighbours notice it in at most every
+/// A fork bomb rests so many times as long as it took to be known as one: its neighbours notice it in fewer than every
 /// hundredth of their requests.
-const REST: u32 = 100;
+const REST: u32 = 200;
 
 /// It was there at least for so long: it grows before it is refused anything, and takes some time to die.
 const BRIEFEST: Duration = Duration::from_millis(100);
@@ -83,10 +83,10 @@ mod tests {
     }
 
     #[test]
-    fn a_fork_bomb_is_there_for_a_hundredth_of_the_time() {
+    fn a_fork_bomb_is_there_for_less_than_a_hundredth_of_the_time() {
         let back_off = BackOff { first: Duration::from_secs(1), longest: Duration::from_secs(180) };
         for (delay_s, known_after_ms, expected_s) in
-            [(1, 240, 24), (1, 0, 10), (64, 240, 64), (1, 6000, 180), (180, 100, 180), (1, u64::MAX, 180)]
+            [(1, 240, 48), (1, 0, 20), (64, 240, 64), (1, 6000, 180), (180, 100, 180), (1, u64::MAX, 180)]
         {
             let delay = Duration::from_secs(delay_s);
             let rest = back_off.after_fork_bomb(delay, Duration::from_millis(known_after_ms));

@@ -1,5 +1,5 @@
 //! Finds fork bombs among vassals that have no control groups: nobody counts there what the kernel refuses a user. When
-//! processes wait for the CPUs those of vassals that are at their `limit-nproc` are looked at, and who seems to do nothing
+//! many processes want a CPU those of vassals that are at their `limit-nproc` are looked at, and who seems to do nothing
 //! but fork is stopped for a moment and asked.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,11 +15,14 @@ use super::masters::Masters;
 use super::roundup;
 use super::suspicion::{self, Look, Suspects, Thread, Verdict};
 use crate::sys::census::{self, Doing, Seen};
-use crate::sys::pressure::{self, Pressure};
+use crate::sys::load;
 use crate::sys::process::Signal;
 use crate::sys::{clock, host};
 use crate::tick::Tick;
 
+/// While somebody is watched the load is looked at so often. The kernel would tell of it, too (pressure stall
+/// information), but whoever has no `CAP_SYS_RESOURCE` every two seconds only.
+const EVERY: Duration = Duration::from_millis(150);
 /// Between the two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Who was told to stop is asked so often what it was doing, for so long.
@@ -35,18 +38,15 @@ const ACQUITTED: Duration = Duration::from_secs(60);
 pub struct Patrol {
     /// How many processes and threads the user of each life may have.
     watched: BTreeMap<LifeId, u64>,
-    pressure: Option<Pressure>,
-    /// Whether it was told that there is no [`Pressure`].
-    complained: bool,
     stage: Stage,
-    /// No look before.
-    not_before: Tick,
+    /// When the load is looked at next.
+    next: Tick,
     acquitted: BTreeMap<LifeId, Tick>,
 }
 
 #[derive(Debug, Default)]
 enum Stage {
-    /// Until processes wait for a CPU.
+    /// Until many want a CPU.
     #[default]
     Quiet,
     /// These were seen, and are looked at again then.
@@ -85,25 +85,11 @@ impl Patrol {
             self.watched.remove(&life);
             self.acquitted.remove(&life);
             if self.watched.is_empty() {
-                self.pressure = None;
                 self.stage = Stage::Quiet;
             }
             return;
         };
         self.watched.insert(life, most);
-        if self.pressure.is_some() || self.complained {
-            return;
-        }
-        match Pressure::watch() {
-            Ok(pressure) => self.pressure = Some(pressure),
-            Err(error) => {
-                self.complained = true;
-                tracing::info!(
-                    "fork bombs of vassals without control groups will not be noticed: the kernel does not tell when CPUs \
-                     are short (/proc/pressure/cpu): {error}"
-                );
-            }
-        }
     }
 
     /// Whoever was told to stop goes on.
@@ -111,20 +97,16 @@ impl Patrol {
         self.stage = Stage::Quiet;
     }
 
-    /// Waits until it is time for a [look](Self::look). Nothing is done while CPUs are free.
+    /// Waits until it is time for a [look](Self::look); for ever while nobody is watched. Cancel-safe.
     pub async fn due(&mut self) {
         loop {
             match self.stage {
                 Stage::Again(at, _) | Stage::Asking(at, _) => return until(at).await,
-                Stage::Quiet => {}
+                Stage::Quiet if self.watched.is_empty() => return pending().await,
+                Stage::Quiet => until(self.next).await,
             }
-            let Some(pressure) = &self.pressure else { return pending().await };
-            if clock::now() < self.not_before {
-                until(self.not_before).await;
-            }
-            if pressure.rises().await.is_err() {
-                self.pressure = None;
-            } else if pressure::runnable() >= suspicion::crowd(host::cpus()) {
+            self.next = clock::now() + EVERY;
+            if load::runnable() >= suspicion::crowd(host::cpus()) {
                 return;
             }
         }
@@ -139,7 +121,7 @@ impl Patrol {
                 let mut seen = self.see(masters);
                 seen.retain(|_, look| look.is_of_crowd(host::cpus()));
                 let took = Duration::from_micros(clock::monotonic_us().saturating_sub(began));
-                self.not_before = now + took.saturating_mul(COST);
+                self.next = self.next.max(now + took.saturating_mul(COST));
                 if !seen.is_empty() {
                     self.stage = Stage::Again(now + PAUSE, seen);
                 }
