@@ -118,6 +118,8 @@ fn a_queue_that_the_application_has_written_over_is_put_right() {
         let workers = host.ask("/v1/vassals/a.ini/workers")["workers"].as_array().unwrap().clone();
         workers.iter().filter_map(|one| one["pid"].as_u64()).collect::<std::collections::BTreeSet<u64>>()
     };
+    // It is up with the first of them.
+    until("both workers", || pids().len() == 2 && !pids().contains(&0));
     let before = pids();
     for byte in ["255", "0", "1", "2", ""] {
         // Its own answer was in that memory, too.
