@@ -336,16 +336,6 @@ impl Roster {
         self.phase == Phase::Running && self.serving().is_some_and(Generation::is_cheap)
     }
 
-    /// Whether what waits for its time does this, too: the binary executed again, and if so whether a new generation follows.
-    pub(super) fn waits_for(&self, reexec: Option<bool>) -> bool {
-        self.waiting.is_some_and(|waiting| waiting.reexec == Some(true) || waiting.reexec == reexec)
-    }
-
-    /// Everything that was asked for and has no generation: none of it will be.
-    pub(super) fn give_up_requests(&mut self) -> impl Iterator<Item = Pending> + use<> {
-        [self.pending.take(), self.waiting.take()].into_iter().flatten()
-    }
-
     /// When [`super::decide`] wants to be called again though nothing happened.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Tick> {
