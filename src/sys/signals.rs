@@ -10,8 +10,6 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::sleep_until;
 
-use crate::damper::Damper;
-
 /// `SIGTSTP`, which tokio has no name for.
 pub const PAUSE: i32 = Signal::SIGTSTP as i32;
 
@@ -110,8 +108,8 @@ pub fn with_all_blocked<T>(start: impl FnOnce() -> T) -> io::Result<T> {
     Ok(result)
 }
 
-/// So many signals are heard in 10 ms: who sends them without end wakes nobody up for each.
-const PORTION: u32 = 20;
+/// After a signal the same one is not heard for so long.
+const REST: Duration = Duration::from_millis(5);
 
 /// A signal that a supervising loop acts on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,9 +141,8 @@ pub struct Signals {
     usr1: unix::Signal,
     tstp: unix::Signal,
     child: unix::Signal,
-    damper: Damper,
-    /// Until then some are blocked: what comes of them comes once, then.
-    blocked_until: Option<Instant>,
+    /// What came is blocked for a moment: a handler that is called without end lets nothing else get on.
+    blocked: Option<Blocked>,
 }
 
 impl Signals {
@@ -162,12 +159,11 @@ impl Signals {
             usr1: unix::signal(SignalKind::user_defined1())?,
             tstp: unix::signal(SignalKind::from_raw(PAUSE))?,
             child: unix::signal(SignalKind::child())?,
-            damper: Damper::new(PORTION, Duration::ZERO),
-            blocked_until: None,
+            blocked: None,
         })
     }
 
-    /// The next signal. Cancel-safe.
+    /// The next signal; the same one follows after [`REST`] at the earliest, once for all that came meanwhile. Cancel-safe.
     pub async fn next(&mut self) -> Received {
         let received = loop {
             break tokio::select! {
@@ -178,26 +174,69 @@ impl Signals {
                 _ = self.usr1.recv() => Received::Usr1,
                 _ = self.tstp.recv() => Received::Tstp,
                 _ = self.child.recv() => Received::Child,
-                () = reached(self.blocked_until) => {
-                    self.blocked_until = None;
-                    if let Err(error) = unblock_all() {
-                        tracing::error!("signals stay blocked: {error}");
+                () = reached(self.blocked.as_ref().map(|blocked| blocked.until)) => {
+                    let waiting = self.blocked.as_mut().and_then(Blocked::take);
+                    if let Some(received) = waiting {
+                        break received;
                     }
+                    self.blocked = None;
                     continue;
                 }
             };
         };
-        let now = Instant::now();
-        if let Some(rest) = self.damper.hear(now)
-            && block(received.signal()).is_ok()
-        {
-            self.blocked_until.get_or_insert(now + rest);
+        match &mut self.blocked {
+            Some(blocked) => blocked.add(received),
+            None => self.blocked = Blocked::new(received).ok(),
         }
         received
     }
 }
 
+/// Signals that are blocked, until this is dropped.
+#[derive(Debug)]
+struct Blocked {
+    signals: SigSet,
+    waiting: SignalFd,
+    until: Instant,
+}
+
+impl Blocked {
+    fn new(first: Received) -> io::Result<Self> {
+        let signals: SigSet = first.signal().into();
+        let waiting = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        block(&signals)?;
+        Ok(Self { signals, waiting, until: Instant::now() + REST })
+    }
+
+    fn add(&mut self, another: Received) {
+        self.signals.add(another.signal());
+        self.until = self.until.max(Instant::now() + REST);
+        if let Err(error) =
+            self.waiting.set_mask(&self.signals).map_err(Into::into).and_then(|()| block(&self.signals))
+        {
+            tracing::error!("signals are not blocked: {error}");
+        }
+    }
+
+    /// One that has come meanwhile.
+    fn take(&mut self) -> Option<Received> {
+        let found = self.waiting.read_signal().ok().flatten()?;
+        Received::ALL.into_iter().find(|one| u32::try_from(one.signal() as i32) == Ok(found.ssi_signo))
+    }
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        if let Err(error) = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&self.signals), None) {
+            tracing::error!("signals stay blocked: {error}");
+        }
+    }
+}
+
 impl Received {
+    const ALL: [Self; 7] =
+        [Self::Hup, Self::Int, Self::Quit, Self::Term, Self::Usr1, Self::Tstp, Self::Child];
+
     const fn signal(self) -> Signal {
         match self {
             Self::Hup => Signal::SIGHUP,
@@ -271,10 +310,38 @@ fn install(signal: Signal, handler: SigHandler) -> io::Result<()> {
     Ok(())
 }
 
-fn block(signal: Signal) -> io::Result<()> {
-    Ok(sigprocmask(SigmaskHow::SIG_BLOCK, Some(&signal.into()), None)?)
+fn block(signals: &SigSet) -> io::Result<()> {
+    Ok(sigprocmask(SigmaskHow::SIG_BLOCK, Some(signals), None)?)
 }
 
 fn set_mask(mask: &SigSet) -> io::Result<()> {
     Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::signal::raise;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_without_end_is_told_once_in_a_while_and_holds_up_no_other() {
+        let mut signals = Signals::new().unwrap();
+        for _ in 0..3 {
+            raise(Signal::SIGUSR1).unwrap();
+            assert_eq!(signals.next().await, Received::Usr1);
+            assert!(SigSet::thread_get_mask().unwrap().contains(Signal::SIGUSR1));
+            // They are one, and what else comes is not held up.
+            for _ in 0..100 {
+                raise(Signal::SIGUSR1).unwrap();
+            }
+            raise(Signal::SIGHUP).unwrap();
+            assert_eq!(signals.next().await, Received::Hup);
+            assert_eq!(signals.next().await, Received::Usr1);
+            // Nothing came in between: it is heard at once again.
+            let more = tokio::time::timeout(4 * REST, signals.next()).await;
+            assert!(more.is_err(), "{more:?}");
+            assert!(SigSet::thread_get_mask().unwrap().iter().next().is_none());
+        }
+    }
 }
