@@ -31,6 +31,7 @@ impl World {
             alive,
             survivors: false,
             asked_to_stop: false,
+            reloads: 0,
             is_to_end: false,
             file: (identity, tenant),
             succession: None,
@@ -92,6 +93,7 @@ impl World {
                 }
             }
             ToInstance::Reload { .. } if self.processes[&life].foreign => {
+                self.processes.get_mut(&life).unwrap().reloads += 1;
                 self.reload_foreign(life, &manners);
             }
             ToInstance::Reload { operation, .. }

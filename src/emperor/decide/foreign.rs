@@ -24,6 +24,7 @@ impl Turn<'_> {
                 self.state(id, life, InstanceState::Ready);
                 if let Some((operation, _)) = reload {
                     self.operation_ended(id, life, operation, Outcome::Swapped);
+                    self.reload_again(id);
                 }
             }
             FromVassal::Loyal => {
@@ -141,7 +142,8 @@ impl Turn<'_> {
             let failure = Failure::new("it has not said that it accepts requests again")
                 .with_hint("its log tells more; liege stop and liege start begin anew");
             self.end(operation, Ending::Failed(failure));
-            return self.reloaded(id, operation);
+            self.reloaded(id, operation);
+            return self.reload_again(id);
         }
         if silent {
             foreign.speech = Speech::Mute;
@@ -174,6 +176,19 @@ impl Turn<'_> {
         let text = "it has nothing to do and ends, until its file changes or somebody starts it";
         self.tell(Some(id), EventKind::Stopping, text);
         self.stop(id);
+    }
+
+    /// Whether the program of others that runs it reloads just now.
+    pub(super) fn reloads_as_foreign(&mut self, id: &str) -> bool {
+        let current = self.vassal(id).and_then(|vassal| vassal.current.as_ref());
+        current.and_then(|life| life.foreign.as_ref()).is_some_and(|foreign| foreign.reload.is_some())
+    }
+
+    /// Its reload is over: one that was asked for meanwhile may begin.
+    fn reload_again(&mut self, id: &str) {
+        if self.vassal(id).is_some_and(|vassal| vassal.plan.reload.is_some()) {
+            self.queue(id);
+        }
     }
 
     fn foreign(&mut self, id: &str, life: LifeId) -> Option<&mut Foreign> {
@@ -252,6 +267,26 @@ mod tests {
         world.run_for(100);
         assert_eq!(world.ending(upgrade), Some(Ending::Done), "of another program nothing is renewed");
         assert!(world.ask(Request::Scale { vassal: A.to_owned(), workers: 3 }).is_err());
+    }
+
+    #[test]
+    fn what_is_asked_for_during_a_reload_is_told_after_it() {
+        let mut world = uwsgi(Manners { reload: Reload::Hangs, ..Manners::default() });
+        let asked: Vec<_> = (0..3).map(|_| world.ask(reload()).unwrap()).collect();
+        world.run_for(100);
+        let told = |world: &World| world.processes.values().map(|process| process.reloads).sum::<usize>();
+        let endings = |world: &World| asked.iter().map(|one| world.ending(*one)).collect::<Vec<_>>();
+        assert_eq!((told(&world), endings(&world)), (1, vec![None, Some(Ending::Superseded), None]));
+        world.say(A, FromVassal::Accepting);
+        assert_eq!((told(&world), world.ending(asked[0])), (2, Some(Ending::Swapped)));
+        world.say(A, FromVassal::Accepting);
+        assert_eq!((told(&world), world.ending(asked[2])), (2, Some(Ending::Swapped)));
+        // Also after one that was never over.
+        let lost = world.ask(reload()).unwrap();
+        world.ask(reload()).unwrap();
+        world.run_for(121_000);
+        assert!(matches!(world.ending(lost), Some(Ending::Failed(_))));
+        assert_eq!(told(&world), 4);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub(super) struct Process {
     pub(super) alive: bool,
     pub(super) survivors: bool,
     pub(super) asked_to_stop: bool,
+    /// How often it was told to reload.
+    pub(super) reloads: usize,
     /// It was told to end, in whatever way.
     pub(super) is_to_end: bool,
     /// The file as it was given to it last, and whom it runs as.
