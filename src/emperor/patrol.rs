@@ -22,7 +22,7 @@ use crate::tick::Tick;
 
 /// While somebody is watched the load is looked at so often. The kernel would tell of it, too (pressure stall
 /// information), but whoever has no `CAP_SYS_RESOURCE` every two seconds only.
-const EVERY: Duration = Duration::from_millis(150);
+const EVERY: Duration = Duration::from_millis(250);
 /// Between the two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Who was told to stop is asked so often what it was doing, for so long.
@@ -106,7 +106,9 @@ impl Patrol {
                 Stage::Quiet => until(self.next).await,
             }
             self.next = clock::now() + EVERY;
-            if load::runnable() >= suspicion::crowd(host::cpus()) {
+            let runnable = load::runnable();
+            // How many CPUs there are is asked only then.
+            if runnable >= suspicion::CROWD && runnable >= suspicion::crowd(host::cpus()) {
                 return;
             }
         }

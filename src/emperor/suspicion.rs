@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::sys::census::Doing;
 
 /// Fewer that want a CPU harm their neighbours no more than any busy app.
-const CROWD: u64 = 8;
+pub const CROWD: u64 = 8;
 /// So much of a thread's CPU time is the kernel's, in hundredths, where it does nothing of its own.
 const SYSTEM: u64 = 60;
 /// So many threads of a fork bomb are like that, in hundredths.
