@@ -126,7 +126,9 @@ fn who_connects_to_the_tracebacker_gets_the_stacks() {
         UnixStream::connect(path(number)).ok()?.read_to_string(&mut text).ok()?;
         Some(text)
     };
-    family.wait_for_log("python tracebacker for worker 2 available on ");
+    for number in [1, 2] {
+        family.wait_for_log(&format!("python tracebacker for worker {number} available on "));
+    }
     until("the app", || door.get("/").is_ok());
     let asking = std::thread::spawn({
         let door = door.clone();
