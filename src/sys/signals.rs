@@ -165,8 +165,11 @@ impl Signals {
 
     /// The next signal; the same one follows after [`REST`] at the earliest, once for all that came meanwhile. Cancel-safe.
     pub async fn next(&mut self) -> Received {
-        let received = loop {
-            break tokio::select! {
+        loop {
+            if let Some(waited) = self.blocked.as_mut().and_then(|blocked| blocked.found.pop()) {
+                return waited;
+            }
+            let received = tokio::select! {
                 _ = self.int.recv() => Received::Int,
                 _ = self.quit.recv() => Received::Quit,
                 _ = self.term.recv() => Received::Term,
@@ -175,20 +178,17 @@ impl Signals {
                 _ = self.tstp.recv() => Received::Tstp,
                 _ = self.child.recv() => Received::Child,
                 () = reached(self.blocked.as_ref().map(|blocked| blocked.until)) => {
-                    let waiting = self.blocked.as_mut().and_then(Blocked::take);
-                    if let Some(received) = waiting {
-                        break received;
-                    }
-                    self.blocked = None;
+                    // Dropping it unblocks them: nothing more came.
+                    self.blocked = self.blocked.take().and_then(Blocked::look);
                     continue;
                 }
             };
-        };
-        match &mut self.blocked {
-            Some(blocked) => blocked.add(received),
-            None => self.blocked = Blocked::new(received).ok(),
+            match &mut self.blocked {
+                Some(blocked) => blocked.add(received),
+                None => self.blocked = Blocked::new(received).ok(),
+            }
+            return received;
         }
-        received
     }
 }
 
@@ -197,6 +197,8 @@ impl Signals {
 struct Blocked {
     signals: SigSet,
     waiting: SignalFd,
+    /// Those that came while they were blocked.
+    found: Vec<Received>,
     until: Instant,
 }
 
@@ -205,23 +207,28 @@ impl Blocked {
         let signals: SigSet = first.signal().into();
         let waiting = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         block(&signals)?;
-        Ok(Self { signals, waiting, until: Instant::now() + REST })
+        Ok(Self { signals, waiting, found: Vec::new(), until: Instant::now() + REST })
     }
 
     fn add(&mut self, another: Received) {
         self.signals.add(another.signal());
-        self.until = self.until.max(Instant::now() + REST);
-        if let Err(error) =
-            self.waiting.set_mask(&self.signals).map_err(Into::into).and_then(|()| block(&self.signals))
-        {
+        self.until = Instant::now() + REST;
+        if let Err(error) = block(&self.signals) {
             tracing::error!("signals are not blocked: {error}");
         }
     }
 
-    /// One that has come meanwhile.
-    fn take(&mut self) -> Option<Received> {
-        let found = self.waiting.read_signal().ok().flatten()?;
-        Received::ALL.into_iter().find(|one| u32::try_from(one.signal() as i32) == Ok(found.ssi_signo))
+    /// Takes in what has come meanwhile, each once, and each asked for by itself: one that comes without end would hide
+    /// the others. `None`: nothing has come.
+    fn look(mut self) -> Option<Self> {
+        for one in Received::ALL.into_iter().filter(|one| self.signals.contains(one.signal())) {
+            let asked = self.waiting.set_mask(&one.signal().into());
+            if asked.is_ok() && matches!(self.waiting.read_signal(), Ok(Some(_))) {
+                self.found.push(one);
+            }
+        }
+        self.until = Instant::now() + REST;
+        (!self.found.is_empty()).then_some(self)
     }
 }
 
@@ -336,6 +343,11 @@ mod tests {
                 raise(Signal::SIGUSR1).unwrap();
             }
             raise(Signal::SIGHUP).unwrap();
+            assert_eq!(signals.next().await, Received::Hup);
+            // Of those that wait none hides another.
+            raise(Signal::SIGHUP).unwrap();
+            assert_eq!(signals.next().await, Received::Usr1);
+            raise(Signal::SIGUSR1).unwrap();
             assert_eq!(signals.next().await, Received::Hup);
             assert_eq!(signals.next().await, Received::Usr1);
             // Nothing came in between: it is heard at once again.
