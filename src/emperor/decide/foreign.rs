@@ -392,6 +392,16 @@ mod tests {
         world.tell(Event::News { vassal: A.to_owned(), life, news });
     }
 
+    /// One of ours is asked to reload, and needs to be replaced; the operation, and the life that still serves.
+    fn replaced(world: &mut World) -> (OperationId, LifeId) {
+        let asked = world.ask(reload()).unwrap();
+        let life = world.vassal(A).current.as_ref().unwrap().id;
+        let outcome = Outcome::NeedsReplace { reason: "another listener".to_owned() };
+        let news = News::Said(FromInstance::Ended { operation: asked, outcome });
+        world.tell(Event::News { vassal: A.to_owned(), life, news });
+        (asked, life)
+    }
+
     #[test]
     fn one_of_ours_that_becomes_another_program_is_governed_as_one() {
         let mut world = World::new(4);
@@ -413,11 +423,7 @@ mod tests {
     fn a_replacement_that_becomes_another_program_does_not_stand_beside_what_it_replaces() {
         let mut world = World::with(4, &[A]);
         world.run_for(100);
-        let asked = world.ask(reload()).unwrap();
-        let life = world.vassal(A).current.as_ref().unwrap().id;
-        let outcome = Outcome::NeedsReplace { reason: "another program".to_owned() };
-        let news = News::Said(FromInstance::Ended { operation: asked, outcome });
-        world.tell(Event::News { vassal: A.to_owned(), life, news });
+        let (asked, _) = replaced(&mut world);
         let next = world.vassal(A).next.as_ref().unwrap().id;
         becomes(&mut world, next);
         assert!(world.vassal(A).current.is_none() && world.vassal(A).next.is_none());
@@ -480,11 +486,7 @@ mod tests {
         world.write(A);
         world.tell(Event::Called { vassal: A.to_owned() });
         world.run_for(100);
-        let asked = world.ask(reload()).unwrap();
-        let life = world.vassal(A).current.as_ref().unwrap().id;
-        let outcome = Outcome::NeedsReplace { reason: "another listener".to_owned() };
-        let news = News::Said(FromInstance::Ended { operation: asked, outcome });
-        world.tell(Event::News { vassal: A.to_owned(), life, news });
+        let (asked, life) = replaced(&mut world);
         becomes(&mut world, life);
         world.say(A, FromVassal::VoluntaryStop);
         world.run_for(200);
