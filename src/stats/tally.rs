@@ -162,6 +162,8 @@ impl Scoreboard {
             if before % 2 == 0 && before == changes() {
                 return seen;
             }
+            // The master may wait for this CPU in the midst of its change.
+            std::thread::yield_now();
         }
         read()
     }
