@@ -12,6 +12,9 @@ use crate::wire::message::OperationId;
 pub(super) const SILENCE: Duration = Duration::from_secs(30);
 /// A reload that was not followed by "accepting" for so long has failed.
 pub(super) const RELOAD: Duration = Duration::from_secs(120);
+/// A program that accepts begins for so long: uWSGI says it before each of its workers can be told to end, and a worker
+/// that was told too early stays.
+pub(super) const BEGINNING: Duration = Duration::from_secs(1);
 
 /// A program of others, and what it has said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +34,9 @@ pub struct Foreign {
     pub(super) speech: Speech,
     /// The reload that is under way, and when it counts as failed.
     pub(super) reload: Option<(OperationId, Tick)>,
+    /// Until when it begins, and cannot be told to reload.
+    #[serde(default)]
+    pub(super) begins_until: Option<Tick>,
 }
 
 /// Whether a program speaks the language of uWSGI.

@@ -4,7 +4,7 @@ use super::turn::Turn;
 use crate::emperor::event::Effect;
 use crate::emperor::events::EventKind;
 use crate::emperor::fleet::{Ending, OperationKind, State, Vassal};
-use crate::emperor::foreign::{Foreign, SILENCE, Speech};
+use crate::emperor::foreign::{BEGINNING, Foreign, SILENCE, Speech};
 use crate::emperor::life::{Leaving, Life, LifeId};
 use crate::tick::Tick;
 use crate::wire::bytes::FromVassal;
@@ -13,18 +13,18 @@ use crate::wire::message::{InstanceState, OperationId, Outcome};
 
 impl Turn<'_> {
     pub(super) fn byte(&mut self, id: &str, life: LifeId, word: FromVassal) {
-        let epoch_ms = self.epoch_ms();
+        let (now, epoch_ms) = (self.now, self.epoch_ms());
         let Some(foreign) = self.foreign(id, life) else { return };
         foreign.speech = Speech::Heard;
         match word {
             FromVassal::Spawned => foreign.spawned_epoch_ms = Some(epoch_ms),
             FromVassal::Accepting => {
                 foreign.accepting_epoch_ms = Some(epoch_ms);
+                foreign.begins_until = Some(now + BEGINNING);
                 let reload = foreign.reload.take();
                 self.state(id, life, InstanceState::Ready);
                 if let Some((operation, _)) = reload {
                     self.operation_ended(id, life, operation, Outcome::Swapped);
-                    self.reload_again(id);
                 }
             }
             FromVassal::Loyal => {
@@ -145,7 +145,9 @@ impl Turn<'_> {
             self.reloaded(id, operation);
             return self.reload_again(id);
         }
-        if silent {
+        if foreign.begins_until.take_if(|until| *until <= now).is_some() {
+            self.reload_again(id);
+        } else if silent {
             foreign.speech = Speech::Mute;
             let text = format!(
                 "{} has said nothing for {} s: it counts as up while it runs",
@@ -178,13 +180,14 @@ impl Turn<'_> {
         self.stop(id);
     }
 
-    /// Whether the program of others that runs it reloads just now.
-    pub(super) fn reloads_as_foreign(&mut self, id: &str) -> bool {
+    /// Whether the program of others that runs it reloads or begins just now.
+    pub(super) fn begins_as_foreign(&mut self, id: &str) -> bool {
         let current = self.vassal(id).and_then(|vassal| vassal.current.as_ref());
-        current.and_then(|life| life.foreign.as_ref()).is_some_and(|foreign| foreign.reload.is_some())
+        let foreign = current.and_then(|life| life.foreign.as_ref());
+        foreign.is_some_and(|foreign| foreign.reload.is_some() || foreign.begins_until.is_some())
     }
 
-    /// Its reload is over: one that was asked for meanwhile may begin.
+    /// It can be told to reload: one that was asked for meanwhile may begin.
     fn reload_again(&mut self, id: &str) {
         if self.vassal(id).is_some_and(|vassal| vassal.plan.reload.is_some()) {
             self.queue(id);
@@ -204,8 +207,10 @@ impl Life {
             // Its end has steps of its own.
             return None;
         }
-        let reload = self.foreign.as_ref().and_then(|foreign| foreign.reload).map(|(_, until)| until);
-        [self.beat_until, reload, self.silent_at()].into_iter().flatten().min()
+        let foreign = self.foreign.as_ref();
+        let reload = foreign.and_then(|foreign| foreign.reload).map(|(_, until)| until);
+        let begins = foreign.and_then(|foreign| foreign.begins_until);
+        [self.beat_until, reload, begins, self.silent_at()].into_iter().flatten().min()
     }
 
     fn silent_at(&self) -> Option<Tick> {
@@ -252,6 +257,7 @@ mod tests {
         assert_eq!(world.state(A), Some(State::Up { app: true, loyal: false }));
         world.say(A, FromVassal::Loyal);
         assert_eq!(world.state(A), Some(State::Up { app: true, loyal: true }));
+        world.run_for(1_000);
         let asked = world.ask(reload()).unwrap();
         assert_eq!(
             (world.ending(asked), world.state(A)),
@@ -261,7 +267,7 @@ mod tests {
         world.run_for(100);
         assert_eq!(world.ending(asked), Some(Ending::Swapped));
         world.write(A);
-        world.run_for(100);
+        world.run_for(1_100);
         assert_eq!((world.launches.len(), world.vassal(A).reloads), (1, 2), "in the same process");
         let upgrade = world.ask(Request::Upgrade).unwrap();
         world.run_for(100);
@@ -270,23 +276,36 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_during_a_reload_is_told_after_it() {
+    fn what_is_asked_for_while_it_begins_or_reloads_is_told_after_it() {
         let mut world = uwsgi(Manners { reload: Reload::Hangs, ..Manners::default() });
+        let early = world.ask(reload()).unwrap();
+        world.run_for(800);
+        assert_eq!(
+            (world.vassal(A).reloads, world.state(A)),
+            (0, Some(State::Up { app: true, loyal: false }))
+        );
+        world.run_for(200);
+        assert_eq!(world.state(A), Some(State::Reloading { operation: early }));
+        world.say(A, FromVassal::Accepting);
+        world.run_for(1_000);
         let asked: Vec<_> = (0..3).map(|_| world.ask(reload()).unwrap()).collect();
         world.run_for(100);
         let told = |world: &World| world.processes.values().map(|process| process.reloads).sum::<usize>();
         let endings = |world: &World| asked.iter().map(|one| world.ending(*one)).collect::<Vec<_>>();
-        assert_eq!((told(&world), endings(&world)), (1, vec![None, Some(Ending::Superseded), None]));
+        assert_eq!((told(&world), endings(&world)), (2, vec![None, Some(Ending::Superseded), None]));
         world.say(A, FromVassal::Accepting);
         assert_eq!((told(&world), world.ending(asked[0])), (2, Some(Ending::Swapped)));
+        world.run_for(1_000);
+        assert_eq!(told(&world), 3);
         world.say(A, FromVassal::Accepting);
-        assert_eq!((told(&world), world.ending(asked[2])), (2, Some(Ending::Swapped)));
+        assert_eq!((told(&world), world.ending(asked[2])), (3, Some(Ending::Swapped)));
+        world.run_for(1_000);
         // Also after one that was never over.
         let lost = world.ask(reload()).unwrap();
         world.ask(reload()).unwrap();
         world.run_for(121_000);
         assert!(matches!(world.ending(lost), Some(Ending::Failed(_))));
-        assert_eq!(told(&world), 4);
+        assert_eq!(told(&world), 5);
     }
 
     #[test]
@@ -407,12 +426,14 @@ mod tests {
         let mut world = World::new(4);
         world.behave(A, Manners { start: Start::Hangs, ..Manners::default() });
         world.write(A);
+        world.run_for(100);
         let life = world.vassal(A).current.as_ref().unwrap().id;
         becomes(&mut world, life);
         becomes(&mut world, life);
         assert_eq!((world.vassal(A).foreign_program(), world.launches.len()), (Some("serve"), 1));
         world.tell(Event::News { vassal: A.to_owned(), life, news: News::Byte(FromVassal::Accepting) });
         assert!(world.is_up(A));
+        world.run_for(1_000);
         // The emperor does not know what its file would name now: it is told to reload, as its own way is.
         let asked = world.ask(reload()).unwrap();
         world.tell(Event::News { vassal: A.to_owned(), life, news: News::Byte(FromVassal::Accepting) });

@@ -93,8 +93,8 @@ impl Turn<'_> {
                 if let Some(operation) = vassal.plan.reexec.take() {
                     self.send_reexec(id, operation);
                 }
-                if self.reloads_as_foreign(id) && self.reason_to_start_anew(id).is_none() {
-                    // It waits for the end of that one: what uWSGI is told in the midst of a reload it may forget.
+                if self.begins_as_foreign(id) && self.reason_to_start_anew(id).is_none() {
+                    // It waits for the end of that: what uWSGI is told before, it may forget.
                     return;
                 }
                 if let Some(operation) = self.vassal(id).and_then(|vassal| vassal.plan.reload.take()) {
