@@ -14,8 +14,9 @@ use super::life::LifeId;
 use super::masters::Masters;
 use super::roundup;
 use super::suspicion::{self, Look, Suspects, Thread, Verdict};
+use crate::sys::alarm::Ticker;
 use crate::sys::census::{self, Doing, Seen};
-use crate::sys::load;
+use crate::sys::load::Load;
 use crate::sys::process::Signal;
 use crate::sys::{clock, host};
 use crate::tick::Tick;
@@ -39,9 +40,17 @@ pub struct Patrol {
     /// How many processes and threads the user of each life may have.
     watched: BTreeMap<LifeId, u64>,
     stage: Stage,
-    /// When the load is looked at next.
+    watch: Option<Watch>,
+    /// No crowd is looked at before.
     next: Tick,
     acquitted: BTreeMap<LifeId, Tick>,
+}
+
+/// What is there while somebody is watched.
+#[derive(Debug)]
+struct Watch {
+    load: Load,
+    ticker: Ticker,
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +94,7 @@ impl Patrol {
             self.watched.remove(&life);
             self.acquitted.remove(&life);
             if self.watched.is_empty() {
-                self.stage = Stage::Quiet;
+                (self.stage, self.watch) = (Stage::Quiet, None);
             }
             return;
         };
@@ -99,16 +108,28 @@ impl Patrol {
 
     /// Waits until it is time for a [look](Self::look); for ever while nobody is watched. Cancel-safe.
     pub async fn due(&mut self) {
+        match self.stage {
+            Stage::Again(at, _) | Stage::Asking(at, _) => return until(at).await,
+            Stage::Quiet if self.watched.is_empty() => return pending().await,
+            Stage::Quiet => {}
+        }
         loop {
-            match self.stage {
-                Stage::Again(at, _) | Stage::Asking(at, _) => return until(at).await,
-                Stage::Quiet if self.watched.is_empty() => return pending().await,
-                Stage::Quiet => until(self.next).await,
-            }
-            self.next = clock::now() + EVERY;
-            let runnable = load::runnable();
+            let watch = match &mut self.watch {
+                Some(watch) => watch,
+                none => match Ticker::every(EVERY) {
+                    Ok(ticker) => none.insert(Watch { load: Load::of_host(), ticker }),
+                    // Without a descriptor nothing else goes on either.
+                    Err(_) => {
+                        until(clock::now() + EVERY).await;
+                        continue;
+                    }
+                },
+            };
+            watch.ticker.tick().await;
+            let runnable = watch.load.runnable();
             // How many CPUs there are is asked only then.
-            if runnable >= suspicion::CROWD && runnable >= suspicion::crowd(host::cpus()) {
+            let is_crowd = runnable >= suspicion::CROWD && runnable >= suspicion::crowd(host::cpus());
+            if is_crowd && clock::now() >= self.next {
                 return;
             }
         }

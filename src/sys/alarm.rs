@@ -1,4 +1,4 @@
-//! Being woken at a time of the wall's clock, and whenever somebody sets that clock.
+//! Being woken at a time of the wall's clock and whenever somebody sets that clock, or again and again.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -44,8 +44,36 @@ impl Alarm {
     }
 }
 
+/// Ticks again and again. Each tick wakes this process once, where the runtime's own timers do so twice for what is more
+/// than 64 ms away.
+#[derive(Debug)]
+pub struct Ticker(AsyncFd<OwnedFd>);
+
+impl Ticker {
+    /// Ticks from now on, once in each period.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn every(period: Duration) -> io::Result<Self> {
+        let timer = TimerFd::new(ClockId::CLOCK_MONOTONIC, FLAGS)?;
+        timer.set(Expiration::Interval(TimeSpec::from(period)), TimerSetTimeFlags::empty())?;
+        Ok(Self(reactor::register_readable(timer.into())?))
+    }
+
+    /// Returns at the next tick, or at once after one that nobody waited for. Cancel-safe.
+    pub async fn tick(&self) {
+        if let Ok(mut ready) = self.0.readable().await {
+            // How many there were does not matter.
+            let _ = reactor::read(self.0.get_ref(), &mut [0; 8]);
+            ready.clear_ready();
+        }
+    }
+}
+
+const FLAGS: TimerFlags = TimerFlags::TFD_CLOEXEC.union(TimerFlags::TFD_NONBLOCK);
+
 fn timer(at_epoch_s: u64) -> io::Result<AsyncFd<OwnedFd>> {
-    let timer = TimerFd::new(ClockId::CLOCK_REALTIME, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
+    let timer = TimerFd::new(ClockId::CLOCK_REALTIME, FLAGS)?;
     let at = Expiration::OneShot(TimeSpec::from(Duration::from_secs(at_epoch_s.max(1))));
     timer.set(at, TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET)?;
     reactor::register_readable(timer.into())
@@ -67,5 +95,17 @@ mod tests {
         alarm.set(None).unwrap();
         let left = tokio::time::timeout(Duration::from_millis(10), alarm.rings()).await;
         assert!(left.is_err(), "it is set for nothing");
+    }
+
+    #[tokio::test]
+    async fn a_ticker_ticks_again_and_again() {
+        let ticker = Ticker::every(Duration::from_millis(5)).unwrap();
+        let started = clock::now();
+        for _ in 0..3 {
+            ticker.tick().await;
+        }
+        assert!(clock::now().since(started) >= Duration::from_millis(10));
+        let ticker = Ticker::every(Duration::from_secs(1000)).unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(10), ticker.tick()).await.is_err());
     }
 }
