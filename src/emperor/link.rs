@@ -145,14 +145,14 @@ impl Listener {
             }
             match message {
                 Ok(Some(message)) => self.tell(Said::Message(message)).await,
-                // Once in each window: the log is everybody's.
-                Err(error) if is_its_fault(&error) && complained => {}
-                Err(error) if is_its_fault(&error) => {
-                    complained = true;
-                    tracing::warn!(
-                        vassal = self.vassal,
-                        "a message of the instance is not understood: {error}"
-                    );
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    // Once in each window: the log is everybody's.
+                    if !std::mem::replace(&mut complained, true) {
+                        tracing::warn!(
+                            vassal = self.vassal,
+                            "a message of the instance is not understood: {error}"
+                        );
+                    }
                 }
                 Ok(None) | Err(_) => return self.tell(Said::ChannelEnded).await,
             }
@@ -164,11 +164,6 @@ impl Listener {
         // The ear closes only when the emperor ends.
         let _ = self.ear.send(heard).await;
     }
-}
-
-/// Whether only this message is lost, and the channel goes on.
-fn is_its_fault(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 #[cfg(test)]

@@ -190,7 +190,9 @@ fn decode<T: DeserializeOwned>(mut packet: seqpacket::Packet, bytes: &Cell<u64>)
     count(packet.bytes.len());
     let invalid = |reason: &str| io::Error::new(io::ErrorKind::InvalidData, reason.to_owned());
     let message = match packet.bytes.split_first() {
-        Some((&INLINE, json)) => serde_json::from_slice(json)?,
+        Some((&INLINE, json)) => {
+            serde_json::from_slice(json).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
+        }
         Some((&SPILLED, _)) => {
             let file = packet.fds.pop().ok_or_else(|| invalid("long message without its file"))?;
             // Anything but a memory file could make us wait.
@@ -240,7 +242,8 @@ mod tests {
         let before = open();
         let most = vec![reader.as_fd(); 253];
         let long = vec![b' '; INLINE_LIMIT_BYTES + 2];
-        for (bytes, fds) in [(&b"i7"[..], &most[..]), (&long, &most), (b"m", &most), (b"m", &[])] {
+        let broken = [(&b"m"[..], &most[..]), (b"m", &[]), (b"i", &[]), (b"i[", &most), (b"\xff", &[])];
+        for (bytes, fds) in [(&b"i7"[..], &most[..]), (&long, &most)].into_iter().chain(broken) {
             seqpacket::send(&a, bytes, fds).unwrap();
             match receive::<u32>(&b) {
                 Ok(received) => assert_eq!(received.unwrap().1.len(), 253),
