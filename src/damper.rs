@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 /// A portion and its rest take so long.
-const PERIOD: Duration = Duration::from_millis(10);
+pub const PERIOD: Duration = Duration::from_millis(10);
 
 /// Counts what is heard.
 #[derive(Clone, Copy, Debug)]

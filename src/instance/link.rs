@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::sleep;
 
-use crate::damper::Damper;
-use crate::sys::{fd, stream};
+use crate::damper::{Damper, PERIOD};
+use crate::proto::rate::Rate;
+use crate::sys::{clock, fd, stream};
 use crate::wire::channel::{self, Channel, Received};
 
 /// How many messages of all peers wait for the master; a peer that says more waits itself.
@@ -92,6 +93,7 @@ async fn forward<Out: Serialize, In: DeserializeOwned, T>(
 ) {
     let channel = &shared.channel;
     let mut damper = Damper::new(PORTION, Duration::ZERO);
+    let complaints = Rate::default();
     loop {
         let received = tokio::select! {
             biased;
@@ -115,7 +117,10 @@ async fn forward<Out: Serialize, In: DeserializeOwned, T>(
             }
             Ok(None) => break,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                tracing::warn!("a message that cannot be read: {error}");
+                if complaints.allows(clock::now()) {
+                    tracing::warn!("a message that cannot be read: {error}");
+                }
+                sleep(PERIOD).await;
             }
             Err(_) => break,
         }
