@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use memchr::memchr_iter;
 use tokio::sync::{Notify, mpsc};
 
 use super::log_file::LogFile;
@@ -154,7 +155,7 @@ impl Hub {
         } else if self.stderr.write(piece) {
             self.tell_lost();
         } else {
-            let count = piece.iter().filter(|b| **b == b'\n').count().max(1);
+            let count = memchr_iter(b'\n', piece).count().max(1);
             let count = u64::try_from(count).unwrap_or(1);
             self.count_lost(count);
             let (lost, next) = self.untold;
@@ -171,22 +172,22 @@ impl Hub {
         self.untold.0
     }
 
-    /// For how long it is not told yet that lines were lost; `None`: there is nothing to tell, or no room for it.
+    /// For how long it is not told yet that lines were lost; `None`: there is nothing to tell.
     pub(super) fn until_told(&self) -> Option<Duration> {
         let (lost, next) = self.untold;
-        Some(next.since(clock::now())).filter(|left| lost > 0 && !left.is_zero())
+        (lost > 0).then(|| next.since(clock::now()))
     }
 
     /// Says at their place how many lines were lost, once in a while.
     pub(super) fn tell_lost(&mut self) {
         let (lost, next) = self.untold;
-        if lost == 0 || clock::now() < next {
+        let now = clock::now();
+        if lost == 0 || now < next {
             return;
         }
         let line = format!("WARN dropped {lost} lines of output: more came than the log takes\n");
-        if self.stderr.write(line.as_bytes()) {
-            self.untold.0 = 0;
-        }
+        let is_told = self.stderr.write(line.as_bytes());
+        self.untold = if is_told { (0, next) } else { (lost, now + TELL_LOST) };
     }
 
     /// Passes the master's own lines on.

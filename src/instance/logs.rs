@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use memchr::{memchr, memrchr};
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 use tokio::time::{sleep, timeout};
@@ -25,9 +26,10 @@ use crate::sys::{fd, pipe, reactor};
 /// As much as a pipe holds.
 const READ_BYTES: usize = 64 * 1024;
 
-/// How long nothing is read after lines were lost: who floods the log has some dozen megabytes a second thrown away, and
-/// not as many as two CPUs can.
+/// How long nothing is read after lines were lost, at first; it grows by as much while that goes on. Who floods the log
+/// has some megabytes a second thrown away, and not as many as two CPUs can.
 const PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 /// The scoreboard in use, on which dropped lines are counted.
 pub(super) type Board = Rc<RefCell<Arc<Scoreboard>>>;
@@ -209,6 +211,7 @@ async fn relay(
     hub: Rc<RefCell<Hub>>,
 ) {
     let mut buffer = vec![0; READ_BYTES];
+    let mut pause = PAUSE;
     loop {
         let until_told = hub.borrow().until_told();
         if let Some(until) = until_told
@@ -225,7 +228,10 @@ async fn relay(
                 let lost = hub.borrow().lost();
                 waiting.borrow_mut().relay(read, stream, &mut hub.borrow_mut());
                 if hub.borrow().lost() > lost {
-                    sleep(PAUSE).await;
+                    sleep(pause).await;
+                    pause = (pause + PAUSE).min(LONGEST_PAUSE);
+                } else {
+                    pause = PAUSE;
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
@@ -269,8 +275,7 @@ impl Lines {
 /// Where the next piece ends: after the last line that fits (or the first), or in the middle of one that never would.
 fn next_piece(bytes: &[u8], limit: usize, several: bool) -> Option<usize> {
     let window = bytes.get(..limit.min(bytes.len()))?;
-    let is_end = |byte: &u8| *byte == b'\n';
-    let end = if several { window.iter().rposition(is_end) } else { window.iter().position(is_end) };
+    let end = if several { memrchr(b'\n', window) } else { memchr(b'\n', window) };
     match end {
         Some(at) => Some(at + 1),
         None => (window.len() == limit).then_some(limit),
