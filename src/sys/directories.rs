@@ -1,5 +1,6 @@
 //! Watched directories, by the `notify` crate. Reading a file causes no event here, so a look of ours never wakes us up.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode, Event, EventKind, ModifyKind, RenameMode};
 use notify::{Config, ErrorKind, EventKindMask, INotifyWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
+use tokio::time::sleep_until;
 
 use super::signals;
 use crate::damper::Damper;
@@ -24,6 +26,9 @@ const WAITING: usize = 4096;
 const PORTION: u32 = 100;
 const BUSY: Duration = Duration::from_millis(1);
 
+/// Who took changes takes more of them no sooner: what happens meanwhile wakes up nobody.
+const TOGETHER: Duration = Duration::from_millis(5);
+
 /// The watched directories, each known by its path without symbolic links.
 #[derive(Debug)]
 pub struct Directories {
@@ -31,6 +36,8 @@ pub struct Directories {
     /// Which directory (device, inode) is watched by each path.
     watched: BTreeMap<PathBuf, (u64, u64)>,
     inbox: Arc<Inbox>,
+    /// When changes were taken last.
+    taken: Cell<Option<Instant>>,
 }
 
 /// What happened.
@@ -86,7 +93,7 @@ impl Directories {
             std::mem::forget(watcher);
             return Err(format!("inotify: its thread did not start: {error}"));
         }
-        Ok(Self { watcher, watched: BTreeMap::new(), inbox })
+        Ok(Self { watcher, watched: BTreeMap::new(), inbox, taken: Cell::default() })
     }
 
     /// Watches a directory, that which is at this path now; answers its path without symbolic links, by which changes
@@ -125,13 +132,14 @@ impl Directories {
 
     /// The next changes, at least one. Cancel-safe.
     pub async fn next(&self) -> VecDeque<io::Result<Change>> {
-        loop {
-            let changes = std::mem::take(&mut *self.inbox.lock());
-            if !changes.is_empty() {
-                return changes;
-            }
+        while self.inbox.lock().is_empty() {
             self.inbox.filled.notified().await;
         }
+        if let Some(taken) = self.taken.get().filter(|taken| taken.elapsed() < TOGETHER) {
+            sleep_until((taken + TOGETHER).into()).await;
+        }
+        self.taken.set(Some(Instant::now()));
+        std::mem::take(&mut *self.inbox.lock())
     }
 }
 
@@ -156,6 +164,11 @@ impl Inbox {
             return;
         }
         let mut changes = self.lock();
+        let is_known = |one: &io::Result<Change>| matches!((changes.back(), one), (Some(Ok(last)), Ok(one)) if last == one);
+        if told.iter().all(is_known) {
+            // Once more what nobody has taken yet.
+            return;
+        }
         if changes.len() < WAITING {
             changes.extend(told);
         } else if !matches!(changes.back(), Some(Ok(Change::Lost))) {
@@ -238,9 +251,12 @@ mod tests {
     #[test]
     fn what_nobody_takes_is_bounded() {
         let inbox = Inbox::default();
-        for _ in 0..3 * WAITING {
+        for n in 0..3 * WAITING {
             let event = Event::new(EventKind::Create(notify::event::CreateKind::File));
-            inbox.put(Ok(event.add_path("/a".into())));
+            for _ in 0..2 {
+                inbox.put(Ok(event.clone().add_path(format!("/{n}").into())));
+            }
+            assert_eq!(inbox.lock().len(), (n + 1).min(WAITING + 1), "the same again is told once");
         }
         assert_eq!(inbox.lock().len(), WAITING + 1);
         assert_eq!(inbox.lock().back().unwrap().as_ref().unwrap(), &Change::Lost);
