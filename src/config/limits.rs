@@ -84,6 +84,15 @@ impl Limits {
         }
     }
 
+    /// The weight of a vassal whose processes have this nice value (`prio`): to other groups they are as nice as to other
+    /// processes, each step of a fifth less. Nobody gives himself more than others have.
+    #[must_use]
+    pub fn of_nice(nice: i32) -> Self {
+        let thousandths = (0..nice).fold(WEIGHT * 1000, |weight, _| weight * 4 / 5);
+        let cpu_weight = (nice > 0).then(|| ((thousandths + 500) / 1000).max(1));
+        Self { cpu_weight, ..Self::default() }
+    }
+
     /// Whether nothing is limited.
     #[must_use]
     pub fn is_empty(self) -> bool {
@@ -207,5 +216,21 @@ mod tests {
         }
         assert_eq!(his.or_those_of(ours), his);
         assert_eq!(Limits::default().or_those_of(ours), ours);
+    }
+
+    #[test]
+    fn a_nice_vassal_weighs_as_little_as_its_processes() {
+        // As the kernel's own table has it.
+        for (nice, weight) in [
+            (-20, None),
+            (0, None),
+            (1, Some(80)),
+            (5, Some(33)),
+            (10, Some(11)),
+            (18, Some(2)),
+            (19, Some(1)),
+        ] {
+            assert_eq!(Limits::of_nice(nice).cpu_weight, weight, "{nice}");
+        }
     }
 }

@@ -118,21 +118,16 @@ impl Cgroups {
     }
 
     /// The vassal's file, or the rules, may say something else by now. A life that had no group goes into one when it
-    /// is to have one: its master, of this pid, and all of its process group. It may have no more processes than
-    /// `of_user`, its `limit-nproc`: what the kernel refuses a group it counts, and what it refuses a user it does not.
-    pub fn adjust(
-        &mut self,
-        vassal: &str,
-        attributes: &Attributes,
-        (life, pid): (LifeId, u32),
-        of_user: Option<u64>,
-    ) {
+    /// is to have one: its master, of this pid, and all of its process group. What it asks for itself, `own`, is a limit of
+    /// the group, too: what the kernel refuses a group it counts, and what it refuses a user (`limit-nproc`) it does not;
+    /// and the weight of a process (`prio`) counts within its group only. A weight that somebody has said stays.
+    pub fn adjust(&mut self, vassal: &str, attributes: &Attributes, (life, pid): (LifeId, u32), own: Limits) {
         let limits = self.limits(vassal, attributes);
+        let own = Limits { cpu_weight: own.cpu_weight.filter(|_| limits.cpu_weight.is_none()), ..own };
         let done = match self.group(vassal, life) {
             // What is limited now may need a controller that nothing needed before.
             Some(group) => {
-                let of_user = Limits { processes: of_user, ..Limits::default() };
-                let wanted = self.usually(limits).and(of_user);
+                let wanted = self.usually(limits).and(own);
                 let taken = self.tree(wanted).map(|_| ());
                 taken.and_then(|()| set(&group, wanted).map_err(|error| error.to_string()))
             }

@@ -9,6 +9,7 @@ use super::patrol::Found;
 use super::reap;
 use super::settle::Note;
 use super::turns::Emperor;
+use crate::config::limits::Limits;
 use crate::sys::process::Signal;
 use crate::sys::{clock, own, peer, process};
 use crate::trace;
@@ -213,8 +214,8 @@ impl Emperor {
         let mut fleet = self.handle.fleet();
         let Some(pid) = self.masters.by_life.get(&life).map(|master| master.child.pid()) else { return };
         let Some(known) = fleet.vassals.get_mut(vassal) else { return };
-        let of_user = limit_of_user(known, life);
-        self.masters.cgroups.adjust(vassal, &known.attributes, (life, pid), of_user);
+        let own = own_limits(known, life);
+        self.masters.cgroups.adjust(vassal, &known.attributes, (life, pid), own);
         drop(fleet);
         self.watch_for_crowds(vassal, life);
     }
@@ -222,7 +223,7 @@ impl Emperor {
     /// A life whose refused processes no control group counts is looked at from now on, where its user may have so many.
     pub(super) fn watch_for_crowds(&mut self, vassal: &str, life: LifeId) {
         let mut fleet = self.handle.fleet();
-        let most = fleet.vassals.get_mut(vassal).and_then(|known| limit_of_user(known, life));
+        let most = fleet.vassals.get_mut(vassal).and_then(|known| own_limits(known, life).processes);
         self.patrol.watch(life, most.filter(|_| !self.masters.cgroups.counts(vassal, life)));
     }
 
@@ -303,12 +304,14 @@ fn attend(master: u32, pid: u32, signal: Signal) -> Result<(), Failure> {
     worker.signal(signal).map_err(|error| failed(&error.to_string()))
 }
 
-/// How many processes and threads the user of a life may have (`limit-nproc`).
-fn limit_of_user(known: &mut Vassal, life: LifeId) -> Option<u64> {
+/// What the configuration of a life asks for: how many processes and threads its user may have (`limit-nproc`), and how
+/// nice it is to others (`prio`).
+fn own_limits(known: &mut Vassal, life: LifeId) -> Limits {
     let next = known.next.as_ref().filter(|next| next.id == life);
     let spec = next.and_then(|next| Some(&next.configured.as_ref()?.0)).or(known.spec.as_ref());
-    let most = spec.and_then(|spec| spec.limits.processes);
+    let Some(asked) = spec.map(|spec| spec.limits.clone()) else { return Limits::default() };
     let uid = known.lives_mut().find(|known| known.id == life).and_then(|known| known.uid);
     // Root has as many as it likes.
-    most.filter(|_| uid.is_some_and(|uid| uid != 0))
+    let processes = asked.processes.filter(|_| uid.is_some_and(|uid| uid != 0));
+    Limits { processes, ..Limits::of_nice(asked.nice) }
 }

@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
+use tokio::task::spawn_local;
+
 use super::bind::{Listener, Sockets};
 use super::changes::Watch;
 use super::log_file::LogFile;
@@ -40,6 +42,7 @@ impl Master {
             }
             self.show_title();
         }
+        spawn_local(limits::share_nice());
         self.serve_statistics();
         self.keep_fifo();
         self.touched = Touched::renew(self.touched.take(), spec);

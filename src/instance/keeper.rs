@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::children::end_children;
@@ -25,7 +26,7 @@ use crate::sys::{output, own, pipe, reactor, session};
 use crate::trace;
 use crate::wire::channel::Channel;
 use crate::wire::failure::Failure;
-use crate::wire::inherited;
+use crate::wire::{inherited, limits};
 
 /// When a log that had no room is tried again.
 const RETRY: Duration = Duration::from_millis(10);
@@ -105,6 +106,8 @@ fn keep(channel: OwnedFd) -> io::Result<()> {
     process::set_child_subreaper()?;
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
+        // As nice as its master.
+        spawn_local(limits::share_nice());
         let mut signals = Signals::new()?;
         let channel = Channel::<FromKeeper, ToKeeper>::new(channel)?;
         let Some((ToKeeper::Start(order), mut fds)) = channel.receive().await? else { return Ok(()) };

@@ -48,6 +48,16 @@ pub fn set_nice(nice: i32) -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// The nice value of this process.
+#[must_use]
+pub fn nice() -> i32 {
+    // SAFETY: only numbers are passed. It fails for nobody who is there.
+    #[expect(unsafe_code, reason = "there is no wrapper for getpriority")]
+    unsafe {
+        libc::getpriority(libc::PRIO_PROCESS, 0)
+    }
+}
+
 /// The mode of unix sockets unless an option says otherwise: what the umask leaves, never writable for the world.
 #[must_use]
 pub fn socket_mode() -> u32 {

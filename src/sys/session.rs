@@ -1,12 +1,18 @@
-//! What a process shares with everybody of its session: the terminal, the choice of process groups, and the keyring that
-//! the kernel keeps for it.
+//! What a process shares with everybody of its session: the terminal, the choice of process groups, the keyring that the
+//! kernel keeps for it, and where sessions share the CPUs (`sched_autogroup_enabled`, sched(7)) its part of them.
 
-use std::io;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 
 use nix::unistd::{Pid, getpgid, getpgrp, getpid, getppid, getsid, setpgid, setsid};
 
+use super::limits;
+
 /// `KEYCTL_JOIN_SESSION_KEYRING`, which libc does not name.
 const JOIN_SESSION_KEYRING: libc::c_int = 1;
+
+/// Where the kernel says, and is told, how nice a session is to others.
+const AUTOGROUP: &str = "/proc/self/autogroup";
 
 /// Makes this process the leader of a session and group of its own, if it does not lead one yet. It has no terminal then:
 /// whoever has one could type into the shell of the one who started the session. And nothing that it starts can join a
@@ -25,6 +31,24 @@ pub fn lead() -> io::Result<()> {
     }
     setsid()?;
     Ok(())
+}
+
+/// Makes the session of which this process is the leader as nice as the process: to other sessions the nice values of
+/// its processes say nothing. A session of others, and a kernel by which sessions share nothing, stay as they are.
+///
+/// # Errors
+/// `WouldBlock`: without `CAP_SYS_ADMIN` all processes of the host together may do this ten times a second; else only
+/// root may make it less nice.
+pub fn share_nice() -> io::Result<()> {
+    if getsid(None)? != getpid() {
+        return Ok(());
+    }
+    let Ok(shared) = fs::read_to_string(AUTOGROUP) else { return Ok(()) };
+    let nice = limits::nice().to_string();
+    if shared.trim_end().rsplit(' ').next() == Some(&nice) {
+        return Ok(());
+    }
+    OpenOptions::new().write(true).open(AUTOGROUP)?.write_all(nice.as_bytes())
 }
 
 /// Gives this process, and all that it starts, an empty session keyring: every key in that which it was born with

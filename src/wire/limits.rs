@@ -2,10 +2,16 @@
 //! generation.
 
 use std::io;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::failure::Failure;
 use crate::config::instance::InstanceSpec;
-use crate::sys::{cgroup, limits};
+use crate::sys::{cgroup, limits, session};
+
+/// Ten processes of a host may make their sessions nice in one second.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// Limits this process as configured; what is not limited stays as it is.
 ///
@@ -37,9 +43,22 @@ fn limit_processes(count: u64) -> io::Result<()> {
 
 /// As in uWSGI it goes on where it may not.
 fn set_nice(nice: i32) {
-    if nice != 0
-        && let Err(error) = limits::set_nice(nice)
-    {
-        tracing::warn!("cannot set prio to {nice}: {error}");
+    let set = if nice == 0 { Ok(()) } else { limits::set_nice(nice) };
+    match set.and_then(|()| session::share_nice()) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+            tracing::warn!("cannot set prio to {nice}: {error}");
+        }
+        _ => {}
+    }
+}
+
+/// Makes the session of this process as nice as it, also where all that want that now have to wait for each other
+/// ([`session::share_nice`]).
+pub async fn share_nice() {
+    while let Err(error) = session::share_nice() {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return tracing::warn!("other sessions do not notice its nice value: {error}");
+        }
+        sleep(AGAIN).await;
     }
 }

@@ -373,3 +373,32 @@ fn an_immediate_user_does_nothing_as_root() {
     assert_eq!(refused.wait().code(), Some(1));
     assert!(refused.log().contains("uid: daemon: it is nobody already then"), "{}", refused.log());
 }
+
+#[test]
+fn the_nice_value_of_a_vassal_counts_among_vassals_where_sessions_share_the_cpus() {
+    if !Path::new("/proc/self/autogroup").exists() {
+        return eprintln!("skipped: sessions share nothing by this kernel (CONFIG_SCHED_AUTOGROUP)");
+    }
+    let host = Host::start(&[]);
+    host.folder().write("app.py", "def application(environ, start): start('200 OK', []); return [b'']");
+    let write = |lines: &str| {
+        let common = "wsgi-file = ../app.py\nhttp-socket = app.sock\n";
+        let daemon = "attach-daemon = while :; do cp /proc/self/autogroup told; sleep 0.05; done";
+        host.write("a.ini", &format!("[uwsgi]\n{common}{daemon}\n{lines}"));
+    };
+    let share = |of: String| std::fs::read_to_string(of).unwrap_or_default();
+    let ours = share("/proc/self/autogroup".to_owned());
+    for (lines, nice) in
+        [("prio = 5", "nice 5\n"), ("prio = 7", "nice 7\n"), ("prio = 4", "nice 4\n"), ("", "nice 0\n")]
+    {
+        write(lines);
+        until(nice, || {
+            let master = host.vassal("a.ini").map_or(0, |vassal| vassal["pid"].as_u64().unwrap_or(0));
+            share(format!("/proc/{master}/autogroup")).ends_with(nice)
+        });
+        until("the same of its daemon", || {
+            share(host.folder().path().join("vassals/told").display().to_string()).ends_with(nice)
+        });
+    }
+    assert_eq!(share("/proc/self/autogroup".to_owned()), ours, "an emperor's session is that of its starter");
+}

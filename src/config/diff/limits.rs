@@ -20,6 +20,12 @@ pub(super) fn note(change: &mut Change, old: &LimitSpec, new: &LimitSpec, raised
         };
         change.note(old != new, option, need);
     }
-    // Only root may make it smaller again.
-    change.note(old.nice != *nice, "prio", if *nice < old.nice { raised } else { Need::Generation });
+    let need = match *nice {
+        // What it was before the first one, nobody knows.
+        0 => Need::Replace,
+        // Only root may make it smaller again.
+        nice if nice < old.nice => raised,
+        _ => Need::Generation,
+    };
+    change.note(old.nice != *nice, "prio", need);
 }
