@@ -269,7 +269,7 @@ complete -c liege -n __liege_begins -l immediate-uid -r -d 'As `uid`, but an ins
 complete -c liege -n __liege_begins -l immediate-gid -r -d 'As `gid`, at the same time as `immediate-uid`'
 complete -c liege -n __liege_begins -l drop-after-init -d 'The privileges drop once `chdir` is entered, and `logto2`, `pidfile2` and the sockets are made; nothing of the application is loaded before'
 complete -c liege -n __liege_begins -l chdir2 -r -d 'Where workers go once the application is loaded'
-complete -c liege -n __liege_begins -l prio -r -d 'The nice value of all processes, -20 to 19'
+complete -c liege -n __liege_begins -l prio -r -d 'The nice value of all processes, -20 to 19; of a vassal it counts among vassals (`cpu-weight` in its stead where that is said)'
 complete -c liege -n __liege_begins -l cpu-affinity -r -d 'How many CPUs each worker keeps to: the first worker the first ones, and so on, round again when all are taken'
 complete -c liege -n __liege_begins -l reaper -s r -d 'After each request a worker reaps children of its that ended: nobody else learns their status then'
 complete -c liege -n __liege_begins -l skip-atexit -d 'A worker ends without what was registered for its end, neither `uwsgi.atexit` nor Python\'s `atexit`'

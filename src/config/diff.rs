@@ -400,7 +400,7 @@ mod tests {
             (
                 "",
                 "procname = x, prio = 3, chdir2 = x",
-                Need::Generation,
+                Need::Reexec,
                 &["chdir2", "prio", "auto-procname", "procname"],
             ),
             ("prio = 3", "prio = 2", Need::Reexec, &["prio"]),

@@ -20,12 +20,7 @@ pub(super) fn note(change: &mut Change, old: &LimitSpec, new: &LimitSpec, raised
         };
         change.note(old != new, option, need);
     }
-    let need = match *nice {
-        // What it was before the first one, nobody knows.
-        0 => Need::Replace,
-        // Only root may make it smaller again.
-        nice if nice < old.nice => raised,
-        _ => Need::Generation,
-    };
-    change.note(old.nice != *nice, "prio", need);
+    // What it was before the first one, nobody knows. Only root may make it smaller again, and who has become another user
+    // may not say how nice the session is (`/proc/PID/autogroup` is root's then).
+    change.note(old.nice != *nice, "prio", if *nice == 0 { Need::Replace } else { raised });
 }
