@@ -384,7 +384,7 @@ fn the_nice_value_of_a_vassal_counts_among_vassals_where_sessions_share_the_cpus
     let write = |lines: &str| {
         let common = "wsgi-file = ../app.py\nhttp-socket = app.sock\n";
         let daemon = "attach-daemon = while :; do cp /proc/self/autogroup told; sleep 0.05; done";
-        host.write("a.ini", &format!("[uwsgi]\n{common}{daemon}\n{lines}"));
+        host.write("a.ini", format!("[uwsgi]\n{common}{daemon}\n{lines}"));
     };
     let share = |of: String| std::fs::read_to_string(of).unwrap_or_default();
     let ours = share("/proc/self/autogroup".to_owned());
