@@ -106,6 +106,51 @@ fn it_wakes_and_sleeps_over_and_over_and_no_request_is_lost() {
 }
 
 #[test]
+fn who_connects_sends_or_reads_slowly_keeps_it_awake() {
+    let host = Host::new();
+    let app = "def application(environ, start_response):\n    \
+               body = environ['wsgi.input'].read()\n    start_response('200 OK', [])\n    \
+               return [body if environ['PATH_INFO'] == '/' else b'x' * 30000000]\n";
+    fs::write(host.path("app.py"), app).unwrap();
+    host.app("witness", "", "one");
+    let witness = host.vassal_with("w.ini", "witness", "idle = 3");
+    let head = "Host: x\r\nConnection: close\r\n";
+    let (get_big, post) = (format!("GET /big HTTP/1.1\r\n{head}\r\n"), format!("POST / HTTP/1.1\r\n{head}"));
+    let cases = [
+        ("sends", format!("{post}Content-Length: 20\r\n\r\n0123456789"), "0123456789", 20),
+        ("reads", get_big.clone(), "", 30_000_000),
+        ("connects", String::new(), get_big.as_str(), 30_000_000),
+    ];
+    let mut clients = Vec::new();
+    for (what, begin, rest, expected) in &cases {
+        for is_routed in [false, true] {
+            let name = format!("{what}-{is_routed}.ini");
+            let routed = port::free_port();
+            let own = host.vassal_with(&name, "app", &format!("http = 127.0.0.1:{routed}\nidle = 1"));
+            let port = if is_routed { routed } else { own };
+            host.wait("an app", || get(port, "/").is_ok());
+            let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            socket.write_all(begin.as_bytes()).unwrap();
+            clients.push((name, socket, rest, expected));
+        }
+    }
+    // When another one sleeps that nobody asks anything for longer, they would have slept.
+    host.until(witness, "one");
+    until(&host, "w.ini", "asleep");
+    for (name, mut socket, rest, expected) in clients {
+        assert_eq!(state(&host, &name), "up", "{name}\n{}", host.log());
+        socket.write_all(rest.as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).unwrap();
+        let head = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+        assert_eq!(answer.len() - head, *expected, "{name}\n{}", host.log());
+        until(&host, &name, "asleep");
+    }
+    host.end();
+}
+
+#[test]
 fn a_socket_is_named_by_a_file_a_directory_or_a_command_and_goes_with_its_vassal() {
     let ways: [&[&str]; 3] = [
         &["--emperor-on-demand-extension", ".socket"],

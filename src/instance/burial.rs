@@ -84,6 +84,7 @@ impl Master {
         if let Some(exit) = self.children.router.as_ref().and_then(super::children::Process::over) {
             (self.children.router, self.children.queue) = (None, None);
             self.scoreboard().set_forwarding(0);
+            self.scoreboard().set_engaged(0);
             if self.roster.phase == Phase::Running {
                 self.tell(format!("the router ended: {exit}"));
             }

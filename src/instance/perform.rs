@@ -109,7 +109,10 @@ impl Master {
     /// but not while the instance stops, and not those of still earlier ones: they would fill the scoreboard.
     fn drain(&mut self, slot: usize) {
         let is_stopping = matches!(self.roster.phase, Phase::Stopping { .. });
+        // Nobody takes what they pass on, unless a pause is to end.
+        let is_last = self.roster.is_cheap() && !self.paused;
         let order = match (is_stopping, self.replaced) {
+            (false, _) if is_last => ToWorker::Hurry,
             (false, _) => ToWorker::Drain,
             (true, true) => ToWorker::Hurry,
             // Not even a word before it: what a worker passes on must find a taker.

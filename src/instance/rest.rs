@@ -55,7 +55,9 @@ impl Master {
             || self.rehearsal.is_some()
             || self.roster.slots.iter().any(begins);
         let forwards = boards.newest().of_router(Field::Forwarding) > 0;
-        let busy = !serves || loads || forwards || boards.slots().any(|slot| slot.is_busy());
+        // Who connects, sends or reads slowly has nobody else to go on with it.
+        let engaged = boards.newest().is_router_engaged() || boards.slots().any(|slot| slot.is_engaged());
+        let busy = !serves || loads || forwards || engaged || boards.slots().any(|slot| slot.is_busy());
         if self.rest.look(now, boards.requests(), busy, idle) {
             let idle_s = u32::try_from(idle.as_secs()).unwrap_or(u32::MAX);
             if !self.is_woken() {

@@ -82,8 +82,11 @@ impl Master {
     }
 
     fn hang_bell(&self) -> io::Result<Bell> {
-        let doors: Vec<_> = (self.current.sockets.listeners.iter())
-            .map(|listener| reactor::register_readable(listener.as_fd().try_clone_to_owned()?))
+        let listeners = self.current.sockets.listeners.iter().map(AsFd::as_fd);
+        // A connection that a worker passed on before it knew that it was the last one.
+        let passage = self.children.passage.iter().map(|(_, exit)| exit.as_fd());
+        let doors: Vec<_> = (listeners.chain(passage))
+            .map(|door| reactor::register_readable(door.try_clone_to_owned()?))
             .collect::<io::Result<_>>()?;
         let reports = self.reports.clone();
         Ok(Bell(tokio::task::spawn_local(async move {

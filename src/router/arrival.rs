@@ -16,7 +16,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::client;
 use super::fields::Facts;
-use super::front::{Front, Held, Phase};
+use super::front::{Front, Phase};
+use super::held::Held;
 use super::redirect::Redirect;
 use super::socket::Socket;
 use crate::gateway::peer::{Connection, certificate_fields};

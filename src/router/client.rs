@@ -1,6 +1,6 @@
 //! A client's connection: its requests are read whole, queued, and answered.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -15,8 +15,9 @@ use tokio::sync::oneshot;
 
 use super::fields::{self, Facts};
 use super::forward::{self, Errand};
-use super::front::{Front, Held, Phase};
+use super::front::{Front, Phase};
 use super::gzip::Taste;
+use super::held::Held;
 use super::job::{Job, Reply, Ticket};
 use super::page::{close, page};
 use super::pipe::{Line, ResponseBody};
@@ -35,6 +36,8 @@ struct Client {
     socket: Socket,
     facts: Facts,
     watch: Watch,
+    /// A request has come.
+    has_asked: Cell<bool>,
     /// Where all its requests are sent; `None`: they are answered here.
     redirect: Option<Redirect>,
     /// Where the bytes go to and come from after an answer that another protocol follows.
@@ -56,8 +59,9 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 ) {
     let front = Rc::clone(held.front());
     let guard = Guard::new(stream, front.limits.get());
+    let (watch, has_asked) = (guard.watch(), Cell::new(false));
     let client =
-        Rc::new(Client { front, socket, facts, watch: guard.watch(), redirect, line: RefCell::default() });
+        Rc::new(Client { front, socket, facts, watch, has_asked, redirect, line: RefCell::default() });
     let service = service_fn(|request| answer(Rc::clone(&client), request));
     let builder = server_builder(&client.front.limits.get());
     let mut connection = builder.serve_connection(TokioIo::new(guard), service);
@@ -70,6 +74,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             if Pin::new(&mut connection).poll(cx).is_ready() {
                 return Poll::Ready(true);
             }
+            held.engage(!client.has_asked.get() || !client.watch.is_at_rest());
             let phase = Some(front.phase());
             if seen == phase {
                 return Poll::Pending;
@@ -101,6 +106,7 @@ async fn answer(
     client: Rc<Client>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, ClientGone> {
+    client.has_asked.set(true);
     let front = &client.front;
     let (head, body) = request.into_parts();
     if let Some(redirect) = client.redirect {

@@ -14,7 +14,8 @@ use tokio::time::sleep;
 
 use super::arrival::{self, Ends, Reception};
 use super::client;
-use super::front::{Front, Held};
+use super::front::Front;
+use super::held::Held;
 use super::redirect::Redirect;
 use super::socket::{Socket, Stream};
 use crate::config::address::{Address, Listen, Protocol};

@@ -64,13 +64,16 @@ pub(super) struct Front {
     reports: mpsc::UnboundedSender<FromRouter>,
     phase: Cell<Phase>,
     phase_changed: Notify,
-    clients: Cell<usize>,
+    pub(super) clients: Cell<usize>,
+    /// How many of them are in the midst of something, and how many the scoreboard says.
+    pub(super) engaged: Cell<u64>,
+    pub(super) told_engaged: Cell<u64>,
     /// Where the router counts, once its master has given it.
     pub(super) board: RefCell<Option<Scoreboard>>,
     /// Requests that servers of `http-to` have.
     pub(super) forwarded: Cell<u64>,
     /// A client left while nobody more was let in, or the last one did.
-    vacancy: Notify,
+    pub(super) vacancy: Notify,
     logged: Rate,
 }
 
@@ -108,6 +111,8 @@ impl Front {
             phase: Cell::new(Phase::Serving),
             phase_changed: Notify::new(),
             clients: Cell::new(0),
+            engaged: Cell::new(0),
+            told_engaged: Cell::new(0),
             board: RefCell::default(),
             forwarded: Cell::new(0),
             vacancy: Notify::new(),
@@ -197,6 +202,7 @@ impl Front {
             self.collect();
             self.ring();
         }
+        self.tell_engaged();
         if self.watched.get() < Watched::Closely {
             let wanted = self.to_be_watched();
             if wanted > self.watched.replace(wanted.max(self.watched.get())) {
@@ -354,30 +360,5 @@ impl Front {
     /// Whether one more line about a single request may be logged: a flood of them must not fill the log.
     pub(super) fn may_log(&self) -> bool {
         self.logged.allows(clock::now())
-    }
-}
-
-/// A client that is connected.
-#[derive(Debug)]
-pub(super) struct Held(Rc<Front>);
-
-impl Held {
-    pub(super) fn new(front: &Rc<Front>) -> Self {
-        front.clients.set(front.clients.get().saturating_add(1));
-        Self(Rc::clone(front))
-    }
-
-    pub(super) const fn front(&self) -> &Rc<Front> {
-        &self.0
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let clients = self.0.clients.get().saturating_sub(1);
-        self.0.clients.set(clients);
-        if clients == 0 || clients.saturating_add(1) == CLIENT_LIMIT {
-            self.0.vacancy.notify_waiters();
-        }
     }
 }

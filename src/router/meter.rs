@@ -63,7 +63,17 @@ impl Front {
     /// From now on it counts here.
     pub(super) fn count_on(&self, board: Scoreboard) {
         board.set_forwarding(self.forwarded.get());
+        board.set_engaged(self.engaged.get());
+        self.told_engaged.set(self.engaged.get());
         self.board.replace(Some(board));
+    }
+
+    /// Says how many clients are in the midst of something, where that has changed.
+    pub(super) fn tell_engaged(&self) {
+        let engaged = self.engaged.get();
+        if self.told_engaged.replace(engaged) != engaged {
+            self.count(|board| board.set_engaged(engaged));
+        }
     }
 
     /// Counts.

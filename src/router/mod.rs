@@ -23,6 +23,7 @@ mod fields;
 mod forward;
 mod front;
 mod gzip;
+mod held;
 mod job;
 mod lane;
 mod meter;

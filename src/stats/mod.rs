@@ -3,6 +3,7 @@
 pub mod boards;
 pub mod cache;
 pub mod classes;
+mod engaged;
 mod front;
 mod kept;
 pub mod lookout;

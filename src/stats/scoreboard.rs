@@ -86,7 +86,7 @@ pub enum Field {
     RssBytes = 12,
     /// Virtual size in bytes, as last measured.
     VszBytes = 13,
-    /// Connections that the worker holds open.
+    /// Connections that the worker holds open; in the attic: those of the router that are engaged.
     Connections = 14,
     /// Milliseconds the application took to load.
     StartupMs = 15,
@@ -127,6 +127,8 @@ pub enum CoreField {
     StaticRequests = 9,
     /// How often a rule of the internal routing had the last word.
     RoutedRequests = 10,
+    /// Only in the first core: connections of the worker that are engaged (see [`Slot::engage`]).
+    Engaged = 11,
 }
 
 /// The scoreboard of one instance.

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 
@@ -75,7 +76,7 @@ async fn client(
     loop {
         let guard = Guard::after(socket, server.limits, requests);
         let watch = guard.watch();
-        match connection(server, guard, watch.clone(), Arc::clone(&origin), fresh.take()).await {
+        match connection(&held, guard, watch.clone(), Arc::clone(&origin), fresh.take()).await {
             Left::AtRest(guard) => (socket, requests) = guard.into_parts(),
             Left::Switched(guard, read, switch) => return hand_over(guard, &read, &switch),
             Left::Nothing => {
@@ -132,7 +133,7 @@ fn hand_over(guard: Guard<Socket>, read: &[u8], switch: &Switch) {
 
 /// Serves a connection to its end, until it is at rest and others are to serve it, or until it is another protocol's.
 async fn connection<S>(
-    server: &Arc<Server>,
+    held: &Held,
     stream: S,
     watch: Watch,
     origin: Arc<Origin>,
@@ -141,8 +142,11 @@ async fn connection<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let server = held.server();
+    let is_new = AtomicBool::new(fresh.is_some());
     let (switch, fresh) = (OnceLock::new(), Mutex::new(fresh));
     let service = service_fn(|request| {
+        is_new.store(false, Ordering::Relaxed);
         let is_first = fresh.lock().unwrap_or_else(PoisonError::into_inner).take().is_some();
         answer(server, &watch, &switch, &origin, is_first, request)
     });
@@ -156,6 +160,7 @@ where
         if !server.is_draining() && Pin::new(&mut connection).poll(cx).is_ready() {
             return Poll::Ready(true);
         }
+        held.engage(is_new.load(Ordering::Relaxed) || !watch.is_at_rest());
         if !waits_for_drain || server.is_draining() {
             waits_for_drain = true;
             return drained.as_mut().poll(cx).map(|()| false);

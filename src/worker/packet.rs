@@ -131,6 +131,7 @@ impl Reading {
 
     /// Queues the complete request.
     fn finish(self, socket: OwnedFd) {
+        self.held.engage(true);
         let server = Arc::clone(self.held.server());
         let Some(whole) = self.intake.finish(server.host.spec.workers.limit_post_bytes) else { return };
         let is_here = whole.inlet.is_ended();
@@ -182,6 +183,7 @@ async fn read_on(reading: &mut Reading, socket: OwnedFd) -> Result<OwnedFd, Clos
 
 /// Reads the rest of a request.
 async fn complete(reading: &mut Reading, socket: &AsyncFd<OwnedFd>) -> Result<(), Closed> {
+    reading.held.engage(true);
     reading.held.server().pulse();
     let deadline = Instant::now() + socket_timeout(reading.held.server());
     loop {

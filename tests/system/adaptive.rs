@@ -1,6 +1,6 @@
 //! Workers that come and go with the load (`cheaper`, `cheap`, `idle`), and those that have too much memory.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::Signal;
@@ -152,6 +152,25 @@ fn a_cheap_instance_begins_with_the_first_connection_and_ends_its_workers_when_i
         {
             assert!(log.contains(line), "{line}\n{log}");
         }
+    }
+}
+
+#[test]
+fn nobody_waits_in_vain_on_a_connection_that_outlives_the_last_worker() {
+    for socket in ["http", "http-socket"] {
+        let adaptive = Adaptive::start(&says("hello"), &format!("{socket} = PORT, cheap = true, idle = 1"));
+        let mut kept = adaptive.door.connect().unwrap();
+        assert_eq!(kept.ask("GET", "/", &[], b"").unwrap().text(), "hello");
+        adaptive.wait_for_workers(0);
+        match kept.ask("GET", "/", &[], b"") {
+            Ok(answer) => assert_eq!(answer.text(), "hello"),
+            // It was closed, and the client knows.
+            Err(error) => {
+                let is_silence = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                assert!(!is_silence, "{socket}: {error}\n{}", adaptive.family.log());
+            }
+        }
+        assert_eq!(adaptive.door.get("/").unwrap().text(), "hello");
     }
 }
 
