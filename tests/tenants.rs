@@ -605,6 +605,35 @@ fn an_emperor_with_a_few_capabilities_is_tyrant_enough() {
 }
 
 #[test]
+fn an_emperor_with_a_few_capabilities_waits_for_calls_too_and_does_not_start_what_it_cannot() {
+    if !is_root() {
+        return;
+    }
+    let user = ["--emperor-tyrant", "--emperor-on-demand-extension", ".socket", "--uid", "20009", "--gid"];
+    let with = |more: &[&'static str]| [&user[..], &["20009", "--cap"], more].concat();
+    let own = |dir: &std::path::Path| chown(dir, Some(20009), Some(20009)).unwrap();
+    for (capabilities, owner) in
+        [("setuid,setgid,kill,dac_read_search", 20009), ("setuid,setgid,kill,dac_read_search,chown", ALICE)]
+    {
+        let mut host = Host::prepared(&with(&[capabilities]), own);
+        stage::furnish(&host);
+        let socket = host.path("home/a.sock");
+        fs::write(host.path("v/a.ini.socket"), socket.display().to_string()).unwrap();
+        let port = tenant(&host, "a.ini", ALICE, "");
+        host.wait("it sleeps", || host.log().contains("[a.ini] asleep") && socket.exists());
+        // The next one finds the socket of this one in its way.
+        host.kill_emperor();
+        host.start_another();
+        host.wait("somebody hears", || UnixStream::connect(&socket).is_ok());
+        assert_eq!(until_up(&host, port)["Uid"], "20001 20001 20001 20001", "{capabilities}");
+        assert_eq!(fs::symlink_metadata(&socket).unwrap().uid(), owner, "{}", host.log());
+        host.end();
+    }
+    let host = Host::prepared(&with(&["setuid,setgid,kill", "--emperor-cap", "net_bind_service"]), own);
+    host.wait("a refusal", || host.log().contains("emperor-cap cannot be obeyed without CAP_SETPCAP"));
+}
+
+#[test]
 fn a_tenant_has_the_further_groups_of_its_user_where_that_is_asked_for() {
     if !is_root() {
         return;

@@ -39,6 +39,7 @@ pub mod reap;
 pub mod record;
 pub mod reexec;
 pub mod remembered;
+mod rights;
 mod room;
 pub mod roundup;
 pub mod run;

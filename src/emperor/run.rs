@@ -32,13 +32,13 @@ use super::stats_server::StatsServer;
 use super::storing::{Storage, nothing_stored};
 use super::turns::Emperor;
 use super::watch::Watcher;
-use super::{adopt, audit, ledger, record, reexec, remembered, store};
+use super::{adopt, audit, ledger, record, reexec, remembered, rights, store};
 use crate::config::address::Listen;
 use crate::config::emperor::{EmperorSpec, Source};
 use crate::config::hook::Point;
 use crate::config::instance::IdentitySpec;
 use crate::sys::activation::Activation;
-use crate::sys::capabilities::{self, Capabilities};
+use crate::sys::capabilities::Capabilities;
 use crate::sys::user::{self, Identity};
 use crate::sys::{background, clock, fd, limits, output, own, process, signals, title};
 use crate::trace;
@@ -89,12 +89,7 @@ where
         hooks::perform(&spec.hooks, &hooks::BEFORE_DROP)?;
     }
     drop_privileges(&spec.identity).map_err(step("drop privileges"))?;
-    if spec.tyrant.is_some() {
-        prove_tyrant()?;
-    }
-    if !spec.namespaces.is_empty() {
-        prove_namespaces()?;
-    }
+    rights::prove(&spec)?;
     let ledger = match &record {
         Some(record) if record.has_ledger() => None,
         _ => open_ledger(&spec, prepared)?,
@@ -168,27 +163,6 @@ fn drop_privileges(spec: &IdentitySpec) -> io::Result<()> {
     let identity = Identity::look_up(uid, gid, &spec.add_gid, spec.no_initgroups)?;
     // A later image is that user already.
     if identity.is_current() { Ok(()) } else { identity.take_on(&kept) }
-}
-
-/// A tyrant can become its tenants, and end what they run.
-fn prove_tyrant() -> Result<(), Failure> {
-    let missing = capabilities::missing(&Capabilities::of(&["setuid,setgid,kill".to_owned()]));
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let (missing, uid) = (missing.join(", "), user::current_uid());
-    Err(Failure::new(format!("emperor-tyrant cannot be obeyed by uid {uid} without {missing}"))
-        .with_hint("start it as root, with `cap = setuid,setgid,kill` beside its `uid`, or with AmbientCapabilities= in its unit"))
-}
-
-/// What `emperor-use-clone` asks for can be had.
-fn prove_namespaces() -> Result<(), Failure> {
-    let missing = capabilities::missing(&Capabilities::of(&["sys_admin".to_owned()]));
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(Failure::new("emperor-use-clone cannot be obeyed without CAP_SYS_ADMIN")
-        .with_hint("start the emperor as root"))
 }
 
 /// The log goes to the file, and the emperor to the background, if so asked. A later image has both already.

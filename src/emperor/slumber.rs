@@ -20,7 +20,7 @@ use crate::config::address::{Address, Listen, Protocol};
 use crate::config::emperor::EmperorSpec;
 use crate::config::tenant::Tenant;
 use crate::sys::socket::{self, FileIdentity, UnixOptions};
-use crate::sys::{limits, reactor};
+use crate::sys::{capabilities, limits, reactor};
 use crate::wire::failure::Failure;
 
 /// A vassal that something happened to while nothing ran for it.
@@ -75,11 +75,20 @@ impl Slumber {
             Address::Abstract(name) => socket::listen_abstract(name, backlog)?,
             Address::Unix(path) => {
                 let mode = self.mode.unwrap_or_else(limits::socket_mode);
+                let owner = tenant.filter(|_| capabilities::may_give_files_away());
+                if let (Some(tenant), None) = (tenant, owner) {
+                    tracing::warn!(
+                        vassal,
+                        "{} belongs to the emperor's user, and not to {tenant}, for want of CAP_CHOWN: its mode \
+                         is {mode:04o} (chmod-socket)",
+                        path.display()
+                    );
+                }
                 let options = UnixOptions {
                     mode,
-                    user: tenant.map(|tenant| tenant.uid),
-                    group: tenant.map(|tenant| tenant.gid),
-                    runs_as: None,
+                    user: owner.map(|tenant| tenant.uid),
+                    group: owner.map(|tenant| tenant.gid),
+                    runs_as: tenant.map(|tenant| tenant.uid),
                 };
                 let listener = socket::listen_unix(path, options, backlog)?;
                 if let Some(identity) = socket::identity(path) {

@@ -52,6 +52,24 @@ pub fn missing(wanted: &Capabilities) -> Vec<String> {
     missing
 }
 
+/// Whether this process can give files to other users.
+#[must_use]
+pub fn may_give_files_away() -> bool {
+    missing(&Capabilities([Capability::CAP_CHOWN].into())).is_empty()
+}
+
+/// What keeps this process from [`bound_to`]; `None`: nothing.
+#[must_use]
+pub fn unable_to_bound_to(kept: &Capabilities) -> Option<String> {
+    let bounded = caps::read(None, CapSet::Bounding).unwrap_or_default();
+    let has_spare = bounded.iter().any(|one| is_spare(kept, *one));
+    missing(&Capabilities([Capability::CAP_SETPCAP].into())).pop().filter(|_| has_spare)
+}
+
+fn is_spare(kept: &Capabilities, one: Capability) -> bool {
+    !kept.0.contains(&one) && one != Capability::CAP_SETPCAP
+}
+
 /// Whether this process can become other users.
 #[must_use]
 pub fn may_change_users() -> bool {
@@ -95,9 +113,8 @@ pub fn reduce_to(kept: &Capabilities) -> io::Result<()> {
 /// `prctl`: it may not (`CAP_SETPCAP`).
 pub fn bound_to(kept: &Capabilities) -> io::Result<()> {
     let bounded = caps::read(None, CapSet::Bounding).map_err(io::Error::other)?;
-    let spare = |one: &&Capability| !kept.0.contains(one) && **one != Capability::CAP_SETPCAP;
-    for one in bounded.iter().filter(spare) {
-        caps::drop(None, CapSet::Bounding, *one)
+    for one in bounded.into_iter().filter(|one| is_spare(kept, *one)) {
+        caps::drop(None, CapSet::Bounding, one)
             .map_err(|error| io::Error::new(io::ErrorKind::PermissionDenied, error.to_string()))?;
     }
     Ok(())

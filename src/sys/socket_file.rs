@@ -1,6 +1,6 @@
 //! The files of unix sockets: made, put in the place of dead ones, removed.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
@@ -53,8 +53,19 @@ pub fn listen_unix(path: &Path, options: UnixOptions, backlog: u32) -> io::Resul
     let bound = bind(socket.as_raw_fd(), &address);
     umask(old);
     bound?;
-    adjust(&place, options)?;
-    listen(&socket, kernel_backlog(backlog)?)?;
+    let file = place.hold()?;
+    let made = file.metadata()?;
+    if !(made.file_type().is_socket() && made.nlink() == 1 && made.uid() == current_uid()) {
+        return Err(io::Error::other("the socket was replaced while it was being made"));
+    }
+    let ready = adjust(&file, options).and_then(|()| Ok(listen(&socket, kernel_backlog(backlog)?)?));
+    if let Err(error) = ready {
+        // Nobody will ever listen there.
+        if place.stat()?.is_some_and(|found| is_same(&found, &made)) {
+            place.remove()?;
+        }
+        return Err(error);
+    }
     Ok(socket)
 }
 
@@ -145,27 +156,45 @@ fn remove_dead(place: &Place, options: UnixOptions) -> io::Result<()> {
     if !owners.contains(&Some(found.st_uid)) {
         return exists(format!("a socket of another user (uid {}) is there", found.st_uid));
     }
-    if is_listened_on(place.path())? {
+    let is_listened_on = match is_listened_on(place.path()) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => ask_as_owner(place, &found)?,
+        asked => asked?,
+    };
+    if is_listened_on {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
     }
     place.remove()
 }
 
+/// Whether somebody listens at a socket that only its owner may connect to, asked by a process that is not root, but may
+/// give files away: it makes the file its own for that.
+fn ask_as_owner(place: &Place, found: &FileStat) -> io::Result<bool> {
+    let own =
+        |uid: u32, gid: u32| UnixOptions { user: Some(uid), group: Some(gid), ..UnixOptions::default() };
+    let file = place.hold()?;
+    let is_it = file.metadata().is_ok_and(|it| is_same(found, &it) && it.nlink() == 1);
+    if !is_it || set_owner(&file, own(current_uid(), found.st_gid)).is_err() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let answer = is_listened_on(place.path());
+    set_owner(&file, own(found.st_uid, found.st_gid))?;
+    answer
+}
+
+/// Whether both tell of one file.
+fn is_same(found: &FileStat, file: &Metadata) -> bool {
+    (found.st_dev, found.st_ino) == (file.dev(), file.ino())
+}
+
 /// Gives the new socket's file its owner and checks its mode, through a descriptor of the file itself: the directory
 /// may belong to somebody who puts another file there meanwhile.
-fn adjust(place: &Place, options: UnixOptions) -> io::Result<()> {
-    let file = place.hold()?;
-    let stat = file.metadata()?;
-    let ours = stat.file_type().is_socket() && stat.nlink() == 1 && stat.uid() == current_uid();
-    if !ours {
-        return Err(io::Error::other("the socket was replaced while it was being made"));
-    }
+fn adjust(file: &File, options: UnixOptions) -> io::Result<()> {
     if options.user.is_some() || options.group.is_some() {
-        set_owner(&file, options)?;
+        set_owner(file, options)?;
     }
-    if stat.mode() & 0o777 != options.mode {
+    if file.metadata()?.mode() & 0o777 != options.mode {
         // A default access control list of the directory.
-        set_mode(&file, options.mode)?;
+        set_mode(file, options.mode)?;
     }
     Ok(())
 }
