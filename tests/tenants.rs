@@ -518,6 +518,12 @@ fn directories_and_files_that_others_write_are_refused() {
     assert!(get(port, "/").is_err());
     set("v/a.ini", 0o600);
     until_up(&host, port);
+    // A list that lets Bob write shows in the mode only as the mask that it has instead of the group's bits.
+    if stage::let_write(&host.path("v/a.ini"), BOB) {
+        host.wait("a refusal", || {
+            not_started(&host, "a.ini").contains("mode 0660 and an access control list")
+        });
+    }
     host.end();
 }
 

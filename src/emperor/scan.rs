@@ -15,6 +15,7 @@ use crate::config::address::Address;
 use crate::config::emperor::EmperorSpec;
 use crate::config::tenant::{Tenant, Tyrant};
 use crate::config::vassals;
+use crate::sys::access_list;
 use crate::sys::file::{self, Trouble};
 use crate::sys::user;
 use crate::sys::way::{self, Reached};
@@ -172,7 +173,8 @@ pub fn open(path: &Path, manner: Manner) -> Result<Opened, OpenError> {
     let tenant = way.map(|(tyrant, steps, to_directory)| {
         let (to_directory, beyond) = steps.split_at_checked(to_directory).unwrap_or((&steps, &[]));
         let owner = Tenant { uid: metadata.uid(), gid: metadata.gid() };
-        let opened = tenancy::Opened { to_directory, beyond, owner, mode: metadata.mode() };
+        let listed = access_list::lets_others_write(&file, &metadata);
+        let opened = tenancy::Opened { to_directory, beyond, owner, mode: metadata.mode(), listed };
         tenancy::tenant(&opened, tyrant, user::current_uid())
     });
     let tenant = tenant.transpose().map_err(OpenError::Disowned)?;

@@ -21,6 +21,8 @@ pub(super) struct Opened<'a> {
     pub(super) owner: Tenant,
     /// Its permissions.
     pub(super) mode: u32,
+    /// An access control list lets others write it.
+    pub(super) listed: bool,
 }
 
 /// Why the vassal of a file runs as nobody.
@@ -71,17 +73,16 @@ fn problem(opened: &Opened<'_>, (tenant, by_link): (Tenant, bool), us: u32) -> O
     }
     // Whoever writes to a directory could put another file of the tenant's there, one that he did not mean to be run.
     let open_to_others = |step: &&Step| {
-        step.kind == Kind::Directory && step.mode & STICKY == 0 && shared(step.mode, step.gid, owner)
+        let shared = step.listed || shared(step.mode, step.gid, owner);
+        step.kind == Kind::Directory && step.mode & STICKY == 0 && shared
     };
     if let Some(step) = opened.beyond.iter().find(open_to_others) {
-        let (path, mode) = (step.path.display(), step.mode);
-        return Some(format!("others can write to {path}, through which it is reached (mode {mode:04o})"));
+        let (path, mode) = (step.path.display(), rights(step.mode, step.listed));
+        return Some(format!("others can write to {path}, through which it is reached ({mode})"));
     }
-    if shared(opened.mode, opened.owner.gid, owner) {
-        let mode = opened.mode & 0o7777;
-        return Some(format!(
-            "others can write it and would run code as {tenant} (mode {mode:04o}): chmod go-w"
-        ));
+    if opened.listed || shared(opened.mode, opened.owner.gid, owner) {
+        let mode = rights(opened.mode, opened.listed);
+        return Some(format!("others can write it and would run code as {tenant} ({mode}): chmod go-w"));
     }
     None
 }
@@ -90,6 +91,11 @@ fn problem(opened: &Opened<'_>, (tenant, by_link): (Tenant, bool), us: u32) -> O
 /// by custom; of any other group every member can.
 const fn shared(mode: u32, gid: u32, owner: u32) -> bool {
     mode & OTHERS != 0 || (mode & GROUP != 0 && gid != owner)
+}
+
+fn rights(mode: u32, listed: bool) -> String {
+    let list = if listed { " and an access control list" } else { "" };
+    format!("mode {:04o}{list}", mode & 0o7777)
 }
 
 fn stranger(step: &Step, owner: u32) -> String {
@@ -110,7 +116,7 @@ mod tests {
     const US: u32 = 77;
 
     fn step(kind: Kind, uid: u32, mode: u32) -> Step {
-        Step { path: "/x".into(), kind, uid, gid: uid, mode }
+        Step { path: "/x".into(), kind, uid, gid: uid, mode, listed: false }
     }
 
     fn link(uid: u32) -> Step {
@@ -154,8 +160,13 @@ mod tests {
             ),
         ] {
             let owner = Tenant { uid: owner, gid: owner };
-            let opened =
-                Opened { to_directory: &[directory(0), directory(US)], beyond: &beyond, owner, mode };
+            let opened = Opened {
+                to_directory: &[directory(0), directory(US)],
+                beyond: &beyond,
+                owner,
+                mode,
+                listed: false,
+            };
             let found = |nofollow| {
                 let tyrant = Tyrant { nofollow, initgroups: false };
                 tenant(&opened, tyrant, US).map(|tenant| tenant.uid).map_err(drop)
@@ -167,17 +178,21 @@ mod tests {
     #[test]
     fn nobody_else_can_put_another_file_where_a_link_leads() {
         let owner = Tenant { uid: ALICE, gid: ALICE };
-        for (uid, gid, mode, expected) in [
-            (ALICE, ALICE, 0o775, true),
-            (ALICE, 33, 0o775, false),
-            (ALICE, ALICE, 0o777, false),
-            (0, 33, 0o2775, false),
-            (0, 0, 0o1777, true),
+        for (uid, gid, mode, listed, expected) in [
+            (ALICE, ALICE, 0o775, false, true),
+            (ALICE, ALICE, 0o775, true, false),
+            (ALICE, 33, 0o775, false, false),
+            (ALICE, ALICE, 0o777, false, false),
+            (0, 33, 0o2775, false, false),
+            (0, 0, 0o1777, false, true),
         ] {
-            let beyond = [link(0), Step { path: "/x".into(), kind: Kind::Directory, uid, gid, mode }];
-            let opened = Opened { to_directory: &[directory(0)], beyond: &beyond, owner, mode: 0o600 };
+            let beyond = [link(0), Step { gid, listed, ..step(Kind::Directory, uid, mode) }];
+            let mut opened =
+                Opened { to_directory: &[directory(0)], beyond: &beyond, owner, mode: 0o660, listed: false };
             let found = tenant(&opened, Tyrant::default(), 0);
             assert_eq!(found.is_ok(), expected, "{uid} {gid} {mode:o}: {found:?}");
+            opened.listed = true;
+            assert!(tenant(&opened, Tyrant::default(), 0).is_err(), "others can write the file");
         }
     }
 
@@ -197,7 +212,7 @@ mod tests {
             (vec![directory(0)], owner, 0o660, false),
             (vec![directory(0)], Tenant { uid: ALICE, gid: 0 }, 0o640, false),
         ] {
-            let opened = Opened { to_directory: &to_directory, beyond: &[], owner, mode };
+            let opened = Opened { to_directory: &to_directory, beyond: &[], owner, mode, listed: false };
             let found = tenant(&opened, Tyrant::default(), 0);
             assert_eq!(found.is_ok(), expected, "{to_directory:?} {owner} {mode:o}: {found:?}");
         }

@@ -1,5 +1,6 @@
 //! The operating system, made safe: everything below knows nothing of the rest of the crate.
 
+pub mod access_list;
 pub mod activation;
 pub mod alarm;
 pub mod background;

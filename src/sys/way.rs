@@ -13,6 +13,8 @@ use std::path::{Component, Path, PathBuf};
 use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 
+use super::access_list;
+
 /// As many links as the kernel follows.
 const LINKS: u32 = 40;
 
@@ -29,6 +31,8 @@ pub struct Step {
     pub gid: u32,
     /// Its permissions, the sticky bit included.
     pub mode: u32,
+    /// An access control list lets others than these write to it.
+    pub listed: bool,
 }
 
 /// What was passed.
@@ -100,7 +104,7 @@ const STEP: OFlag = OFlag::O_PATH.union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXE
 impl Walk {
     fn begin() -> io::Result<Self> {
         let at = root()?;
-        let steps = vec![Step::of(Path::new("/"), Kind::Directory, &at.metadata()?)];
+        let steps = vec![Step::directory(Path::new("/"), &at, &at.metadata()?)];
         Ok(Self { at, here: PathBuf::from("/"), steps, to_directory: None })
     }
 
@@ -122,7 +126,7 @@ impl Walk {
                     return Err(io::Error::from_raw_os_error(libc::ELOOP));
                 }
                 let target = PathBuf::from(readlinkat(&entry, "")?);
-                self.steps.push(Step::of(&path, Kind::Link, &metadata));
+                self.steps.push(Step::link(&path, &metadata));
                 if target.is_absolute() {
                     (self.at, self.here) = (root()?, PathBuf::from("/"));
                 }
@@ -130,7 +134,7 @@ impl Walk {
                 onward.append(&mut left);
                 left = onward;
             } else if metadata.is_dir() {
-                self.steps.push(Step::of(&path, Kind::Directory, &metadata));
+                self.steps.push(Step::directory(&path, &entry, &metadata));
                 (self.at, self.here) = (entry, path);
             } else if left.is_empty() {
                 return Ok(Some(name));
@@ -147,9 +151,15 @@ fn root() -> io::Result<File> {
 }
 
 impl Step {
-    fn of(path: &Path, kind: Kind, metadata: &Metadata) -> Self {
+    fn directory(path: &Path, open: &File, metadata: &Metadata) -> Self {
+        let listed = access_list::lets_others_write(open, metadata);
+        Self { kind: Kind::Directory, listed, ..Self::link(path, metadata) }
+    }
+
+    fn link(path: &Path, metadata: &Metadata) -> Self {
         let mode = metadata.mode() & 0o7777;
-        Self { path: path.to_owned(), kind, uid: metadata.uid(), gid: metadata.gid(), mode }
+        let (uid, gid) = (metadata.uid(), metadata.gid());
+        Self { path: path.to_owned(), kind: Kind::Link, uid, gid, mode, listed: false }
     }
 }
 

@@ -239,3 +239,23 @@ pub(crate) fn exchange(socket: &Path, request: &str, body: &str) -> String {
     stream.read_to_string(&mut answer).unwrap();
     answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()
 }
+
+/// Gives a file an access control list that lets this user write it; `false`: its file system has none.
+pub(crate) fn let_write(path: &Path, uid: u32) -> bool {
+    const LIST: &str = "
+import errno, os, struct, sys
+entries = [(1, 6, -1), (2, 6, int(sys.argv[2])), (4, 0, -1), (16, 6, -1), (32, 0, -1)]
+entries = b''.join(struct.pack('<HHI', tag, may, id & 0xffffffff) for tag, may, id in entries)
+try: os.setxattr(sys.argv[1], 'system.posix_acl_access', struct.pack('<I', 2) + entries)
+except OSError as e: sys.exit(0 if e.errno == errno.ENOTSUP else repr(e))
+print('done')
+";
+    let output = std::process::Command::new("python3")
+        .args(["-c", LIST])
+        .arg(path)
+        .arg(uid.to_string())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout == b"done\n"
+}
