@@ -38,7 +38,8 @@ use command::{Ask, Command, Errand, Role};
 use exit::Exit;
 use paper::{Paper, complain, print};
 
-use crate::sys::{fd, signals, title};
+use crate::emperor::reexec;
+use crate::sys::{fd, own, signals, title};
 use crate::{hook, instance, router};
 
 /// The answer to `--version`.
@@ -51,16 +52,23 @@ pub fn main() -> ExitCode {
     let _ = signals::ignore_sigpipe();
     // Without procfs nothing else works either.
     let _ = fd::keep_private();
-    let mut arguments = std::env::args_os();
+    let mut arguments = own::arguments().iter().cloned();
     let program = arguments.next().unwrap_or_default();
     let supervised = std::env::var_os("LIEGE_CHANNEL_FD").is_some();
     match command::parse(&program, arguments.collect(), supervised) {
+        Ok(command) if reexec::is_rehearsal() && !matches!(command, Command::Serve(_)) => no_emperor(),
         Ok(command) => run(command),
         Err(usage) => {
             complain(&format!("{usage} (liege --help)"));
             Exit::Usage.into()
         }
     }
+}
+
+/// What an emperor that is to be executed anew rehearses is none: nothing of it is done.
+fn no_emperor() -> ExitCode {
+    complain("with these arguments and options this is no emperor");
+    Exit::Refused.into()
 }
 
 fn run(command: Command) -> ExitCode {

@@ -13,6 +13,7 @@ use crate::config::load::{self, Loaded};
 use crate::config::raw::Raw;
 use crate::config::socket::PassedSocket;
 use crate::config::surroundings::{Purpose, World};
+use crate::emperor::reexec;
 use crate::instance::{self, uwsgi_emperor::Inheritance};
 use crate::sys::activation::{self, Activation};
 
@@ -47,6 +48,9 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
         .handed(handed)
         .passed(PassedSocket::all(&activation.passed));
     let line = command_line::read(&arguments, &world);
+    if reexec::is_rehearsal() && (line.action.is_some() || !line.raw.is_emperor()) {
+        return super::no_emperor();
+    }
     match line.action {
         Some(action) => act(action, &line.raw),
         None if line.raw.is_emperor() && uwsgi_emperor.is_some() => {

@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::address::Address;
 use super::socket::PassedSocket;
-use crate::sys::{capture, host};
+use crate::sys::{capture, host, own};
 
 /// Everything outside of the text that its meaning depends on. Tests imagine one.
 pub trait Surroundings {
@@ -374,7 +374,9 @@ impl Surroundings for World {
         Facts {
             cpus: host::cpus(),
             hostname: host::name(),
-            binary: std::env::args().next().unwrap_or_default(),
+            binary: own::arguments()
+                .first()
+                .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
             uid,
             gid,
             user: host::user_name(uid),

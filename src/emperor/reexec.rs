@@ -15,7 +15,7 @@ use super::masters::Masters;
 use super::record::{self, Header};
 use super::turns::Emperor;
 use crate::sys::process::{Child, Launch};
-use crate::sys::{clock, exec, signals};
+use crate::sys::{clock, exec, own, signals};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::inherited;
@@ -60,7 +60,7 @@ impl Rehearsal {
             .unset_env("NOTIFY_SOCKET")
             .unset_env(inherited::VARIABLE)
             .stdout(File::options().write(true).open("/dev/null")?.into());
-        for argument in env::args_os().skip(1) {
+        for argument in own::arguments().iter().skip(1) {
             launch = launch.arg(argument);
         }
         Ok(Self { operation: header.operation, child: launch.spawn()?, deadline: now + PATIENCE })
@@ -171,10 +171,9 @@ fn execute(binary: &str, header: &Header, fleet: &Fleet, masters: &Masters) -> i
         signals::block_all()?;
         let file = record::write(header, fleet, masters)?;
         record::hand_over(&file, masters)?;
-        let arguments: Vec<OsString> = env::args_os().collect();
         let variable = (OsString::from(inherited::RECORD_VARIABLE), file.as_raw_fd().to_string().into());
         let environment = env::vars_os().filter(|(name, _)| *name != variable.0).chain([variable.clone()]);
-        exec::execute(Path::new(binary), &arguments, environment)
+        exec::execute(Path::new(binary), own::arguments(), environment)
     };
     match attempt() {
         Ok(never) => match never {},

@@ -1,7 +1,6 @@
 //! A master at the begin of its process, whether the instance begins with it or goes on in it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::env;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -22,6 +21,7 @@ use super::stats_push::Pushers;
 use super::stats_socket::Ask;
 use super::touch::Touched;
 use crate::sys::locks::Locks;
+use crate::sys::own;
 use crate::wire::message::Policy;
 use crate::wire::succession::Succession;
 
@@ -52,7 +52,7 @@ impl Image {
             source: self.source,
             policy: self.policy,
             binary: self.binary,
-            arguments: env::args_os().collect(),
+            arguments: own::arguments().to_vec(),
             directory: self.directory,
             supervised: self.supervised,
             roster: Roster::default(),

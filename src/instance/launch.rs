@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::logs::Output;
 use crate::config::instance::InstanceSpec;
+use crate::sys::own;
 use crate::sys::process::{Child, Launch};
 use crate::wire::{boot, channel, inherited};
 
@@ -122,7 +123,7 @@ pub(super) fn keeper(name: &str, own_pids: bool, output: &Output) -> io::Result<
 
 /// The path by which this process's binary was started: after an upgrade it leads to the new one.
 pub(super) fn own_path() -> PathBuf {
-    let said = env::args_os().next().unwrap_or_else(|| OsString::from("liege"));
+    let said = own::arguments().first().cloned().unwrap_or_else(|| OsString::from("liege"));
     let found = crate::sys::exec::find_program(&said, env::var_os("PATH").as_deref());
     let path = found.or_else(|| env::current_exe().ok()).unwrap_or_else(|| PathBuf::from(said));
     if path.is_absolute() { path } else { env::current_dir().map_or(path.clone(), |d| d.join(&path)) }

@@ -1,5 +1,6 @@
 //! This process itself: what it may hold open, whom it is the parent of, and where it came from.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read};
 use std::path::PathBuf;
@@ -8,6 +9,14 @@ use std::sync::OnceLock;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::process::Signal;
+
+/// The arguments that this process was started with, whatever title was written over them since.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "here they are kept")]
+pub fn arguments() -> &'static [OsString] {
+    static ARGUMENTS: OnceLock<Vec<OsString>> = OnceLock::new();
+    ARGUMENTS.get_or_init(|| std::env::args_os().collect())
+}
 
 /// Raises the soft limit of open descriptors to the hard one, and answers what it was.
 ///
@@ -170,9 +179,9 @@ pub fn session_of(pid: u32) -> Option<u32> {
 /// There is no first argument, or it is not found on the `PATH`.
 pub fn started_as() -> io::Result<PathBuf> {
     let missing = || io::Error::new(io::ErrorKind::NotFound, "this process does not know its own path");
-    let name = std::env::args_os().next().ok_or_else(missing)?;
+    let name = arguments().first().ok_or_else(missing)?;
     let path = std::env::var_os("PATH");
-    let found = super::exec::find_program(&name, path.as_deref()).ok_or_else(missing)?;
+    let found = super::exec::find_program(name, path.as_deref()).ok_or_else(missing)?;
     std::path::absolute(found)
 }
 

@@ -4,6 +4,8 @@ use std::sync::OnceLock;
 
 use nix::sys::prctl;
 
+use super::own;
+
 /// The memory of the command line: its start and its length.
 static AREA: OnceLock<Option<(usize, usize)>> = OnceLock::new();
 
@@ -20,6 +22,8 @@ pub fn name(name: &str) {
 pub fn set(title: &str) {
     let clean: Vec<u8> = title.bytes().map(|b| if b.is_ascii_control() { b'?' } else { b }).collect();
     name(title);
+    // Whoever executes this binary anew passes them on.
+    let _ = own::arguments();
     let Some((start, length)) = *AREA.get_or_init(area) else { return };
     // The last byte stays NUL: without it the kernel would go on reading into the environment.
     let mut bytes = clean;
@@ -27,7 +31,7 @@ pub fn set(title: &str) {
     bytes.resize(length, 0);
     // SAFETY: the kernel says that these `length` bytes of our stack hold the command line; `area` checked that
     // they lie in a writable mapping, which lives as long as the process. Nobody reads them as a Rust value:
-    // interpreters and `std::env::args` took copies when they started, or see another string of valid bytes.
+    // interpreters and `own::arguments` took copies before, and who asks the system again sees another string of bytes.
     #[expect(unsafe_code, reason = "the command line is memory that no Rust value stands for")]
     unsafe {
         std::ptr::copy_nonoverlapping(bytes.as_ptr(), std::ptr::with_exposed_provenance_mut(start), length);
@@ -52,11 +56,14 @@ fn area() -> Option<(usize, usize)> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     #[test]
     fn the_title_replaces_the_command_line_and_never_outgrows_it() {
-        let room = std::fs::read("/proc/self/cmdline").unwrap().len();
+        let line = std::fs::read("/proc/self/cmdline").unwrap();
+        let room = line.len();
         for title in ["liege worker 1".to_owned(), "x".repeat(10_000), "a\nb".to_owned()] {
             set(&title);
             let shown = std::fs::read("/proc/self/cmdline").unwrap();
@@ -65,5 +72,8 @@ mod tests {
             expected.truncate(room - 1);
             assert_eq!(text, expected);
         }
+        let kept: Vec<u8> =
+            own::arguments().iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect();
+        assert_eq!(kept, line);
     }
 }

@@ -7,6 +7,7 @@ use crate::support::free_port;
 use crate::support::host::Host;
 use crate::support::http::Door;
 use crate::support::load::{Load, Manner};
+use crate::support::server::{Folder, liege};
 use crate::support::wait::until;
 
 fn vassal(port: u16) -> String {
@@ -122,6 +123,40 @@ fn a_renamed_file_that_does_not_load_any_more_is_served_under_its_old_name() {
     load.stop().nothing_failed();
     host.remove("b.ini");
     until("nobody", || Door::Port(port).connect().is_err());
+}
+
+#[test]
+fn an_emperor_with_a_title_of_its_own_is_executed_anew_and_upgraded() {
+    let host = Host::start_with(&[], &["--emperor-procname=the emperor"]);
+    host.folder().write("vassals/app.py", TOOLS);
+    let port = free_port();
+    host.write("a.ini", vassal(port));
+    Door::Port(port).wait_for("/", "hello");
+    let line = || std::fs::read_to_string(format!("/proc/{}/cmdline", host.emperor.pid())).unwrap();
+    assert!(line().starts_with("the emperor\0"), "{:?}", line());
+    host.emperor.signal(nix::sys::signal::Signal::SIGHUP);
+    host.wait_for_vassal("a.ini", "was reloaded", |vassal| vassal["reloads"] == 1);
+    assert_eq!(host.post("/v1/upgrade").status, 202);
+    until("two new images", || host.emperor.log().matches("the emperor was re-executed").count() == 2);
+    host.wait_for_vassal("a.ini", "serves", |vassal| vassal["state"] == "up");
+    assert!(line().starts_with("the emperor\0"), "{:?}", line());
+}
+
+#[test]
+fn what_is_no_emperor_any_more_is_not_even_tried() {
+    let folder = Folder::new();
+    let port = free_port();
+    folder.write("vassals/app.py", TOOLS);
+    folder.write("emperor.ini", "[uwsgi]\nemperor = vassals\napi = api.sock\n");
+    let mut emperor = liege(&folder, &["emperor.ini"]);
+    emperor.wait_for_log("the API is at");
+    folder.write("emperor.ini", vassal(port).replace("%d", "vassals"));
+    emperor.signal(nix::sys::signal::Signal::SIGHUP);
+    emperor.wait_for_log("this is no emperor");
+    emperor.wait_for_log("failed its rehearsal");
+    assert!(!emperor.log().contains("bound to"), "{}", emperor.log());
+    emperor.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(emperor.wait().success());
 }
 
 #[test]
