@@ -53,6 +53,9 @@ pub struct Life {
     /// Until when it is to say so again.
     #[serde(default)]
     pub(super) beat_until: Option<Tick>,
+    /// It has not, and what it may have said meanwhile is still to be read.
+    #[serde(default)]
+    pub(super) is_silent: bool,
     /// What it does before it goes on: a hook, or a wait.
     #[serde(default)]
     pub doing: Option<String>,
@@ -143,6 +146,7 @@ impl Life {
             foreign: None,
             heartbeat_epoch_ms: None,
             beat_until: None,
+            is_silent: false,
             doing: None,
             shortfall: None,
             leaving_epoch_ms: None,

@@ -1,5 +1,7 @@
 //! Decisions about vassals that other programs run: what their bytes mean, and what is done where they know no word.
 
+use std::time::Duration;
+
 use super::turn::Turn;
 use crate::emperor::event::Effect;
 use crate::emperor::events::EventKind;
@@ -10,6 +12,9 @@ use crate::tick::Tick;
 use crate::wire::bytes::FromVassal;
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId, Outcome};
+
+/// For so long is read what may have been said before anybody is killed for saying nothing.
+const LISTENS: Duration = Duration::from_secs(1);
 
 impl Turn<'_> {
     pub(super) fn byte(&mut self, id: &str, life: LifeId, word: FromVassal) {
@@ -68,6 +73,7 @@ impl Turn<'_> {
         // Its workers may say so until they end, and then it loads, for as long as that takes.
         let reloads = known.foreign.as_ref().is_some_and(|foreign| foreign.reload.is_some());
         known.beat_until = (!reloads && !required.is_zero()).then_some(now + required);
+        known.is_silent = false;
     }
 
     /// What it was is another program's now, or nothing can be said to it: it ends, and then it is started again.
@@ -128,7 +134,12 @@ impl Turn<'_> {
         let required = self.fleet.rules.heartbeat.as_secs();
         let Some(life) = self.vassal(id).and_then(|vassal| vassal.current.as_mut()) else { return };
         let (number, pid) = (life.id, life.pid.unwrap_or(0));
-        if life.beat_until.take_if(|until| *until <= now).is_some() {
+        if let Some(until) = life.beat_until.take_if(|until| *until <= now) {
+            // Who stood still itself, as all of a host may, has not read yet what others said meanwhile.
+            if !std::mem::replace(&mut life.is_silent, true) || now.since(until) >= LISTENS {
+                life.beat_until = Some(now + LISTENS);
+                return;
+            }
             life.leaving = Some(Leaving::Killed(now + super::stop::KILLED));
             self.out.push(Effect::Kill { life: number });
             let text = format!(
@@ -341,9 +352,41 @@ mod tests {
         world.run_for(2_000);
         assert_eq!(world.ending(asked), Some(Ending::Swapped));
         world.say(A, FromVassal::Heartbeat);
-        world.run_for(30_000);
+        world.run_for(31_000);
         world.run_for(100);
         assert_eq!((world.launches.len(), world.is_up(A)), (2, true), "{:?}", world.log);
+    }
+
+    #[test]
+    fn none_is_required_of_who_is_asked_to_stop() {
+        let mut world = uwsgi(Manners { stops: false, ..Manners::default() });
+        world.fleet.rules.heartbeat = Duration::from_secs(3);
+        world.say(A, FromVassal::Heartbeat);
+        world.remove(A);
+        world.run_for(29_000);
+        assert_eq!(world.alive(A), 1, "it finishes requests: {:?}", world.log);
+        world.run_for(10_000);
+        assert_eq!(world.alive(A), 0);
+    }
+
+    #[test]
+    fn an_emperor_that_stood_still_reads_what_was_said_before_it_kills_anybody() {
+        let mut world = uwsgi(Manners::default());
+        world.say(A, FromVassal::Heartbeat);
+        // The timer may be looked at before what waits to be read.
+        let stand_still = |world: &mut World| {
+            world.now = world.now + Duration::from_secs(600);
+            world.tell(Event::Deadline);
+        };
+        for times in 1..=3 {
+            (0..times).for_each(|_| stand_still(&mut world));
+            world.run_for(500);
+            world.say(A, FromVassal::Heartbeat);
+            world.run_for(29_000);
+        }
+        assert_eq!((world.launches.len(), world.is_up(A)), (1, true), "{:?}", world.log);
+        world.run_for(3_000);
+        assert_eq!((world.launches.len(), world.is_up(A)), (2, true), "who says nothing is killed");
     }
 
     #[test]
@@ -355,7 +398,7 @@ mod tests {
         world.tell(Event::News { vassal: A.to_owned(), life, news });
         world.run_for(29_000);
         assert_eq!(world.launches.len(), 1);
-        world.run_for(2_000);
+        world.run_for(3_000);
         assert_eq!((world.launches.len(), world.is_up(A)), (2, true));
     }
 

@@ -137,6 +137,7 @@ impl Turn<'_> {
         let Some(current) = vassal.current.as_mut() else { return };
         let life = current.id;
         current.beat_until = current.beat_until.map(|_| now + required);
+        current.is_silent = false;
         let mut before = None;
         if let Some(foreign) = &mut current.foreign {
             foreign.accepting_epoch_ms = None;
