@@ -200,7 +200,7 @@ complete -c liege -n __liege_begins -l min-worker-lifetime -r -d 'Seconds before
 complete -c liege -n __liege_begins -l idle -r -d 'Seconds without a request after which the emperor puts the instance to sleep and keeps its sockets, until a connection wakes it; without an emperor all workers go, until somebody connects'
 complete -c liege -n __liege_begins -l heartbeat -r -d 'Seconds between the master\'s signs of life, which its emperor requires from the first one on (`emperor-required-heartbeat`)'
 complete -c liege -n __liege_begins -l worker-reload-mercy -r -d 'Seconds that running requests get on reload and stop'
-complete -c liege -n __liege_begins -l reload-mercy -r -d 'Seconds that the whole instance gets; in an emperor, that each vassal gets'
+complete -c liege -n __liege_begins -l reload-mercy -r -d 'Seconds that the whole instance gets; in an emperor, that each vassal gets when the emperor stops'
 complete -c liege -n __liege_begins -l startup-timeout -r -d 'Seconds that a new generation gets to load the application and be ready, before the old one serves on without it; a first one is only reported; 0: any time. liege\'s own'
 complete -c liege -n __liege_begins -l buffer-size -s b -r -d 'At 4096 the head of a request may have 64 KiB, 16 KiB a line; less lowers both to so many bytes, more only raises them; at most 65535'
 complete -c liege -n __liege_begins -l socket-timeout -s z -r -d 'Seconds for an incomplete uwsgi packet and for a stalled read or write'

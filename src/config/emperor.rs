@@ -13,6 +13,9 @@ use super::role::{Holder, Role};
 use super::tenant::Tyrant;
 use super::vassals::{Programs, VassalOptions};
 
+/// What a stopping vassal gets where nothing is said, in milliseconds.
+const MERCY_MS: u64 = 30_000;
+
 /// What `liege --emperor DIR …` was told, as meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EmperorSpec {
@@ -70,8 +73,12 @@ pub struct EmperorSpec {
     pub throttle_ms: u64,
     /// Longest respawn delay in milliseconds (`emperor-max-throttle`).
     pub max_throttle_ms: u64,
-    /// Milliseconds a stopping vassal gets before it is killed (`emperor-curse-tolerance`, `reload-mercy`).
-    pub mercy_ms: u64,
+    /// Milliseconds a stopping vassal gets before it is killed, where that is said (`emperor-curse-tolerance`).
+    #[serde(default)]
+    pub curse_tolerance_ms: Option<u64>,
+    /// The same where the emperor stops with all of them (`reload-mercy`).
+    #[serde(default)]
+    pub reload_mercy_ms: Option<u64>,
     /// Milliseconds without a sign of life after which a vassal that has given one is killed
     /// (`emperor-required-heartbeat`).
     #[serde(default = "required_heartbeat")]
@@ -205,6 +212,20 @@ pub struct ApiTls {
     pub client_ca: Option<PathBuf>,
 }
 
+impl EmperorSpec {
+    /// Milliseconds a stopping vassal gets before it is killed.
+    #[must_use]
+    pub fn mercy_ms(&self) -> u64 {
+        self.curse_tolerance_ms.or(self.reload_mercy_ms).unwrap_or(MERCY_MS)
+    }
+
+    /// The same where the emperor stops with all of them.
+    #[must_use]
+    pub fn end_mercy_ms(&self) -> u64 {
+        self.reload_mercy_ms.or(self.curse_tolerance_ms).unwrap_or(MERCY_MS)
+    }
+}
+
 impl Default for EmperorSpec {
     /// An emperor of which nothing was said.
     fn default() -> Self {
@@ -230,7 +251,8 @@ impl Default for EmperorSpec {
             rescan_ms: 60_000,
             throttle_ms: 1000,
             max_throttle_ms: 180_000,
-            mercy_ms: 30_000,
+            curse_tolerance_ms: None,
+            reload_mercy_ms: None,
             heartbeat_ms: required_heartbeat(),
             programs: Programs::default(),
             concurrency: 0,

@@ -67,6 +67,8 @@ pub struct Rules {
     pub back_off: BackOff,
     /// What a stopping vassal gets before it is killed, at most.
     pub mercy: Duration,
+    /// The same where the emperor itself stops.
+    pub end_mercy: Duration,
     /// What a vassal may take between two signs of life, from the first one on; zero: nobody looks.
     pub heartbeat: Duration,
     /// How many vassals may load at the same time.
@@ -86,6 +88,7 @@ impl Default for Rules {
         Self {
             back_off: BackOff { first: Duration::from_secs(1), longest: Duration::from_secs(180) },
             mercy: Duration::from_secs(30),
+            end_mercy: Duration::from_secs(30),
             heartbeat: Duration::from_secs(30),
             places: 4,
             epoch_offset_ms: 0,

@@ -352,7 +352,8 @@ fn rules(spec: &EmperorSpec) -> Rules {
                 spec.max_throttle_ms.max(spec.throttle_ms)
             }),
         },
-        mercy: Duration::from_millis(spec.mercy_ms),
+        mercy: Duration::from_millis(spec.mercy_ms()),
+        end_mercy: Duration::from_millis(spec.end_mercy_ms()),
         heartbeat: Duration::from_millis(spec.heartbeat_ms),
         places: match usize::try_from(spec.concurrency) {
             Ok(0) | Err(_) => (4 * cpus).max(8),

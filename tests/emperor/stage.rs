@@ -96,7 +96,7 @@ impl Stage {
             sources: ["one", "two"].map(|name| Source::Directory(base.join(name))).to_vec(),
             throttle_ms: 300,
             max_throttle_ms: 1_000,
-            mercy_ms: 500,
+            curse_tolerance_ms: Some(500),
             pidfile: Some(base.join("pid")),
             logto: Some(base.join("log")),
             runtime_directory: Some(base.join("run")),

@@ -20,7 +20,17 @@ pub(super) fn read(sift: &mut Sift<'_>) -> EmperorSpec {
     let mut spec = EmperorSpec::default();
     let obeyed = sift.obeyed();
     let mut hooks = Hooks::default();
+    let keeps_rights = keeps_rights(sift);
     for said in &obeyed {
+        if keeps_rights && RIGHTS.contains(&said.name()) {
+            let suggestion = "say it in the files of the vassals, or leave early-emperor out".to_owned();
+            sift.warn(
+                *said,
+                "has no effect with early-emperor: the emperor keeps its rights",
+                Some(suggestion),
+            );
+            continue;
+        }
         if !hooks.obey_as_emperor(sift, *said) {
             obey(sift, *said, &mut spec);
         }
@@ -39,6 +49,15 @@ pub(super) fn read(sift: &mut Sift<'_>) -> EmperorSpec {
         );
     }
     spec
+}
+
+/// What an emperor gives up its rights with.
+const RIGHTS: [&str; 7] = ["uid", "gid", "immediate-uid", "immediate-gid", "add-gid", "no-initgroups", "cap"];
+
+/// Whether `uid` and the like are for what uWSGI runs beside an emperor that it starts before it drops its rights.
+fn keeps_rights(sift: &Sift<'_>) -> bool {
+    let said = sift.raw.entries.iter().rfind(|entry| entry.key == "early-emperor");
+    said.is_some_and(|entry| entry.value.as_deref().is_none_or(value::flag))
 }
 
 fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
@@ -73,13 +92,12 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
         // Read together.
         "emperor-tyrant" | "emperor-tyrant-nofollow" | "emperor-tyrant-initgroups" => {}
         "emperor-nofollow" => spec.nofollow = said.flag(),
-        "emperor-freq" => spec.rescan_ms = u64::from(sift.count(said).max(1)).saturating_mul(1000),
+        "emperor-freq" => spec.rescan_ms = milliseconds(sift.count(said).max(1)),
         "emperor-throttle" => spec.throttle_ms = u64::from(sift.count(said)),
         "emperor-max-throttle" => spec.max_throttle_ms = u64::from(sift.count(said)),
-        "emperor-curse-tolerance" | "reload-mercy" => {
-            spec.mercy_ms = u64::from(sift.count(said)).saturating_mul(1000);
-        }
-        "emperor-required-heartbeat" => spec.heartbeat_ms = u64::from(sift.count(said)).saturating_mul(1000),
+        "emperor-curse-tolerance" => spec.curse_tolerance_ms = Some(milliseconds(sift.count(said))),
+        "reload-mercy" => spec.reload_mercy_ms = Some(milliseconds(sift.count(said))),
+        "emperor-required-heartbeat" => spec.heartbeat_ms = milliseconds(sift.count(said)),
         "emperor-wrapper" => spec.programs.wrapper = program(sift, said),
         "emperor-wrapper-override" => spec.programs.first.extend(program(sift, said)),
         "emperor-wrapper-fallback" => spec.programs.last.extend(program(sift, said)),
@@ -108,7 +126,7 @@ fn obey(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
             None => sift.error(said, format!("invalid chmod value: {}", said.text()), None),
         },
         "adopt" => spec.adopt = said.flag(),
-        "orphan-grace" => spec.orphan_grace_ms = u64::from(sift.count(said)).saturating_mul(1000),
+        "orphan-grace" => spec.orphan_grace_ms = milliseconds(sift.count(said)),
         "runtime-dir" => {
             spec.runtime_directory = sift.path(said, &start);
             spec.runtime_told = true;
@@ -186,6 +204,10 @@ fn source(sift: &mut Sift<'_>, said: Said<'_>, spec: &mut EmperorSpec) {
         return sift.error(said, format!("`{rest}` is no pattern: {reason}"), None);
     }
     spec.sources.push(Source::Pattern(path));
+}
+
+fn milliseconds(seconds: u32) -> u64 {
+    u64::from(seconds).saturating_mul(1000)
 }
 
 fn file(said: Said<'_>, option: &str, options: &mut Vec<(String, String)>) {

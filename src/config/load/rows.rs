@@ -38,7 +38,7 @@ pub(super) fn emperors() -> Vec<(&'static str, &'static str, Value)> {
         ("emperor-freq = 7", "/rescan_ms", json!(7000)),
         ("emperor-throttle = 7", "/throttle_ms", json!(7)),
         ("emperor-max-throttle = 7", "/max_throttle_ms", json!(7)),
-        ("emperor-curse-tolerance = 7", "/mercy_ms", json!(7000)),
+        ("emperor-curse-tolerance = 7", "/curse_tolerance_ms", json!(7000)),
         ("emperor-required-heartbeat = 7", "/heartbeat_ms", json!(7000)),
         ("emperor-wrapper = x", "/programs/wrapper", json!("x")),
         ("emperor-wrapper-override = x", "/programs/first", json!(["x"])),

@@ -12,6 +12,7 @@ fn emperors_are_read() {
     let world = Imagined::new(&[
         ("/srv/e.ini", "[uwsgi]\nemperor = vassals\nuid = www-data\nmaster = true\n"),
         ("/srv/x.ini", "x"),
+        ("/srv/late.ini", "[uwsgi]\nemperor = vassals\nuid = www-data\nearly-emperor = false\n"),
     ]);
     let read = |arguments: &str| {
         let arguments: Vec<_> = arguments.split(' ').map(str::to_owned).collect();
@@ -40,6 +41,26 @@ fn emperors_are_read() {
     assert_eq!(spec.sources, expected);
     assert_eq!((spec.nofollow, spec.extra_extensions), (true, vec![".skel".to_owned()]));
     assert_eq!((spec.api_http, spec.rescan_ms), (Some(("127.0.0.1".into(), 90)), 5000));
+    let early = read("--emperor /v --early-emperor --uid www-data --gid www-data --cap kill --umask 027");
+    let told: Vec<_> = early.diagnostics.iter().map(ToString::to_string).collect();
+    let identity = early.spec.unwrap().identity;
+    assert_eq!((identity.uid, identity.gid, identity.capabilities.len()), (None, None, 0));
+    assert_eq!(identity.umask, Some(0o027));
+    assert!(
+        told.len() == 3 && told.iter().all(|line| line.contains("the emperor keeps its rights")),
+        "{told:?}"
+    );
+    assert!(read("late.ini").spec.unwrap().identity.uid.is_some());
+    for (arguments, expected) in [
+        ("--emperor /v", (30_000, 30_000)),
+        ("--emperor /v --emperor-curse-tolerance 7", (7_000, 7_000)),
+        ("--emperor /v --reload-mercy 8", (8_000, 8_000)),
+        ("--emperor /v --reload-mercy 8 --emperor-curse-tolerance 7", (7_000, 8_000)),
+        ("--emperor /v --emperor-curse-tolerance 7 --reload-mercy 8", (7_000, 8_000)),
+    ] {
+        let spec = read(arguments).spec.unwrap();
+        assert_eq!((spec.mercy_ms(), spec.end_mercy_ms()), expected, "{arguments}");
+    }
     for guarded in ["--api-token-file /t", "--api-tls c,k,ca"] {
         assert!(read(&format!("--emperor /a --api-http 0.0.0.0:90 {guarded}")).spec.is_some(), "{guarded}");
     }

@@ -128,7 +128,7 @@ pub(super) static ROWS: &[Row] = &[
     row(
         &["emperor-curse-tolerance"],
         Number,
-        "30",
+        "as `reload-mercy`, else 30",
         "Seconds that a stopping vassal gets before it is killed",
     ),
     row(

@@ -90,8 +90,8 @@ pub(super) static ROWS: &[Row] = &[
         &["reload-mercy"],
         Number,
         Both,
-        "as `worker-reload-mercy`; 30 in an emperor",
-        "Seconds that the whole instance gets; in an emperor, that each vassal gets",
+        "as `worker-reload-mercy`; in an emperor as `emperor-curse-tolerance`",
+        "Seconds that the whole instance gets; in an emperor, that each vassal gets when the emperor stops",
     ),
     row(
         &["startup-timeout"],

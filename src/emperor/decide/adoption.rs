@@ -126,7 +126,7 @@ impl Turn<'_> {
     /// Ends an instance that cannot be spoken to: `SIGTERM` has it finish its requests.
     pub(super) fn ask_unheard(&mut self, id: &str, life: LifeId) {
         let now = self.now;
-        let longest = self.fleet.rules.mercy;
+        let longest = self.fleet.mercy();
         let Some(vassal) = self.vassal(id) else { return };
         let mercy = vassal.mercy(longest);
         let Some(known) = vassal.lives_mut().find(|known| known.id == life) else { return };
@@ -138,7 +138,7 @@ impl Turn<'_> {
     fn life_of(&self, heir: &Heir) -> Life {
         let age_ms = self.epoch_ms().saturating_sub(heir.started_epoch_ms);
         let started = Tick::from_ms(self.now.as_ms().saturating_sub(age_ms));
-        let mercy = self.fleet.rules.mercy + super::stop::BEYOND;
+        let mercy = self.fleet.mercy() + super::stop::BEYOND;
         Life {
             pid: Some(heir.pid),
             // It served, as far as is known: its death is no failed start.

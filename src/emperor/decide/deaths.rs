@@ -14,7 +14,7 @@ use crate::wire::message::OperationId;
 impl Turn<'_> {
     pub(super) fn disconnected(&mut self, id: &str, life: LifeId) {
         let now = self.now;
-        let longest = self.fleet.rules.mercy;
+        let longest = self.fleet.mercy();
         if self.fell_silent(id, life) {
             return;
         }
@@ -62,7 +62,7 @@ impl Turn<'_> {
         let now = self.now;
         let epoch_ms = self.epoch_ms();
         let stopping = self.fleet.phase == Phase::Stopping;
-        let longest = self.fleet.rules.mercy;
+        let longest = self.fleet.mercy();
         let Some(vassal) = self.vassal(id) else { return };
         let Some(mut life) = vassal.current.take() else { return };
         let fork_bomb = life.fork_bomb_ms.map(Duration::from_millis);

@@ -1,5 +1,7 @@
 //! How the emperor ends, told as stories in the simulated world.
 
+use std::time::Duration;
+
 use super::world::{Manners, Reload, Start, World};
 use crate::emperor::event::{Event, News};
 use crate::emperor::fleet::Ending;
@@ -36,6 +38,42 @@ fn stopping_all_ends_with_an_exit_even_among_the_stubborn() {
     world.run_for(5_000);
     assert!(world.exited);
     assert!(world.launches_of("late.ini").is_empty());
+}
+
+#[test]
+fn each_end_has_the_patience_that_was_said_for_it() {
+    let [long, short] = [Duration::from_secs(100), Duration::from_secs(5)];
+    for (mercy, end_mercy, all, until_ms) in [
+        (long, short, false, 103_000),
+        (long, short, true, 8_000),
+        (short, long, false, 8_000),
+        (short, long, true, 103_000),
+    ] {
+        let mut world = World::new(4);
+        (world.fleet.rules.mercy, world.fleet.rules.end_mercy) = (mercy, end_mercy);
+        world.behave("a.ini", Manners { stops: false, terminates: false, ..Manners::default() });
+        world.write("a.ini");
+        world.run_for(100);
+        match all {
+            true => world.tell(Event::StopAll),
+            false => world.remove("a.ini"),
+        }
+        world.run_for(until_ms - 1);
+        assert_eq!(world.alive("a.ini"), 1, "{mercy:?} {end_mercy:?} {all}");
+        world.run_for(100);
+        assert_eq!(world.alive("a.ini"), 0, "{mercy:?} {end_mercy:?} {all}");
+    }
+    // What is on its way out when the emperor stops has no more time than all others.
+    let mut world = World::new(4);
+    (world.fleet.rules.mercy, world.fleet.rules.end_mercy) = (long, short);
+    world.behave("a.ini", Manners { stops: false, terminates: false, ..Manners::default() });
+    world.write("a.ini");
+    world.run_for(100);
+    world.remove("a.ini");
+    world.run_for(1000);
+    world.tell(Event::StopAll);
+    world.run_for(8_100);
+    assert!(world.exited);
 }
 
 #[test]

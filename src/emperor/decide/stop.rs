@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::turn::Turn;
 use crate::emperor::event::Effect;
 use crate::emperor::events::EventKind;
-use crate::emperor::fleet::{Ending, Phase, State, Vassal};
+use crate::emperor::fleet::{Ending, Fleet, Phase, State, Vassal};
 use crate::emperor::foreign::Foreign;
 use crate::emperor::life::{Leaving, Life};
 use crate::sys::process::Signal;
@@ -21,8 +21,6 @@ pub(super) const TERMINATED: Duration = Duration::from_secs(2);
 pub(super) const KILLED: Duration = Duration::from_secs(1);
 /// Orders to stop that follow each other sooner are one order.
 const SAME_STOP: Duration = Duration::from_secs(1);
-/// No mercy is longer.
-const LONGEST_MERCY: Duration = Duration::from_secs(60);
 
 impl Turn<'_> {
     pub(super) fn stop_all(&mut self) {
@@ -53,7 +51,7 @@ impl Turn<'_> {
     pub(super) fn stop(&mut self, id: &str) {
         self.fleet.queue.retain(|waiting| waiting != id);
         let now = self.now;
-        let longest = self.fleet.rules.mercy;
+        let longest = self.fleet.mercy();
         let Some(vassal) = self.vassal(id) else { return };
         let mercy = vassal.mercy(longest);
         vassal.state = State::Stopping;
@@ -63,10 +61,12 @@ impl Turn<'_> {
         vassal.plan.own_reloads.clear();
         let plan = &mut vassal.plan;
         let given_up = [plan.reload.take(), plan.reexec.take(), plan.start.take(), plan.replace.take()];
-        for orphaned in &mut vassal.leaving {
-            if let Some(Leaving::Orphaned(at)) = orphaned.leaving {
-                orphaned.leaving = Some(Leaving::Orphaned(at.min(now + mercy)));
-            }
+        for life in &mut vassal.leaving {
+            life.leaving = life.leaving.map(|leaving| match leaving {
+                Leaving::Orphaned(at) => Leaving::Orphaned(at.min(now + mercy)),
+                Leaving::Asked(at) => Leaving::Asked(at.min(now + mercy + BEYOND)),
+                Leaving::Terminated(_) | Leaving::Killed(_) => leaving,
+            });
         }
         let lives = [vassal.current.take(), vassal.next.take()];
         vassal.lose_sight();
@@ -96,7 +96,7 @@ impl Turn<'_> {
     pub(super) fn ask(&mut self, id: &str, mut life: Life, keep_files: bool) {
         let now = self.now;
         let epoch_ms = self.epoch_ms();
-        let longest = self.fleet.rules.mercy;
+        let longest = self.fleet.mercy();
         let is_end = self.fleet.phase == Phase::Stopping;
         let Some(vassal) = self.vassal(id) else { return };
         let is_over = vassal.plan.removed || vassal.plan.stopped;
@@ -208,6 +208,16 @@ impl Vassal {
     /// What its workers get to finish their requests.
     pub(super) fn mercy(&self, longest: Duration) -> Duration {
         let own = self.spec.as_ref().map(|spec| Duration::from_secs(spec.workers.reload_mercy_s.into()));
-        own.unwrap_or(longest).min(longest).min(LONGEST_MERCY)
+        own.unwrap_or(longest).min(longest)
+    }
+}
+
+impl Fleet {
+    /// What an instance that ends gets now, at most.
+    pub(super) const fn mercy(&self) -> Duration {
+        match self.phase {
+            Phase::Stopping => self.rules.end_mercy,
+            Phase::Starting | Phase::Running => self.rules.mercy,
+        }
     }
 }
