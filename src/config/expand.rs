@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
 
-use super::diagnostic::{Diagnostic, Severity, has_room};
+use super::diagnostic::{Cause, Diagnostic, Severity, has_room};
 use super::envdir::{self, Changes};
 use super::format::VALUE_MAX;
 use super::pipeline;
@@ -36,8 +36,9 @@ pub(super) fn expand(
             Ok(value) => (value, None),
             Err(failure) => (value, Some(failure)),
         };
-        if let Some((severity, message)) = failure.filter(|(severity, _)| has_room(diagnostics, *severity)) {
-            diagnostics.push(entry.origin.diagnose(severity, Some(&entry.key), message, None));
+        if let Some((severity, cause, message)) = failure.filter(|(it, ..)| has_room(diagnostics, *it)) {
+            let told = entry.origin.diagnose(severity, Some(&entry.key), message, None);
+            diagnostics.push(Diagnostic { cause, ..told });
         }
         entry.value = Some(value);
     }
@@ -76,8 +77,11 @@ pub(super) fn environment(value: &str, around: &dyn Surroundings, early: &Change
     })
 }
 
+/// What is wrong with a value that is to be read from elsewhere.
+type Doubt = (Severity, Cause, String);
+
 /// `@(path)`: the content of the file, without one line end; of a command, what it prints.
-fn contents(value: &str, around: &dyn Surroundings) -> Result<String, (Severity, String)> {
+fn contents(value: &str, around: &dyn Surroundings) -> Result<String, Doubt> {
     let mut failure = None;
     let replaced = replace(value, "@(", |source| {
         if source.is_empty() || failure.is_some() {
@@ -97,8 +101,9 @@ fn contents(value: &str, around: &dyn Surroundings) -> Result<String, (Severity,
     }
 }
 
-fn content(source: &str, around: &dyn Surroundings) -> Result<String, (Severity, String)> {
-    let refuse = |message: String| (Severity::Error, message);
+fn content(source: &str, around: &dyn Surroundings) -> Result<String, Doubt> {
+    let refuse = |message: String| (Severity::Error, Cause::Value, message);
+    let unread = |message: String| (Severity::Error, Cause::Host, message);
     let read = match source.split_once("://") {
         Some(("fd", number)) => match number.parse() {
             Ok(descriptor) => around.read_inherited(descriptor, VALUE_MAX),
@@ -108,9 +113,9 @@ fn content(source: &str, around: &dyn Surroundings) -> Result<String, (Severity,
             Err(error) if error.kind() == io::ErrorKind::Unsupported => {
                 let message =
                     format!("@({source}): commands are run at the start only: this value is not known");
-                return Err((Severity::Warning, message));
+                return Err((Severity::Warning, Cause::Value, message));
             }
-            Err(error) => return Err(refuse(format!("@({source}): {error}"))),
+            Err(error) => return Err(unread(format!("@({source}): {error}"))),
             printed => printed,
         },
         Some((scheme, _)) => {
@@ -119,7 +124,7 @@ fn content(source: &str, around: &dyn Surroundings) -> Result<String, (Severity,
         }
         None => around.read(Path::new(source), VALUE_MAX),
     };
-    let bytes = read.map_err(|error| refuse(format!("open(\"{source}\"): {error}")))?;
+    let bytes = read.map_err(|error| unread(format!("open(\"{source}\"): {error}")))?;
     if bytes.len() > VALUE_MAX {
         return Err(refuse(format!("\"{source}\" is longer than {VALUE_MAX} bytes")));
     }

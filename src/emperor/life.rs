@@ -123,9 +123,9 @@ impl Life {
         matches!(self.origin, Origin::Awaited(_) | Origin::Overdue)
     }
 
-    /// Whether it failed at its file, which fails every time: all else may heal by itself.
+    /// Whether it failed at what its file says, which fails every time: all else may heal by itself.
     pub(super) fn has_mistakes(&self) -> bool {
-        self.ready.is_none() && self.failure.as_ref().is_some_and(|failure| !failure.diagnostics.is_empty())
+        self.ready.is_none() && self.failure.as_ref().is_some_and(|failure| failure.is_for_good())
     }
 
     /// A life that is about to be launched.

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::config::address::Address;
-use crate::config::diagnostic::Diagnostic;
+use crate::config::diagnostic::{Cause, Diagnostic, Severity};
 
 /// The most bytes of a traceback that are kept: its end, where the error stands.
 pub const TRACEBACK_LIMIT_BYTES: usize = 16 * 1024;
@@ -34,6 +34,24 @@ impl Failure {
     #[must_use]
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::default() }
+    }
+
+    /// Whether it is what a file says, and so will be every time: a file that could not be read may be there later.
+    #[must_use]
+    pub fn is_for_good(&self) -> bool {
+        let of_host = |told: &Diagnostic| told.severity == Severity::Error && told.cause == Cause::Host;
+        !self.diagnostics.is_empty() && !self.diagnostics.iter().any(of_host)
+    }
+
+    /// The first error with its line, else the sentence.
+    #[must_use]
+    pub fn first_mistake(&self) -> String {
+        let Some(first) = self.diagnostics.iter().find(|told| told.severity == Severity::Error) else {
+            return self.message.clone();
+        };
+        let line = first.line.map(|line| format!("line {line}: ")).unwrap_or_default();
+        let option = first.option.as_ref().map(|option| format!("{option}: ")).unwrap_or_default();
+        format!("{line}{option}{}", first.message)
     }
 
     /// The same with a traceback, of which the end is kept.

@@ -141,6 +141,24 @@ fn a_request_that_takes_too_long_is_killed_alone() {
 }
 
 #[test]
+fn a_template_that_comes_after_its_vassal_is_found() {
+    let host = Host::start(&[]);
+    let port = free_port();
+    host.folder().write("app.py", says("v1"));
+    host.write("a.ini", "[uwsgi]\ninherit = ../base.ini\nwsgi-file = %d../app.py\n");
+    let rests =
+        |vassal: &serde_json::Value| vassal["state"] == "resting" && vassal["config_error"].is_object();
+    let told = host.wait_for_vassal("a.ini", "waits for it", rests);
+    let reason = told["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("realpath() of ../base.ini failed") && reason.contains("; next try in "),
+        "{reason}"
+    );
+    host.folder().write("base.ini", format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\n"));
+    Door::Port(port).wait_for("/", "v1");
+}
+
+#[test]
 fn a_crash_loop_backs_off_and_ends_when_the_file_is_mended() {
     let (host, _door, other) = two_vassals("");
     let load = Load::start(&other, Manner::Fresh);

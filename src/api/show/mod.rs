@@ -17,7 +17,6 @@ pub use lists::{
 use super::guard::{Access, Grant};
 use super::sizes::Sizes;
 use super::{counters, host, views};
-use crate::config::diagnostic::Severity;
 use crate::emperor::fleet::{self, Directory, Ending, Fleet};
 use crate::emperor::life::Origin;
 use crate::stats::scoreboard::Total;
@@ -272,6 +271,13 @@ pub fn state_word(vassal: &fleet::Vassal) -> String {
 /// The one sentence that an operator needs first.
 fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<String> {
     let failure = vassal.last_failure.as_ref().map(|failure| failure.message.clone());
+    let next = match vassal.state {
+        fleet::State::Resting { until, attempts } if moment.countdown => {
+            let wait = until.since(moment.now).as_millis().div_ceil(1000);
+            format!("; next try in {wait} s (attempt {})", attempts.saturating_add(1))
+        }
+        _ => String::new(),
+    };
     let state = match vassal.state {
         fleet::State::Waiting => Some("waits for a place among those that load".to_owned()),
         // For long, when an import never returns.
@@ -297,12 +303,10 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<
             let why = failure.unwrap_or_else(|| "the application did not load".to_owned());
             Some(format!("every request is answered with 500: {why}"))
         }
-        fleet::State::Resting { until, attempts } => {
+        fleet::State::Resting { .. } => {
             let exit = vassal.last_exit.map(|exit| exit.how.to_string());
             let why = failure.or(exit).unwrap_or_else(|| "failed".to_owned());
-            let wait = until.since(moment.now).as_millis().div_ceil(1000);
-            let next = format!("{why}; next try in {wait} s (attempt {})", attempts.saturating_add(1));
-            Some(if moment.countdown { next } else { why })
+            Some(format!("{why}{next}"))
         }
         fleet::State::Asleep => Some("nothing runs for it; a connection wakes it".to_owned()),
         fleet::State::Stopped => Some("stopped by an operator".to_owned()),
@@ -318,9 +322,9 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<
         let follows = match vassal.state {
             fleet::State::Broken => "; it is tried again when the file changes",
             _ if vassal.serves() => "; serving with the configuration before it",
-            _ => "",
+            _ => next.as_str(),
         };
-        format!("the file does not work: {}{follows}", first_mistake(error))
+        format!("the file does not work: {}{follows}", error.first_mistake())
     });
     let rolled_back = match vassal.last_reload.as_ref().map(|reload| &reload.ending) {
         Some(Some(Ending::RolledBack(failure))) => {
@@ -341,16 +345,6 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<
 /// Why it has fewer workers than it is to have.
 fn shortfall(vassal: &fleet::Vassal) -> Option<&Failure> {
     vassal.current.as_ref().filter(|_| vassal.serves())?.shortfall.as_deref()
-}
-
-/// The first error with its line, else the sentence.
-fn first_mistake(failure: &Failure) -> String {
-    let Some(first) = failure.diagnostics.iter().find(|d| d.severity == Severity::Error) else {
-        return failure.message.clone();
-    };
-    let line = first.line.map(|line| format!("line {line}: ")).unwrap_or_default();
-    let option = first.option.as_ref().map(|option| format!("{option}: ")).unwrap_or_default();
-    format!("{line}{option}{}", first.message)
 }
 
 fn runs_as_root(vassal: &fleet::Vassal, moment: &Moment<'_>) -> bool {
@@ -398,7 +392,7 @@ fn path(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::diagnostic::{Cause, Diagnostic};
+    use crate::config::diagnostic::{Cause, Diagnostic, Severity};
     use crate::emperor::fleet::{Exit, ExitKind, FileIdentity, Operation, OperationKind, State, Vassal};
 
     static SIZES: Sizes = Sizes::new();

@@ -117,7 +117,7 @@ impl Assembly<'_> {
                         let lines = decode(&bytes);
                         items.extend(lines.lines().take(room).map(|line| Some(disguise(line, |c| c == '@'))));
                     }
-                    Err(error) => self.report(Severity::Error, origin, Some(key), &error, None),
+                    Err(error) => self.report_unread(origin, Some(key), error),
                 },
             }
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Assembly, Manner};
-use crate::config::diagnostic::Severity;
+use crate::config::diagnostic::{Cause, Diagnostic, Severity, has_room};
 use crate::config::expand;
 use crate::config::format::Format;
 use crate::config::magic::{FileNames, Magic};
@@ -20,6 +20,18 @@ const READ_MAX: usize = 32 * 1024 * 1024;
 const DEPTH_MAX: usize = 16;
 /// How many oddities of one file are worth telling.
 const ODDITIES_MAX: usize = 200;
+
+/// Why a file was not read.
+pub(super) struct Unread {
+    message: String,
+    cause: Cause,
+}
+
+impl From<String> for Unread {
+    fn from(message: String) -> Self {
+        Self { message, cause: Cause::Value }
+    }
+}
 
 impl Assembly<'_> {
     /// Loads `FILE` or `FILE:SECTION`.
@@ -96,7 +108,7 @@ impl Assembly<'_> {
         let bytes = match self.read_bytes(file) {
             Ok(bytes) => bytes,
             Err(error) => {
-                self.report(Severity::Error, origin, None, &error, None);
+                self.report_unread(origin, None, error);
                 return true;
             }
         };
@@ -155,14 +167,21 @@ impl Assembly<'_> {
         }
     }
 
-    pub(super) fn read_bytes(&mut self, file: &str) -> Result<Vec<u8>, String> {
+    pub(super) fn report_unread(&mut self, origin: &Origin, option: Option<&str>, unread: Unread) {
+        if has_room(&self.diagnostics, Severity::Error) {
+            let told = origin.diagnose(Severity::Error, option, unread.message, None);
+            self.diagnostics.push(Diagnostic { cause: unread.cause, ..told });
+        }
+    }
+
+    pub(super) fn read_bytes(&mut self, file: &str) -> Result<Vec<u8>, Unread> {
         let bytes = match &self.held {
             Some((held, bytes)) if *held == self.directory.join(file) => bytes.to_vec(),
             _ => match file.split_once("://") {
                 None if file == "-" => self.around.read_inherited(0, FILE_MAX),
                 Some(("fd", number)) => match number.parse() {
                     Ok(descriptor) => self.around.read_inherited(descriptor, FILE_MAX),
-                    Err(_) => return Err(format!("`{file}` is not a descriptor")),
+                    Err(_) => return Err(format!("`{file}` is not a descriptor").into()),
                 },
                 Some(("exec", command)) => {
                     self.around.run(command, FILE_MAX).map_err(|error| match error.kind() {
@@ -174,18 +193,21 @@ impl Assembly<'_> {
                 Some((scheme, _)) => {
                     let message =
                         "is not supported, only files, -, fd://N, exec://COMMAND and emperor://NAME";
-                    return Err(format!("{scheme}:// {message}"));
+                    return Err(format!("{scheme}:// {message}").into());
                 }
                 None => self.around.read(Path::new(file), FILE_MAX),
             }
-            .map_err(|error| format!("realpath() of {file} failed: {}", plain(&error)))?,
+            .map_err(|error| Unread {
+                message: format!("realpath() of {file} failed: {}", plain(&error)),
+                cause: Cause::Host,
+            })?,
         };
         if bytes.len() > FILE_MAX {
-            return Err(format!("{file} is longer than {FILE_MAX} bytes"));
+            return Err(format!("{file} is longer than {FILE_MAX} bytes").into());
         }
         self.bytes_read = self.bytes_read.saturating_add(bytes.len());
         if self.bytes_read > READ_MAX {
-            return Err(format!("the files of this configuration have more than {READ_MAX} bytes"));
+            return Err(format!("the files of this configuration have more than {READ_MAX} bytes").into());
         }
         Ok(bytes)
     }

@@ -6,6 +6,7 @@ use super::fake::Imagined;
 use super::*;
 use crate::config::address::{Address, Listen, Protocol};
 use crate::config::command_line;
+use crate::config::diagnostic::Cause;
 use crate::config::instance::AppSource;
 use crate::config::table::{self, By, Standing};
 
@@ -210,6 +211,24 @@ fn mistakes_are_told_with_their_line() {
         assert!(told.iter().any(|line| line.contains(expected)), "{lines}: {told:#?}");
         assert!(loaded.spec.is_none(), "{lines}");
         assert!(loaded.errors().count() > 0);
+    }
+}
+
+#[test]
+fn what_is_not_there_may_be_there_later_and_what_is_written_stays_wrong() {
+    for (lines, cause) in [
+        ("ini = gone.ini", Cause::Host),
+        ("inherit = gone.ini", Cause::Host),
+        ("ini = exec://false", Cause::Host),
+        ("for-readline = gone\nendfor =", Cause::Host),
+        ("a = @(/gone)", Cause::Host),
+        ("a = @(exec://false)", Cause::Host),
+        ("ini = http://host/a.ini", Cause::Value),
+        ("a = @(http://host/a)", Cause::Value),
+        ("socket = host:abc", Cause::Value),
+    ] {
+        let loaded = load(lines, &Imagined::new(&[]));
+        assert_eq!(loaded.errors().next().map(|told| told.cause), Some(cause), "{lines}");
     }
 }
 

@@ -58,7 +58,7 @@ impl World {
                 }
             }
             Start::Exits(status) => self.fail(life, load_ms, Failure::new("no app"), status),
-            Start::Mistaken => {
+            Start::Mistaken | Start::MissesAFile => {
                 let mistake = Diagnostic {
                     severity: Severity::Error,
                     file: "a.ini".to_owned(),
@@ -66,7 +66,7 @@ impl World {
                     option: None,
                     message: "wrong".to_owned(),
                     suggestion: None,
-                    cause: Cause::default(),
+                    cause: if start == Start::MissesAFile { Cause::Host } else { Cause::Value },
                 };
                 let failure = Failure { diagnostics: vec![mistake], ..Failure::new("mistakes") };
                 self.fail(life, load_ms, failure, 1);

@@ -32,6 +32,7 @@ pub(super) enum Start {
     FailsToLaunch,
     Exits(i32),
     Mistaken,
+    MissesAFile,
     Hangs,
     Crashes { after_ms: u64 },
 }
@@ -90,7 +91,7 @@ impl World {
                     self.news(load_ms + after_ms, life, exit);
                 }
             }
-            Start::Exits(_) | Start::Mistaken => {
+            Start::Exits(_) | Start::Mistaken | Start::MissesAFile => {
                 let exit = News::Exited { exit: ExitKind::Status(22), survivors: false };
                 self.news(load_ms, life, exit);
             }

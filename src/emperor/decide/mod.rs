@@ -28,6 +28,8 @@ mod invariants;
 #[cfg(test)]
 mod manners;
 #[cfg(test)]
+mod rests;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod world;
