@@ -253,8 +253,9 @@ impl Turn<'_> {
 
 impl Vassal {
     /// Who of those that wait for a place comes first: the greatest.
-    const fn rank(&self) -> (bool, i32, u64) {
-        (self.plan.urgent, self.attributes.importance, self.last_served)
+    const fn rank(&self) -> (bool, bool, i32, u64) {
+        // Who is to reload serves meanwhile.
+        (self.plan.urgent, self.current.is_none(), self.attributes.importance, self.last_served)
     }
 }
 

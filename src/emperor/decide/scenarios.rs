@@ -64,6 +64,20 @@ fn who_dies_while_it_waits_for_a_reload_does_not_wait_behind_the_reloads_of_othe
 }
 
 #[test]
+fn who_is_started_does_not_wait_behind_the_reloads_of_those_who_serve() {
+    let mut world = World::with(1, &["a.ini", "b.ini", "c.ini", "d.ini"]);
+    world.run_for(1000);
+    for process in world.processes.values_mut() {
+        process.manners.load_ms = 2000;
+    }
+    world.ask(Request::ReloadAll).unwrap();
+    world.attributes.insert("new.ini".to_owned(), Attributes { importance: -5, ..Attributes::default() });
+    world.write("new.ini");
+    world.run_for(2200);
+    assert!(world.is_up("new.ini"), "{:?}", world.fleet.queue);
+}
+
+#[test]
 fn hanging_vassals_give_their_places_back() {
     let mut world = World::new(2);
     for hanging in ["a.ini", "b.ini"] {
