@@ -34,6 +34,7 @@ pub mod operation;
 pub mod past;
 pub mod patrol;
 pub mod pattern;
+mod pid_file;
 mod plan;
 pub mod reap;
 pub mod record;

@@ -21,6 +21,7 @@ use super::ledger::Ledger;
 use super::masters::Masters;
 use super::notify::ServiceManager;
 use super::patrol::Patrol;
+use super::pid_file::PidFile;
 use super::scan::Manner;
 use super::served::Served;
 use super::settle::Settle;
@@ -80,8 +81,7 @@ where
     process::set_child_subreaper().map_err(step("become a child sub-reaper"))?;
     let own_limit = own::raise_descriptor_limit().map_err(step("raise the limit of descriptors"))?;
     // Made with the rights to do so, and written only by the one emperor that may run.
-    let pid_file = spec.pidfile.as_deref().map(output::open_to_replace).transpose();
-    let mut pid_file = pid_file.map_err(step("open the pid file"))?;
+    let mut pid_file = spec.pidfile.as_deref().map(PidFile::open).transpose()?;
     let prepared = prepare_ledger(&spec);
     // A later image does not start: it goes on.
     let starts = record.is_none();
@@ -101,8 +101,7 @@ where
         tracing::warn!("cannot write down the options in {}: {error}", directory.display());
     }
     if let Some(file) = &mut pid_file {
-        let pid = format!("{}\n", std::process::id());
-        output::fill(file, pid.as_bytes()).map_err(step("write the pid file"))?;
+        file.write()?;
     }
     if starts {
         hooks::perform(&spec.hooks, &hooks::AFTER_DROP)?;
@@ -124,7 +123,7 @@ where
         .enable_all()
         .build()
         .map_err(step("start the runtime"))?;
-    let (pidfile, at_exit) = (spec.pidfile.clone(), spec.hooks.clone());
+    let at_exit = spec.hooks.clone();
     let local = LocalSet::new();
     let ended = local.block_on(&runtime, async move {
         let (mut emperor, operation) = Emperor::new(spec, launcher, record, ledger, activation)?;
@@ -144,8 +143,8 @@ where
     if let Err(failure) = hooks::perform(&at_exit, &[Point::Atexit]) {
         tracing::warn!("{failure}");
     }
-    if let Some(pidfile) = pidfile {
-        let _ = std::fs::remove_file(pidfile);
+    if let Some(file) = pid_file {
+        file.remove();
     }
     ended
 }

@@ -150,6 +150,14 @@ fn what_fails_before_an_emperor_starts_ends_it() {
         "{log}"
     );
     assert!(log.contains("mend it, or remove it"), "{log}");
+    let arguments = ["--emperor", "vassals", "--api", "api.sock", "--emperor-pidfile=gone/emperor.pid"];
+    let mut emperor = liege(&folder, &arguments);
+    assert_eq!(emperor.wait().code(), Some(1));
+    let log = emperor.log();
+    assert!(
+        log.contains("cannot open the pid file ") && log.contains("/gone/emperor.pid: No such file"),
+        "{log}"
+    );
 }
 
 #[test]
