@@ -151,6 +151,32 @@ fn who_connects_sends_or_reads_slowly_keeps_it_awake() {
 }
 
 #[test]
+fn a_stop_kills_the_stubborn_and_nobody_else_while_others_sleep() {
+    let host = Host::with(&["--emperor-on-demand-extension", ".socket", "--reload-mercy", "1"]);
+    host.app("app", "", "one");
+    for name in ["a.ini", "b.ini"] {
+        fs::write(host.path("v").join(format!("{name}.socket")), host.path(name).display().to_string())
+            .unwrap();
+        host.vassal(name, "app");
+        until(&host, name, "asleep");
+    }
+    let script =
+        "#!/bin/sh\ntrap '' TERM INT HUP QUIT\ntouch \"${0%/*}\"/trapped\nwhile :; do sleep 1; done\n";
+    fs::write(host.path("stubborn"), script).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(host.path("stubborn"), mode).unwrap();
+    let text = format!("[uwsgi]\n[emperor]\nexec = {}\n", host.path("stubborn").display());
+    fs::write(host.path("v/c.ini"), text).unwrap();
+    host.wait("the stubborn one", || host.path("trapped").exists());
+    // Of uWSGI's emperor everybody gets SIGKILL then: it takes the pid of who sleeps, -1, for a process.
+    let mut bystander = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    host.end();
+    assert!(bystander.try_wait().unwrap().is_none());
+    bystander.kill().unwrap();
+    bystander.wait().unwrap();
+}
+
+#[test]
 fn a_socket_is_named_by_a_file_a_directory_or_a_command_and_goes_with_its_vassal() {
     let ways: [&[&str]; 3] = [
         &["--emperor-on-demand-extension", ".socket"],

@@ -100,6 +100,33 @@ fn a_stop_hook_that_still_runs_is_taken_for_nothing_of_a_vassal_that_ends_meanwh
 }
 
 #[test]
+fn a_stop_hook_changes_nothing_of_an_orderly_stop() {
+    let mut host = Host::start_with(&[], &["--vassals-stop-hook=sh hook"]);
+    host.folder().write("app.py", TOOLS);
+    host.folder().write("hook", "echo $1 >> ended\n");
+    let names = ["a.ini", "b.ini"];
+    let mut running = Vec::new();
+    for name in names {
+        let port = free_port();
+        host.write(name, vassal(port, ""));
+        Door::Port(port).wait_for("/", "hello");
+        let mut connection = Door::Port(port).connect().unwrap();
+        connection.send(b"GET /sleep?2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        host.wait_for_vassal(name, "is busy", |vassal| vassal["totals"]["busy"] == 1);
+        running.push(connection);
+    }
+    host.emperor.signal(nix::sys::signal::Signal::SIGTERM);
+    for connection in &mut running {
+        assert_eq!(connection.answer(false).unwrap().text(), "slept");
+    }
+    assert!(host.emperor.wait().success());
+    let mut ended = lines(&host.folder().path().join("ended"));
+    ended.sort();
+    assert_eq!(ended, names);
+    assert!(!host.emperor.log().contains("SIG"), "{}", host.emperor.log());
+}
+
+#[test]
 fn what_hooks_have_not_done_yet_the_next_image_does() {
     let mut host =
         Host::start_with(&[], &["--vassals-stop-hook=sh hook", "--emperor-on-demand-exec=sh names"]);
