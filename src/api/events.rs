@@ -119,31 +119,40 @@ struct Place {
     after: u64,
     /// What it had heard was told by an emperor that is gone.
     lost: bool,
+    /// Up to this event it was told, or does not ask, what was dropped.
+    told: u64,
 }
 
 impl Place {
     /// After the event of this id, whatever was missed; without one that is known, at this beginning.
     fn after(id: Option<&str>, beginning: u64, fleet: &Fleet) -> Self {
-        let Some(id) = id.filter(|id| !id.is_empty()) else { return Self { after: beginning, lost: false } };
+        let Some(id) = id.filter(|id| !id.is_empty()) else {
+            return Self { after: beginning, lost: false, told: fleet.last_event() };
+        };
         let ours = show::era(fleet);
         let (era, number) = id.split_once('-').unwrap_or((&ours, id));
         match number.parse() {
-            Ok(after) if era == ours && after <= fleet.last_event() => Self { after, lost: false },
-            _ => Self { after: beginning, lost: true },
+            Ok(after) if era == ours && after <= fleet.last_event() => {
+                Self { after, lost: false, told: after }
+            }
+            _ => Self { after: beginning, lost: true, told: fleet.last_event() },
         }
     }
 
-    /// What comes next, and where it was before that the kept events begin, a note of the gap.
+    /// What comes next, and before it, where some of it was dropped, how much.
     fn portion(&mut self, fleet: &Fleet, vassal: Option<&str>, format: Format) -> Vec<u8> {
         let mut out = Vec::new();
         if std::mem::take(&mut self.lost) {
             format.write_json(&mut out, "gap", None, &views::Gap { gap: None });
         }
+        let (told, last) = (self.told.max(self.after), fleet.last_event());
+        let kept = u64::try_from(fleet.events_after(told).count()).unwrap_or(u64::MAX);
+        let missing = last.saturating_sub(told).saturating_sub(kept);
+        if missing > 0 {
+            format.write_json(&mut out, "gap", None, &views::Gap { gap: Some(missing) });
+        }
+        self.told = last;
         for event in fleet.events_after(self.after) {
-            let missing = event.id.saturating_sub(self.after).saturating_sub(1);
-            if missing > 0 {
-                format.write_json(&mut out, "gap", None, &views::Gap { gap: Some(missing) });
-            }
             self.after = event.id;
             if is_of(event, vassal) {
                 let shown = show::event(fleet, event);
@@ -216,6 +225,17 @@ mod tests {
                 .collect();
             assert_eq!(brief.join(" "), expected, "{given:?} {limit:?} {vassal:?}");
             assert!(place.portion(&fleet, vassal, Format::Lines).is_empty());
+        }
+        // Who begins gets what is there; who goes on is told how much is not.
+        let mut holed = self::fleet(11..=14);
+        holed.events.remove(2);
+        for (given, expected) in [(None, 0), (Some("ff-11"), 1), (Some("ff-5"), 6), (Some("ff-13"), 0)] {
+            let mut place = Place::after(given, beginning(None, None, &holed), &holed);
+            let text = String::from_utf8(place.portion(&holed, None, Format::Lines)).unwrap();
+            let gaps = text.lines().filter(|line| line.contains("gap")).collect::<Vec<_>>().join("");
+            let told = if expected > 0 { format!("{{\"gap\":{expected}}}") } else { String::new() };
+            assert_eq!(gaps, told, "{given:?}");
+            assert!(place.portion(&holed, None, Format::Lines).is_empty());
         }
         let mut place = Place::after(None, beginning(None, even, &fleet), &fleet);
         let text = String::from_utf8(place.portion(&fleet, even, Format::ServerSent)).unwrap();

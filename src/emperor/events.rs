@@ -1,5 +1,8 @@
 //! The ring of events: what happened to whom, when and why, told once and kept over re-executions.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::fleet::{Ending, Fleet};
@@ -162,20 +165,22 @@ impl Fleet {
         self.last_event
     }
 
-    /// The events after the one of this number, oldest first. When the first of them is not the next one, those in
-    /// between were dropped from the ring.
+    /// The events after the one of this number, oldest first. Where numbers are missing, those were dropped from the ring.
     pub fn events_after(&self, id: u64) -> impl Iterator<Item = &FleetEvent> {
         let start = self.events.partition_point(|event| event.id <= id);
         self.events.range(start..)
     }
 
-    /// Keeps what happened, and drops the oldest beyond [`EVENTS`].
+    /// Keeps what happened. Beyond [`EVENTS`] the oldest is dropped of the vassal that has the most of them: whoever has
+    /// something happen without end displaces nobody else's.
     pub(super) fn record(&mut self, at_epoch_ms: u64, vassal: Option<&str>, facts: Facts, message: String) {
         let Facts { kind, reason, operation, outcome } = facts;
         let config = vassal.and_then(|id| self.vassals.get(id)?.config.clone());
         self.last_event += 1;
         if self.events.len() >= EVENTS {
-            self.events.pop_front();
+            let of_loudest = self.loudest();
+            let oldest = self.events.iter().position(|event| event.vassal == of_loudest);
+            self.events.remove(oldest.unwrap_or(0));
         }
         self.events.push_back(FleetEvent {
             id: self.last_event,
@@ -189,11 +194,37 @@ impl Fleet {
             outcome,
         });
     }
+
+    /// Who has the most events, and among those who has the oldest; `None`: the emperor itself.
+    fn loudest(&self) -> Option<String> {
+        let mut counts: BTreeMap<Option<&str>, (usize, Reverse<u64>)> = BTreeMap::new();
+        for event in &self.events {
+            counts.entry(event.vassal.as_deref()).or_insert((0, Reverse(event.id))).0 += 1;
+        }
+        counts.into_iter().max_by_key(|(_, rank)| *rank)?.0.map(str::to_owned)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vassal_to_which_something_happens_without_end_displaces_no_others() {
+        let mut fleet = Fleet::default();
+        for n in 0..3 * EVENTS {
+            let quiet = (n % 100 == 0).then(|| format!("{}.ini", n / 100 % 20));
+            let of = if n % 250 == 1 { None } else { quiet.or(Some("loud.ini".to_owned())) };
+            fleet.record(0, of.as_deref(), EventKind::WorkerDied.into(), n.to_string());
+        }
+        let count =
+            |of: Option<&str>| fleet.events.iter().filter(|event| event.vassal.as_deref() == of).count();
+        assert_eq!((fleet.events.len(), count(None), count(Some("3.ini"))), (EVENTS, 24, 3));
+        assert_eq!(count(Some("loud.ini")), EVENTS - 24 - 60);
+        let ids: Vec<u64> = fleet.events.iter().map(|event| event.id).collect();
+        assert!(ids.is_sorted() && ids.last() == Some(&fleet.last_event()));
+        assert_eq!(fleet.events_after(0).count(), EVENTS);
+    }
 
     #[test]
     fn the_ring_is_bounded_and_whoever_comes_late_sees_the_gap() {

@@ -115,7 +115,13 @@ pub(super) static ROWS: &[Row] = &[
     ),
     // How workers live.
     row(&["chdir2"], Path, Worker, "none", "Where workers go once the application is loaded"),
-    row(&["prio"], Number, Master, "as it is", "The nice value of all processes, -20 to 19; of a vassal it counts among vassals (`cpu-weight` in its stead where that is said)"),
+    row(
+        &["prio"],
+        Number,
+        Master,
+        "as it is",
+        "The nice value of all processes, -20 to 19; of a vassal it counts among vassals (`cpu-weight` in its stead where that is said)",
+    ),
     row(
         &["cpu-affinity"],
         Number,
