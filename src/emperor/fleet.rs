@@ -141,6 +141,9 @@ pub struct Vassal {
     pub path: PathBuf,
     /// The file as last seen.
     pub identity: FileIdentity,
+    /// When the file was changed last before it became a vassal, nanoseconds since the epoch.
+    #[serde(default)]
+    pub born_ns: i64,
     /// What the file says to the emperor.
     #[serde(default)]
     pub attributes: Attributes,
@@ -300,6 +303,7 @@ impl Vassal {
             id,
             directory,
             identity,
+            born_ns: identity.mtime_ns,
             attributes: Attributes::default(),
             tenant: None,
             program: None,

@@ -33,6 +33,9 @@ pub struct Life {
     pub app: bool,
     /// Whether it has answered a request.
     pub loyal: bool,
+    /// When it first said so, milliseconds since the epoch.
+    #[serde(default)]
+    pub loyal_epoch_ms: Option<u64>,
     /// Whether its master was stopped by a signal, and does nothing until it goes on.
     #[serde(default)]
     pub halted: bool,
@@ -140,6 +143,7 @@ impl Life {
             ready: None,
             app: false,
             loyal: false,
+            loyal_epoch_ms: None,
             halted: false,
             origin: Origin::Launched,
             version: None,

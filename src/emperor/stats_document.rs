@@ -88,7 +88,8 @@ impl Entry {
         let life = vassal.current.as_ref().or_else(|| vassal.leaving.last());
         let started = life.map_or(0, |life| life.started_epoch_ms / 1000);
         let ready = life.and_then(|life| life.ready);
-        let loyal = life.is_some_and(|life| life.loyal);
+        let is_loyal = life.is_some_and(|life| life.loyal);
+        let loyal = life.and_then(|life| life.loyal_epoch_ms).map(|at| at / 1000);
         let heartbeat = life.and_then(|life| life.heartbeat_epoch_ms);
         // Of another program it is told what it has said itself; ours says less, and all of it at once.
         let ready = ready.map(seconds);
@@ -97,7 +98,7 @@ impl Entry {
                 .map(|at| at.map(|at| at / 1000))
         });
         let [ready, accepting, last_loyal] =
-            said.unwrap_or([ready, ready.filter(|_| vassal.serves()), ready.filter(|_| loyal)]);
+            said.unwrap_or([ready, ready.filter(|_| vassal.serves()), loyal]);
         let reloaded = vassal.last_reload.as_ref().map_or(0, |operation| operation.asked_epoch_ms / 1000);
         let owner = vassal.tenant.or_else(|| {
             let metadata = std::fs::metadata(&vassal.path).ok()?;
@@ -108,10 +109,10 @@ impl Entry {
         Self {
             id: vassal.id.clone(),
             pid: life.and_then(|life| life.pid).map_or(-1, i64::from),
-            born: modified,
+            born: vassal.born_ns / 1_000_000_000,
             last_mod: modified,
             last_heartbeat: heartbeat.map_or(0, |at| at / 1000),
-            loyal: loyal.into(),
+            loyal: is_loyal.into(),
             ready: ready.is_some().into(),
             accepting: accepting.is_some().into(),
             last_loyal: last_loyal.unwrap_or(0),
@@ -171,8 +172,9 @@ mod tests {
         up.state = State::Up { app: true, loyal: true };
         let mut life = Life::new(1, Tick::from_ms(1000), 501_000);
         (life.pid, life.ready, life.loyal) = (Some(77), Some(Tick::from_ms(3999)), true);
+        life.loyal_epoch_ms = Some(505_900);
         up.current = Some(life);
-        up.reloads = 3;
+        (up.reloads, up.identity.mtime_ns) = (3, 1_795_184_399_000_000_000);
         let mut resting = Vassal::new("b.ini".into(), "/v".into(), identity);
         resting.state = State::Resting { until: Tick::from_ms(9), attempts: 2 };
         (resting.attempts, resting.rested_for_ms, resting.failing_since_epoch_ms) = (2, 1500, Some(4_000));
@@ -186,6 +188,8 @@ mod tests {
         for (field, expected) in [
             ("pid", 77),
             ("born", 1_795_184_304),
+            ("last_mod", 1_795_184_399),
+            ("last_loyal", 505),
             ("ready", 1),
             ("accepting", 1),
             ("last_ready", 503),

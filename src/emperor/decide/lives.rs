@@ -200,7 +200,7 @@ impl Turn<'_> {
     }
 
     pub(super) fn state(&mut self, id: &str, life: LifeId, state: InstanceState) {
-        let now = self.now;
+        let (now, epoch_ms) = (self.now, self.epoch_ms());
         let Some(vassal) = self.vassal(id) else { return };
         let (is_current, is_next) = (vassal.is_current(life), vassal.is_next(life));
         let Some(known) = vassal.lives_mut().find(|known| known.id == life && known.leaving.is_none()) else {
@@ -220,6 +220,7 @@ impl Turn<'_> {
             InstanceState::Loyal => {
                 known.app = true;
                 known.loyal = true;
+                known.loyal_epoch_ms.get_or_insert(epoch_ms);
             }
         }
         let first = known.ready.is_none();

@@ -79,6 +79,9 @@ fn a_file_with_mistakes_waits_for_its_change_or_an_operator() {
     world.behave("a.ini", Manners { start: Start::Mistaken, ..Manners::default() });
     world.write("a.ini");
     world.run_for(600_000);
+    let one = Request::ClearBackOff { vassal: Some("a.ini".to_owned()) };
+    assert!(world.ask(one).is_err(), "it waits for no time");
+    world.ask(Request::ClearBackOff { vassal: None }).unwrap();
     assert_eq!(world.launches_of("a.ini"), [0]);
     assert_eq!(world.state("a.ini"), Some(State::Broken));
     assert_eq!(world.vassal("a.ini").restarts, 0);
