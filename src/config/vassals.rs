@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::format::Format;
 
+/// How far into a vassal's file its emperor looks for the section `[emperor]`.
+pub const EMPEROR_BYTES: usize = 64 * 1024;
+
 /// What an emperor says to all its vassals; keys and values as an instance's command line would have them, relative
 /// names from the vassal's directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

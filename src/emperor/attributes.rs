@@ -13,10 +13,9 @@ use crate::config::diagnostic::{Cause, Diagnostic, Severity};
 use crate::config::emperor::EmperorSpec;
 use crate::config::format::{Format, Item};
 use crate::config::limits::Limits;
+use crate::config::vassals::EMPEROR_BYTES;
 use crate::sys::user;
 
-/// How far into a file the section is looked for.
-const READ_BYTES: u64 = 64 * 1024;
 /// How many attributes are kept, and how long each may be.
 const KEPT: usize = 32;
 const VALUE_BYTES: usize = 4096;
@@ -83,7 +82,9 @@ impl Attributes {
             return Self::default();
         }
         let Ok(owner) = file.metadata().map(|metadata| metadata.uid()) else { return Self::default() };
-        if file.take(READ_BYTES).read_to_end(&mut text).is_err() {
+        // One byte more tells that it goes on.
+        let length = u64::try_from(EMPEROR_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+        if file.take(length).read_to_end(&mut text).is_err() {
             return Self::default();
         }
         let (attributes, doubts) = Self::judge(path, &text, wanted, user::is_ours(owner));
@@ -100,8 +101,7 @@ impl Attributes {
         if Format::of(&name).is_some_and(|format| format != Format::Ini) {
             return Default::default();
         }
-        let end = usize::try_from(READ_BYTES).unwrap_or(usize::MAX).min(text.len());
-        let text = String::from_utf8_lossy(text.get(..end).unwrap_or_default());
+        let text = String::from_utf8_lossy(whole_lines(text));
         // Most files have none, and are not cut into lines for it.
         let section =
             text.contains("[emperor]").then(|| Format::Ini.read(&text, "emperor", |line, _| line.to_owned()));
@@ -156,6 +156,18 @@ impl Attributes {
         }
         attributes
     }
+}
+
+/// The lines of a file that count: no byte-order mark, and none that is cut.
+fn whole_lines(text: &[u8]) -> &[u8] {
+    let within = match text.get(..EMPEROR_BYTES) {
+        Some(within) if text.len() > EMPEROR_BYTES => {
+            let end = within.iter().rposition(|byte| *byte == b'\n').unwrap_or_default();
+            within.get(..end).unwrap_or_default()
+        }
+        _ => text,
+    };
+    within.strip_prefix(b"\xef\xbb\xbf").unwrap_or(within)
 }
 
 /// Why an attribute does not count as it stands, and what to do.
@@ -232,6 +244,19 @@ mod tests {
         assert!(told[0].message.contains("neither root's"), "{told:?}");
         assert_eq!(lines(told), [3, 4, 5]);
         assert_eq!(lines(judge("/v/a.json", true)), [0; 0]);
+    }
+
+    #[test]
+    fn of_a_long_file_only_whole_lines_count() {
+        let wanted = Wanted { kept: vec!["team".to_owned()], ..Wanted::default() };
+        let head = "\u{feff}[emperor]\nteam = red\n";
+        // The line ends with the last byte that is looked at, or one byte further on.
+        for (further, team) in [(0, "blue"), (1, "red")] {
+            let last = "\nteam = blue\n";
+            let filling = "#".repeat(EMPEROR_BYTES + further - head.len() - last.len());
+            let text = format!("{head}{filling}{last}team = far\n");
+            assert_eq!(parse(&text, &wanted, false).collected["team"], team);
+        }
     }
 
     #[test]

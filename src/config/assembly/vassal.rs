@@ -9,7 +9,7 @@ use crate::config::magic::Magic;
 use crate::config::raw::{COMMAND_LINE, EMPEROR_DEFAULTS, Origin, Raw, Role};
 use crate::config::table;
 use crate::config::text::{decode, tame};
-use crate::config::vassals::VassalOptions;
+use crate::config::vassals::{EMPEROR_BYTES, VassalOptions};
 
 impl<'a> Assembly<'a> {
     /// Loads a file whose bytes are at hand; whenever it is named again, they are used again.
@@ -39,18 +39,29 @@ impl<'a> Assembly<'a> {
         self.file = Some(given);
     }
 
-    /// What a file says to the emperor counts only where the emperor can find it without a parser of others.
+    /// What a file says to the emperor counts only where the emperor can find it without a parser of others, and
+    /// without reading all of it.
     fn section_for_the_emperor(&mut self, format: Format, path: &str, bytes: &[u8]) {
-        if format == Format::Ini {
+        if format == Format::Ini && bytes.len() <= EMPEROR_BYTES {
             return;
         }
         let text = decode(bytes);
-        if text.contains("emperor")
-            && matches!(format.read(&text, "emperor", |line, _| line.to_owned()), Ok(Some(_)))
-        {
+        let section =
+            text.contains("emperor").then(|| format.read(&text, "emperor", |line, _| line.to_owned()));
+        let Some(Ok(Some(section))) = section else { return };
+        if format != Format::Ini {
             let message = "its section for the emperor has no effect: only that of an .ini file has";
             let suggestion = Some("write this file as an .ini file".to_owned());
-            self.report(Severity::Warning, &Origin::of(path), None, message, suggestion);
+            return self.report(Severity::Warning, &Origin::of(path), None, message, suggestion);
+        }
+        let lines = bytes.iter().take(EMPEROR_BYTES).filter(|byte| **byte == b'\n').count();
+        let beyond = |line: u32| usize::try_from(line).is_ok_and(|line| line > lines);
+        if let Some(item) = section.items.iter().find(|item| beyond(item.line)) {
+            let origin = Origin { line: Some(item.line), ..Origin::of(path) };
+            let message =
+                format!("it has no effect: the emperor reads the first {EMPEROR_BYTES} bytes of a file");
+            let suggestion = Some("write the section [emperor] at the beginning".to_owned());
+            self.report(Severity::Warning, &origin, Some(&item.key), &message, suggestion);
         }
     }
 

@@ -15,6 +15,18 @@ fn a_file_without_the_section_is_refused() {
 }
 
 #[test]
+fn what_a_long_file_says_to_the_emperor_at_its_end_is_told_to_have_no_effect() {
+    for (comments, expected) in [(1_000, None), (40_000, Some(40_006))] {
+        let comments = "#\n".repeat(comments);
+        let text = format!("{BASE}[emperor]\nteam = red\n{comments}on-demand = :1\nteam = blue\n");
+        let loaded = vassal("/srv/app.ini", text.as_bytes(), &Imagined::new(&[]));
+        let mut told = loaded.diagnostics.iter().filter(|told| told.message.contains("the emperor reads"));
+        assert_eq!(told.next().map(|told| told.line.unwrap()), expected);
+        assert!(told.next().is_none(), "once");
+    }
+}
+
+#[test]
 fn a_binary_file_is_refused_in_one_line() {
     let loaded = vassal("/srv/app.ini", b"\x89PNG %a\n\x00\xff%z\n", &Imagined::new(&[]));
     assert_eq!(told(&loaded), ["/srv/app.ini:2: error: this is no text in UTF-8: there is a NUL byte in it"],);
