@@ -20,6 +20,12 @@ pub struct VassalOptions {
 }
 
 impl VassalOptions {
+    /// Whether nothing is said to them.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.defaults.is_empty() && self.before.is_empty() && self.after.is_empty()
+    }
+
     /// Puts them into the order in which uWSGI says them: what is inherited, what is included, what is set.
     pub fn sort(&mut self) {
         let rank = |key: &str| ["inherit", "include", "set"].iter().position(|known| *known == key);

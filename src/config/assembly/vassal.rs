@@ -31,8 +31,16 @@ impl<'a> Assembly<'a> {
         let manner = Manner::Named(Some(format));
         let names = self.names(&given, "");
         if !self.read_file(&given, format, names, manner, &origin) && !self.has_errors() {
-            let message = format!("has no {}", format.call("uwsgi"));
-            self.report(Severity::Error, &Origin::of(path), None, &message, None);
+            let missing = format.call("uwsgi");
+            // Where a template says all, files with nothing in them are names.
+            let (severity, message) = match format {
+                Format::Ini | Format::Yaml if !options.is_empty() => (
+                    Severity::Warning,
+                    format!("has no {missing}: what counts is what the emperor says to all vassals"),
+                ),
+                _ => (Severity::Error, format!("has no {missing}")),
+            };
+            self.report(severity, &Origin::of(path), None, &message, None);
         }
         self.section_for_the_emperor(format, path, bytes);
         self.options(&options.after);

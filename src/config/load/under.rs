@@ -67,6 +67,14 @@ fn a_default_sees_the_vassals_names_and_gives_way_to_what_it_says_itself() {
 }
 
 #[test]
+fn a_file_with_nothing_in_it_is_a_name_where_the_emperor_says_all() {
+    let emperor = "--emperor /v --vassals-default socket=/run/%n.sock";
+    for nothing in ["", "; nothing\n", "[emperor]\nteam = blue\n", "[uwsgi]\n"] {
+        assert_eq!(said(emperor, nothing), ["socket=/run/app.sock"], "{nothing:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_said_to_all_is_refused() {
     let world = Imagined::new(&[]);
     for (option, expected) in [
