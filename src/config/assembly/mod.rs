@@ -4,8 +4,6 @@ mod blocks;
 mod files;
 mod vassal;
 
-pub(in crate::config) use vassal::drop_defaults;
-
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::path::PathBuf;
 
@@ -74,6 +72,8 @@ pub(in crate::config) struct Assembly<'a> {
     role: Role,
     /// What `blacklist` forbids here.
     forbidden: Vec<String>,
+    /// The options that have a default of the emperor's so far.
+    defaults: HashSet<String>,
     /// The names that `if-opt` asked for.
     asked: HashSet<String>,
     /// What `whitelist` allows here; `None`: all.
@@ -103,6 +103,7 @@ impl<'a> Assembly<'a> {
             bytes_held: 0,
             role: Role::Ordinary,
             forbidden: Vec::new(),
+            defaults: HashSet::new(),
             asked: HashSet::new(),
             allowed: None,
             full: false,
@@ -319,6 +320,9 @@ impl<'a> Assembly<'a> {
         if self.bytes_held > VALUES_MAX {
             self.overflow(origin, &format!("the configuration has more than {VALUES_MAX} bytes"));
             return;
+        }
+        if role != Role::Acted {
+            self.end_default(key, origin);
         }
         // Names of files are in disguise here: nothing in them is taken for a quote or a comment.
         let dressed = value.as_deref().is_some_and(|value| value::bare(value) != value);

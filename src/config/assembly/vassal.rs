@@ -1,12 +1,13 @@
 //! A vassal's file, whose bytes are at hand, and what its emperor says before and after it.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::{Assembly, Manner};
 use crate::config::diagnostic::Severity;
 use crate::config::format::Format;
 use crate::config::magic::Magic;
-use crate::config::raw::{COMMAND_LINE, EMPEROR_DEFAULTS, Origin, Raw, Role};
+use crate::config::raw::{COMMAND_LINE, EMPEROR_DEFAULTS, Origin, Role};
 use crate::config::table;
 use crate::config::text::{decode, tame};
 use crate::config::vassals::{EMPEROR_BYTES, VassalOptions};
@@ -84,22 +85,27 @@ impl<'a> Assembly<'a> {
         let facts = self.facts.clone();
         let directory = self.directory.clone();
         let magic = Magic { own: &own, first: Some(&own), facts: &facts, directory: &directory, format };
-        for (key, value) in &options.defaults {
+        let said = self.entries.iter().filter(|entry| entry.role != Role::Acted);
+        let said: HashSet<String> = said.map(|entry| name_of(&entry.key)).collect();
+        for (key, value) in options.defaults.iter().filter(|(key, _)| !said.contains(&name_of(key))) {
             let value = magic.replace(value, |_| {});
+            self.defaults.insert(name_of(key));
             self.say(key, Some(&value), &Origin::of(EMPEROR_DEFAULTS));
         }
     }
+
+    /// What the vassal says takes the place of the emperor's default, at once: neither `%(name)` nor `if-opt` finds that
+    /// one any more.
+    pub(super) fn end_default(&mut self, key: &str, origin: &Origin) {
+        let is_default = |origin: &Origin| &*origin.file == EMPEROR_DEFAULTS;
+        if self.defaults.is_empty() || is_default(origin) || !self.defaults.remove(&name_of(key)) {
+            return;
+        }
+        self.entries.retain(|entry| !is_default(&entry.origin) || name_of(&entry.key) != name_of(key));
+    }
 }
 
-/// Leaves out the defaults of the emperor for what the vassal says itself.
-pub(in crate::config) fn drop_defaults(raw: &mut Raw) {
-    let name = |key: &str| table::find(key).map_or_else(|| key.to_owned(), |row| row.name().to_owned());
-    let is_default = |origin: &Origin| &*origin.file == EMPEROR_DEFAULTS;
-    let said: std::collections::HashSet<String> = raw
-        .entries
-        .iter()
-        .filter(|entry| !is_default(&entry.origin) && entry.role != Role::Acted)
-        .map(|entry| name(&entry.key))
-        .collect();
-    raw.entries.retain(|entry| !is_default(&entry.origin) || !said.contains(&name(&entry.key)));
+/// By which an option is known, whatever it is called.
+fn name_of(key: &str) -> String {
+    table::find(key).map_or_else(|| key.to_owned(), |row| row.name().to_owned())
 }

@@ -24,7 +24,7 @@ mod static_files;
 mod statistics;
 mod websockets;
 
-use super::assembly::{Assembly, drop_defaults};
+use super::assembly::Assembly;
 use super::diagnostic::{Diagnostic, Severity};
 use super::emperor::EmperorSpec;
 use super::instance::InstanceSpec;
@@ -95,9 +95,7 @@ pub fn entries(options: &VassalOptions, path: &str, bytes: &[u8], around: &dyn S
         }
     }
     assembly.vassal(path, bytes, options);
-    let mut raw = assembly.finish();
-    drop_defaults(&mut raw);
-    raw
+    assembly.finish()
 }
 
 /// What an instance was told.

@@ -19,7 +19,7 @@ fn said(emperor: &str, vassal: &str) -> Vec<String> {
     let loaded = load::vassal_under(&spec.vassals, "/srv/app.ini", vassal.as_bytes(), &world);
     assert!(loaded.spec.is_some(), "{vassal}: {:?}", loaded.diagnostics);
     let spec = loaded.spec.unwrap();
-    let words = ["http-socket", "include", "inherit", "ini", "set"];
+    let words = ["http-socket", "include", "inherit", "ini", "set", "if-opt", "endif"];
     spec.said
         .into_iter()
         .filter(|(key, _)| !words.contains(&key.as_str()))
@@ -57,6 +57,17 @@ fn a_default_sees_the_vassals_names_and_gives_way_to_what_it_says_itself() {
         ("--emperor /v --vassals-default env=A=1", "env = B=2", &["env=B=2"]),
         ("--emperor /v --vassals-default need-app=true", "need-app = false", &["need-app=false"]),
         ("--emperor /v --vassals-default processes=7 --vassal-set processes=5", "", &["processes=5"]),
+        (
+            "--emperor /v --vassals-default processes=7",
+            "threads = %(processes)\nif-opt = processes=4\nenv = A=early\nendif\nprocesses = 4\n\
+             if-opt = processes=4\nenv = A=four\nendif",
+            &["threads=4", "processes=4", "env=A=four"],
+        ),
+        (
+            "--emperor /v --vassals-default workers=7",
+            "if-opt = workers=7\nenv = A=%(_)\nendif\nthreads = %(workers)",
+            &["workers=7", "env=A=7", "threads=7"],
+        ),
     ] {
         assert_eq!(
             said(emperor, &format!("[uwsgi]\nhttp-socket = :80\n{vassal}\n")),
