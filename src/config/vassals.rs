@@ -84,6 +84,14 @@ pub fn is_name(name: &str, extra: &[String]) -> bool {
     Format::of(name).is_some() || extra.iter().any(|end| !end.is_empty() && name.ends_with(end.as_str()))
 }
 
+/// Whether a name that ends so may be that of a vassal file.
+#[must_use]
+pub fn may_end_in(end: &str, extra: &[String]) -> bool {
+    let known = [".ini", ".json", ".js", ".yaml", ".yml", ".xml"].into_iter();
+    let mut known = known.chain(extra.iter().map(String::as_str)).filter(|known| !known.is_empty());
+    is_name(end, extra) || known.any(|known| known.ends_with(end))
+}
+
 /// A part of a shell pattern as the `glob` crate understands it: `**` is nothing but `*`, and `[^` is `[!`.
 #[must_use]
 pub fn shell(part: &str) -> String {

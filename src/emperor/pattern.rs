@@ -110,6 +110,20 @@ impl Pattern {
         rest.components().all(|name| parts.next().is_some_and(|part| part.is_match(name.as_os_str())))
     }
 
+    /// Whether it means the files in the directories that match: only where its last part is no name of a vassal's file.
+    /// `vassals/*` is files, what is in a directory `vassals/disabled` is not meant. `extra`: further ends of names.
+    #[must_use]
+    pub fn means_directories(&self, extra: &[String]) -> bool {
+        match self.parts.last() {
+            Some(Part::Wild(glob)) => {
+                let end = glob.as_str().rsplit(['*', '?', ']']).next().unwrap_or_default();
+                !vassals::may_end_in(end, extra)
+            }
+            Some(Part::Literal(name)) => !vassals::is_name(&name.to_string_lossy(), extra),
+            None => false,
+        }
+    }
+
     /// Looks where it leads to.
     #[must_use]
     pub fn walk(&self) -> Walk {
@@ -247,6 +261,28 @@ mod tests {
         let gone = Pattern::new(Path::new("/nonexistent/liege/*.ini")).unwrap().walk();
         assert_eq!(gone.problems[0].0, Path::new("/nonexistent/liege"));
         assert!(Pattern::new(Path::new("/")).is_none());
+    }
+
+    #[test]
+    fn a_pattern_of_names_that_vassals_may_have_means_no_directories() {
+        for (pattern, expected) in [
+            ("/v/*", false),
+            ("/v/*.*", false),
+            ("/v/*.ini", false),
+            ("/v/*.in?", false),
+            ("/v/*ni", false),
+            ("/v/a.in[i]", false),
+            ("/v/x.ini", false),
+            ("/v/*.skel", false),
+            ("/v/[a-c]", false),
+            ("/srv/*/vassals", true),
+            ("/v/*.d", true),
+            ("/v/[ab]-apps", true),
+            ("/v", true),
+        ] {
+            let means = Pattern::new(Path::new(pattern)).unwrap().means_directories(&[".skel".to_owned()]);
+            assert_eq!(means, expected, "{pattern}");
+        }
     }
 
     #[test]

@@ -10,6 +10,8 @@ use super::pattern::Pattern;
 use super::scan::{self, Links, Look, Manner, Name};
 use crate::config::emperor::Source;
 
+const DIRECTORY: &str =
+    "it is a directory: say DIRECTORY/*/*.ini, or the directory itself, where its files are meant";
 const NO_VASSAL: &str = "its name has none of the endings of vassals (.ini, .json, .yaml, .yml, .xml, and what emperor-extra-extension says)";
 
 /// The sources of vassals, in order: of two files with one id the first source's counts.
@@ -23,7 +25,8 @@ pub struct Sources {
 #[derive(Clone, Debug)]
 enum Origin {
     Directory(PathBuf),
-    Pattern(PathBuf, Pattern),
+    /// As it was given, parsed, and whether it means the files in the directories that match.
+    Pattern(PathBuf, Pattern, bool),
 }
 
 /// A directory to be watched for a source.
@@ -69,7 +72,8 @@ impl Sources {
                 let path = std::path::absolute(path)?;
                 let pattern = Pattern::new(&path)
                     .ok_or_else(|| io::Error::other(format!("{} is no pattern", path.display())))?;
-                Ok(Origin::Pattern(path, pattern))
+                let means_directories = pattern.means_directories(extra_extensions);
+                Ok(Origin::Pattern(path, pattern, means_directories))
             }
         });
         let list = list.collect::<io::Result<_>>()?;
@@ -86,7 +90,7 @@ impl Sources {
     pub fn bases(&self) -> impl Iterator<Item = (&Path, &Path)> {
         self.list.iter().map(|origin| match origin {
             Origin::Directory(path) => (path.as_path(), path.as_path()),
-            Origin::Pattern(path, pattern) => (path.as_path(), pattern.base()),
+            Origin::Pattern(path, pattern, _) => (path.as_path(), pattern.base()),
         })
     }
 
@@ -101,7 +105,10 @@ impl Sources {
             let misses = self.misses(source, &paths);
             for path in paths {
                 match self.name_of(source, &path) {
-                    Name::Other if misses => listing.not_started.push(nameless(&path, NO_VASSAL)),
+                    Name::Other if misses => {
+                        let reason = if path.is_dir() { DIRECTORY } else { NO_VASSAL };
+                        listing.not_started.push(nameless(&path, reason));
+                    }
                     Name::Other => {}
                     Name::Refused(reason) => listing.not_started.push(nameless(&path, reason)),
                     Name::Vassal(id) => {
@@ -193,7 +200,7 @@ impl Sources {
     #[must_use]
     pub fn leads_on(&self, source: usize, path: &Path) -> bool {
         match self.list.get(source) {
-            Some(Origin::Pattern(_, pattern)) => pattern.leads_through(path),
+            Some(Origin::Pattern(_, pattern, _)) => pattern.leads_through(path),
             _ => false,
         }
     }
@@ -206,11 +213,12 @@ impl Sources {
             let place = |directory, has_files| Place { source, directory, has_files };
             match origin {
                 Origin::Directory(path) => places.push(place(path.clone(), true)),
-                Origin::Pattern(_, pattern) => {
+                Origin::Pattern(_, pattern, means_directories) => {
                     let walk = pattern.walk();
                     let missing = walk.problems.into_iter().map(|(directory, _)| directory);
                     let below = walk.matches.into_iter().map(|(directory, name)| directory.join(name));
-                    let ends = walk.ends.into_iter().chain(below.filter(|path| path.is_dir()));
+                    let ends =
+                        walk.ends.into_iter().chain(below.filter(|path| *means_directories && path.is_dir()));
                     places.extend(ends.chain(missing).map(|directory| place(directory, true)));
                     places.extend(walk.ways.into_iter().map(|directory| place(directory, false)));
                 }
@@ -222,7 +230,7 @@ impl Sources {
     /// Whether it is a pattern that leads to nothing but files whose names are no vassals': a mistake worth telling.
     /// Beside vassals, and in directories, they are what lies about.
     fn misses(&self, source: usize, paths: &[PathBuf]) -> bool {
-        let Some(Origin::Pattern(_, pattern)) = self.list.get(source) else { return false };
+        let Some(Origin::Pattern(_, pattern, _)) = self.list.get(source) else { return false };
         let is_other = |path: &PathBuf| {
             let name = path.file_name().unwrap_or_default();
             pattern.is_match(path) && scan::judge(name, &self.extra_extensions) == Name::Other
@@ -236,7 +244,7 @@ impl Sources {
 
     /// The id of the one file that a source without wild cards names, there or not.
     fn named_file(&self, source: usize) -> Option<String> {
-        let Some(Origin::Pattern(_, pattern)) = self.list.get(source) else { return None };
+        let Some(Origin::Pattern(_, pattern, _)) = self.list.get(source) else { return None };
         match self.name_of(source, &pattern.file()?) {
             Name::Vassal(id) => Some(id),
             _ => None,
@@ -254,7 +262,7 @@ impl Sources {
                 }
                 Err(error) => (Vec::new(), Some(error.to_string())),
             },
-            Some(Origin::Pattern(_, pattern)) => {
+            Some(Origin::Pattern(_, pattern, means_directories)) => {
                 let walk = pattern.walk();
                 let mut problem = walk.problems.first().map(|(directory, error)| {
                     if directory == pattern.base() {
@@ -266,7 +274,7 @@ impl Sources {
                 let mut paths = Vec::new();
                 for (directory, name) in walk.matches {
                     let path = directory.join(name);
-                    if !path.is_dir() {
+                    if !means_directories || !path.is_dir() {
                         paths.push(path);
                         continue;
                     }
@@ -305,17 +313,17 @@ impl Origin {
                     None
                 }
             }
-            Self::Pattern(_, pattern) if pattern.is_match(path) => {
+            Self::Pattern(_, pattern, _) if pattern.is_match(path) => {
                 if pattern.is_flat() {
                     name()
                 } else {
                     Some(path.to_owned())
                 }
             }
-            // A pattern that matches a directory means its files.
-            Self::Pattern(_, pattern) => {
+            Self::Pattern(_, pattern, true) => {
                 path.parent().filter(|parent| pattern.is_match(parent)).map(|_| path.to_owned())
             }
+            Self::Pattern(..) => None,
         }
     }
 }
@@ -420,6 +428,32 @@ mod tests {
         assert_eq!(look("c.ini", Some(&two.path().join("c.ini"))), (Look::Missing, Vec::new()));
         assert_eq!(look("c.ini", None).0, Look::Missing);
         assert_eq!(look("../c.ini", None).0, Look::Missing);
+    }
+
+    #[test]
+    fn a_pattern_of_files_leads_into_no_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for made in ["v/disabled", "v/retired.ini", "only/directory"] {
+            fs::create_dir_all(at(made)).unwrap();
+        }
+        for file in ["v/live.ini", "v/disabled/old.ini", "v/retired.ini/old.ini", "only/directory/old.ini"] {
+            fs::write(at(file), "").unwrap();
+        }
+        let sources = of(&["v/*", "only/*"].map(|name| Source::Pattern(at(name))));
+        let listing = sources.scan();
+        let seen: Vec<(&str, String)> =
+            listing.looks.iter().map(|(id, look)| (id.as_str(), said(look))).collect();
+        let expected = [("live.ini", "found"), ("retired.ini", "it is a directory")];
+        assert_eq!(seen, expected.map(|(id, said)| (id, said.to_owned())));
+        let told: Vec<(&str, &str)> = listing
+            .not_started
+            .iter()
+            .map(|refused| (refused.name.as_str(), refused.reason.as_str()))
+            .collect();
+        assert_eq!(told, [("directory", DIRECTORY), ("retired.ini", "it is a directory")]);
+        let watched: Vec<PathBuf> = sources.places().into_iter().map(|place| place.directory).collect();
+        assert_eq!(watched, [at("v"), at("only")]);
     }
 
     #[test]
