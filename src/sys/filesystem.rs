@@ -4,8 +4,9 @@ use std::path::Path;
 
 use nix::sys::statfs::{FsType, statfs};
 
-/// File systems whose content others change behind this kernel's back (`linux/magic.h`).
-const REMOTE: [(u64, &str); 9] = [
+/// File systems whose content others change behind this kernel's back: of other machines, of programs, and those that
+/// several machines have together (`linux/magic.h`, and what `stat` of coreutils knows of those that are not in there).
+const REMOTE: [(u64, &str); 20] = [
     (0x6969, "NFS"),
     (0x517b, "SMB"),
     (0xff53_4d42, "CIFS"),
@@ -13,8 +14,19 @@ const REMOTE: [(u64, &str); 9] = [
     (0x0102_1997, "9p"),
     (0x00c3_6400, "Ceph"),
     (0x5346_414f, "AFS"),
+    (0x6b41_4653, "AFS"),
+    (0x7375_7245, "Coda"),
     (0x6573_5546, "FUSE"),
     (0x0bd0_0bd0, "Lustre"),
+    (0x1983_0326, "BeeGFS"),
+    (0x2003_0528, "OrangeFS"),
+    (0x4750_4653, "GPFS"),
+    (0xaad7_aaea, "PanFS"),
+    (0x0116_1970, "GFS2"),
+    (0x7461_636f, "OCFS2"),
+    (0x786f_4256, "a shared folder of VirtualBox"),
+    (0xbacb_acbc, "a shared folder of VMware"),
+    (0x7c7c_6673, "a shared folder of Parallels"),
 ];
 
 /// Why this kernel does not tell of every change below a path: the file system is of another machine, or of a
@@ -40,6 +52,7 @@ mod tests {
         assert_eq!(tells_nothing(Path::new("/proc")), None);
         assert_eq!(tells_nothing(Path::new("/nonexistent/liege")), None);
         assert!(remote(FsType(0x6969)).unwrap().contains("NFS"));
+        assert!(remote(FsType(0x786f_4256)).unwrap().contains("VirtualBox"));
         assert!(remote(FsType(0xff53_4d42_u32.cast_signed().into())).unwrap().contains("CIFS"));
     }
 }
