@@ -58,6 +58,7 @@ impl Emperor {
         match look {
             // The kernel does not tell of a deleted directory while processes stand in it.
             Look::Unlisted => self.rescan_soon(),
+            Look::Missing if self.follow_dangling(&not_started) => {}
             Look::Missing if known.is_none() => self.watcher.forget(id),
             // Nothing will tell when it can be.
             Look::Unknown(_) => self.rescan_at = self.rescan_at.min(clock::now() + RETRY),
@@ -97,6 +98,22 @@ impl Emperor {
         };
         let known = fleet.vassals.values().filter(|known| known.identity.is_same_file(&found.identity));
         known.filter(|known| is_gone(&known.path)).map(|known| known.id.clone()).collect()
+    }
+
+    /// A link that leads nowhere leads somewhere as soon as that is there. Whether there is such a link.
+    fn follow_dangling(&mut self, not_started: &[NotStarted]) -> bool {
+        let dangling = not_started.iter().find_map(|refused| {
+            let path = refused.directory.join(&refused.name);
+            let is_link = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink());
+            Some((refused.id.as_ref()?, path)).filter(|_| is_link)
+        });
+        let Some((id, path)) = dangling else { return false };
+        self.follow(id, &path);
+        if path.exists() {
+            // It came before it was watched for.
+            self.settle.note(id, Note::Changed, clock::now());
+        }
+        true
     }
 
     fn follow(&mut self, id: &str, path: &Path) {
@@ -184,6 +201,11 @@ impl Emperor {
         let unwatched = self.watcher.refresh();
         let blind = unwatched.iter().any(Option::is_some);
         let listing = self.sources.scan();
+        for refused in &listing.not_started {
+            if refused.id.as_ref().and_then(|id| listing.looks.get(id)) == Some(&Look::Missing) {
+                self.follow_dangling(std::slice::from_ref(refused));
+            }
+        }
         {
             let mut fleet = self.handle.fleet();
             for ((directory, unwatched), (_, base)) in

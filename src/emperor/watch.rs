@@ -12,6 +12,7 @@ use std::rc::Rc;
 use super::scan::{Links, Name};
 use super::settle::Note;
 use super::sources::{Place, Sources};
+use crate::sys::ancestors::Ancestors;
 use crate::sys::directories::{Change, Directories, Kind};
 use crate::sys::filesystem;
 use crate::sys::mounts::Mounts;
@@ -29,6 +30,10 @@ pub struct Watcher {
     mounts: Option<Mounts>,
     /// That something was mounted is told once; the next [refresh](Self::refresh) sees all of it.
     mounted: bool,
+    /// The directories above all that are watched; `None`: what moves there is noticed by the rescan only.
+    ancestors: Option<Ancestors>,
+    /// That one of them was moved, or one that is watched removed, is told once, too.
+    moved: bool,
     sources: Rc<Sources>,
     /// The directories as they are watched, without links, each with what it is watched for.
     watched: BTreeMap<PathBuf, Vec<Place>>,
@@ -63,14 +68,18 @@ impl Watcher {
     #[must_use]
     pub fn new(sources: Rc<Sources>) -> Self {
         let (watched, ways, links) = Default::default();
-        let (kernel, mounts) = (Directories::new(), Mounts::watch().ok());
-        Self { kernel, mounts, mounted: false, sources, watched, ways, links }
+        let (kernel, mounts, ancestors) = (Directories::new(), Mounts::watch().ok(), Ancestors::new().ok());
+        Self { kernel, mounts, mounted: false, ancestors, moved: false, sources, watched, ways, links }
     }
 
-    /// Tries again where the kernel told nothing. Whether it does now: then the links are to be followed anew.
+    /// Tries again where the kernel told nothing. Whether the links are to be followed anew: it does now, or they may
+    /// lead elsewhere since a directory was moved.
     pub fn revive(&mut self) -> bool {
+        if self.ancestors.is_none() {
+            self.ancestors = Ancestors::new().ok();
+        }
         if self.kernel.is_ok() {
-            return false;
+            return self.moved;
         }
         self.kernel = Directories::new();
         self.kernel.is_ok()
@@ -79,7 +88,7 @@ impl Watcher {
     /// Watches the directories of all sources, those again that were gone; answers for each source why changes in it
     /// are noticed by the rescan only.
     pub fn refresh(&mut self) -> Vec<Option<String>> {
-        self.mounted = false;
+        (self.mounted, self.moved) = (false, false);
         let mut problems = vec![None; self.sources.bases().count()];
         let kernel = match &mut self.kernel {
             Ok(kernel) => kernel,
@@ -114,6 +123,11 @@ impl Watcher {
             note_problem(&mut problems, source.unwrap_or_default(), Some(format!("{id} leads on: {reason}")));
         }
         self.drop_unused(before.into_iter().chain(ways.into_iter().map(|(directory, _)| directory)));
+        if let Some(ancestors) = &mut self.ancestors {
+            let hops = self.ways.iter().chain(self.links.values().flat_map(|way| &way.hops));
+            let led_through = hops.map(|(directory, _)| directory);
+            ancestors.renew(self.watched.keys().map(PathBuf::as_path), led_through.map(PathBuf::as_path));
+        }
         problems
     }
 
@@ -125,6 +139,9 @@ impl Watcher {
         }
         let Ok(kernel) = &mut self.kernel else { return false };
         let way = watched_way(kernel, path);
+        if let Some(ancestors) = &mut self.ancestors {
+            way.hops.iter().for_each(|(directory, _)| ancestors.add(directory));
+        }
         let known = self.links.get(id);
         let is_news = way.blind.is_some() && known.is_none_or(|known| known.blind != way.blind);
         if way.hops.is_empty() && way.blind.is_none() && known.is_none() {
@@ -152,6 +169,10 @@ impl Watcher {
     pub async fn next(&mut self) -> io::Result<Notes> {
         let changes = tokio::select! {
             changes = changes_of(&self.kernel) => changes,
+            () = move_of(self.ancestors.as_ref().filter(|_| !self.moved)) => {
+                self.moved = true;
+                return Ok(Notes { rescan: true, ..Notes::default() });
+            }
             () = change_of(self.mounts.as_ref().filter(|_| !self.mounted)) => {
                 self.mounted = true;
                 return Ok(Notes { rescan: true, ..Notes::default() });
@@ -175,6 +196,8 @@ impl Watcher {
         if kind == Kind::Removed {
             self.note_gone_directory(&path, notes);
         }
+        // Who may list it may be others now.
+        notes.rescan |= kind == Kind::Complete && self.watched.contains_key(&path);
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return };
         for place in self.watched.get(directory).into_iter().flatten() {
             let path = place.directory.join(name);
@@ -232,6 +255,13 @@ async fn changes_of(kernel: &Result<Directories, String>) -> VecDeque<io::Result
     }
 }
 
+async fn move_of(ancestors: Option<&Ancestors>) {
+    let Some(ancestors) = ancestors else { return pending().await };
+    if ancestors.moved().await.is_err() {
+        pending().await
+    }
+}
+
 async fn change_of(mounts: Option<&Mounts>) {
     let Some(mounts) = mounts else { return pending().await };
     if mounts.change().await.is_err() {
@@ -257,7 +287,7 @@ fn note_of(kind: Kind, path: &Path) -> Note {
 /// Watches what this path leads through; the rescan notices what cannot be watched.
 fn watched_way(kernel: &mut Directories, path: &Path) -> Way {
     let mut way = Way::default();
-    for (directory, name) in hops(path) {
+    for (directory, name) in hops(path).into_iter().map(nearest) {
         let reason = match kernel.add(&directory) {
             Ok(real) => {
                 way.hops.insert((real, name));
@@ -271,6 +301,15 @@ fn watched_way(kernel: &mut Directories, path: &Path) -> Way {
         }
     }
     way
+}
+
+/// Where something appears first when this place, a directory and a name in it, comes to be.
+fn nearest((mut directory, mut name): (PathBuf, OsString)) -> (PathBuf, OsString) {
+    while !directory.is_dir() {
+        let (Some(above), Some(own)) = (directory.parent(), directory.file_name()) else { break };
+        (directory, name) = (above.to_owned(), own.to_owned());
+    }
+    (directory, name)
 }
 
 /// The first problem of a source counts.

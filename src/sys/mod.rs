@@ -3,6 +3,7 @@
 pub mod access_list;
 pub mod activation;
 pub mod alarm;
+pub mod ancestors;
 pub mod background;
 pub mod bell;
 pub mod beneath;

@@ -250,3 +250,78 @@ fn a_link_that_counts_itself_is_not_reloaded_for_its_target() {
     fs::rename(stage.path("one/.new"), stage.path("one/a.ini")).unwrap();
     stage.until("a.ini", "Swapped");
 }
+
+/// Changes that are not told are found after an hour only.
+fn told(spec: &mut EmperorSpec, base: &Path, sources: &[&str]) {
+    spec.rescan_ms = 3_600_000;
+    spec.sources = sources.iter().map(|name| Source::Directory(base.join(name))).collect();
+}
+
+#[test]
+fn what_a_link_leads_to_is_noticed_when_it_comes_to_be() {
+    let stage = Stage::under(&[], &[], |spec, base| {
+        symlink("../site/conf/app.ini", base.join("one/first.ini")).unwrap();
+        told(spec, base, &["one"]);
+    });
+    stage.until("! first.ini", "leads nowhere");
+    symlink("../site/conf/other.ini", stage.path("one/second.ini")).unwrap();
+    stage.until("! second.ini", "leads nowhere");
+    for _ in 0..2 {
+        fs::create_dir(stage.path("site")).unwrap();
+        fs::create_dir(stage.path("site/conf")).unwrap();
+        fs::write(stage.path("site/conf/app.ini"), "").unwrap();
+        stage.until("first.ini", "Up");
+        fs::write(stage.path("site/conf/other.ini"), "").unwrap();
+        stage.until("second.ini", "Up");
+        fs::remove_dir_all(stage.path("site")).unwrap();
+        for id in ["first.ini", "second.ini"] {
+            stage.wait("it is gone", || stage.line(id).is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_directory_above_that_is_moved_is_noticed() {
+    let stage = Stage::under(&[], &[], |spec, base| {
+        for (release, file) in [("now", "a.ini"), ("next", "b.ini")] {
+            let vassals = base.join(release).join("deep/vassals");
+            fs::create_dir_all(&vassals).unwrap();
+            fs::write(vassals.join(file), "").unwrap();
+            fs::write(base.join(release).join("deep/target"), "").unwrap();
+        }
+        symlink("../now/deep/target", base.join("one/link.ini")).unwrap();
+        told(spec, base, &["now/deep/vassals", "one"]);
+    });
+    stage.until("a.ini", "Up");
+    stage.until("link.ini", "Up");
+    for (from, to) in [("now", "before"), ("next", "now")] {
+        fs::rename(stage.path(from), stage.path(to)).unwrap();
+    }
+    stage.until("b.ini", "Up");
+    stage.wait("a.ini is gone", || stage.line("a.ini").is_empty());
+    stage.until("link.ini", "Swapped");
+    // What is there now is what is watched.
+    fs::write(stage.path("now/deep/vassals/c.ini"), "").unwrap();
+    stage.until("c.ini", "Up");
+    fs::write(stage.path("before/deep/vassals/old.ini"), "").unwrap();
+    fs::write(stage.path("now/deep/vassals/d.ini"), "").unwrap();
+    stage.until("d.ini", "Up");
+    assert!(stage.line("old.ini").is_empty());
+}
+
+#[test]
+fn a_removed_directory_is_noticed_while_somebody_stands_in_it() {
+    let stage = Stage::under(&[], &[], |spec, base| told(spec, base, &["one"]));
+    stage.write("a.ini", "");
+    stage.until("a.ini", "Up");
+    let mut stands =
+        Command::new("cat").current_dir(stage.path("one")).stdin(Stdio::piped()).spawn().unwrap();
+    fs::remove_file(stage.path("one/a.ini")).unwrap();
+    stage.wait("a.ini is gone", || stage.line("a.ini").is_empty());
+    fs::remove_dir(stage.path("one")).unwrap();
+    fs::create_dir(stage.path("one")).unwrap();
+    stage.write("b.ini", "");
+    stage.until("b.ini", "Up");
+    drop(stands.stdin.take());
+    stands.wait().unwrap();
+}
