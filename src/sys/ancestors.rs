@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use tokio::io::unix::AsyncFd;
+use tokio::time::sleep;
 
 use super::reactor;
+use crate::damper::PERIOD;
 
 /// An ear for their moves, and for removals of certain directories in them. Nothing else that happens in or to them is
 /// told, so it is quiet where others are busy.
@@ -88,7 +90,8 @@ impl Ancestors {
             let mut ready = self.ear.readable().await?;
             match self.inotify.read_events() {
                 Ok(events) if events.iter().any(|event| self.matters(event)) => return Ok(()),
-                Ok(_) => {}
+                // Others may remove files there without end.
+                Ok(_) => sleep(PERIOD).await,
                 Err(Errno::EAGAIN) => ready.clear_ready(),
                 Err(error) => return Err(error.into()),
             }
