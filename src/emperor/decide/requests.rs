@@ -155,13 +155,13 @@ impl Turn<'_> {
     }
 
     fn clear_back_off(&mut self, who: &str, id: Option<&str>) -> Result<OperationId, Refusal> {
-        if let Some(id) = id {
-            if self.known(id)? == State::Broken {
-                return Err(conflict(
-                    id,
-                    "does not wait: its file is broken; mend it, or start it to have it tried as it is",
-                ));
-            }
+        if let Some(id) = id
+            && self.known(id)? == State::Broken
+        {
+            return Err(conflict(
+                id,
+                "does not wait: its file is broken; mend it, or start it to try it as it is",
+            ));
         }
         let operation = self.begin(OperationKind::ClearBackOff, id, None, who);
         let ids: Vec<String> = self.fleet.vassals.keys().cloned().collect();
