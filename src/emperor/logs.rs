@@ -104,13 +104,15 @@ impl Reader {
     async fn log_lines(&self) {
         while self.lines.borrow().has_one() {
             let mut turn = TURN.lock().await;
+            let mut bytes = 0;
             for _ in 0..TURN_LINES {
-                if !self.lines.borrow().has_one() {
+                if bytes >= TURN_BYTES || !self.lines.borrow().has_one() {
                     break;
                 }
                 turn.wait_for_room(trace::full, PATIENCE).await;
                 // Taken only now: what waits is handed over when the emperor re-executes itself.
                 let Some(line) = self.lines.borrow_mut().next() else { break };
+                bytes += line.len();
                 tracing::info!(target: trace::OUTPUT, vassal = self.vassal, "{line}");
                 self.keep(line);
             }
@@ -132,8 +134,10 @@ impl Reader {
     }
 }
 
-/// How many lines a vassal logs before the next one that waits has its turn.
+/// How many lines a vassal logs before the next one that waits has its turn, and how many bytes: meanwhile the emperor
+/// does nothing else.
 const TURN_LINES: usize = 64;
+const TURN_BYTES: usize = 16 * 1024;
 /// How long lines wait for a log that takes none at all. Then they are dropped and counted until it takes some again, so
 /// that at least what is kept goes on.
 const PATIENCE: Duration = Duration::from_secs(10);
