@@ -157,8 +157,8 @@ pub struct Vassal {
     pub state: State,
     /// The running instance.
     pub current: Option<Life>,
-    /// The instance that is being started beside the running one, to replace it.
-    pub next: Option<Life>,
+    /// The instance that is being started beside the running one, to replace it. Hardly ever is there one.
+    pub next: Option<Box<Life>>,
     /// Instances on their way out: those being stopped, and what dead masters left behind.
     pub leaving: Vec<Life>,
     /// How the last instance ended.

@@ -311,7 +311,7 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<
         fleet::State::Asleep => Some("nothing runs for it; a connection wakes it".to_owned()),
         fleet::State::Stopped => Some("stopped by an operator".to_owned()),
         fleet::State::Reloading { operation } => fleet.operation(operation).map(|o| {
-            let lives = [&vassal.next, &vassal.current];
+            let lives = [vassal.next.as_deref(), vassal.current.as_ref()];
             let doing = lives.into_iter().flatten().find_map(|life| life.doing.as_ref());
             doing.map_or_else(|| o.why.clone(), |doing| format!("{}; at {doing}", o.why))
         }),

@@ -109,7 +109,7 @@ impl Turn<'_> {
         }
         let Some(vassal) = self.vassal(id) else { return };
         vassal.plan.start = waiting;
-        if let Some(mut next) = vassal.next.take() {
+        if let Some(mut next) = vassal.take_next() {
             // The replacement is on its way already.
             vassal.configure(next.configured.take());
             let life = next.id;
@@ -167,7 +167,7 @@ impl Turn<'_> {
 
     fn replacement_died(&mut self, id: &str, survivors: bool) {
         let Some(vassal) = self.vassal(id) else { return };
-        let Some(mut next) = vassal.next.take() else { return };
+        let Some(mut next) = vassal.take_next() else { return };
         let operation = vassal.plan.replace.take();
         let failure = next
             .failure

@@ -81,7 +81,7 @@ impl Turn<'_> {
         let Some(vassal) = self.vassal(id) else { return };
         let Some(life) = vassal.current.take() else { return };
         let keep_files = vassal.on_demand.is_some();
-        let next = vassal.next.take();
+        let next = vassal.take_next();
         vassal.state = State::Stopping;
         vassal.lose_sight();
         vassal.plan.loads_no_more();

@@ -242,7 +242,7 @@ impl Turn<'_> {
         let Some(vassal) = self.vassal(id) else { return };
         if vassal.is_next(life) {
             let operation = vassal.plan.replace.take();
-            if let Some(next) = vassal.next.take() {
+            if let Some(next) = vassal.take_next() {
                 self.let_go(id, next);
             }
             if let Some(operation) = operation {
@@ -280,7 +280,7 @@ impl Turn<'_> {
     /// The replacement is ready: it is the instance now, and the other one drains.
     fn promote(&mut self, id: &str) {
         let Some(vassal) = self.vassal(id) else { return };
-        let Some(mut next) = vassal.next.take() else { return };
+        let Some(mut next) = vassal.take_next() else { return };
         vassal.configure(next.configured.take());
         let life = next.id;
         let old = vassal.current.replace(next);

@@ -180,7 +180,7 @@ impl Turn<'_> {
     pub(super) fn drop_replacement(&mut self, id: &str) {
         let Some(vassal) = self.vassal(id) else { return };
         let operation = vassal.plan.replace.take();
-        if let Some(next) = vassal.next.take() {
+        if let Some(next) = vassal.take_next() {
             self.let_go(id, next);
         }
         if let Some(operation) = operation {
@@ -201,7 +201,7 @@ impl Turn<'_> {
         let life = self.new_life();
         let Some(vassal) = self.vassal(id) else { return };
         let number = life.id;
-        vassal.next = Some(life);
+        vassal.next = Some(Box::new(life));
         vassal.plan.replace = Some(operation);
         vassal.plan.loads_since(now);
         if vassal.state != State::Starting {

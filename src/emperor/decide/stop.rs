@@ -68,7 +68,7 @@ impl Turn<'_> {
                 Leaving::Terminated(_) | Leaving::Killed(_) => leaving,
             });
         }
-        let lives = [vassal.current.take(), vassal.next.take()];
+        let lives = [vassal.current.take(), vassal.take_next()];
         vassal.lose_sight();
         let keep_files = vassal.plan.shares;
         let stop = vassal.plan.stop;

@@ -163,16 +163,21 @@ impl Turn<'_> {
 impl Vassal {
     /// All its lives.
     pub(super) fn lives(&self) -> impl Iterator<Item = &Life> {
-        self.current.iter().chain(&self.next).chain(&self.leaving)
+        self.current.iter().chain(self.next.as_deref()).chain(&self.leaving)
     }
 
     /// All its lives.
     pub(in super::super) fn lives_mut(&mut self) -> impl Iterator<Item = &mut Life> {
-        self.current.iter_mut().chain(&mut self.next).chain(&mut self.leaving)
+        self.current.iter_mut().chain(self.next.as_deref_mut()).chain(&mut self.leaving)
     }
 
     pub(super) fn is_current(&self, life: LifeId) -> bool {
         self.current.as_ref().is_some_and(|current| current.id == life)
+    }
+
+    /// The instance that was to replace the running one is that no more.
+    pub(super) fn take_next(&mut self) -> Option<Life> {
+        self.next.take().map(|next| *next)
     }
 
     pub(super) fn is_next(&self, life: LifeId) -> bool {
