@@ -2,6 +2,7 @@
 //! master alone, so that who reads knows of workers without a process, and counts go on with the next one.
 
 use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,8 @@ const TALLY_WORDS: usize = 8;
 /// … and of what it has for each thread, behind all tallies.
 const THREAD_WORDS: usize = 8;
 /// How often is read again what changes meanwhile: a hostile scoreboard always does.
-const TRIES: usize = 4;
+const TRIES: usize = 6;
+const PAUSE: Duration = Duration::from_micros(200);
 
 /// What is counted for a worker's number over all its lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,8 +164,9 @@ impl Scoreboard {
             if before % 2 == 0 && before == changes() {
                 return seen;
             }
-            // The master may wait for this CPU in the midst of its change.
-            std::thread::yield_now();
+            // The master may wait for this CPU in the midst of its change, and as it is of another session it would not have
+            // it by a mere yield.
+            std::thread::sleep(PAUSE);
         }
         read()
     }
