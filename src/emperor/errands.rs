@@ -4,7 +4,7 @@ use super::event::{Effect, Event, News};
 use super::fleet::{ExitKind, Vassal};
 use super::forkbomb::{Bomb, Evidence};
 use super::life::LifeId;
-use super::link::{Heard, Said};
+use super::link::{Heard, Link, Said};
 use super::patrol::Found;
 use super::reap;
 use super::settle::Note;
@@ -134,6 +134,11 @@ impl Emperor {
     fn make_way(&mut self, vassal: &str, life: LifeId) {
         if let Some(kept) = self.masters.keep_only_on_demand(vassal) {
             self.free_ports(vassal, &kept, Some(life));
+        }
+        // It waits for that.
+        let link = self.masters.by_life.get(&life).and_then(|master| master.link.as_ref());
+        if let Some(Err(error)) = link.map(Link::end_sending) {
+            tracing::debug!(vassal, "it is not told that its sockets are free: {error}");
         }
         self.settle_store();
     }

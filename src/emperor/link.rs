@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
 use super::life::LifeId;
+use crate::sys::stream;
 use crate::wire::bytes::FromVassal;
 use crate::wire::channel::{self, Channel, Received};
 use crate::wire::message::{FromInstance, ToInstance};
@@ -75,6 +76,14 @@ impl Link {
         self.channel.send(message, fds)?;
         self.queued.notify_one();
         Ok(())
+    }
+
+    /// Nothing more will be sent: the instance finds the end, and is heard on.
+    ///
+    /// # Errors
+    /// `shutdown`.
+    pub fn end_sending(&self) -> io::Result<()> {
+        stream::end_writing(&*self.channel)
     }
 
     /// What a dead instance said that was not heard yet, a bounded part of it.

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use super::foreign::{self, Heir};
 use super::source::Source;
@@ -13,10 +14,13 @@ use crate::config::format::Format;
 use crate::config::instance::InstanceSpec;
 use crate::config::patch::Patch;
 use crate::config::vassals::Programs;
-use crate::sys::{fd, stream};
+use crate::sys::{fd, stream, wait};
 use crate::wire::channel;
 use crate::wire::failure::Failure;
-use crate::wire::message::FromInstance;
+use crate::wire::message::{FromInstance, ToInstance};
+
+/// How long the program waits for an emperor that has no word for it.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Becomes the program; comes back only when that fails.
 pub(super) fn become_it(patch: &Patch, start: &Start, spec: &InstanceSpec) -> Failure {
@@ -57,12 +61,27 @@ fn connections(name: &str, start: &Start) -> io::Result<(Option<OwnedFd>, Option
         let (control, emperors) = stream::pair()?;
         let message = FromInstance::Becomes { program: name.to_owned() };
         channel::send(channel, &message, &[emperors.as_fd()])?;
+        await_way(channel)?;
         return Ok((Some(control), None));
     }
     match &start.uwsgi_emperor {
         Some(emperor) => emperor.hand_on().map(|(control, config)| (Some(control), config)),
         None => Ok((None, None)),
     }
+}
+
+/// The emperor may have sockets that the program is to bind, and lets them go before it ends its side of the channel. One of
+/// an older version says nothing.
+fn await_way(channel: &OwnedFd) -> io::Result<()> {
+    while wait::readable(channel, Some(PATIENCE))? {
+        match channel::receive::<ToInstance>(channel) {
+            // What it says to one of ours is not meant any more.
+            Ok(Some(_)) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {}
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Ok(())
 }
 
 /// The socket on which it was waited for, as in uWSGI; nothing, where it is supervised.
