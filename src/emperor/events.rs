@@ -1,7 +1,7 @@
 //! The ring of events: what happened to whom, when and why, told once and kept over re-executions.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -197,7 +197,7 @@ impl Fleet {
 
     /// Who has the most events, and among those who has the oldest; `None`: the emperor itself.
     fn loudest(&self) -> Option<String> {
-        let mut counts: BTreeMap<Option<&str>, (usize, Reverse<u64>)> = BTreeMap::new();
+        let mut counts: HashMap<Option<&str>, (usize, Reverse<u64>)> = HashMap::new();
         for event in &self.events {
             counts.entry(event.vassal.as_deref()).or_insert((0, Reverse(event.id))).0 += 1;
         }

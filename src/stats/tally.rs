@@ -17,7 +17,8 @@ const CHANGES: usize = 15;
 const TALLY_WORDS: usize = 8;
 /// … and of what it has for each thread, behind all tallies.
 const THREAD_WORDS: usize = 8;
-/// How often is read again what changes meanwhile: a hostile scoreboard always does.
+/// How often is read again what changes meanwhile, and after which pause: a hostile scoreboard always does, and costs its
+/// reader a millisecond.
 const TRIES: usize = 6;
 const PAUSE: Duration = Duration::from_micros(200);
 
