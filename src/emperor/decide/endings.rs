@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use super::world::{Manners, Reload, Start, World};
+use super::world::{Manners, Reload, Start, World, reload};
 use crate::emperor::event::{Event, News};
 use crate::emperor::fleet::Ending;
 use crate::emperor::handle::{Refusal, Request};
 use crate::wire::message::{FromInstance, Outcome};
 use crate::wire::succession::Succession;
-
-fn reload(vassal: &str) -> Request {
-    Request::Reload { vassal: vassal.to_owned() }
-}
 
 #[test]
 fn stopping_all_ends_with_an_exit_even_among_the_stubborn() {

@@ -2,17 +2,9 @@
 
 use std::time::Duration;
 
-use super::world::{Manners, Start, World};
+use super::world::{Manners, Start, World, reload, start};
 use crate::emperor::fleet::{Ending, State};
 use crate::emperor::handle::Request;
-
-fn reload(vassal: &str) -> Request {
-    Request::Reload { vassal: vassal.to_owned() }
-}
-
-fn start(vassal: &str) -> Request {
-    Request::Start { vassal: vassal.to_owned() }
-}
 
 #[test]
 fn a_crash_loop_rests_longer_and_longer_and_a_touch_ends_the_rest() {

@@ -1,23 +1,11 @@
 //! What the emperor does, told as stories in the simulated world.
 
-use super::world::{Manners, Reload, Start, World};
+use super::world::{Manners, Reload, Start, World, reload, start, stop};
 use crate::emperor::attributes::Attributes;
 use crate::emperor::event::Event;
 use crate::emperor::events::{EventKind, EventOutcome};
 use crate::emperor::fleet::{Ending, Phase, State};
 use crate::emperor::handle::{Refusal, Request};
-
-fn reload(vassal: &str) -> Request {
-    Request::Reload { vassal: vassal.to_owned() }
-}
-
-fn stop(vassal: &str) -> Request {
-    Request::Stop { vassal: vassal.to_owned() }
-}
-
-fn start(vassal: &str) -> Request {
-    Request::Start { vassal: vassal.to_owned() }
-}
 
 #[test]
 fn files_become_vassals_a_bounded_number_at_a_time() {

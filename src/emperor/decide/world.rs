@@ -78,6 +78,18 @@ pub(super) struct World {
     count: u64,
 }
 
+pub(super) fn reload(vassal: &str) -> Request {
+    Request::Reload { vassal: vassal.to_owned() }
+}
+
+pub(super) fn stop(vassal: &str) -> Request {
+    Request::Stop { vassal: vassal.to_owned() }
+}
+
+pub(super) fn start(vassal: &str) -> Request {
+    Request::Start { vassal: vassal.to_owned() }
+}
+
 impl World {
     pub(super) fn new(places: usize) -> Self {
         let mut world = Self::default();
