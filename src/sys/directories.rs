@@ -22,12 +22,14 @@ use crate::damper::Damper;
 const WAITING: usize = 4096;
 
 /// So many changes are read in 10 ms, and more if that takes less than [`BUSY`]: who changes files without end has
-/// nobody busy with nothing else.
-const PORTION: u32 = 100;
-const BUSY: Duration = Duration::from_millis(1);
+/// nobody busy with nothing else, nor waiting for a CPU that long.
+const PORTION: u32 = 10;
+const BUSY: Duration = Duration::from_micros(200);
 
-/// Who took changes takes more of them no sooner: what happens meanwhile wakes up nobody.
+/// Who took changes takes more of them no sooner: what happens meanwhile wakes up nobody. Twice as long each time that
+/// there are more by then, up to the longest.
 const TOGETHER: Duration = Duration::from_millis(5);
+const LONGEST_TOGETHER: Duration = Duration::from_millis(40);
 
 /// The watched directories, each known by its path without symbolic links.
 #[derive(Debug)]
@@ -36,8 +38,8 @@ pub struct Directories {
     /// Which directory (device, inode) is watched by each path.
     watched: BTreeMap<PathBuf, (u64, u64)>,
     inbox: Arc<Inbox>,
-    /// When changes were taken last.
-    taken: Cell<Option<Instant>>,
+    /// When changes were taken last, and for how long none are taken then.
+    taken: Cell<Option<(Instant, Duration)>>,
 }
 
 /// What happened.
@@ -135,10 +137,12 @@ impl Directories {
         while self.inbox.lock().is_empty() {
             self.inbox.filled.notified().await;
         }
-        if let Some(taken) = self.taken.get().filter(|taken| taken.elapsed() < TOGETHER) {
-            sleep_until((taken + TOGETHER).into()).await;
+        let unrest = self.taken.get().filter(|(taken, pause)| taken.elapsed() < *pause);
+        if let Some((taken, pause)) = unrest {
+            sleep_until((taken + pause).into()).await;
         }
-        self.taken.set(Some(Instant::now()));
+        let pause = unrest.map_or(TOGETHER, |(_, pause)| (pause * 2).min(LONGEST_TOGETHER));
+        self.taken.set(Some((Instant::now(), pause)));
         std::mem::take(&mut *self.inbox.lock())
     }
 }
