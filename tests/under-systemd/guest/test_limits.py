@@ -230,16 +230,21 @@ class Shares(Limited):
         self.limits("--vassals-limit 'heavy* cpu-weight=400'")
         for name, port in (("one", 8001), ("four", 8002), ("heavy", 8003)):
             self.vassal(name, port, TRIES)
+        self.vassal("meek", 8004, TRIES, "prio = 10")
         self.start()
-        self.assertEqual([limit(f"{name}.ini", "cpu.weight") for name in ("one", "four", "heavy")], ["100", "100", "400"])
+        weights = [limit(f"{name}.ini", "cpu.weight") for name in ("one", "four", "heavy", "meek")]
+        self.assertEqual(weights, ["100", "100", "400", "11"])
         get(8001, "/run/(while :; do :; done) >/dev/null 2>&1 &")
         get(8002, "/spin")
         equal = self.share(group("one.ini"), group("four.ini"), 4)
         get(8003, "/spin")
         heavier = self.share(group("heavy.ini"), group("four.ini"), 4)
-        print(f"         one process beside four: {equal:.0%} of the time of both; of weight 400 beside 100: {heavier:.0%}")
+        get(8004, "/spin")
+        meeker = self.share(group("meek.ini"), group("four.ini"), 4)
+        print(f"         one process beside four: {equal:.0%} of the time of both; of weight 400 beside 100: {heavier:.0%}; of nice 10 beside 0: {meeker:.0%}")
         self.assertGreater(equal, 0.4)
         self.assertGreater(heavier, 0.7)
+        self.assertLess(meeker, 0.25)
 
     def test_many_busy_vassals_leave_the_emperor_its_half(self):
         self.limits()
