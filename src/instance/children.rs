@@ -10,7 +10,7 @@ use super::harakiri::Patience;
 use super::link::Link;
 use super::passage::Passage;
 use super::vigil::Vigil;
-use crate::stats::scoreboard::Scoreboard;
+use crate::stats::scoreboard::{Scoreboard, Slot};
 use crate::sys::process::{self, Child, Exit};
 use crate::sys::{own, peer, wait};
 use crate::wire::death::Cause;
@@ -115,6 +115,13 @@ pub(super) struct WorkerProcess {
     pub(super) buried: bool,
     /// The scoreboard that it writes.
     pub(super) board: Arc<Scoreboard>,
+}
+
+impl WorkerProcess {
+    /// Has it accept nothing more, even before it hears that it is to finish.
+    pub(super) fn dismiss(&self, slot: usize) {
+        self.board.slot(slot).into_iter().for_each(Slot::dismiss);
+    }
 }
 
 /// A rehearsal that runs.

@@ -83,6 +83,12 @@ pub fn decide(roster: &mut Roster, event: Event, now: Tick, out: &mut Vec<Effect
             }
         }
         Event::RouterGone => routing::router_gone(roster, now, out),
+        Event::Closed { slot } => roster.slots.get_mut(slot).into_iter().for_each(Slot::close),
+        Event::PassedOver { slot, generation } => {
+            if let Some(place) = roster.slots.get_mut(slot).filter(|s| s.generation == generation) {
+                place.passed_over = place.routed;
+            }
+        }
         Event::Released { slot, generation } => {
             if let Some(place) = roster.slots.get_mut(slot)
                 && place.generation == generation

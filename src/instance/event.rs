@@ -133,7 +133,19 @@ pub enum Event {
     RouterReady,
     /// The router was reaped, or could not be started.
     RouterGone,
-    /// The router sends this worker no more requests.
+    /// A worker accepts no more.
+    Closed {
+        /// Its slot.
+        slot: usize,
+    },
+    /// The router sends this worker no more requests; those that it has go on.
+    PassedOver {
+        /// Its slot.
+        slot: usize,
+        /// Its generation.
+        generation: u64,
+    },
+    /// The router is done with this worker.
     Released {
         /// Its slot.
         slot: usize,

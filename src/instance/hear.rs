@@ -173,7 +173,8 @@ impl Master {
             }
             Some(FromWorker::Stirred) => self.handle(Event::Stirred),
             // The loop looks at the scoreboard for the earliest deadline after every message.
-            Some(FromWorker::DeadlineSet | FromWorker::Draining | FromWorker::MuleDeadline(_)) => {}
+            Some(FromWorker::DeadlineSet | FromWorker::MuleDeadline(_)) => {}
+            Some(FromWorker::Draining) => self.handle(Event::Closed { slot }),
         }
     }
 
@@ -199,6 +200,9 @@ impl Master {
             }
             Some(FromRouter::IAmThere) => self.router_is_there(),
             Some(FromRouter::Spoilt) => self.tell(SPOILT.to_owned()),
+            Some(FromRouter::PassedOver { slot, generation }) => {
+                self.handle(Event::PassedOver { slot: as_usize(slot), generation });
+            }
             Some(FromRouter::Released { slot, generation }) => {
                 self.handle(Event::Released { slot: as_usize(slot), generation });
             }

@@ -39,10 +39,21 @@ fn nature() -> impl Strategy<Value = Nature> {
         1 => Just(Load::Threads),
     ];
     let forks = prop::option::weighted(0.1, 0..4_usize);
-    (load, 0..500_u64, 0..100_u64, prop::bool::weighted(0.1), prop::bool::weighted(0.2), 0..3000_u64, forks)
-        .prop_map(|(load, load_ms, ready_ms, dies_at_start, ignores_drain, request_ms, forks_at_most)| {
-            Nature { forks_at_most, load_ms, load, ready_ms, dies_at_start, ignores_drain, request_ms }
-        })
+    let ends = (prop::bool::weighted(0.2), 0..3000_u64, 0..1500_u64);
+    (load, 0..500_u64, 0..100_u64, prop::bool::weighted(0.1), ends, forks).prop_map(
+        |(load, load_ms, ready_ms, dies_at_start, (ignores_drain, request_ms, hears_ms), forks_at_most)| {
+            Nature {
+                forks_at_most,
+                load_ms,
+                load,
+                ready_ms,
+                dies_at_start,
+                ignores_drain,
+                request_ms,
+                hears_ms,
+            }
+        },
+    )
 }
 
 fn act() -> impl Strategy<Value = Act> {

@@ -16,6 +16,7 @@ pub mod cheaper;
 mod children;
 mod chores;
 pub mod companions;
+mod conclude;
 pub mod decide;
 mod entry;
 pub mod event;

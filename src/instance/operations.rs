@@ -1,8 +1,10 @@
 //! Decisions about operations: what is asked for, what a rehearsal found, what follows an `execve`.
 
+use serde::{Deserialize, Serialize};
+
 use super::decide::ended;
 use super::event::{Effect, Plan};
-use super::roster::{Pending, Phase, Roster, Settings};
+use super::roster::{Phase, Roster, Settings};
 use super::settle;
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
@@ -10,6 +12,15 @@ use crate::wire::message::{OperationId, Outcome};
 
 /// Marks an operation that is none of the emperor's: a signal asked for it, a touched file, the application.
 pub(super) const OWN: OperationId = 1 << 63;
+
+/// A reload that was asked for, before it has a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// The operation.
+    pub operation: OperationId,
+    /// Whether the binary is executed again after it, and if so whether a new generation follows.
+    pub reexec: Option<bool>,
+}
 
 /// What the emperor asks for begins at once, whatever is under way; what else asks has its pace, and waits for its time
 /// without disturbing what is under way.

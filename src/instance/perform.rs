@@ -79,6 +79,7 @@ impl Master {
                 if let (Some(router), Some(worker)) =
                     (&self.children.router, self.children.workers.get(&slot))
                 {
+                    worker.dismiss(slot);
                     let slot = as_u32(slot);
                     let generation = worker.generation;
                     router.link.send(&ToRouter::ReleaseWorker { slot, generation }, &[]);
@@ -123,6 +124,7 @@ impl Master {
         }
         let Some(worker) = self.children.workers.get_mut(&slot) else { return };
         worker.leaves = true;
+        worker.dismiss(slot);
         let generation = worker.generation;
         worker.process.link.send(&order, &[]);
         for (&other, earlier) in &self.children.workers {

@@ -142,3 +142,61 @@ fn who_reloads_without_end_has_its_pace_and_the_emperor_none() {
     assert_eq!(world.roster.give_up_requests().count(), 0);
     assert_eq!(world.ended.len(), world.begun.len(), "{:?}", world.ended);
 }
+
+#[test]
+fn a_reload_is_over_once_no_earlier_worker_takes_a_request_but_waits_not_long_for_one_that_is_deaf() {
+    let busy = Nature { request_ms: 5000, ..Nature::default() };
+    let cases = [
+        (Nature { hears_ms: 300, ..busy }, 300),
+        (Nature { hears_ms: 3000, ..busy }, 1000),
+        (Nature { ignores_drain: true, ..busy }, 1000),
+    ];
+    for (nature, over_ms) in cases {
+        for router in [false, true] {
+            let mut world = World::new(Settings { router, ..settings(2) }, nature);
+            world.pass(100);
+            world.reload(7, Nature { load_ms: 50, ..Nature::default() });
+            while world.serving() != Some(2) {
+                world.pass(1);
+            }
+            world.pass(over_ms - 5);
+            assert_eq!((world.accepting(), world.ended.as_slice()), (2, [].as_slice()), "{nature:?}");
+            world.pass(10);
+            assert_eq!(world.ended, [(7, Outcome::Swapped)], "{nature:?}");
+            world.pass(100_000);
+            assert_eq!((world.ended.len(), world.roster.next_deadline()), (1, None));
+        }
+    }
+}
+
+#[test]
+fn a_reload_that_waits_for_earlier_workers_ends_with_them_by_the_next_one_and_by_a_stop() {
+    let deaf = Nature { ignores_drain: true, ..Nature::default() };
+    let swapped = |operation| (operation, Outcome::Swapped);
+    let reloaded = || {
+        let mut world = World::new(settings(1), deaf);
+        world.pass(100);
+        world.reload(1, deaf);
+        while world.serving() != Some(2) {
+            world.pass(1);
+        }
+        assert_eq!(world.ended, []);
+        world
+    };
+    let mut world = reloaded();
+    let old = world.workers.keys().copied().find(|slot| world.roster.slots[*slot].generation == 1);
+    world.kill(old.unwrap());
+    world.pass(2);
+    assert_eq!(world.ended, [swapped(1)]);
+
+    let mut world = reloaded();
+    world.reload(2, Nature::default());
+    world.pass(500);
+    assert_eq!((world.serving(), world.ended.as_slice()), (Some(3), [].as_slice()));
+    world.pass(2000);
+    assert_eq!(world.ended, [swapped(1), swapped(2)]);
+
+    let mut world = reloaded();
+    world.event(Event::Stop { mercy: None });
+    assert_eq!(world.ended, [swapped(1)]);
+}

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cheaper::Memory;
 use super::farewell::Farewell;
+pub use super::operations::Pending;
 pub use super::settings::Settings;
 use crate::pace::Pace;
 use crate::tick::Tick;
@@ -82,6 +83,9 @@ pub struct Generation {
     pub app: bool,
     /// The operation that waits for it.
     pub operation: Option<OperationId>,
+    /// When that ends at the latest, once the generation serves.
+    #[serde(default)]
+    pub conclude_at: Option<Tick>,
     /// Nothing is forked before; set after workers died at once.
     pub fork_after: Option<Tick>,
     /// How many workers died at once, one after the other.
@@ -199,6 +203,12 @@ pub struct Slot {
     pub replaces: Option<usize>,
     /// Whether the router sends it requests.
     pub routed: bool,
+    /// The router has said that it sends it no more.
+    #[serde(default)]
+    pub passed_over: bool,
+    /// It has said that it accepts no more.
+    #[serde(default)]
+    pub closed: bool,
     /// When it is killed, if it drains until then.
     pub deadline: Option<Tick>,
 }
@@ -248,15 +258,6 @@ impl Default for Router {
     fn default() -> Self {
         Self::Absent { not_before: Tick::default() }
     }
-}
-
-/// A reload that was asked for, before it has a generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pending {
-    /// The operation.
-    pub operation: OperationId,
-    /// Whether the binary is executed again after it, and if so whether a new generation follows.
-    pub reexec: Option<bool>,
 }
 
 impl Roster {
@@ -350,6 +351,7 @@ impl Roster {
             at(deadline);
         }
         if self.phase == Phase::Running {
+            self.next_conclusion().into_iter().for_each(&mut at);
             self.waiting.map(|_| self.pace.free_at()).into_iter().for_each(&mut at);
             if let Router::Absent { not_before } = self.router
                 && self.wants_router()
@@ -369,12 +371,6 @@ impl Roster {
             }
         }
         next
-    }
-
-    /// Whether some generation that serves or is to serve has a router before it.
-    pub(super) fn wants_router(&self) -> bool {
-        self.phase == Phase::Running
-            && self.generations.iter().any(|g| g.stage != Stage::Retired && g.has_router())
     }
 
     /// Whether a generation should have a zygote: one is kept ready for the next worker, unless it loads nothing.

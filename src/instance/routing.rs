@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::decide::QUICK;
 use super::event::Effect;
-use super::roster::{Roster, Router, SlotState, Stage};
+use super::roster::{Phase, Roster, Router, SlotState, Stage};
 use crate::tick::Tick;
 
 /// Starts the router when one is wanted, and ends it when none is.
@@ -70,5 +70,13 @@ pub(super) fn route_all(roster: &mut Roster, out: &mut Vec<Effect>) {
         if roster.slots.get(slot).is_some_and(|s| s.generation == serving && s.state == SlotState::Serving) {
             route(roster, slot, out);
         }
+    }
+}
+
+impl Roster {
+    /// Whether some generation that serves or is to serve has a router before it.
+    pub(super) fn wants_router(&self) -> bool {
+        self.phase == Phase::Running
+            && self.generations.iter().any(|g| g.stage != Stage::Retired && g.has_router())
     }
 }

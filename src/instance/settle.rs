@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::cheaper::Memory;
 use super::event::Effect;
 use super::roster::{Closing, Generation, Phase, Roster, Router, Settings, Slot, SlotState, Stage, Zygote};
-use super::{farewell, operations, routing, scale, shortfall};
+use super::{conclude, farewell, operations, routing, scale, shortfall};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::message::{InstanceState, OperationId, Outcome};
@@ -30,6 +30,7 @@ pub(super) fn settle(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
             keep_zygotes(roster, now, out);
             fork_missing(roster, now, out);
             swap(roster, now, out);
+            conclude::conclude(roster, now, out);
             routing::keep_router(roster, now, out);
             routing::route_all(roster, out);
             scale::send_home(roster, now, out);
@@ -47,7 +48,7 @@ pub(super) fn settle(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
     let slots = &roster.slots;
     roster.generations.retain(|g| {
         let has_slots = slots.iter().any(|s| s.state != SlotState::Empty && s.generation == g.number);
-        g.stage != Stage::Retired || g.zygote.id().is_some() || has_slots
+        g.stage != Stage::Retired || g.zygote.id().is_some() || has_slots || g.conclude_at.is_some()
     });
 }
 
@@ -70,6 +71,7 @@ pub(super) fn add_generation(
         lazy: settings.lazy,
         app: true,
         operation,
+        conclude_at: None,
         fork_after: None,
         quick_deaths: 0,
         reach: 0,
@@ -177,6 +179,7 @@ pub(super) fn stop(roster: &mut Roster, mercy: Option<Duration>, now: Tick, out:
     for asked in roster.give_up_requests() {
         out.push(Effect::Ended { operation: asked.operation, outcome: stopped() });
     }
+    conclude::conclude_all(roster, out);
     abandon_candidate(roster, stopped(), now, out);
     let long_draining: Vec<usize> = (0..)
         .zip(&roster.slots)
@@ -236,6 +239,7 @@ pub(super) fn stop_now(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
 /// Ends an instance that cannot go on.
 pub(super) fn fail(roster: &mut Roster, code: u8, failure: Failure, out: &mut Vec<Effect>) {
     roster.phase = Phase::Ended;
+    conclude::conclude_all(roster, out);
     let operations = roster.give_up_requests().map(|asked| asked.operation);
     for operation in operations.chain(roster.generations.iter_mut().filter_map(|g| g.operation.take())) {
         out.push(Effect::Ended { operation, outcome: Outcome::RolledBack(failure.clone()) });
@@ -369,7 +373,7 @@ fn swap(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
     if wanted > 0 && candidate.settings.cheaper.is_on() {
         candidate.memory.stir(now);
     }
-    let operation = candidate.operation.take();
+    conclude::begin(candidate, now);
     let state = if candidate.app { InstanceState::Ready } else { InstanceState::ReadyWithoutApp };
     if state != InstanceState::Ready || roster.announced != Some(InstanceState::Loyal) {
         announce(roster, state, out);
@@ -377,8 +381,5 @@ fn swap(roster: &mut Roster, now: Tick, out: &mut Vec<Effect>) {
     routing::route_all(roster, out);
     if let Some((old, zygote)) = old {
         retire(roster, old, zygote, now, out);
-    }
-    if let Some(operation) = operation {
-        out.push(Effect::Ended { operation, outcome: Outcome::Swapped });
     }
 }

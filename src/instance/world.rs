@@ -27,6 +27,8 @@ pub(super) struct Nature {
     /// Workers that never answer, and ignore everything but a kill.
     pub(super) ignores_drain: bool,
     pub(super) request_ms: u64,
+    /// What it takes them to hear that they accept no more.
+    pub(super) hears_ms: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -231,6 +233,7 @@ impl World {
                 if let Some((_, nature)) = self.workers.get(&slot).copied()
                     && !nature.ignores_drain
                 {
+                    self.worker(slot, nature.hears_ms, Event::Closed { slot });
                     self.worker(slot, nature.request_ms, Event::WorkerGone { slot, how: String::new() });
                 }
             }
@@ -250,6 +253,10 @@ impl World {
             }
             Effect::ReleaseFromRouter { slot } => {
                 let generation = self.roster.slots[slot].generation;
+                if let Some((_, nature)) = self.workers.get(&slot).copied().filter(|w| !w.1.ignores_drain) {
+                    self.worker(slot, nature.hears_ms, Event::Closed { slot });
+                }
+                self.at(1, Coming::Event(Event::PassedOver { slot, generation }));
                 self.at(2, Coming::Event(Event::Released { slot, generation }));
             }
             Effect::State(state) => self.states.push(state),

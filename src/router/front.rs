@@ -286,6 +286,7 @@ impl Front {
                 for lane in closed.iter().filter_map(|number| lanes.get(number)) {
                     lane.end_writing();
                 }
+                self.report(FromRouter::PassedOver { slot: worker.0, generation: worker.1 });
             }
         }
     }

@@ -29,8 +29,10 @@ const OBSERVED_WORDS: usize = 1 << 25;
 
 /// [`Field::Begun`] of a worker that accepts …
 const BEGUN: u64 = 1;
-/// … and of one that never shall.
+/// … of one that never shall …
 const FORBIDDEN: u64 = 2;
+/// … and of one that shall no more.
+const DISMISSED: u64 = 3;
 
 /// A number of the whole instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +95,7 @@ pub enum Field {
     // 16 to 27: requests by how long they took.
     /// Microseconds that requests waited for a thread.
     QueuedUs = 28,
-    /// Whether its worker may accept: see [`Slot::begin`] and [`Slot::forbid`].
+    /// Whether its worker may accept: see [`Slot::begin`], [`Slot::forbid`] and [`Slot::dismiss`].
     Begun = 29,
     /// Only in the attic: errors that the router answered itself.
     RouterErrors = 30,
@@ -294,6 +296,19 @@ impl<'a> Slot<'a> {
         self.settle(FORBIDDEN)
     }
 
+    /// Its master decides that a worker that has begun accepts no more. It is told so, too, but while it is in the
+    /// application it does not hear.
+    pub fn dismiss(self) {
+        let word = self.board.word(self.start + Field::Begun as usize);
+        let _ = word.compare_exchange(BEGUN, DISMISSED, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Whether its master has decided that it accepts no more.
+    #[must_use]
+    pub fn is_dismissed(self) -> bool {
+        self.get(Field::Begun) == DISMISSED
+    }
+
     /// Whoever comes first decides.
     fn settle(self, begun: u64) -> bool {
         let word = self.board.word(self.start + Field::Begun as usize);
@@ -393,6 +408,9 @@ mod tests {
         let (begun, forbidden) = (board.slot(0).unwrap(), board.slot(1).unwrap());
         assert_eq!((begun.begin(), begun.forbid(), begun.begin()), (true, false, true));
         assert_eq!((forbidden.forbid(), forbidden.begin(), forbidden.forbid()), (true, false, true));
+        begun.dismiss();
+        forbidden.dismiss();
+        assert_eq!((begun.is_dismissed(), begun.forbid(), forbidden.is_dismissed()), (true, false, false));
         board.retire(1);
         assert!(forbidden.begin());
     }

@@ -300,8 +300,8 @@ pub enum FromZygote {
 /// Master → worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// The router gives it no further request, and the order to finish comes when those that it has are answered. The time
-    /// that they get for it runs: those that last as long as their clients like must be ended in it.
+    /// Accept nothing new: the router gives it no further request, and the order to finish comes when those that it has are
+    /// answered. The time that they get for it runs: those that last as long as their clients like must be ended in it.
     Farewell,
     /// Finish: accept nothing new, answer what is there, exit with status 0. Others serve on: they get the kept-alive
     /// connections, and where that fails there is time for those to end by an answer.
@@ -363,6 +363,6 @@ pub enum FromWorker {
     MuleDeadline(Option<u64>),
     /// As many workers are busy as the master looks out for.
     Stirred,
-    /// It has stopped accepting and finishes what it has (the answer to `Drain`).
+    /// It has stopped accepting and finishes what it has: the answer to [`ToWorker::Farewell`] and to an order to finish.
     Draining,
 }

@@ -25,7 +25,8 @@ pub enum ToRouter {
         /// Its generation.
         generation: u64,
     },
-    /// Send it no further request; close its connections when they are idle and say [`FromRouter::Released`].
+    /// Send it no further request and say [`FromRouter::PassedOver`]; close its connections when they are idle and say
+    /// [`FromRouter::Released`].
     ReleaseWorker {
         /// Its slot.
         slot: u32,
@@ -50,6 +51,13 @@ pub enum FromRouter {
     IAmThere,
     /// An application wrote over the queue, and it was put right. Told at most every ten seconds.
     Spoilt,
+    /// The worker gets no further request.
+    PassedOver {
+        /// Its slot.
+        slot: u32,
+        /// Its generation.
+        generation: u64,
+    },
     /// The worker's connections are closed.
     Released {
         /// Its slot.

@@ -46,17 +46,21 @@ pub(super) fn admit(server: &Arc<Server>, socket: OwnedFd, protocol: Protocol, s
 async fn accept(server: Arc<Server>, listener: AsyncFd<OwnedFd>, listen: Listen) {
     let server_port = socket::local_port(listener.get_ref().as_fd());
     let mut told: Option<Tick> = None;
-    while !server.is_draining() {
+    loop {
         let ready = tokio::select! {
             biased;
-            () = server.drained() => return,
+            () = server.closed() => return,
             ready = listener.readable() => ready,
         };
         let Ok(mut ready) = ready else { return };
         tokio::select! {
             biased;
-            () = server.drained() => return,
+            () = server.closed() => return,
             () = server.turn() => {}
+        }
+        // Who was in the application meanwhile hears of it only later.
+        if server.is_closed() {
+            return;
         }
         match reactor::accept(&listener, &mut ready) {
             Ok(None) => {}

@@ -79,10 +79,13 @@ async fn take(server: Arc<Server>, exit: AsyncFd<OwnedFd>) {
         };
         let ready = tokio::select! {
             biased;
-            () = server.drained() => return,
+            () = server.closed() => return,
             ready = next => ready,
         };
         let Ok(mut ready) = ready else { return };
+        if server.is_closed() {
+            return;
+        }
         match channel::receive::<Passed>(exit.get_ref()) {
             Ok(Some((passed, connections))) => {
                 for connection in connections {

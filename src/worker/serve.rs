@@ -266,7 +266,10 @@ async fn told(server: &Arc<Server>, channel: &AsyncFd<OwnedFd>) -> ToWorker {
     while let Ok(mut ready) = channel.readable().await {
         match channel::receive(channel.get_ref()) {
             Ok(Some((ToWorker::Passage, ends))) => passage::open(server, ends),
-            Ok(Some((ToWorker::Farewell, _))) => server.start_farewell(),
+            Ok(Some((ToWorker::Farewell, _))) => {
+                server.start_farewell();
+                server.host.tell(&FromWorker::Draining);
+            }
             Ok(Some((ToWorker::Admit(protocol), connections))) => {
                 for connection in connections {
                     let server_port = socket::local_port(connection.as_fd());

@@ -31,7 +31,6 @@ use super::spool::Room;
 use crate::gateway::peer::Connection;
 use crate::proto::limits::Limits;
 use crate::proto::rate::Rate;
-use crate::stats::scoreboard::Field;
 use crate::sys::clock;
 use crate::wire::queue::{Claim, SharedQueue};
 
@@ -269,9 +268,6 @@ impl Server {
     pub(super) fn start_drain(&self) {
         self.start_farewell();
         self.is_draining.store(true, Ordering::Relaxed);
-        if let Some(slot) = self.host.slot() {
-            slot.set(Field::Accepting, 0);
-        }
         self.drain.notify_waiters();
         self.close_if_empty();
     }

@@ -15,6 +15,8 @@ fn a_released_worker_finishes_and_its_successor_serves_on() {
     old[0].rest();
     let mut new = master.worker(1);
     master.release(0);
+    // That is sure before its last request is over.
+    master.assert_passed_over(0);
     old[0].assert_closed();
     let mut other = Client::get(master.address, "/new");
     assert_eq!(new.answer("new"), "/new");

@@ -112,6 +112,13 @@ impl Master {
         }
     }
 
+    pub(crate) fn assert_passed_over(&self, expected: u32) {
+        match self.receive() {
+            FromRouter::PassedOver { slot, generation: 1 } if slot == expected => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
     pub(crate) fn assert_released(&self, expected: u32) {
         match self.receive() {
             FromRouter::Released { slot, generation: 1 } if slot == expected => {}

@@ -8,6 +8,7 @@ use crate::support::free_port;
 use crate::support::host::Host;
 use crate::support::http::Door;
 use crate::support::load::{Load, Manner};
+use crate::support::process::is_gone;
 use crate::support::wait::until;
 
 /// A host with one vassal, `slow.ini`, whose app says `v1` after an import of one second.
@@ -54,7 +55,7 @@ fn reloads_lose_nothing(option: &str, manner: Manner) {
     host.folder().write("app.py", says_after_import("v4", 1.0));
     let operation = host.reload("slow.ini");
     assert_eq!(operation["outcome"], "swapped", "{operation:#}");
-    door.wait_for("/", "v4");
+    assert_eq!(door.get("/").unwrap().text(), "v4", "the reload is over: no old worker answers");
     load.go_on();
 
     host.folder().write("app.py", says_after_import("v5", 1.0));
@@ -69,6 +70,57 @@ fn reloads_lose_nothing(option: &str, manner: Manner) {
     let report = load.stop();
     report.nothing_failed();
     assert_eq!(report.bodies.into_iter().collect::<Vec<_>>(), ["v1", "v2", "v3", "v4", "v5"]);
+}
+
+/// An app that says `text`, and to `/hold/x` only once there is a file `x` beside it; before that it writes its pid to
+/// `x-asked`.
+fn holds(text: &str) -> String {
+    format!(
+        "import os, time\n\
+         HERE = os.path.dirname(os.path.abspath(__file__))\n\
+         def application(environ, start_response):\n    \
+             _, held, name = environ['PATH_INFO'].partition('/hold/')\n    \
+             if held:\n        \
+                 with open(os.path.join(HERE, name + '-new'), 'w') as asked:\n            \
+                     asked.write(str(os.getpid()))\n        \
+                 os.rename(asked.name, os.path.join(HERE, name + '-asked'))\n        \
+                 while not os.path.exists(os.path.join(HERE, name)):\n            \
+                     time.sleep(0.01)\n    \
+             start_response('200 OK', [('Content-Type', 'text/plain')])\n    \
+             return [b'{text}']\n"
+    )
+}
+
+#[test]
+fn a_worker_that_was_busy_all_the_time_of_a_reload_takes_nothing_after_it() {
+    let port = free_port();
+    let host = Host::start(&[]);
+    host.folder().write("app.py", holds("v1"));
+    host.write("one.ini", format!("[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %d../app.py\n"));
+    let door = Door::Port(port);
+    door.wait_for("/", "v1");
+    let hold = |name: &str| {
+        let (door, path) = (door.clone(), format!("/hold/{name}"));
+        let asked = std::thread::spawn(move || door.get(&path).unwrap().text());
+        let file = host.folder().path().join(format!("{name}-asked"));
+        until(&format!("a worker has {name}"), || file.exists());
+        (asked, std::fs::read_to_string(file).unwrap().parse::<i32>().unwrap())
+    };
+    let (first, old) = hold("first");
+    host.folder().write("app.py", holds("v2"));
+    let operation = host.reload("one.ini");
+    assert_eq!(operation["outcome"], "swapped", "{operation:#}");
+    let (second, new) = hold("second");
+    assert_ne!(old, new);
+    let mut third = door.connect().unwrap();
+    third.send(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    // The old worker is done while the new one is not, and somebody waits.
+    host.folder().write("first", "");
+    assert_eq!(first.join().unwrap(), "v1", "what it took before stays its own");
+    until("the old worker ends", || is_gone(old));
+    host.folder().write("second", "");
+    assert_eq!(second.join().unwrap(), "v2");
+    assert_eq!(third.answer(false).unwrap().text(), "v2");
 }
 
 #[test]

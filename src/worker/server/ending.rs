@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::Server;
+use crate::stats::scoreboard::{Field, Slot};
 
 /// How long an idle connection may still send a request when the worker finishes.
 const SILENCE: Duration = Duration::from_secs(15);
@@ -15,15 +16,28 @@ const SILENCE: Duration = Duration::from_secs(15);
 const FAREWELL: f32 = 0.75;
 
 impl Server {
-    /// From now on running requests have so much time as `worker-reload-mercy` says.
+    /// Accepts nothing more, and from now on running requests have so much time as `worker-reload-mercy` says.
     pub(in crate::worker) fn start_farewell(&self) {
         self.has_farewell.store(true, Ordering::Relaxed);
+        if let Some(slot) = self.host.slot() {
+            slot.set(Field::Accepting, 0);
+        }
         self.farewell.notify_waiters();
+    }
+
+    /// Whether nothing more is accepted: the worker was told so, or its master is about to tell it.
+    pub(in crate::worker) fn is_closed(&self) -> bool {
+        self.has_farewell.load(Ordering::Relaxed) || self.host.slot().is_some_and(Slot::is_dismissed)
+    }
+
+    /// Waits until nothing more is accepted.
+    pub(in crate::worker) async fn closed(&self) {
+        raised(&self.has_farewell, &self.farewell).await;
     }
 
     /// Waits until a request must come to an end that lasts as long as its client likes: before the worker has to.
     pub(in crate::worker) async fn farewell(&self) {
-        raised(&self.has_farewell, &self.farewell).await;
+        self.closed().await;
         let mercy = Duration::from_secs(u64::from(self.host.spec.workers.reload_mercy_s));
         sleep(mercy.mul_f32(FAREWELL)).await;
     }
