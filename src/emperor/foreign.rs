@@ -21,6 +21,9 @@ pub(super) const BEGINNING: Duration = Duration::from_secs(1);
 pub struct Foreign {
     /// The program, as it was asked for.
     pub program: String,
+    /// The one that runs in its place, because that one could not be executed.
+    #[serde(default)]
+    pub(super) instead: Option<String>,
     /// The configuration of one of ours named it: the emperor does not know what a changed file would name.
     #[serde(default)]
     pub(super) by_configuration: bool,
@@ -56,6 +59,11 @@ impl Foreign {
     #[must_use]
     pub fn new(program: String) -> Self {
         Self { program, ..Self::default() }
+    }
+
+    /// The program that runs.
+    pub(super) fn running(&self) -> &str {
+        self.instead.as_ref().unwrap_or(&self.program)
     }
 
     /// Whether it has said nothing so far.

@@ -132,16 +132,24 @@ pub(super) fn leave_to(
         ready.map_err(failed("restore its signals"))
     };
     match prepare() {
-        Ok(()) => execute(programs, arguments, &environment(env::vars_os(), heir, changes)),
+        Ok(()) => execute(programs, arguments, &environment(env::vars_os(), heir, changes), heir.emperor),
         Err(failure) => failure,
     }
 }
 
-/// Tries the programs in order; answers why none was executed.
-fn execute(programs: &[String], arguments: &[String], environment: &[(OsString, OsString)]) -> Failure {
+/// Tries the programs in order, and tells the emperor which, where it is not the first; answers why none was executed.
+fn execute(
+    programs: &[String],
+    arguments: &[String],
+    environment: &[(OsString, OsString)],
+    emperor: Option<&OwnedFd>,
+) -> Failure {
     let path = environment.iter().find(|(name, _)| name == "PATH").map(|(_, path)| path.as_os_str());
     let mut reasons = Vec::new();
     for program in programs {
+        if let Some(channel) = emperor.filter(|_| !reasons.is_empty()) {
+            let _ = channel::send(channel, &FromInstance::Tries { program: program.clone() }, &[]);
+        }
         let found = exec::find_program(OsStr::new(program), path).unwrap_or_else(|| PathBuf::from(program));
         let arguments: Vec<OsString> =
             std::iter::once(program).chain(arguments).map(OsString::from).collect();

@@ -150,6 +150,11 @@ pub enum FromInstance {
         /// The program, for people.
         program: String,
     },
+    /// Another program was to run it and could not be executed: this one is tried next, and runs it unless more follows.
+    Tries {
+        /// The program, for people.
+        program: String,
+    },
     /// Where the output goes since the last emperor died. Descriptor: the read end of a pipe.
     Output,
     /// How the instance stands.

@@ -194,8 +194,13 @@ fn the_programs_for_all_are_tried_in_order_and_a_file_can_ask_for_ours() {
     Door::Port(port).wait_for("/", "one");
     Door::Port(ours).wait_for("/", "one");
     assert_eq!(up(&host, "ours.ini")["program"], Value::Null);
-    assert_eq!(up(&host, "u.ini")["program"], "/nowhere/uwsgi");
     host.emperor.wait_for_log("[u.ini] *** Starting uWSGI");
+    assert_eq!(up(&host, "u.ini")["program"], uwsgi.display().to_string(), "the one that runs");
+    let (reloaded, after) = (host.reload("u.ini"), up(&host, "u.ini"));
+    assert_eq!(
+        (&reloaded["outcome"], &after["program"]),
+        (&"swapped".into(), &uwsgi.display().to_string().into())
+    );
 }
 
 #[test]

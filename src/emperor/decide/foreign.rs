@@ -63,6 +63,15 @@ impl Turn<'_> {
         }
     }
 
+    /// The program that was to run it could not be executed: it is another one.
+    pub(super) fn tries(&mut self, id: &str, life: LifeId, program: &str) {
+        let Some(foreign) = self.foreign(id, life) else { return };
+        let asked = foreign.program.clone();
+        foreign.instead = Some(program.to_owned());
+        let text = format!("{asked} cannot be executed: {program} is to run it");
+        self.note(Some(id), EventKind::Said, text);
+    }
+
     /// A sign of life: from the first one on they are required.
     pub(super) fn lives(&mut self, id: &str, life: LifeId) {
         let (now, epoch_ms) = (self.now, self.epoch_ms());
@@ -116,7 +125,8 @@ impl Turn<'_> {
             return Some(format!("{} is to run it, not {}", ours(vassal.program.as_deref()), ours(runs)));
         }
         let foreign = life.foreign.as_ref().filter(|foreign| foreign.is_mute())?;
-        Some(format!("{} does not speak uWSGI's language, and cannot be asked to reload", foreign.program))
+        let runs = foreign.running();
+        Some(format!("{runs} does not speak uWSGI's language, and cannot be asked to reload"))
     }
 
     /// Its end of the descriptor is closed; answers whether that is no more than the program's way.
@@ -162,7 +172,7 @@ impl Turn<'_> {
             foreign.speech = Speech::Mute;
             let text = format!(
                 "{} has said nothing for {} s: it counts as up while it runs",
-                foreign.program,
+                foreign.running(),
                 SILENCE.as_secs()
             );
             self.note(Some(id), EventKind::Said, text);
@@ -235,7 +245,7 @@ impl Vassal {
     #[must_use]
     pub fn foreign_program(&self) -> Option<&str> {
         let foreign = self.current.as_ref()?.foreign.as_ref()?;
-        Some(&foreign.program)
+        Some(foreign.running())
     }
 }
 
@@ -419,6 +429,21 @@ mod tests {
         world.tell(Event::News { vassal: A.to_owned(), life, news: News::Disconnected });
         world.run_for(100_000);
         assert_eq!(world.launches.len(), 2, "it may close what it does not know");
+    }
+
+    #[test]
+    fn a_program_that_runs_in_the_place_of_another_is_named_and_told_what_the_other_would_be() {
+        let mut world = uwsgi(Manners::default());
+        let life = world.vassal(A).current.as_ref().unwrap().id;
+        for (program, running) in [("second", "second"), ("third", "third")] {
+            let news = News::Said(FromInstance::Tries { program: program.to_owned() });
+            world.tell(Event::News { vassal: A.to_owned(), life, news });
+            assert_eq!(world.vassal(A).foreign_program(), Some(running));
+        }
+        world.run_for(1_000);
+        let asked = world.ask(reload()).unwrap();
+        world.run_for(200);
+        assert_eq!((world.ending(asked), world.launches.len()), (Some(Ending::Swapped), 1));
     }
 
     #[test]

@@ -77,6 +77,7 @@ fn step() -> impl Strategy<Value = Step> {
         FromInstance::Shortfall(Some(Failure::new("EAGAIN"))),
         FromInstance::State(InstanceState::Loyal),
         FromInstance::Becomes { program: "other".to_owned() },
+        FromInstance::Tries { program: "another".to_owned() },
         FromInstance::Began { operation: 7, reason: "by itself".to_owned() },
     ]);
     let pause = prop::sample::select(vec![0, 1, 5, 40, 300, 2_000, 20_000]);

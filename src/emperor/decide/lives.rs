@@ -91,6 +91,7 @@ impl Turn<'_> {
             }
             FromInstance::Output => {}
             FromInstance::Becomes { program } => self.becomes(id, life, &clipped(escaped(&program))),
+            FromInstance::Tries { program } => self.tries(id, life, &clipped(escaped(&program))),
             FromInstance::Idle { idle_s } => self.idle(id, life, idle_s),
             FromInstance::Heartbeat => self.lives(id, life),
             FromInstance::Doing(doing) => {
