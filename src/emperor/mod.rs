@@ -52,6 +52,7 @@ pub mod signals;
 mod slumber;
 pub mod sources;
 pub mod spawn;
+pub mod standing;
 pub mod stats_document;
 pub mod stats_server;
 pub mod store;

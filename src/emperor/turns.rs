@@ -12,7 +12,7 @@ use super::adopt::Gone;
 use super::attributes::Wanted;
 use super::decide;
 use super::event::{Effect, Event};
-use super::fleet::{Fleet, State};
+use super::fleet::{Fleet, State, Vassal};
 use super::forkbomb::Bomb;
 use super::handle::{Command, Handle, Request};
 use super::hooks::Hooks;
@@ -28,6 +28,7 @@ use super::signals::{Signals, Wish};
 use super::slumber::{Slumber, Stir};
 use super::sources::Sources;
 use super::spawn::Launcher;
+use super::standing::Standing;
 use super::storing::Storage;
 use super::watch::Watcher;
 use crate::sys::clock;
@@ -260,12 +261,7 @@ impl Emperor {
     pub(super) fn report(&self) {
         let fleet = self.handle.fleet();
         for (id, vassal) in &fleet.vassals {
-            let (pid, restarts, reloads) = (vassal.pid().unwrap_or(0), vassal.restarts, vassal.reloads);
-            tracing::info!(
-                vassal = id,
-                "{:?}, pid {pid}, restarts {restarts}, reloads {reloads}",
-                vassal.state
-            );
+            tracing::info!(vassal = id, "{}", line(vassal));
         }
         tracing::info!("{} vassals, {} files not started", fleet.vassals.len(), fleet.not_started.len());
     }
@@ -276,6 +272,13 @@ impl Emperor {
             self.manager.status(status);
         }
     }
+}
+
+/// How a vassal stands, in a line for the log.
+fn line(vassal: &Vassal) -> String {
+    let word = Standing::from(vassal.state).word();
+    let pid = vassal.pid().map(|pid| format!(", pid {pid}")).unwrap_or_default();
+    format!("{word}{pid}, restarts {}, reloads {}", vassal.restarts, vassal.reloads)
 }
 
 /// How the fleet stands, in a line for the service manager.
@@ -302,8 +305,26 @@ fn status(fleet: &Fleet) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fleet::{FileIdentity, Vassal};
+    use super::super::fleet::FileIdentity;
+    use super::super::life::Life;
     use super::*;
+
+    #[test]
+    fn the_log_says_how_a_vassal_stands_in_the_words_of_status() {
+        let mut vassal = Vassal::new("a.ini".to_owned(), "/v".into(), FileIdentity::default());
+        (vassal.restarts, vassal.reloads) = (2, 3);
+        let until = Tick::from_ms(9);
+        for (state, pid, expected) in [
+            (State::Up { app: true, loyal: true }, Some(7), "up, pid 7, restarts 2, reloads 3"),
+            (State::Up { app: false, loyal: false }, Some(7), "no app, pid 7, restarts 2, reloads 3"),
+            (State::Reloading { operation: 4 }, Some(7), "reloading, pid 7, restarts 2, reloads 3"),
+            (State::Resting { until, attempts: 3 }, None, "resting, restarts 2, reloads 3"),
+        ] {
+            vassal.state = state;
+            vassal.current = pid.map(|pid| Life { pid: Some(pid), ..Life::new(1, Tick::default(), 0) });
+            assert_eq!(line(&vassal), expected);
+        }
+    }
 
     #[test]
     fn the_service_manager_reads_who_serves_and_who_is_still_starting() {

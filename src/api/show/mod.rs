@@ -218,7 +218,7 @@ fn vassal(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> views::
         name: vassal.id.clone(),
         path: path(&vassal.path),
         link: link(&vassal.id),
-        state: state(vassal.state),
+        state: vassal.state.into(),
         reason: reason(vassal, fleet, moment),
         serving: vassal.serves(),
         pid: vassal.pid(),
@@ -246,26 +246,10 @@ fn vassal(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> views::
     }
 }
 
-const fn state(state: fleet::State) -> views::State {
-    match state {
-        fleet::State::Waiting => views::State::Waiting,
-        fleet::State::Starting => views::State::Starting,
-        fleet::State::Adopting => views::State::Adopting,
-        fleet::State::Asleep => views::State::Asleep,
-        fleet::State::Up { app: true, .. } => views::State::Up,
-        fleet::State::Up { app: false, .. } => views::State::NoApp,
-        fleet::State::Reloading { .. } => views::State::Reloading,
-        fleet::State::Stopping => views::State::Stopping,
-        fleet::State::Resting { .. } => views::State::Resting,
-        fleet::State::Broken => views::State::Broken,
-        fleet::State::Stopped => views::State::Stopped,
-    }
-}
-
 /// The word for how a vassal stands.
 #[must_use]
 pub fn state_word(vassal: &fleet::Vassal) -> String {
-    word(state(vassal.state))
+    word(views::State::from(vassal.state))
 }
 
 /// The one sentence that an operator needs first.
@@ -356,7 +340,7 @@ fn vassal_stats(vassal: &fleet::Vassal, moment: &Moment<'_>) -> views::VassalSta
     let board = vassal.boards();
     views::VassalStats {
         name: vassal.id.clone(),
-        state: state(vassal.state),
+        state: vassal.state.into(),
         generation: generation(vassal),
         restarts: vassal.restarts,
         reloads: vassal.reloads,

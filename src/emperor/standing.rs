@@ -1,0 +1,86 @@
+//! How a vassal stands, in one word: for the log, the API and the command line.
+
+use serde::{Deserialize, Serialize};
+
+use super::fleet::State;
+
+/// How a vassal stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// It waits for a place among those that load.
+    Waiting,
+    /// Its instance was launched and is not ready.
+    Starting,
+    /// An emperor that died left it running: it serves on until this one has taken it over.
+    Adopting,
+    /// Nothing runs for it: a connection to its sockets, which the emperor holds, wakes it.
+    Asleep,
+    /// It serves.
+    Up,
+    /// It answers every request with 500: the application did not load.
+    NoApp,
+    /// It serves while a new generation is being brought up.
+    Reloading,
+    /// It is being stopped.
+    Stopping,
+    /// It failed and is tried again later.
+    Resting,
+    /// Its file has mistakes: it is tried again when the file changes, or when an operator asks.
+    Broken,
+    /// An operator stopped it.
+    Stopped,
+}
+
+impl Standing {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Waiting,
+        Self::Starting,
+        Self::Adopting,
+        Self::Asleep,
+        Self::Up,
+        Self::NoApp,
+        Self::Reloading,
+        Self::Stopping,
+        Self::Resting,
+        Self::Broken,
+        Self::Stopped,
+    ];
+
+    /// The word for people.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Starting => "starting",
+            Self::Adopting => "adopting",
+            Self::Asleep => "asleep",
+            Self::Up => "up",
+            Self::NoApp => "no app",
+            Self::Reloading => "reloading",
+            Self::Stopping => "stopping",
+            Self::Resting => "resting",
+            Self::Broken => "broken",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+impl From<State> for Standing {
+    fn from(state: State) -> Self {
+        match state {
+            State::Waiting => Self::Waiting,
+            State::Starting => Self::Starting,
+            State::Adopting => Self::Adopting,
+            State::Asleep => Self::Asleep,
+            State::Up { app: true, .. } => Self::Up,
+            State::Up { app: false, .. } => Self::NoApp,
+            State::Reloading { .. } => Self::Reloading,
+            State::Stopping => Self::Stopping,
+            State::Resting { .. } => Self::Resting,
+            State::Broken => Self::Broken,
+            State::Stopped => Self::Stopped,
+        }
+    }
+}
