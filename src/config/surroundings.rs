@@ -86,7 +86,7 @@ pub struct Facts {
     pub cpus: u32,
     /// The host's name (`%h`).
     pub hostname: String,
-    /// The path of our binary (`%b`).
+    /// The path of our binary, without links (`%b`).
     pub binary: String,
     /// The real uid (`%u`).
     pub uid: u32,
@@ -374,9 +374,7 @@ impl Surroundings for World {
         Facts {
             cpus: host::cpus(),
             hostname: host::name(),
-            binary: own::arguments()
-                .first()
-                .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+            binary: own::binary_path().to_string_lossy().into_owned(),
             uid,
             gid,
             user: host::user_name(uid),

@@ -18,6 +18,17 @@ pub fn arguments() -> &'static [OsString] {
     ARGUMENTS.get_or_init(|| std::env::args_os().collect())
 }
 
+/// The path of the binary that this process runs, as the kernel has it: with no link in it, whatever name it was started
+/// by. Of one that was replaced since it is the path of what replaced it.
+#[must_use]
+pub fn binary_path() -> PathBuf {
+    let Ok(path) = fs::read_link("/proc/self/exe") else {
+        return arguments().first().map(PathBuf::from).unwrap_or_default();
+    };
+    let replaced = path.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
+    replaced.filter(|_| !path.exists()).unwrap_or(path)
+}
+
 /// Raises the soft limit of open descriptors to the hard one, and answers what it was.
 ///
 /// # Errors

@@ -4,12 +4,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::support::apps::{BROKEN, says, says_after_import};
-use crate::support::free_port;
 use crate::support::host::Host;
 use crate::support::http::Door;
 use crate::support::load::{Load, Manner};
-use crate::support::process::is_gone;
+use crate::support::process::{Family, is_gone};
+use crate::support::server::Folder;
 use crate::support::wait::until;
+use crate::support::{LIEGE, extension, free_port};
 
 /// A host with one vassal, `slow.ini`, whose app says `v1` after an import of one second.
 fn slow_host(option: &str) -> (Host, Door) {
@@ -186,7 +187,7 @@ fn an_upgrade_keeps_the_generation_of_every_app() {
     let load = Load::start(&door, Manner::Fresh);
     host.folder().write("app.py", says("new code"));
     let pid = master(&host);
-    let status = std::process::Command::new(crate::support::LIEGE)
+    let status = std::process::Command::new(LIEGE)
         .args(["upgrade", "--wait", "--api", "api.sock"])
         .current_dir(host.folder().path())
         .status()
@@ -255,6 +256,36 @@ fn a_configuration_knows_of_a_reload() {
     door.wait_for("/", "no");
     assert_eq!(host.reload("app.ini")["outcome"], "swapped");
     door.wait_for("/", "yes");
+}
+
+#[test]
+fn a_configuration_knows_the_binary_by_its_path_also_after_a_reload() {
+    let (folder, port) = (Folder::new(), free_port());
+    folder.write(
+        "app.py",
+        "import os\ndef application(environ, start):\n    start('200 OK', [])\n    \
+         return [(os.environ['BINARY'] + open(os.environ['WORD']).read()).encode()]\n",
+    );
+    folder.write("word", " one");
+    let lines = "env = BINARY=%b\nenv = WORD=%dword\npidfile = %dpid";
+    folder.write(
+        "app.ini",
+        format!(
+            "[uwsgi]\nhttp-socket = 127.0.0.1:{port}\nwsgi-file = %dapp.py\nextension = {}\n{lines}\n",
+            extension().display()
+        ),
+    );
+    let name = folder.path().join("uwsgi");
+    std::os::unix::fs::symlink(LIEGE, &name).unwrap();
+    let mut command = std::process::Command::new(&name);
+    command.args(["--ini", "app.ini"]).current_dir(folder.path());
+    let family = Family::start(&mut command, &folder.path().join("log"));
+    let (door, binary) = (Door::Port(port), std::fs::canonicalize(LIEGE).unwrap());
+    door.wait_for("/", &format!("{} one", binary.display()));
+    family.signal(Signal::SIGHUP);
+    family.wait_for_log("reload done");
+    folder.write("word", " two");
+    assert_eq!(door.get("/").unwrap().text(), format!("{} two", binary.display()));
 }
 
 #[test]
