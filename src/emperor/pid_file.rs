@@ -39,6 +39,16 @@ impl PidFile {
     }
 }
 
+/// Removes the one of the image before, which had another path, if it still holds our pid.
+pub(super) fn remove_earlier(path: &Path) {
+    let pid = std::process::id().to_string();
+    if std::fs::read_to_string(path).is_ok_and(|text| text.trim() == pid)
+        && let Err(error) = std::fs::remove_file(path)
+    {
+        tracing::warn!("the pid file {} was not removed: {error}", path.display());
+    }
+}
+
 fn failure(what: &str, path: &Path, error: &io::Error) -> Failure {
     Failure::new(format!("cannot {what} the pid file {}: {error}", path.display()))
         .with_hint("make its directory, or say another path as emperor-pidfile")

@@ -43,6 +43,9 @@ pub struct Record {
     /// The hooks that are not done yet.
     #[serde(default)]
     pub hooks: Pending,
+    /// The pid file.
+    #[serde(default)]
+    pub pid_file: Option<PathBuf>,
     /// The fleet.
     pub fleet: Fleet,
     masters: Vec<MasterRecord>,
@@ -95,6 +98,8 @@ pub struct Header {
     pub descriptor_limit: u64,
     /// As [`Record::hooks`].
     pub hooks: Pending,
+    /// As [`Record::pid_file`].
+    pub pid_file: Option<PathBuf>,
 }
 
 /// Writes the record into a sealed memory file.
@@ -108,6 +113,7 @@ pub fn write(header: &Header, fleet: &Fleet, masters: &Masters) -> io::Result<Ow
         operation: OperationId,
         descriptor_limit: u64,
         hooks: &'a Pending,
+        pid_file: Option<&'a Path>,
         fleet: &'a Fleet,
         masters: Vec<MasterRecord>,
         kept: BTreeMap<&'a String, Vec<(Listen, RawFd)>>,
@@ -120,6 +126,7 @@ pub fn write(header: &Header, fleet: &Fleet, masters: &Masters) -> io::Result<Ow
         operation: header.operation,
         descriptor_limit: header.descriptor_limit,
         hooks: &header.hooks,
+        pid_file: header.pid_file.as_deref(),
         fleet,
         masters: masters.by_life.iter().map(|(life, master)| master_record(*life, master)).collect(),
         kept: masters.kept.iter().map(|(id, kept)| (id, numbers(kept.listeners()))).collect(),
@@ -332,7 +339,7 @@ mod tests {
         let (handle, _commands) = Handle::detached(Fleet::default());
         let masters = Masters::new(mpsc::channel(1).0, mpsc::channel(1).0, handle);
         let file = write(
-            &Header { operation: 7, descriptor_limit: 1024, hooks: Pending::default() },
+            &Header { operation: 7, descriptor_limit: 1024, hooks: Pending::default(), pid_file: None },
             &fleet,
             &masters,
         )

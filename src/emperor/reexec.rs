@@ -108,7 +108,8 @@ impl Emperor {
 
     fn header(&self, operation: OperationId) -> record::Header {
         let hooks = self.hooks.pending(self.slumber.commands());
-        record::Header { operation, descriptor_limit: self.launcher.descriptor_limit, hooks }
+        let descriptor_limit = self.launcher.descriptor_limit;
+        record::Header { operation, descriptor_limit, hooks, pid_file: self.pid_file.clone() }
     }
 
     pub(super) fn reexec_failed(&mut self, operation: OperationId, failure: Failure) {

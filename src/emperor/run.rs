@@ -21,7 +21,7 @@ use super::ledger::Ledger;
 use super::masters::Masters;
 use super::notify::ServiceManager;
 use super::patrol::Patrol;
-use super::pid_file::PidFile;
+use super::pid_file::{self, PidFile};
 use super::scan::Manner;
 use super::served::Served;
 use super::settle::Settle;
@@ -81,7 +81,7 @@ where
     process::set_child_subreaper().map_err(step("become a child sub-reaper"))?;
     let own_limit = own::raise_descriptor_limit().map_err(step("raise the limit of descriptors"))?;
     // Made with the rights to do so, and written only by the one emperor that may run.
-    let mut pid_file = spec.pidfile.as_deref().map(PidFile::open).transpose()?;
+    let mut own_pid_file = spec.pidfile.as_deref().map(PidFile::open).transpose()?;
     let prepared = prepare_ledger(&spec);
     // A later image does not start: it goes on.
     let starts = record.is_none();
@@ -100,8 +100,13 @@ where
     {
         tracing::warn!("cannot write down the options in {}: {error}", directory.display());
     }
-    if let Some(file) = &mut pid_file {
+    if let Some(file) = &mut own_pid_file {
         file.write()?;
+    }
+    if let Some(earlier) = record.as_ref().and_then(|record| record.pid_file.as_deref())
+        && spec.pidfile.as_deref() != Some(earlier)
+    {
+        pid_file::remove_earlier(earlier);
     }
     if starts {
         hooks::perform(&spec.hooks, &hooks::AFTER_DROP)?;
@@ -143,7 +148,7 @@ where
     if let Err(failure) = hooks::perform(&at_exit, &[Point::Atexit]) {
         tracing::warn!("{failure}");
     }
-    if let Some(file) = pid_file {
+    if let Some(file) = own_pid_file {
         file.remove();
     }
     ended
@@ -274,6 +279,7 @@ impl Emperor {
             hooks: Hooks::new(&spec, handle.clone(), pending, now),
             served,
             signals,
+            pid_file: spec.pidfile.clone(),
             alive_at: manager.interval().map(|interval| now + interval),
             manager,
             attributes: Wanted::of(&spec),

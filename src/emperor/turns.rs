@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -75,6 +76,7 @@ pub(super) struct Emperor {
     pub(super) rescanned: Tick,
     pub(super) rescan_at: Tick,
     pub(super) alive_at: Option<Tick>,
+    pub(super) pid_file: Option<PathBuf>,
     /// Events that follow from effects, to be decided on before anything else.
     pub(super) due: VecDeque<Event>,
     pub(super) done: bool,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use tokio::task::spawn_local;
@@ -90,6 +91,9 @@ impl Master {
             self.output.with_file(LogFile::reopen);
         }
         let (before, now) = (&old.files, &new.files);
+        // First, because one option may name from now on what another one named.
+        let is_kept = |path: &PathBuf| now.pid_files().any(|kept| kept == path);
+        before.pid_files().filter(|path| !is_kept(path)).for_each(|path| super::jail::remove_pid(path));
         for (before, now) in [
             (&before.pidfile, &now.pidfile),
             (&before.pidfile2, &now.pidfile2),
@@ -97,7 +101,6 @@ impl Master {
             (&before.safe_pidfile2, &now.safe_pidfile2),
         ] {
             if before != now {
-                before.iter().for_each(|path| super::jail::remove_pid(path));
                 done = done.and(now.as_ref().map_or(Ok(()), |path| super::jail::write_pid(new, path)));
             }
         }

@@ -242,8 +242,11 @@ impl Master {
         self.act_at_exit();
         self.stats.clear();
         // After a failure somebody starts the instance again, on the same sockets.
-        if status == 0 && !self.replaced {
-            self.vacuum();
+        match (status, self.replaced) {
+            (0, false) => self.vacuum(),
+            // Who takes its place has written its own pid where it goes on with a file.
+            (0, true) => self.remove_pid_files(),
+            _ => {}
         }
         if let Some(terminal) = &self.terminal {
             terminal.restore();
@@ -279,6 +282,11 @@ impl Master {
         let listeners = sockets.listeners.iter().filter(|_| self.succession != Succession::NextStart);
         listeners.chain(&sockets.stats).for_each(|listener| listener.remove_file());
         self.fifo.iter().for_each(Fifo::remove);
-        spec.files.pid_files().for_each(|path| jail::remove_pid(path));
+        self.remove_pid_files();
+    }
+
+    /// Those that still hold our pid.
+    fn remove_pid_files(&self) {
+        self.current.said.spec.files.pid_files().for_each(|path| jail::remove_pid(path));
     }
 }

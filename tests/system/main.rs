@@ -52,6 +52,7 @@ mod mounts;
 mod mules;
 mod nginx;
 mod options;
+mod pid_files;
 mod places;
 mod processes;
 mod python;
