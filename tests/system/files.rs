@@ -146,6 +146,25 @@ fn what_the_emperor_may_not_read_is_told_and_is_the_fault_of_nobody_else() {
 }
 
 #[test]
+fn who_else_may_write_into_a_directory_is_told_as_soon_as_that_changes() {
+    // Nothing is looked for by itself within an hour.
+    let host = Host::start_with(&[], &["--emperor-freq=3600"]);
+    let warning = || host.ask("/v1/emperor")["directories"][0]["warning"].clone();
+    let open = |mode: u32| {
+        std::fs::set_permissions(host.folder().path().join("vassals"), Permissions::from_mode(mode)).unwrap();
+    };
+    open(0o755);
+    until("no warning", || warning().is_null());
+    for mode in [0o775, 0o757] {
+        open(mode);
+        let expected = format!("is writable by its group or others (mode {mode:04o})");
+        until("the warning", || warning().as_str().is_some_and(|warning| warning.contains(&expected)));
+        open(0o755);
+        until("the end of the warning", || warning().is_null());
+    }
+}
+
+#[test]
 fn names_with_spaces_quotes_and_other_bytes_work() {
     let host = host();
     let odd: [&[u8]; 6] = [
