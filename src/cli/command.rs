@@ -51,6 +51,8 @@ pub enum Role {
     Trial,
     /// A look at what a file would mean.
     Validate,
+    /// What waits for the server of a file system.
+    Probe,
 }
 
 impl Role {
@@ -65,12 +67,13 @@ impl Role {
             Self::Rehearse => "rehearse",
             Self::Trial => "trial",
             Self::Validate => "validate",
+            Self::Probe => "probe",
         }
     }
 
     fn of(word: &str) -> Option<Self> {
-        use Role::{Hooks, Instance, Keeper, Rehearse, Router, Trial, Validate};
-        let all = [Instance, Router, Hooks, Keeper, Rehearse, Trial, Validate];
+        use Role::{Hooks, Instance, Keeper, Probe, Rehearse, Router, Trial, Validate};
+        let all = [Instance, Router, Hooks, Keeper, Rehearse, Trial, Validate, Probe];
         all.into_iter().find(|role| role.word() == word)
     }
 }

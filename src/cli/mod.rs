@@ -38,7 +38,7 @@ use command::{Ask, Command, Errand, Role};
 use exit::Exit;
 use paper::{Paper, complain, print};
 
-use crate::emperor::reexec;
+use crate::emperor::{prober, reexec};
 use crate::sys::{fd, own, signals, title};
 use crate::{hook, instance, router};
 
@@ -115,6 +115,7 @@ fn play(role: Role) -> ExitCode {
         Role::Rehearse => instance::rehearse::main(),
         Role::Trial => instance::trial::main(),
         Role::Validate => instance::validate::main(),
+        Role::Probe => prober::main(),
     }
 }
 

@@ -14,6 +14,13 @@ pub fn warning(directory: &Path) -> Option<String> {
     problem(&way::open(directory).ok()?.steps, user::current_uid())
 }
 
+/// Tells of a warning in the log.
+pub fn tell(warning: Option<&str>) {
+    if let Some(warning) = warning {
+        tracing::warn!("whoever can write there runs code as the emperor's user: {warning}");
+    }
+}
+
 /// What is wrong with the way to a directory, if others than root and `us` control a part of it.
 #[must_use]
 pub fn problem(way: &[Step], us: u32) -> Option<String> {

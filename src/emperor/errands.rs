@@ -1,5 +1,7 @@
 //! What the emperor does for `decide`: carry out effects, and bring news of lives.
 
+use std::path::Path;
+
 use super::event::{Effect, Event, News};
 use super::fleet::{ExitKind, Vassal};
 use super::forkbomb::{Bomb, Evidence};
@@ -7,6 +9,7 @@ use super::life::LifeId;
 use super::link::{Heard, Link, Said};
 use super::patrol::Found;
 use super::reap;
+use super::servers::{Need, Reach};
 use super::settle::Note;
 use super::turns::Emperor;
 use crate::config::limits::Limits;
@@ -63,7 +66,10 @@ impl Emperor {
         if self.handle.fleet().vassals.get(&vassal).is_some_and(|known| known.program.is_some()) {
             self.make_way(&vassal, life);
         }
-        let news = match self.masters.launch(&self.launcher, &vassal, &directory, life) {
+        let path = directory.join(&vassal);
+        let reached = self.reached(&path);
+        let launched = reached.and_then(|()| self.masters.launch(&self.launcher, &vassal, &directory, life));
+        let news = match launched {
             Ok((launched, owner)) => {
                 if let News::Launched { pid, .. } = launched {
                     self.hooks.started(&vassal, pid, owner, clock::now());
@@ -73,6 +79,15 @@ impl Emperor {
             Err(failure) => News::LaunchFailed(failure),
         };
         self.due.push_back(Event::News { vassal, life, news });
+    }
+
+    /// Whether a file can be opened now: its server was asked.
+    fn reached(&self, path: &Path) -> Result<(), Failure> {
+        match self.servers.reach(path, Need::default()) {
+            Reach::Not(reason) => Err(Failure::new(format!("cannot open {}: {reason}", path.display()))
+                .with_hint("it is tried again; see to the server, or keep the files of vassals on the host's own disk")),
+            Reach::Now | Reach::Soon => Ok(()),
+        }
     }
 
     /// Nothing of a life is left.
@@ -111,7 +126,8 @@ impl Emperor {
             self.masters.write_down(life, |record| record.leaving = true);
         }
         let file = known.as_ref().map(|(path, tenant)| (path.as_path(), self.launcher.manner, *tenant));
-        let news = match (self.masters.send(life, message, file), message) {
+        let reached = file.map_or(Ok(()), |(path, ..)| self.reached(path));
+        let news = match (reached.and_then(|()| self.masters.send(life, message, file)), message) {
             (Ok(Some(identity)), _) => {
                 self.masters.write_down(life, |record| record.file = identity);
                 News::Opened(identity)

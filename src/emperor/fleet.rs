@@ -150,6 +150,12 @@ pub struct Vassal {
     /// Whom it runs as, where that is the owner of its file.
     #[serde(default)]
     pub tenant: Option<Tenant>,
+    /// The owner of its file.
+    #[serde(default)]
+    pub owner: Option<Tenant>,
+    /// Why its file cannot be looked at: the server that it lies on does not answer.
+    #[serde(skip)]
+    pub unseen: Option<String>,
     /// The program of others that is to run it; `None`: ours.
     #[serde(default)]
     pub program: Option<String>,
@@ -306,6 +312,8 @@ impl Vassal {
             born_ns: identity.mtime_ns,
             attributes: Attributes::default(),
             tenant: None,
+            owner: None,
+            unseen: None,
             program: None,
             state: State::Waiting,
             current: None,

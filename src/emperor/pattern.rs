@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use glob::{MatchOptions, Pattern as Glob};
 
+use super::servers::Servers;
 use crate::config::vassals;
 
 /// How many directories a pattern may lead through; those beyond are not looked into.
@@ -124,26 +125,26 @@ impl Pattern {
         }
     }
 
-    /// Looks where it leads to.
+    /// Looks where it leads to, as far as it leads through no server that is silent.
     #[must_use]
-    pub fn walk(&self) -> Walk {
+    pub fn walk(&self, servers: &Servers) -> Walk {
         let mut walk = Walk::default();
         let Some((last, through)) = self.parts.split_last() else { return walk };
         // Where one file is named, nobody lists what is beside it.
-        let there = match self.file() {
+        let there = servers.pass(&self.base).and_then(|()| match self.file() {
             Some(_) => fs::metadata(self.base.join(".")).map(drop),
             None => fs::read_dir(&self.base).map(drop),
-        };
+        });
         if let Err(error) = there {
             walk.problems.push((self.base.clone(), error));
             return walk;
         }
         let mut directories = vec![self.base.clone()];
         for part in through {
-            directories = walk.step(part, directories);
+            directories = walk.step(part, directories, servers);
         }
         for directory in directories {
-            for name in walk.names(last, &directory) {
+            for name in walk.names(last, &directory, servers) {
                 walk.matches.push((directory.clone(), name));
             }
             walk.ends.push(directory);
@@ -154,15 +155,18 @@ impl Pattern {
 
 impl Walk {
     /// The directories that this part leads to from these.
-    fn step(&mut self, part: &Part, from: Vec<PathBuf>) -> Vec<PathBuf> {
+    fn step(&mut self, part: &Part, from: Vec<PathBuf>, servers: &Servers) -> Vec<PathBuf> {
         let mut to = Vec::new();
         for directory in from {
-            let below: Vec<PathBuf> = self
-                .names(part, &directory)
-                .into_iter()
-                .map(|name| directory.join(name))
-                .filter(|path| path.is_dir())
-                .collect();
+            let mut below: Vec<PathBuf> =
+                self.names(part, &directory, servers).into_iter().map(|name| directory.join(name)).collect();
+            below.retain(|path| match servers.pass(path) {
+                Ok(()) => path.is_dir(),
+                Err(error) => {
+                    self.problems.push((path.clone(), error));
+                    false
+                }
+            });
             // What is there already leads on by itself: no need to hear of all else that happens beside it.
             if matches!(part, Part::Wild(_)) || below.is_empty() {
                 self.ways.push(directory.clone());
@@ -179,9 +183,11 @@ impl Walk {
     }
 
     /// The names in a directory that match, sorted.
-    fn names(&mut self, part: &Part, directory: &Path) -> Vec<OsString> {
+    fn names(&mut self, part: &Part, directory: &Path, servers: &Servers) -> Vec<OsString> {
         if let Part::Literal(name) = part {
-            let there = fs::symlink_metadata(directory.join(name)).is_ok();
+            let path = directory.join(name);
+            // What leads to a server is there.
+            let there = servers.pass(&path).is_err() || fs::symlink_metadata(path).is_ok();
             return if there { vec![name.clone()] } else { Vec::new() };
         }
         let listed = fs::read_dir(directory).and_then(|entries| {
@@ -227,7 +233,7 @@ mod tests {
             fs::write(at(file), "").unwrap();
         }
         let pattern = Pattern::new(&at("*/conf/*.ini")).unwrap();
-        let walk = pattern.walk();
+        let walk = pattern.walk(&Servers::default());
         assert_eq!(walk.matches, [(at("a/conf"), OsString::from("x.ini"))]);
         assert_eq!(walk.ends, [at("a/conf"), at("b/conf")]);
         assert_eq!(walk.ways, [dir.path().to_owned(), at("c")], "a conf may appear in c");
@@ -254,11 +260,14 @@ mod tests {
         let pattern = Pattern::new(&file).unwrap();
         assert_eq!((pattern.base(), pattern.is_flat()), (dir.path(), true));
         assert_eq!(pattern.file(), Some(file.clone()));
-        assert!(pattern.walk().matches.is_empty());
-        assert_eq!(pattern.walk().ends, [dir.path()]);
+        assert!(pattern.walk(&Servers::default()).matches.is_empty());
+        assert_eq!(pattern.walk(&Servers::default()).ends, [dir.path()]);
         fs::write(&file, "").unwrap();
-        assert_eq!(pattern.walk().matches, [(dir.path().to_owned(), OsString::from("app.ini"))]);
-        let gone = Pattern::new(Path::new("/nonexistent/liege/*.ini")).unwrap().walk();
+        assert_eq!(
+            pattern.walk(&Servers::default()).matches,
+            [(dir.path().to_owned(), OsString::from("app.ini"))]
+        );
+        let gone = Pattern::new(Path::new("/nonexistent/liege/*.ini")).unwrap().walk(&Servers::default());
         assert_eq!(gone.problems[0].0, Path::new("/nonexistent/liege"));
         assert!(Pattern::new(Path::new("/")).is_none());
     }

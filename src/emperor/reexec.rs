@@ -124,6 +124,9 @@ impl Emperor {
         }
         self.answer_visitors().await;
         self.patrol.let_go();
+        self.end_parking();
+        // Who waits for a server ends, or is left behind.
+        self.probers.keep(|_| false);
         // What the tasks have read from the channels is decided on by this image.
         for _ in 0..2 {
             self.hear_waiting();

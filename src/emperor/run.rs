@@ -20,10 +20,13 @@ use super::hooks::{self, Hooks};
 use super::ledger::Ledger;
 use super::masters::Masters;
 use super::notify::ServiceManager;
+use super::parked::Parked;
 use super::patrol::Patrol;
 use super::pid_file::{self, PidFile};
+use super::prober::Probers;
 use super::scan::Manner;
 use super::served::Served;
+use super::servers::Servers;
 use super::settle::Settle;
 use super::signals::Signals;
 use super::slumber::Slumber;
@@ -33,7 +36,7 @@ use super::stats_server::StatsServer;
 use super::storing::{Storage, nothing_stored};
 use super::turns::Emperor;
 use super::watch::Watcher;
-use super::{adopt, audit, ledger, record, reexec, remembered, rights, store};
+use super::{adopt, ledger, record, reexec, remembered, rights, store};
 use crate::config::address::Listen;
 use crate::config::emperor::{EmperorSpec, Source};
 use crate::config::hook::Point;
@@ -145,6 +148,9 @@ where
         }
         emperor.run(operation).await
     });
+    // It may read files for its operators where nobody answers: nobody waits for that.
+    drop(local);
+    runtime.shutdown_background();
     if let Err(failure) = hooks::perform(&at_exit, &[Point::Atexit]) {
         tracing::warn!("{failure}");
     }
@@ -197,7 +203,9 @@ impl Emperor {
         let now = clock::now();
         let sources = Sources::new(&spec.sources, &spec.extra_extensions, Manner::of(&spec))
             .map_err(|error| failed("find the directories", error))?;
-        let sources = Rc::new(sources);
+        let servers = Rc::new(Servers::of_host());
+        servers.begin(servers.need());
+        let sources = Rc::new(sources.on(Rc::clone(&servers)));
         let (handle, commands) = Handle::new(Fleet::default());
         let (ear, heard) = mpsc::channel(HEARD);
         let (end, gone) = mpsc::channel(HEARD);
@@ -247,7 +255,7 @@ impl Emperor {
         fleet.stored = if storage.is_none() { nothing_stored(&manager) } else { store::Stored::default() };
         let served = spec.served_file.clone().map(|path| Served::new(path, now));
         fleet.remembered = served.as_ref().map(Served::known).unwrap_or_default();
-        fleet.directories = sources.bases().map(|(path, base)| directory(path, base)).collect();
+        fleet.directories = sources.bases().map(|(path, _)| directory(path)).collect();
         for (id, vassal) in &mut fleet.vassals {
             let master = vassal.current.as_ref().and_then(|life| masters.by_life.get(&life.id));
             vassal.shown = master.and_then(|master| master.shown.clone());
@@ -272,6 +280,10 @@ impl Emperor {
             slumber: Slumber::new(&spec, told),
             storage,
             masters,
+            probers: Probers::new(launcher.policy.binary.clone()),
+            servers,
+            parked: Parked::default(),
+            surveyed: operation.is_some(),
             launcher,
             watcher: Watcher::new(sources.clone()),
             sources,
@@ -371,10 +383,6 @@ fn rules(spec: &EmperorSpec) -> Rules {
     }
 }
 
-fn directory(path: &Path, base: &Path) -> Directory {
-    let warning = audit::warning(base);
-    if let Some(warning) = &warning {
-        tracing::warn!("whoever can write there runs code as the emperor's user: {warning}");
-    }
-    Directory { path: path.to_owned(), problem: None, unwatched: None, warning }
+fn directory(path: &Path) -> Directory {
+    Directory { path: path.to_owned(), problem: None, unwatched: None, warning: None }
 }

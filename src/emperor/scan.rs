@@ -41,6 +41,8 @@ pub struct Found {
     pub on_demand: Option<Address>,
     /// Whom it is to run as, where that is the owner of the file.
     pub tenant: Option<Tenant>,
+    /// The owner of the file.
+    pub owner: Option<Tenant>,
     /// It slept when the last emperor ended, at sockets that were kept, and nothing has changed since.
     pub slept: bool,
     /// The vassals that had this very file under other names, which are not there any more.
@@ -59,6 +61,7 @@ impl Found {
             program: None,
             on_demand: None,
             tenant: None,
+            owner: None,
             slept: false,
             was: Vec::new(),
         }
@@ -80,6 +83,8 @@ pub enum Look {
     Unlisted,
     /// It could not be told now; what runs goes on.
     Unknown(String),
+    /// The server that it lies on does not answer, or is to be asked first; what runs goes on.
+    Unanswered(String),
 }
 
 /// A file opened to be read once: all that is said of it is said of this descriptor.
@@ -91,6 +96,8 @@ pub struct Opened {
     pub identity: FileIdentity,
     /// Its owner, where that is who the vassal runs as.
     pub tenant: Option<Tenant>,
+    /// Its owner.
+    pub owner: Tenant,
 }
 
 /// Why a vassal file is not opened.
@@ -170,15 +177,15 @@ pub fn open(path: &Path, manner: Manner) -> Result<Opened, OpenError> {
     if let Some(reason) = kind_problem(&metadata) {
         return Err(OpenError::Refused(reason));
     }
+    let owner = Tenant { uid: metadata.uid(), gid: metadata.gid() };
     let tenant = way.map(|(tyrant, steps, to_directory)| {
         let (to_directory, beyond) = steps.split_at_checked(to_directory).unwrap_or((&steps, &[]));
-        let owner = Tenant { uid: metadata.uid(), gid: metadata.gid() };
         let listed = access_list::lets_others_write(&file, &metadata);
         let opened = tenancy::Opened { to_directory, beyond, owner, mode: metadata.mode(), listed };
         tenancy::tenant(&opened, tyrant, user::current_uid())
     });
     let tenant = tenant.transpose().map_err(OpenError::Disowned)?;
-    Ok(Opened { file, identity: own.unwrap_or_else(|| identity(&metadata)), tenant })
+    Ok(Opened { file, identity: own.unwrap_or_else(|| identity(&metadata)), tenant, owner })
 }
 
 /// Opens the file of a vassal that runs, or is to run, as this tenant.

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use super::fleet::NotStarted;
 use super::pattern::Pattern;
 use super::scan::{self, Links, Look, Manner, Name};
+use super::servers::Servers;
 use crate::config::emperor::Source;
 
 const DIRECTORY: &str =
@@ -20,6 +22,7 @@ pub struct Sources {
     list: Vec<Origin>,
     extra_extensions: Vec<String>,
     manner: Manner,
+    servers: Rc<Servers>,
 }
 
 #[derive(Clone, Debug)]
@@ -77,7 +80,19 @@ impl Sources {
             }
         });
         let list = list.collect::<io::Result<_>>()?;
-        Ok(Self { list, extra_extensions: extra_extensions.to_vec(), manner })
+        Ok(Self { list, extra_extensions: extra_extensions.to_vec(), manner, servers: Rc::default() })
+    }
+
+    /// The same, but nothing is touched that lies on one of these servers before that answers.
+    #[must_use]
+    pub fn on(self, servers: Rc<Servers>) -> Self {
+        Self { servers, ..self }
+    }
+
+    /// The servers that things may lie on.
+    #[must_use]
+    pub fn servers(&self) -> &Servers {
+        &self.servers
     }
 
     /// What counts as a change of a symbolic link.
@@ -106,7 +121,7 @@ impl Sources {
             for path in paths {
                 match self.name_of(source, &path) {
                     Name::Other if misses => {
-                        let reason = if path.is_dir() { DIRECTORY } else { NO_VASSAL };
+                        let reason = if self.is_directory(&path) { DIRECTORY } else { NO_VASSAL };
                         listing.not_started.push(nameless(&path, reason));
                     }
                     Name::Other => {}
@@ -133,13 +148,23 @@ impl Sources {
         let mut first: Option<(PathBuf, Look)> = None;
         let mut not_started = Vec::new();
         let mut unlisted = false;
+        let mut unanswered = None;
         for source in 0..self.list.len() {
             let Some(path) = self.path_of(source, id) else { continue };
             if first.as_ref().is_some_and(|(earlier, _)| *earlier == path) {
                 continue;
             }
-            let look = scan::look(id, &path, self.manner);
+            let look = match self.servers.pass(&path) {
+                Ok(()) => scan::look(id, &path, self.manner),
+                Err(error) => Look::Unanswered(error.to_string()),
+            };
             match (&look, &first) {
+                (Look::Unanswered(_), None) if known == Some(&path) => return (look, not_started),
+                // Nobody waits for what might be there.
+                (Look::Unanswered(reason), _) => {
+                    unanswered = unanswered.or_else(|| Some(scan::not_started(id, &path, reason.clone())));
+                    continue;
+                }
                 (Look::Missing, _) => {
                     if fs::symlink_metadata(&path).is_ok() {
                         let reason = "the symbolic link leads nowhere".to_owned();
@@ -170,6 +195,13 @@ impl Sources {
         }
         match first {
             Some((_, look)) => (look, not_started),
+            None if known.is_none()
+                && let Some(refused) = unanswered =>
+            {
+                let reason = refused.reason.clone();
+                not_started.push(refused);
+                (Look::Unanswered(reason), not_started)
+            }
             None if unlisted => (Look::Unlisted, not_started),
             None => (Look::Missing, not_started),
         }
@@ -214,11 +246,13 @@ impl Sources {
             match origin {
                 Origin::Directory(path) => places.push(place(path.clone(), true)),
                 Origin::Pattern(_, pattern, means_directories) => {
-                    let walk = pattern.walk();
+                    let walk = pattern.walk(&self.servers);
                     let missing = walk.problems.into_iter().map(|(directory, _)| directory);
                     let below = walk.matches.into_iter().map(|(directory, name)| directory.join(name));
-                    let ends =
-                        walk.ends.into_iter().chain(below.filter(|path| *means_directories && path.is_dir()));
+                    let ends = walk
+                        .ends
+                        .into_iter()
+                        .chain(below.filter(|path| *means_directories && self.is_directory(path)));
                     places.extend(ends.chain(missing).map(|directory| place(directory, true)));
                     places.extend(walk.ways.into_iter().map(|directory| place(directory, false)));
                 }
@@ -238,6 +272,15 @@ impl Sources {
         paths.iter().all(is_other)
     }
 
+    fn names(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        self.servers.pass(directory)?;
+        fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path())).collect()
+    }
+
+    fn is_directory(&self, path: &Path) -> bool {
+        self.servers.pass(path).is_ok() && path.is_dir()
+    }
+
     fn base(&self, source: usize) -> Option<&Path> {
         self.bases().nth(source).map(|(_, base)| base)
     }
@@ -255,7 +298,7 @@ impl Sources {
     fn paths(&self, source: usize) -> (Vec<PathBuf>, Option<String>) {
         match self.list.get(source) {
             None => (Vec::new(), None),
-            Some(Origin::Directory(directory)) => match names(directory) {
+            Some(Origin::Directory(directory)) => match self.names(directory) {
                 Ok(paths) => (paths, None),
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
                     (Vec::new(), Some(format!("it is a file, and {NO_VASSAL}")))
@@ -263,7 +306,7 @@ impl Sources {
                 Err(error) => (Vec::new(), Some(error.to_string())),
             },
             Some(Origin::Pattern(_, pattern, means_directories)) => {
-                let walk = pattern.walk();
+                let walk = pattern.walk(&self.servers);
                 let mut problem = walk.problems.first().map(|(directory, error)| {
                     if directory == pattern.base() {
                         error.to_string()
@@ -274,11 +317,11 @@ impl Sources {
                 let mut paths = Vec::new();
                 for (directory, name) in walk.matches {
                     let path = directory.join(name);
-                    if !means_directories || !path.is_dir() {
+                    if !means_directories || !self.is_directory(&path) {
                         paths.push(path);
                         continue;
                     }
-                    match names(&path) {
+                    match self.names(&path) {
                         Ok(below) => paths.extend(below),
                         Err(error) => {
                             problem = problem.or_else(|| Some(format!("{}: {error}", path.display())));
@@ -335,10 +378,6 @@ fn nameless(path: &Path, reason: &str) -> NotStarted {
     NotStarted { directory, name, id: None, reason: reason.to_owned() }
 }
 
-fn names(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    fs::read_dir(directory)?.map(|entry| entry.map(|entry| entry.path())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::ffi::OsStr;
@@ -361,7 +400,7 @@ mod tests {
             Look::Missing => "missing".to_owned(),
             Look::Unlisted => "unlisted".to_owned(),
             Look::Refused(refused) | Look::Disowned(refused, _) => refused.reason.clone(),
-            Look::Unknown(reason) => panic!("{reason}"),
+            Look::Unknown(reason) | Look::Unanswered(reason) => panic!("{reason}"),
         }
     }
 

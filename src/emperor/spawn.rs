@@ -2,7 +2,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::attributes::Attributes;
@@ -118,8 +117,6 @@ impl Launcher {
         leave_descriptors()?;
         let path = directory.join(id);
         let opened = scan::open_for(&path, self.manner, tenant)?;
-        let owner =
-            opened.file.metadata().map(|metadata| Tenant { uid: metadata.uid(), gid: metadata.gid() });
         let foreign = (!programs.is_empty()).then(|| {
             Box::new(Foreign {
                 // By its name it is found only from its directory.
@@ -133,7 +130,6 @@ impl Launcher {
             })
         });
         let failed = |error: io::Error| Failure::new(format!("cannot start {}: {error}", self.policy.binary));
-        let owner = owner.map_err(failed)?;
         let control = foreign.as_ref().map(|_| stream::pair()).transpose().map_err(failed)?;
         let (control, theirs) = control.unzip();
         let fds: Vec<BorrowedFd<'_>> = std::iter::once(opened.file.as_fd())
@@ -160,7 +156,7 @@ impl Launcher {
             passed: passed.iter().map(|(listen, _)| PassedSocket::by_name(listen.address.clone())).collect(),
         };
         channel::send(&channel, &start, &fds).map_err(failed)?;
-        let owner = tenant.unwrap_or(owner);
+        let owner = tenant.unwrap_or(opened.owner);
         Ok(Launched { child, channel, control, output, identity: opened.identity, owner })
     }
 

@@ -1,12 +1,10 @@
 //! The fleet as uWSGI's emperor tells it (`emperor-stats`): the same fields, for those who watch them.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
 
 use serde::Serialize;
 
 use super::fleet::{Directory, Fleet, State, Vassal};
-use crate::config::tenant::Tenant;
 use crate::stats::uwsgi;
 use crate::sys::user;
 use crate::tick::Tick;
@@ -100,10 +98,7 @@ impl Entry {
         let [ready, accepting, last_loyal] =
             said.unwrap_or([ready, ready.filter(|_| vassal.serves()), loyal]);
         let reloaded = vassal.last_reload.as_ref().map_or(0, |operation| operation.asked_epoch_ms / 1000);
-        let owner = vassal.tenant.or_else(|| {
-            let metadata = std::fs::metadata(&vassal.path).ok()?;
-            Some(Tenant { uid: metadata.uid(), gid: metadata.gid() })
-        });
+        let owner = vassal.tenant.or(vassal.owner);
         let modified = vassal.identity.mtime_ns / 1_000_000_000;
         let monitor = directories.iter().find(|directory| directory.path == vassal.directory);
         Self {

@@ -281,7 +281,11 @@ impl Emperor {
     /// Whoever is not among these has no use for what came out of the store.
     pub(super) fn keep_unclaimed_for(&mut self, looks: &BTreeMap<String, Look>) {
         let Some(storage) = &mut self.storage else { return };
-        let is_there = |id: &String| matches!(looks.get(id), Some(Look::Found(_)));
+        // Of what lies on a server that does not answer nobody knows.
+        let is_there = |id: &String| match looks.get(id) {
+            Some(look) => matches!(look, Look::Found(_) | Look::Unanswered(_)),
+            None => matches!(self.sources.look(id, None).0, Look::Unanswered(_)),
+        };
         let unclaimed = std::mem::take(&mut storage.at_hand.unclaimed).into_iter();
         let (there, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = unclaimed.partition(|(id, _)| is_there(id));
         storage.at_hand.unclaimed = there;
@@ -292,6 +296,9 @@ impl Emperor {
 
     /// A vassal that was found gets what came out of the store for it; of one that was not that is closed.
     pub(super) fn claim_sockets(&mut self, id: &str, look: &mut Look) {
+        if matches!(look, Look::Unanswered(_)) {
+            return;
+        }
         let Some(storage) = &mut self.storage else { return };
         let Some((deposit, listeners)) = storage.at_hand.unclaimed.remove(id) else { return };
         self.masters.kept.touch();

@@ -8,8 +8,10 @@ use std::time::Duration;
 use super::attributes::Attributes;
 use super::audit;
 use super::event::Event;
-use super::fleet::{FileIdentity, NotStarted};
+use super::fleet::{FileIdentity, NotStarted, Vassal};
+use super::parked::Work;
 use super::scan::{self, Found, Look};
+use super::servers::Need;
 use super::settle::Note;
 use super::sources::Listing;
 use super::turns::Emperor;
@@ -40,6 +42,8 @@ impl Emperor {
         }
         if notes.rescan || notes.refused {
             self.rescan_soon();
+            // The server that something waits for may be gone.
+            self.go_on_with_parked();
         }
     }
 
@@ -48,9 +52,19 @@ impl Emperor {
     }
 
     pub(super) fn look(&mut self, id: &str) {
+        let need = self.servers.need();
+        self.look_for(id, need);
+    }
+
+    /// The same, or puts it off.
+    pub(super) fn look_for(&mut self, id: &str, need: Need) {
+        self.servers.begin(need);
         let known = self.handle.fleet().vassals.get(id).map(|vassal| vassal.path.clone());
         let (mut look, not_started) = self.sources.look(id, known.as_deref());
         self.get_to_know(&mut look);
+        if self.servers.is_lacking() {
+            return self.parked.put(need, Work::Look(id.to_owned()));
+        }
         if !self.name_socket(&mut look) {
             return;
         }
@@ -81,7 +95,7 @@ impl Emperor {
         self.follow(&found.id, &path);
         // What is said of it is said of one open file, which may be another than the one that was looked at.
         let Ok(opened) = scan::open(&path, self.launcher.manner) else { return };
-        (found.identity, found.tenant) = (opened.identity, opened.tenant);
+        (found.identity, found.tenant, found.owner) = (opened.identity, opened.tenant, Some(opened.owner));
         found.attributes = Attributes::read(&path, &opened.file, &self.attributes);
         found.program = self.launcher.programs_for(&found.attributes).into_iter().next();
         found.was = self.names_before(found);
@@ -94,7 +108,8 @@ impl Emperor {
             return Vec::new();
         }
         let is_gone = |path: &Path| {
-            fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+            self.servers.pass(path).is_ok()
+                && fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
         };
         let known = fleet.vassals.values().filter(|known| known.identity.is_same_file(&found.identity));
         known.filter(|known| is_gone(&known.path)).map(|known| known.id.clone()).collect()
@@ -104,7 +119,8 @@ impl Emperor {
     fn follow_dangling(&mut self, not_started: &[NotStarted]) -> bool {
         let dangling = not_started.iter().find_map(|refused| {
             let path = refused.directory.join(&refused.name);
-            let is_link = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink());
+            let is_link = self.servers.pass(&path).is_ok()
+                && fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_symlink());
             Some((refused.id.as_ref()?, path)).filter(|_| is_link)
         });
         let Some((id, path)) = dangling else { return false };
@@ -122,8 +138,7 @@ impl Emperor {
         }
     }
 
-    pub(super) fn first_scan(&mut self) {
-        let listing = self.list();
+    fn first_scan(&mut self, listing: Listing) {
         let unlisted = self.unlisted(&listing);
         self.keep_unclaimed_for(&listing.looks);
         for (id, mut look) in listing.looks {
@@ -135,24 +150,45 @@ impl Emperor {
                 self.decide(Event::Looked { id, look, not_started });
             }
         }
-        for id in unlisted {
-            self.decide(Event::Looked { id, look: Look::Missing, not_started: Vec::new() });
+        for (id, look) in unlisted {
+            self.decide(Event::Looked { id, look, not_started: Vec::new() });
         }
         self.decide(Event::FirstScanDone);
     }
 
     /// Lists the directories, and has every name looked at again whose file is not as it was.
     pub(super) fn rescan(&mut self) {
+        let need = self.servers.need();
+        self.survey(need);
+    }
+
+    /// The same, or puts it off until the servers that sources lie on have answered, or have not.
+    pub(super) fn survey(&mut self, need: Need) {
+        self.servers.begin(need);
+        self.servers.ask_as_last_time();
+        let listing = (!self.servers.is_lacking()).then(|| self.list()).flatten();
+        let Some(listing) = listing else {
+            self.rescan_at = clock::now() + self.rescan_every;
+            return self.parked.put(need, Work::Survey);
+        };
+        match std::mem::replace(&mut self.surveyed, true) {
+            false => self.first_scan(listing),
+            true => self.compare(&listing),
+        }
+    }
+
+    fn compare(&mut self, listing: &Listing) {
         let now = clock::now();
-        let listing = self.list();
         let mut notes = Vec::new();
         {
             let fleet = self.handle.fleet();
             for (id, look) in &listing.looks {
                 let known = fleet.vassals.get(id);
                 let note = match (look, known) {
+                    (Look::Unanswered(reason), Some(known)) if is_news(known, reason) => Note::Changed,
                     (Look::Found(found), Some(known))
-                        if found.identity == known.identity
+                        if known.unseen.is_none()
+                            && found.identity == known.identity
                             && found.directory == known.directory
                             && found.tenant == known.tenant =>
                     {
@@ -171,7 +207,10 @@ impl Emperor {
                 notes.push((id.clone(), note));
             }
         }
-        notes.extend(self.unlisted(&listing).into_iter().map(|id| (id, Note::Removed)));
+        notes.extend(self.unlisted(listing).into_iter().map(|(id, look)| match look {
+            Look::Missing => (id, Note::Removed),
+            _ => (id, Note::Changed),
+        }));
         for (id, note) in notes {
             if !self.settle.is_unsettled(&id) {
                 self.settle.note(&id, note, now);
@@ -181,18 +220,21 @@ impl Emperor {
         self.mend_doors(all);
     }
 
-    /// The vassals whose files are not there.
-    fn unlisted(&self, listing: &Listing) -> Vec<String> {
-        // What is in a directory that cannot be listed is not known to be gone.
-        let is_gone = |id: &String, path: &PathBuf| {
-            !listing.looks.contains_key(id) && self.sources.look(id, Some(path)).0 == Look::Missing
-        };
+    /// The vassals that were not listed, and whose files are not there, or lie on servers that do not answer.
+    fn unlisted(&self, listing: &Listing) -> Vec<(String, Look)> {
         let fleet = self.handle.fleet();
-        let gone = fleet.vassals.iter().filter(|(id, known)| is_gone(id, &known.path));
-        gone.map(|(id, _)| id.clone()).collect()
+        let unlisted = fleet.vassals.values().filter(|known| !listing.looks.contains_key(&known.id));
+        let looks = unlisted.filter_map(|known| match self.sources.look(&known.id, Some(&known.path)).0 {
+            Look::Unanswered(reason) if !is_news(known, &reason) => None,
+            look @ (Look::Missing | Look::Unanswered(_)) => Some((known.id.clone(), look)),
+            // What is in a directory that cannot be listed is not known to be gone.
+            _ => None,
+        });
+        looks.collect()
     }
 
-    pub(super) fn list(&mut self) -> Listing {
+    /// `None`: a server must be asked first.
+    fn list(&mut self) -> Option<Listing> {
         self.rescanned = clock::now();
         if self.watcher.revive() {
             self.follow_links();
@@ -201,6 +243,9 @@ impl Emperor {
         let unwatched = self.watcher.refresh();
         let blind = unwatched.iter().any(Option::is_some);
         let listing = self.sources.scan();
+        if self.servers.is_lacking() {
+            return None;
+        }
         for refused in &listing.not_started {
             if refused.id.as_ref().and_then(|id| listing.looks.get(id)) == Some(&Look::Missing) {
                 self.follow_dangling(std::slice::from_ref(refused));
@@ -211,7 +256,13 @@ impl Emperor {
             for ((directory, unwatched), (_, base)) in
                 fleet.directories.iter_mut().zip(unwatched).zip(self.sources.bases())
             {
-                directory.warning = audit::warning(base);
+                if self.servers.pass(base).is_ok() {
+                    let warning = audit::warning(base);
+                    if directory.warning.is_none() {
+                        audit::tell(warning.as_deref());
+                    }
+                    directory.warning = warning;
+                }
                 let path = directory.path.display();
                 match &unwatched {
                     Some(_) if directory.unwatched == unwatched => {}
@@ -234,7 +285,7 @@ impl Emperor {
         self.rescan_at = self.rescanned + retry;
         let not_started = listing.not_started.clone();
         self.decide(Event::Listed { not_started, problems: listing.problems.clone() });
-        listing
+        Some(listing)
     }
 
     pub(super) fn follow_links(&mut self) {
@@ -246,4 +297,9 @@ impl Emperor {
             self.follow(&id, &path);
         }
     }
+}
+
+/// Whether a vassal is not known yet to wait for this.
+fn is_news(vassal: &Vassal, reason: &str) -> bool {
+    vassal.unseen.as_deref() != Some(reason)
 }

@@ -21,9 +21,12 @@ use super::link::Heard;
 use super::masters::Masters;
 use super::notify::ServiceManager;
 use super::once;
+use super::parked::Parked;
 use super::patrol::Patrol;
+use super::prober::Probers;
 use super::reexec::Rehearsal;
 use super::served::Served;
+use super::servers::Servers;
 use super::settle::Settle;
 use super::signals::{Signals, Wish};
 use super::slumber::{Slumber, Stir};
@@ -64,6 +67,12 @@ pub(super) struct Emperor {
     pub(super) launcher: Launcher,
     pub(super) sources: Rc<Sources>,
     pub(super) watcher: Watcher,
+    /// The servers that files may lie on, those who ask them, and what waits for their answers.
+    pub(super) servers: Rc<Servers>,
+    pub(super) probers: Probers,
+    pub(super) parked: Parked,
+    /// Whether the sources were listed once.
+    pub(super) surveyed: bool,
     /// Which keys of vassals' files are looked for.
     pub(super) attributes: Wanted,
     pub(super) settle: Settle,
@@ -91,7 +100,7 @@ impl Emperor {
         match operation {
             None => {
                 self.inherit()?;
-                self.first_scan();
+                self.rescan();
             }
             Some(operation) => {
                 self.follow_links();
@@ -106,6 +115,7 @@ impl Emperor {
         while !(self.done && self.hooks.are_done()) {
             self.store_sockets();
             self.status();
+            self.ask_servers();
             let deadline = self.next_deadline();
             let sleep = sleep_until(Instant::now() + deadline.since(clock::now()) + Duration::from_millis(1));
             tokio::select! {
@@ -121,6 +131,7 @@ impl Emperor {
                 Some(stir) = self.stirs.recv() => self.stirred(stir),
                 Some(caller) = self.callers.recv() => self.answer(caller),
                 () = Storage::answered(&mut self.storage) => {}
+                answer = self.probers.next() => self.server_answered(answer),
                 () = sleep => self.catch_up().await,
             }
         }
@@ -140,7 +151,9 @@ impl Emperor {
         let served = self.served.as_ref().map(Served::next_deadline);
         let hooks = self.hooks.next_deadline();
         let storage = self.storage.as_ref().and_then(Storage::next_deadline);
-        let others = [fleet, rehearsal, self.settle.next_deadline(), self.alive_at, served, hooks, storage];
+        let servers = self.servers.next_deadline();
+        let others =
+            [fleet, rehearsal, self.settle.next_deadline(), self.alive_at, served, hooks, storage, servers];
         others.into_iter().flatten().fold(self.rescan_at, Tick::min)
     }
 
@@ -154,6 +167,7 @@ impl Emperor {
         if self.rescan_at <= now {
             self.rescan();
         }
+        self.catch_up_with_servers();
         self.hooks.catch_up(now);
         if let Some(served) = &mut self.served {
             served.catch_up(&mut self.handle.fleet(), now);
@@ -244,17 +258,20 @@ impl Emperor {
                 decide::decide(&mut fleet, event, now, &mut out);
             }
             self.handle.changed();
-            for effect in out {
-                self.do_one(effect);
-            }
+            self.do_all(out);
+        }
+    }
+
+    fn do_all(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            let need = self.servers.need();
+            self.do_when_reached(effect, need);
         }
     }
 
     pub(super) fn carry_out(&mut self, effects: Vec<Effect>) {
         self.handle.changed();
-        for effect in effects {
-            self.do_one(effect);
-        }
+        self.do_all(effects);
         if let Some(event) = self.due.pop_front() {
             self.decide(event);
         }

@@ -41,6 +41,8 @@ pub struct Watcher {
     ways: BTreeSet<(PathBuf, OsString)>,
     /// Where the links of a vassal lead.
     links: BTreeMap<String, Way>,
+    /// Some could not be followed, as they lead to a server.
+    unfollowed: bool,
 }
 
 /// What a path leads through by symbolic links.
@@ -69,7 +71,9 @@ impl Watcher {
     pub fn new(sources: Rc<Sources>) -> Self {
         let (watched, ways, links) = Default::default();
         let (kernel, mounts, ancestors) = (Directories::new(), Mounts::watch().ok(), Ancestors::new().ok());
-        Self { kernel, mounts, mounted: false, ancestors, moved: false, sources, watched, ways, links }
+        // What was mounted before this is not told.
+        let (mounted, moved, unfollowed) = (true, false, false);
+        Self { kernel, mounts, mounted, ancestors, moved, sources, watched, ways, links, unfollowed }
     }
 
     /// Tries again where the kernel told nothing. Whether the links are to be followed anew: it does now, or they may
@@ -78,8 +82,9 @@ impl Watcher {
         if self.ancestors.is_none() {
             self.ancestors = Ancestors::new().ok();
         }
+        let unfollowed = std::mem::take(&mut self.unfollowed);
         if self.kernel.is_ok() {
-            return self.moved;
+            return self.moved || unfollowed;
         }
         self.kernel = Directories::new();
         self.kernel.is_ok()
@@ -88,7 +93,12 @@ impl Watcher {
     /// Watches the directories of all sources, those again that were gone; answers for each source why changes in it
     /// are noticed by the rescan only.
     pub fn refresh(&mut self) -> Vec<Option<String>> {
+        if self.mounted {
+            self.sources.servers().look_again();
+        }
         (self.mounted, self.moved) = (false, false);
+        let sources = Rc::clone(&self.sources);
+        let servers = sources.servers();
         let mut problems = vec![None; self.sources.bases().count()];
         let kernel = match &mut self.kernel {
             Ok(kernel) => kernel,
@@ -105,7 +115,8 @@ impl Watcher {
             }
             self.watched.clear();
             for place in &places {
-                let added = kernel.add(&place.directory).map(|real| {
+                let reached = servers.pass(&place.directory).map_err(|error| error.to_string());
+                let added = reached.and_then(|()| kernel.add(&place.directory)).map(|real| {
                     self.watched.entry(real).or_default().push(place.clone());
                 });
                 let reason = added.err().or_else(|| filesystem::tells_nothing(&place.directory));
@@ -113,7 +124,8 @@ impl Watcher {
             }
         }
         for (problem, (_, base)) in problems.iter_mut().zip(self.sources.bases()) {
-            let way = watched_way(kernel, base);
+            // Otherwise there is a problem already.
+            let way = servers.pass(base).map(|()| watched_way(kernel, base)).unwrap_or_default();
             *problem = problem.take().or(way.blind.map(|(_, reason)| reason));
             self.ways.extend(way.hops);
         }
@@ -126,7 +138,8 @@ impl Watcher {
         if let Some(ancestors) = &mut self.ancestors {
             let hops = self.ways.iter().chain(self.links.values().flat_map(|way| &way.hops));
             let led_through = hops.map(|(directory, _)| directory);
-            ancestors.renew(self.watched.keys().map(PathBuf::as_path), led_through.map(PathBuf::as_path));
+            let led_through = led_through.map(PathBuf::as_path).filter(|path| servers.pass(path).is_ok());
+            ancestors.renew(self.watched.keys().map(PathBuf::as_path), led_through);
         }
         problems
     }
@@ -138,6 +151,10 @@ impl Watcher {
             return false;
         }
         let Ok(kernel) = &mut self.kernel else { return false };
+        if self.sources.servers().pass(path).is_err() {
+            self.unfollowed = true;
+            return false;
+        }
         let way = watched_way(kernel, path);
         if let Some(ancestors) = &mut self.ancestors {
             way.hops.iter().for_each(|(directory, _)| ancestors.add(directory));
@@ -175,6 +192,7 @@ impl Watcher {
             }
             () = change_of(self.mounts.as_ref().filter(|_| !self.mounted)) => {
                 self.mounted = true;
+                self.sources.servers().look_again();
                 return Ok(Notes { rescan: true, ..Notes::default() });
             }
         };
@@ -202,14 +220,15 @@ impl Watcher {
         for place in self.watched.get(directory).into_iter().flatten() {
             let path = place.directory.join(name);
             match self.sources.name_of(place.source, &path) {
-                Name::Vassal(id) if place.has_files => notes.names.push((id, note_of(kind, &path))),
+                Name::Vassal(id) if place.has_files => notes.names.push((id, self.note_of(kind, &path))),
                 Name::Refused(_) => notes.refused = true,
                 Name::Vassal(_) | Name::Other => {}
             }
             let comes_or_goes = matches!(kind, Kind::Created | Kind::Complete | Kind::Removed);
             if comes_or_goes && self.sources.leads_on(place.source, &path) {
                 // Only directories lead on; of what is gone nobody knows what it was.
-                notes.rescan |= kind == Kind::Removed || path.is_dir();
+                let is_near = self.sources.servers().is_near(&path);
+                notes.rescan |= kind == Kind::Removed || !is_near || path.is_dir();
             }
         }
         notes.rescan |= self.ways.iter().any(|(of, part)| of == directory && part == name);
@@ -218,6 +237,22 @@ impl Watcher {
                 // Whatever lies on the way: the file at its end decides.
                 let note = if kind == Kind::Removed { Note::Removed } else { Note::Changed };
                 notes.names.push((id.clone(), note));
+            }
+        }
+    }
+
+    fn note_of(&self, kind: Kind, path: &Path) -> Note {
+        match kind {
+            Kind::Removed => Note::Removed,
+            Kind::Closed => Note::Closed,
+            Kind::Complete => Note::Changed,
+            Kind::Modified => Note::Writing,
+            Kind::Created => {
+                // Links are made whole: nobody will close them. Of what lies on a server, nobody asks now.
+                let being_written = !self.sources.servers().is_near(path)
+                    || fs::symlink_metadata(path)
+                        .is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1);
+                if being_written { Note::Writing } else { Note::Changed }
             }
         }
     }
@@ -266,21 +301,6 @@ async fn change_of(mounts: Option<&Mounts>) {
     let Some(mounts) = mounts else { return pending().await };
     if mounts.change().await.is_err() {
         pending().await
-    }
-}
-
-fn note_of(kind: Kind, path: &Path) -> Note {
-    match kind {
-        Kind::Removed => Note::Removed,
-        Kind::Closed => Note::Closed,
-        Kind::Complete => Note::Changed,
-        Kind::Modified => Note::Writing,
-        Kind::Created => {
-            // Links are made whole: nobody will close them.
-            let being_written =
-                fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1);
-            if being_written { Note::Writing } else { Note::Changed }
-        }
     }
 }
 

@@ -29,6 +29,50 @@ const REMOTE: [(u64, &str); 20] = [
     (0x7c7c_6673, "a shared folder of Parallels"),
 ];
 
+/// The same as they are called in `/proc/self/mountinfo`, and what mounts such ones when somebody comes.
+const SERVED: [&str; 28] = [
+    "9p",
+    "afs",
+    "autofs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "coda",
+    "fuse",
+    "fuseblk",
+    "gfs2",
+    "glusterfs",
+    "gpfs",
+    "lustre",
+    "ncpfs",
+    "nfs",
+    "nfs4",
+    "ocfs2",
+    "orangefs",
+    "panfs",
+    "prl_fs",
+    "pvfs2",
+    "smb2",
+    "smb3",
+    "smbfs",
+    "vboxsf",
+    "virtiofs",
+    "vmhgfs",
+    "wekafs",
+];
+
+/// Whether whoever uses a file system of this kind waits for another machine, or for a program.
+#[must_use]
+pub fn is_served(kind: &str) -> bool {
+    kind.starts_with("fuse.") || SERVED.binary_search(&kind).is_ok()
+}
+
+/// Waits until whoever serves this file system has answered, however it does. Neither the kernel nor an NFS client answers
+/// this from what it remembers.
+pub fn ask(path: &Path) {
+    let _ = statfs(path);
+}
+
 /// Why this kernel does not tell of every change below a path: the file system is of another machine, or of a
 /// program. `None`: it does, or there is nothing at that path.
 #[must_use]
@@ -51,6 +95,8 @@ mod tests {
     fn what_is_remote_is_known_by_its_number() {
         assert_eq!(tells_nothing(Path::new("/proc")), None);
         assert_eq!(tells_nothing(Path::new("/nonexistent/liege")), None);
+        assert!(SERVED.is_sorted() && is_served("fuse.sshfs") && is_served("nfs4"));
+        assert!(!is_served("fusectl") && !is_served("ext4") && !is_served("nfsd"));
         assert!(remote(FsType(0x6969)).unwrap().contains("NFS"));
         assert!(remote(FsType(0x786f_4256)).unwrap().contains("VirtualBox"));
         assert!(remote(FsType(0xff53_4d42_u32.cast_signed().into())).unwrap().contains("CIFS"));

@@ -16,7 +16,7 @@ use nix::sys::stat::Mode;
 use super::access_list;
 
 /// As many links as the kernel follows.
-const LINKS: u32 = 40;
+pub(super) const LINKS: u32 = 40;
 
 /// Something that was passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,7 +164,7 @@ impl Step {
 }
 
 /// The names of a path, `..` included: what that means depends on where the links before it lead.
-fn names(path: &Path) -> VecDeque<OsString> {
+pub(super) fn names(path: &Path) -> VecDeque<OsString> {
     let named = path.components().filter_map(|part| match part {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some(OsString::from("..")),

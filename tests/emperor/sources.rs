@@ -186,6 +186,59 @@ fn what_changes_on_a_file_system_of_others_is_found() {
     drop(far);
 }
 
+#[test]
+fn only_what_lies_on_a_silent_server_waits() {
+    let mut far = None;
+    let mut stage = Stage::under(&[], &[("near.ini", "")], |spec, base| {
+        fs::create_dir_all(base.join("real/v")).unwrap();
+        fs::write(base.join("real/v/a.ini"), "").unwrap();
+        fs::write(base.join("real/v/served.ini"), "").unwrap();
+        fs::write(base.join("real/target"), "").unwrap();
+        symlink("../far/target", base.join("one/link.ini")).unwrap();
+        far = Far::mount(&base.join("real"), &base.join("far"));
+        spec.sources = ["one", "far/v"].map(|name| Source::Directory(base.join(name))).to_vec();
+    });
+    let Some(far) = far else { return };
+    for id in ["near.ini", "a.ini", "served.ini", "link.ini"] {
+        stage.until(id, "Up");
+    }
+    let served = ["served.ini", "link.ini"].map(|id| stage.pid(id));
+    far.stop(true);
+    stage.wait("it is told", || stage.log().contains("does not answer: what lies there waits"));
+    fs::write(stage.path("real/v/b.ini"), "").unwrap();
+    fs::write(stage.path("real/target"), "print").unwrap();
+    // Everything else goes on.
+    stage.write("near.ini", "print");
+    stage.until("near.ini", "Swapped");
+    stage.write("late.ini", "");
+    stage.until("late.ini", "Up");
+    // What dies there is tried again and again.
+    stage.signal(stage.pid("a.ini"), "KILL");
+    stage.wait("it cannot be started", || stage.log().contains("v/a.ini: the server of "));
+    symlink("../far/v/a.ini", stage.path("one/new.ini")).unwrap();
+    stage.until("! new.ini", "does not answer");
+    assert_eq!(stage.log().matches("what lies there waits").count(), 1, "{}", stage.log());
+    // Not even another image waits for it.
+    fs::write(stage.path("upgrade"), "").unwrap();
+    stage.until("Running", "1");
+    stage.write("near.ini", "");
+    stage.wait("the next image works", || stage.line("near.ini").contains("Swapped"));
+    stage.write("later.ini", "");
+    stage.until("later.ini", "Up");
+    far.stop(false);
+    for id in ["a.ini", "b.ini", "new.ini"] {
+        stage.until(id, "Up");
+    }
+    stage.until("link.ini", "Swapped");
+    assert_eq!(["served.ini", "link.ini"].map(|id| stage.pid(id)), served, "what runs goes on");
+    stage.wait("it is told", || stage.log().contains("answers again"));
+    far.stop(true);
+    let silences = || stage.log().matches("what lies there waits").count();
+    stage.wait("it is told", || silences() == 3);
+    assert!(stage.end().success());
+    drop(far);
+}
+
 /// A directory that is seen at another place by a file system of a program. What changes behind it the kernel does not
 /// tell of, as on NFS.
 struct Far {
@@ -211,6 +264,13 @@ impl Far {
             std::thread::yield_now();
         }
         Some(far)
+    }
+
+    /// The server answers nobody, or does again.
+    fn stop(&self, stopped: bool) {
+        let signal = if stopped { "-STOP" } else { "-CONT" };
+        let pid = self.program.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// The server is gone.

@@ -87,7 +87,8 @@ impl Stage {
         let fake = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/emperor/fake_master.py");
         let us = std::env::current_exe().unwrap();
         let script = format!(
-            "#!/bin/sh\nif [ \"$1\" = instance ]; then exec python3 {fake}; fi\nexec {} \"$@\"\n",
+            "#!/bin/sh\ncase \"$1\" in instance) exec python3 {fake};; probe) exec {};; *) exec {} \"$@\";; esac\n",
+            concat!(env!("CARGO_BIN_EXE_liege"), " probe"),
             us.display()
         );
         install(&dir.path().join("binary"), &script);

@@ -323,7 +323,16 @@ fn reason(vassal: &fleet::Vassal, fleet: &Fleet, moment: &Moment<'_>) -> Option<
     let companion = if vassal.serves() { attached::trouble(vassal) } else { None };
     let short =
         shortfall(vassal).map(|failure| format!("fewer workers than there are to be: {}", failure.message));
-    halted.or(broken_file).or(state).or(short).or(rolled_back).or(companion).map(|text| escaped(&text))
+    let unseen =
+        vassal.unseen.as_ref().map(|why| format!("a change of its file would not be seen now: {why}"));
+    halted
+        .or(broken_file)
+        .or(state)
+        .or(short)
+        .or(unseen)
+        .or(rolled_back)
+        .or(companion)
+        .map(|text| escaped(&text))
 }
 
 /// Why it has fewer workers than it is to have.
@@ -435,8 +444,13 @@ mod tests {
     fn the_reason_is_what_an_operator_needs_first() {
         const UP: State = State::Up { app: true, loyal: false };
         type Change = fn(&mut Vassal);
-        let rows: [(State, Change, Option<&str>); 13] = [
+        let rows: [(State, Change, Option<&str>); 14] = [
             (UP, |_| {}, None),
+            (
+                UP,
+                |v| v.unseen = Some("the server of /far (nfs) does not answer".to_owned()),
+                Some("a change of its file would not be seen now: the server of /far (nfs) does not answer"),
+            ),
             (State::Starting, |_| {}, Some("loading")),
             (
                 State::Starting,

@@ -34,14 +34,20 @@ impl Turn<'_> {
         let not_started = self.told(not_started);
         self.fleet.not_started.retain(|refused| refused.id.as_deref() != Some(id));
         self.fleet.not_started.extend(not_started);
+        if let Some(vassal) = self.vassal(id) {
+            vassal.unseen = match &look {
+                Look::Unanswered(reason) => Some(reason.clone()),
+                _ => None,
+            };
+        }
         match look {
             Look::Found(found) => self.found(*found),
             Look::Disowned(_, owner) if self.vassal(id).is_some_and(|v| v.tenant != Some(owner)) => {
                 self.remove(id, &format!("its file belongs to {owner} now"));
             }
             Look::Refused(refused) | Look::Disowned(refused, _) => self.unusable(id, &refused),
-            // The directory is told of when it is listed.
-            Look::Unlisted => {}
+            // The directory is told of when it is listed, and so is the server.
+            Look::Unlisted | Look::Unanswered(_) => {}
             Look::Missing => self.missing(id),
             Look::Unknown(reason) => {
                 self.warn(
@@ -98,6 +104,7 @@ impl Turn<'_> {
             let mut vassal = Vassal::new(found.id, found.directory, found.identity);
             vassal.attributes = found.attributes;
             vassal.tenant = found.tenant;
+            vassal.owner = found.owner;
             vassal.program = found.program;
             vassal.last_served = self.fleet.remembered.get(&id).copied().unwrap_or_default();
             vassal.on_demand = found.on_demand;
@@ -128,6 +135,7 @@ impl Turn<'_> {
         }
         let Some(vassal) = self.vassal(&found.id) else { return };
         vassal.attributes = found.attributes;
+        vassal.owner = found.owner;
         vassal.program = found.program;
         if vassal.tenant != found.tenant {
             // What ran for one user hands nothing over to another: neither sockets nor requests.

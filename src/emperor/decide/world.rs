@@ -267,6 +267,7 @@ impl World {
                     program,
                     on_demand,
                     tenant,
+                    owner: tenant,
                     was: self.had_this_file(id, *identity),
                 }))
             }
