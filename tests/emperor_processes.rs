@@ -7,6 +7,8 @@
     reason = "a test says what is wrong by panicking, also in its helpers"
 )]
 
+#[path = "support/far.rs"]
+mod far;
 #[path = "emperor/host.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod host;

@@ -256,13 +256,15 @@ impl Emperor {
             for ((directory, unwatched), (_, base)) in
                 fleet.directories.iter_mut().zip(unwatched).zip(self.sources.bases())
             {
-                if self.servers.pass(base).is_ok() {
-                    let warning = audit::warning(base);
-                    if directory.warning.is_none() {
-                        audit::tell(warning.as_deref());
-                    }
-                    directory.warning = warning;
+                if self.servers.pass(base).is_err() {
+                    // That it cannot be listed says enough.
+                    continue;
                 }
+                let warning = audit::warning(base);
+                if directory.warning.is_none() {
+                    audit::tell(warning.as_deref());
+                }
+                directory.warning = warning;
                 let path = directory.path.display();
                 match &unwatched {
                     Some(_) if directory.unwatched == unwatched => {}

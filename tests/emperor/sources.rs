@@ -1,12 +1,13 @@
 //! Where vassals come from, and what may happen to it: whatever it is, the emperor converges to what is there.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use liege::config::emperor::{EmperorSpec, Source};
 
+use crate::far::Far;
 use crate::stage::{Stage, is_alive};
 
 fn over(patterns: &'static [&'static str]) -> impl FnOnce(&mut EmperorSpec, &Path) {
@@ -237,60 +238,6 @@ fn only_what_lies_on_a_silent_server_waits() {
     stage.wait("it is told", || silences() == 3);
     assert!(stage.end().success());
     drop(far);
-}
-
-/// A directory that is seen at another place by a file system of a program. What changes behind it the kernel does not
-/// tell of, as on NFS.
-struct Far {
-    place: PathBuf,
-    program: Child,
-}
-
-impl Far {
-    /// `None`: this cannot be had here, which is told.
-    fn mount(real: &Path, place: &Path) -> Option<Self> {
-        let _ = fs::create_dir(place);
-        let program = Command::new("bindfs").arg("-f").args([real, place]).stdin(Stdio::null()).spawn();
-        let Ok(program) = program else {
-            eprintln!("skipped: bindfs is not installed");
-            return None;
-        };
-        let mut far = Self { place: place.to_owned(), program };
-        while fs::metadata(place).unwrap().dev() == fs::metadata(real).unwrap().dev() {
-            if far.program.try_wait().unwrap().is_some() {
-                eprintln!("skipped: bindfs may not mount here");
-                return None;
-            }
-            std::thread::yield_now();
-        }
-        Some(far)
-    }
-
-    /// The server answers nobody, or does again.
-    fn stop(&self, stopped: bool) {
-        let signal = if stopped { "-STOP" } else { "-CONT" };
-        let pid = self.program.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
-    }
-
-    /// The server is gone.
-    fn crash(&mut self) {
-        let _ = self.program.kill();
-        let _ = self.program.wait();
-    }
-}
-
-impl Drop for Far {
-    fn drop(&mut self) {
-        for unmount in [&["umount", "-l"][..], &["fusermount", "-uz"]] {
-            let done =
-                Command::new(unmount[0]).args(&unmount[1..]).arg(&self.place).stderr(Stdio::null()).status();
-            if done.is_ok_and(|status| status.success()) {
-                break;
-            }
-        }
-        self.crash();
-    }
 }
 
 #[test]

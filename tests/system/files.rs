@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::apps::says;
+use crate::support::far::Far;
 use crate::support::host::Host;
 use crate::support::http::Door;
 use crate::support::process::Family;
@@ -447,4 +448,38 @@ fn what_is_mounted_over_a_directory_is_found_at_once() {
         first.wait_for("/", "v1");
         until("the end of what is there no more", || second.connect().is_err());
     }
+}
+
+#[test]
+fn who_operates_is_answered_while_a_server_is_silent() {
+    let mut host = Host::start_with(&[], &["--emperor=far"]);
+    host.folder().write("app.py", says("v1"));
+    let [(near, near_door), (lies_far, far_door)] = [hello(), hello()];
+    host.write("near.ini", &near);
+    host.folder().write("real/far.ini", lies_far);
+    let folder = host.folder().path().to_owned();
+    let Some(far) = Far::mount(&folder.join("real"), &folder.join("far")) else { return };
+    near_door.wait_for("/", "v1");
+    far_door.wait_for("/", "v1");
+    far.stop(true);
+    let why = |value: &Value| value["reason"].as_str().is_some_and(|why| why.contains("does not answer"));
+    host.wait_for_vassal("far.ini", "says what it waits for", why);
+    assert!(host.ask("/v1/emperor").to_string().contains("does not answer"), "the source does, too");
+    let mut command = Command::new(LIEGE);
+    let asked = command.args(["why", "far.ini", "--api", "api.sock"]).current_dir(&folder);
+    let said = String::from_utf8(asked.output().unwrap().stdout).unwrap();
+    assert!(said.contains("does not answer"), "{said}");
+    assert_eq!(host.reload("near.ini")["outcome"], "swapped");
+    let reload = host.reload("far.ini");
+    assert!(reload["outcome"] == "rolled-back" && reload.to_string().contains("does not answer"), "{reload}");
+    assert_eq!(far_door.get("/").unwrap().text(), "v1");
+    // Nobody waits for who reads a file there, not even the end.
+    let threads = || std::fs::read_dir(format!("/proc/{}/task", host.emperor.pid())).unwrap().count();
+    let before = threads();
+    let mut reader = host.api().connect().unwrap();
+    reader.send(b"GET /v1/vassals/far.ini/config HTTP/1.1\r\nhost: liege\r\n\r\n").unwrap();
+    until("the reader", || threads() > before);
+    host.emperor.signal(Signal::SIGTERM);
+    assert!(host.emperor.wait().success(), "{}", host.emperor.log());
+    drop(far);
 }

@@ -1,6 +1,8 @@
 //! What the tests share: hosts and servers that are started and ended, clients, load, and waits with deadlines.
 
 pub(crate) mod apps;
+#[path = "../../support/far.rs"]
+pub(crate) mod far;
 pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod load;
