@@ -76,6 +76,10 @@ pub(super) fn validate() -> MethodRouter<Desk> {
         let Place { path, tenant, draft } = place_of(&asked.desk, &name)?;
         let old = open(&asked.desk, path, tenant).await;
         let verdict = match (text, old) {
+            // Whoever would look at the text begins in the file's directory.
+            (_, Err(problem)) if problem.status == StatusCode::SERVICE_UNAVAILABLE.as_u16() => {
+                return Err(problem);
+            }
             (Some(text), old) => judge(&asked.desk, draft, text.as_bytes(), old.ok().as_deref()).await?,
             (None, Ok(old)) => {
                 let verdict = judge(&asked.desk, draft, &old, Some(&old)).await?;

@@ -132,7 +132,7 @@ impl Servers {
                 Some(reason) => Err(Reach::Not(reason.clone())),
                 None if server.answered >= need => Ok(()),
                 None => {
-                    server.wanted = true;
+                    (server.wanted, server.door) = (true, mount.door(path));
                     Err(Reach::Soon)
                 }
             }

@@ -47,6 +47,8 @@ pub struct Mount {
     /// Its number, which no other has while it is there.
     pub id: u64,
     parent: u64,
+    /// Of the file system: another one that is mounted here later is another.
+    device: Vec<u8>,
     /// Where.
     pub place: PathBuf,
     /// What kind of file system it is, as `mount` calls it.
@@ -63,7 +65,7 @@ impl Mount {
     }
 }
 
-/// What was mounted when it was read.
+/// What was mounted when it was read, what servers have first.
 #[derive(Clone, Debug, Default)]
 pub struct Table(Vec<Mount>);
 
@@ -79,9 +81,10 @@ impl Table {
     /// What this text in the form of `/proc/self/mountinfo` says.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
-        let mounts: Vec<Mount> = text.split(|byte| *byte == b'\n').filter_map(mount).collect();
+        let mut mounts: Vec<Mount> = text.split(|byte| *byte == b'\n').filter_map(mount).collect();
+        mounts.sort_by_key(|mount| !mount.is_served);
         // Where nothing lies on a server, nobody has to know what lies where.
-        if mounts.iter().any(|mount| mount.is_served) { Self(mounts) } else { Self::default() }
+        if mounts.first().is_some_and(|mount| mount.is_served) { Self(mounts) } else { Self::default() }
     }
 
     /// Whether this one is there still.
@@ -115,7 +118,9 @@ impl Table {
                 }
                 _ => here.push(&name),
             }
-            if let Some(mount) = self.at(&here).filter(|mount| mount.is_served) {
+            if self.may_be_served(&here)
+                && let Some(mount) = self.at(&here).filter(|mount| mount.is_served)
+            {
                 may_enter(mount, &left.iter().fold(here.clone(), |path, name| path.join(name)))?;
             }
             let Ok(target) = fs::read_link(&here) else { continue };
@@ -133,6 +138,11 @@ impl Table {
             left = onward;
         }
         Ok(())
+    }
+
+    fn may_be_served(&self, path: &Path) -> bool {
+        let mut served = self.0.iter().take_while(|mount| mount.is_served);
+        served.any(|mount| path.starts_with(&mount.place))
     }
 
     /// The mount that a path without links and dots lies on: from the root on, the first that is in the way, again and
@@ -160,13 +170,14 @@ fn mount(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let mut number = || std::str::from_utf8(fields.next()?).ok()?.parse::<u64>().ok();
     let (id, parent) = (number()?, number()?);
-    let place = PathBuf::from(plain(fields.nth(2)?));
+    let device = fields.next()?.to_vec();
+    let place = PathBuf::from(plain(fields.nth(1)?));
     let kind = OsStr::from_bytes(fields.skip_while(|field| *field != b"-").nth(1)?).to_string_lossy();
     // Without its root nothing of a host goes on, and what the kernel shows of itself nobody has vassals in.
     let is_apart =
         place.parent().is_some() && !["/proc", "/sys", "/dev"].iter().any(|own| place.starts_with(own));
     let is_served = filesystem::is_served(&kind) && is_apart;
-    Some(Mount { id, parent, place, kind: kind.into_owned(), is_served })
+    Some(Mount { id, parent, device, place, kind: kind.into_owned(), is_served })
 }
 
 /// Spaces, tabs, line ends and backslashes are written as `\NNN`, in octal digits.
