@@ -203,6 +203,35 @@ fn the_emperor_re_executes_itself_and_keeps_everything() {
 }
 
 #[test]
+fn options_that_cannot_be_obeyed_do_not_end_an_emperor_whose_vassals_run() {
+    let mut stage = Stage::new(&[("a.ini", "listen")]);
+    stage.until("a.ini", "Up");
+    let pid = stage.pid("a.ini");
+    // What would be in the way of the next image, the rehearsal meets before.
+    stage.change(|spec, _| spec.identity.uid = Some("no such user".to_owned()));
+    stage.signal_emperor("HUP");
+    stage
+        .wait("the reason", || stage.log().contains("cannot drop privileges: there is no user no such user"));
+    stage.wait("a refusal", || stage.log().contains("failed its rehearsal: exit status 1"));
+    assert!(stage.line("Running").contains('0'));
+    // Of what was there before it, the next image keeps what it cannot have anew.
+    stage.change(|spec, base| {
+        spec.identity.uid = None;
+        spec.logto = Some(base.join("gone/log"));
+        spec.pidfile = Some(base.join("gone/pid"));
+    });
+    stage.signal_emperor("HUP");
+    stage.until("Running", "1");
+    for part in ["cannot open the log", "cannot open the pid file"] {
+        stage.wait(part, || stage.log().contains(part));
+    }
+    stage.write("b.ini", "");
+    stage.until("b.ini", "Up");
+    assert_eq!(stage.pid("a.ini"), pid);
+    assert!(stage.end().success());
+}
+
+#[test]
 fn of_those_that_wait_the_important_start_first_and_then_those_that_served_last() {
     let files = [("a.ini", ""), ("b.ini", "[emperor]\nimportance = 1"), ("y.ini", ""), ("z.ini", "")];
     let mut stage = Stage::under(&[], &files, |spec, base| {

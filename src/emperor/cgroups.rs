@@ -44,37 +44,53 @@ pub struct Cgroups {
 }
 
 impl Cgroups {
-    /// By these rules of the operator; `ears` hear of fork bombs. Where a group for us was made below one that is ours, nobody needs to say any.
+    /// By these rules of the operator, once [`Cgroups::take`] took a tree; `ears` hear of fork bombs.
+    #[must_use]
+    pub fn new(rules: Vec<Rule>, survives: bool, ears: (mpsc::Sender<Bomb>, Handle)) -> Self {
+        Self { rules, survives, ears: Some(ears), ..Self::default() }
+    }
+
+    /// Whether such rules can be obeyed, as far as that is to be seen where nothing may be changed.
+    ///
+    /// # Errors
+    /// This host, or its service manager, does not let us.
+    pub fn prove(rules: Vec<Rule>, survives: bool) -> Result<(), Failure> {
+        let all = Self { rules, survives, ..Self::default() };
+        let wanted = all.wanted();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        Tree::prove(&all.controllers(wanted), survives).map_err(disobeyed)
+    }
+
+    /// Takes the tree over. Where a group for us was made below one that is ours, nobody needs to say any rules.
     ///
     /// # Errors
     /// There are some, and this host, or its service manager, does not let us.
-    pub fn new(
-        rules: Vec<Rule>,
-        survives: bool,
-        ears: (mpsc::Sender<Bomb>, Handle),
-    ) -> Result<Self, Failure> {
-        let mut all = Self { rules, survives, tree: Tree::taken(), ears: Some(ears), ..Self::default() };
-        if all.tree.is_some() {
-            match Tree::take(&["cpu"], survives) {
-                Ok(_) => all.all = true,
+    pub fn take(&mut self) -> Result<(), Failure> {
+        self.tree = Tree::taken();
+        if self.tree.is_some() {
+            match Tree::take(&["cpu"], self.survives) {
+                Ok(_) => self.all = true,
                 Err(reason) => tracing::debug!("vassals have no control groups of their own: {reason}"),
             }
-            if all.all && Tree::take(&["pids"], survives).is_ok() {
-                all.usual.processes = host::most_processes().map(|most| most * PROCESSES_PERCENT / 100);
+            if self.all && Tree::take(&["pids"], self.survives).is_ok() {
+                self.usual.processes = host::most_processes().map(|most| most * PROCESSES_PERCENT / 100);
             }
         }
-        let wanted = all.rules.iter().fold(Limits::default(), |limits, rule| rule.limits.or_those_of(limits));
+        let wanted = self.wanted();
         if !wanted.is_empty() {
-            all.tree(wanted).map_err(|reason| {
-                Failure::new(format!("vassals-limit cannot be obeyed: {reason}")).with_hint(
-                    "limit-as and limit-nproc limit each process and each user without control groups",
-                )
-            })?;
+            self.tree(wanted).map_err(disobeyed)?;
         }
-        if let Some(kills) = all.tree.as_ref().and_then(Tree::kills) {
-            all.shortages.start(None, kills);
+        if let Some(kills) = self.tree.as_ref().and_then(Tree::kills) {
+            self.shortages.start(None, kills);
         }
-        Ok(all)
+        Ok(())
+    }
+
+    /// What the rules say of anybody.
+    fn wanted(&self) -> Limits {
+        self.rules.iter().fold(Limits::default(), |limits, rule| rule.limits.or_those_of(limits))
     }
 
     /// What a vassal may use: its file lowers it; one of ours says it.
@@ -222,16 +238,24 @@ impl Cgroups {
 
     /// The tree, with the controllers that these limits need.
     fn tree(&mut self, limits: Limits) -> Result<&Tree, String> {
+        // Enabling one again changes nothing.
+        Tree::take(&self.controllers(limits), self.survives).map(|tree| &*self.tree.insert(tree))
+    }
+
+    /// The controllers that such limits need.
+    fn controllers(&self, limits: Limits) -> Vec<&'static str> {
         let controllers = [
             ("memory", limits.memory_bytes.is_some()),
             ("cpu", self.all || limits.cpu_percent.is_some() || limits.cpu_weight.is_some()),
             ("pids", self.usually(limits).processes.is_some()),
         ];
-        let needed: Vec<&str> =
-            controllers.iter().filter(|(_, needed)| *needed).map(|(name, _)| *name).collect();
-        // Enabling one again changes nothing.
-        Tree::take(&needed, self.survives).map(|tree| &*self.tree.insert(tree))
+        controllers.into_iter().filter(|(_, needed)| *needed).map(|(name, _)| name).collect()
     }
+}
+
+fn disobeyed(reason: String) -> Failure {
+    Failure::new(format!("vassals-limit cannot be obeyed: {reason}"))
+        .with_hint("limit-as and limit-nproc limit each process and each user without control groups")
 }
 
 /// What follows where a life cannot have its group: only the share of a vassal without limits can be done without.

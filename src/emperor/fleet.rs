@@ -95,7 +95,7 @@ pub enum Phase {
 }
 
 /// A watched directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Directory {
     /// Its path as given, made absolute.
     pub path: PathBuf,

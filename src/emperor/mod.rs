@@ -5,6 +5,7 @@ pub mod adopt;
 pub mod attributes;
 pub mod audit;
 pub mod backoff;
+mod beginning;
 mod belongings;
 pub mod cgroups;
 pub mod control;

@@ -21,8 +21,8 @@ use crate::wire::failure::Failure;
 use crate::wire::inherited;
 use crate::wire::message::OperationId;
 
-/// Set for a rehearsal: the process reads its options and a record, as the next image will, and ends before it does
-/// anything.
+/// Set for a rehearsal: the process reads its options and a record, as the next image will, becomes its user, and ends
+/// before it does anything.
 const REHEARSAL: &str = "LIEGE_EMPEROR_REHEARSAL";
 /// A rehearsal gets this long: the host may be busy, and meanwhile the emperor does its work.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -159,12 +159,6 @@ impl Emperor {
 #[must_use]
 pub fn is_rehearsal() -> bool {
     env::var_os(REHEARSAL).is_some()
-}
-
-/// Whether this process is a rehearsal, and if so, how it went.
-#[must_use]
-pub fn rehearsed() -> Option<io::Result<()>> {
-    is_rehearsal().then(record::rehearse)
 }
 
 /// Executes the binary with the record of everything. Returns only when that fails; all is as it was then, but for

@@ -22,7 +22,7 @@ use super::masters::Masters;
 use super::notify::ServiceManager;
 use super::parked::Parked;
 use super::patrol::Patrol;
-use super::pid_file::{self, PidFile};
+use super::pid_file;
 use super::prober::Probers;
 use super::scan::Manner;
 use super::served::Served;
@@ -36,16 +36,12 @@ use super::stats_server::StatsServer;
 use super::storing::{Storage, nothing_stored};
 use super::turns::Emperor;
 use super::watch::Watcher;
-use super::{adopt, ledger, record, reexec, remembered, rights, store};
+use super::{adopt, beginning, ledger, record, reexec, remembered, rights, store};
 use crate::config::address::Listen;
 use crate::config::emperor::{EmperorSpec, Source};
 use crate::config::hook::Point;
-use crate::config::instance::IdentitySpec;
 use crate::sys::activation::Activation;
-use crate::sys::capabilities::Capabilities;
-use crate::sys::user::{self, Identity};
-use crate::sys::{background, clock, fd, limits, output, own, process, signals, title};
-use crate::trace;
+use crate::sys::{clock, own, process, signals, title, user};
 use crate::wire::failure::Failure;
 use crate::wire::message::{Adoption, OperationId, Policy};
 
@@ -58,10 +54,10 @@ where
     S: FnOnce(Handle) -> io::Result<F>,
     F: Future<Output = ()> + 'static,
 {
-    let ended = match reexec::rehearsed() {
-        // The options were understood, or this line would not be reached.
-        Some(result) => result.map_err(Failure::from),
-        None => run(spec, policy, activation, serve),
+    // The options were understood, or this line would not be reached.
+    let ended = match reexec::is_rehearsal() {
+        true => beginning::rehearse(&spec),
+        false => run(spec, policy, activation, serve),
     };
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -80,22 +76,22 @@ where
     let step = |what: &'static str| move |error: io::Error| Failure::new(format!("cannot {what}: {error}"));
     let record = record::take().map_err(step("take over from the emperor's last image"))?;
     signals::ignore_harmless().map_err(step("ignore signals"))?;
-    open_log(&spec, record.is_none()).map_err(step("open the log"))?;
+    // A later image does not start: it goes on.
+    let starts = record.is_none();
+    beginning::open_log(&spec, starts)?;
     process::set_child_subreaper().map_err(step("become a child sub-reaper"))?;
     let own_limit = own::raise_descriptor_limit().map_err(step("raise the limit of descriptors"))?;
     // Made with the rights to do so, and written only by the one emperor that may run.
-    let mut own_pid_file = spec.pidfile.as_deref().map(PidFile::open).transpose()?;
+    let mut own_pid_file = beginning::open_pid_file(&spec, starts)?;
     let prepared = prepare_ledger(&spec);
-    // A later image does not start: it goes on.
-    let starts = record.is_none();
     if starts {
         hooks::perform(&spec.hooks, &hooks::BEFORE_DROP)?;
     }
-    drop_privileges(&spec.identity).map_err(step("drop privileges"))?;
+    beginning::drop_privileges(&spec.identity)?;
     rights::prove(&spec)?;
     let ledger = match &record {
         Some(record) if record.has_ledger() => None,
-        _ => open_ledger(&spec, prepared)?,
+        _ => beginning::needed(open_ledger(&spec, prepared), starts)?.flatten(),
     };
     let has_ledger = ledger.is_some() || record.as_ref().is_some_and(record::Record::has_ledger);
     if let Some(directory) = spec.runtime_directory.as_deref().filter(|_| has_ledger && spec.adopt)
@@ -104,7 +100,7 @@ where
         tracing::warn!("cannot write down the options in {}: {error}", directory.display());
     }
     if let Some(file) = &mut own_pid_file {
-        file.write()?;
+        beginning::needed(file.write(), starts)?;
     }
     if let Some(earlier) = record.as_ref().and_then(|record| record.pid_file.as_deref())
         && spec.pidfile.as_deref() != Some(earlier)
@@ -160,36 +156,6 @@ where
     ended
 }
 
-/// The emperor, and so every vassal, runs as this user, if so asked. What needs root was done before.
-fn drop_privileges(spec: &IdentitySpec) -> io::Result<()> {
-    if let Some(umask) = spec.umask {
-        limits::set_umask(umask);
-    }
-    let kept = Capabilities::of(&spec.capabilities);
-    if spec.uid.is_none() && spec.gid.is_none() && spec.add_gid.is_empty() && kept.is_empty() {
-        return Ok(());
-    }
-    let (uid, gid) = (spec.uid.as_deref(), spec.gid.as_deref());
-    let identity = Identity::look_up(uid, gid, &spec.add_gid, spec.no_initgroups)?;
-    // A later image is that user already.
-    if identity.is_current() { Ok(()) } else { identity.take_on(&kept) }
-}
-
-/// The log goes to the file, and the emperor to the background, if so asked. A later image has both already.
-fn open_log(spec: &EmperorSpec, first_image: bool) -> io::Result<()> {
-    trace::date_lines(spec.log_date.as_deref());
-    if let Some(path) = &spec.logto {
-        let log = output::append(path)?;
-        fd::replace(&log, 1)?;
-        fd::replace(&log, 2)?;
-    }
-    if spec.daemonize && first_image {
-        background::go_to_background(background::SingleThreaded::prove()?)?;
-        fd::replace(std::fs::File::open("/dev/null")?, 0)?;
-    }
-    Ok(())
-}
-
 impl Emperor {
     /// Takes over from the last image if there is a record; answers the operation that it was for.
     fn new(
@@ -212,8 +178,9 @@ impl Emperor {
         let (bomb, bombs) = mpsc::channel(HEARD);
         let mut masters = Masters::new(ear, end, handle.clone());
         masters.ledger = ledger;
-        let survives = spec.adopt && std::env::var_os("INVOCATION_ID").is_some();
-        masters.cgroups = Cgroups::new(spec.limits.clone(), survives, (bomb, handle.clone()))?;
+        masters.cgroups =
+            Cgroups::new(spec.limits.clone(), beginning::survives(&spec), (bomb, handle.clone()));
+        beginning::needed(masters.cgroups.take(), record.is_none())?;
         let operation = record.as_ref().map(|record| record.operation);
         let pending = record.as_ref().map(|record| record.hooks.clone()).unwrap_or_default();
         let manager = ServiceManager::from_environment();
@@ -255,6 +222,7 @@ impl Emperor {
         fleet.stored = if storage.is_none() { nothing_stored(&manager) } else { store::Stored::default() };
         let served = spec.served_file.clone().map(|path| Served::new(path, now));
         fleet.remembered = served.as_ref().map(Served::known).unwrap_or_default();
+        let directory = |path: &Path| Directory { path: path.to_owned(), ..Directory::default() };
         fleet.directories = sources.bases().map(|(path, _)| directory(path)).collect();
         for (id, vassal) in &mut fleet.vassals {
             let master = vassal.current.as_ref().and_then(|life| masters.by_life.get(&life.id));
@@ -381,8 +349,4 @@ fn rules(spec: &EmperorSpec) -> Rules {
         redact_queries: spec.api_redact_queries,
         seed: clock::monotonic_us(),
     }
-}
-
-fn directory(path: &Path) -> Directory {
-    Directory { path: path.to_owned(), problem: None, unwatched: None, warning: None }
 }

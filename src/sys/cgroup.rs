@@ -36,6 +36,20 @@ impl Tree {
     /// # Errors
     /// Why not, with what to do.
     pub fn take(controllers: &[&str], survives: bool) -> Result<Self, String> {
+        let own = Self::place(survives)?;
+        Self::take_at(&own, controllers)
+    }
+
+    /// Whether it could be taken over, as far as that is to be seen where nothing may be changed.
+    ///
+    /// # Errors
+    /// Why not, with what to do.
+    pub fn prove(controllers: &[&str], survives: bool) -> Result<(), String> {
+        Self::found_at(&Self::place(survives)?, controllers).map(drop)
+    }
+
+    /// The group that this process is in.
+    fn place(survives: bool) -> Result<PathBuf, String> {
         let own = own_group().map_err(|error| format!("the own control group is not found: {error}"))?;
         if survives && !own.ends_with(OWN) {
             return Err(format!(
@@ -44,7 +58,7 @@ impl Tree {
                 own.display()
             ));
         }
-        Self::take_at(&own, controllers)
+        Ok(own)
     }
 
     /// The tree that an earlier image of this process took, or an earlier emperor, or the service manager made for it.
@@ -57,7 +71,8 @@ impl Tree {
         own.parent().filter(|_| own.ends_with(OWN)).map(|root| Self { root: root.to_owned() })
     }
 
-    fn take_at(own: &Path, controllers: &[&str]) -> Result<Self, String> {
+    /// The tree with this group, which has these controllers.
+    fn found_at(own: &Path, controllers: &[&str]) -> Result<Self, String> {
         // An earlier image, or the service manager, has made it (`DelegateSubgroup=emperor`).
         let tree = Self::taken_at(own).unwrap_or_else(|| Self { root: own.to_owned() });
         let root = &tree.root;
@@ -75,6 +90,12 @@ impl Tree {
                 missing.join(", ")
             ));
         }
+        Ok(tree)
+    }
+
+    fn take_at(own: &Path, controllers: &[&str]) -> Result<Self, String> {
+        let tree = Self::found_at(own, controllers)?;
+        let root = &tree.root;
         let (place, vassals) = (root.join(OWN), root.join(VASSALS));
         let wanted: Vec<String> = controllers.iter().map(|one| format!("+{one}")).collect();
         let share = |group: &Path| fs::write(group.join("cgroup.subtree_control"), wanted.join(" "));
@@ -84,7 +105,7 @@ impl Tree {
             .and_then(|()| make(&vassals))
             .and_then(|()| share(&vassals))
             .map_err(|error| {
-                format!("{shown} is not ours: {error} (Delegate=yes of the unit gives it to us)")
+                format!("{} is not ours: {error} (Delegate=yes of the unit gives it to us)", root.display())
             })?;
         Ok(tree)
     }

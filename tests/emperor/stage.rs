@@ -129,6 +129,13 @@ impl Stage {
         fs::write(self.path("one").join(name), content).unwrap();
     }
 
+    /// Changes the options, for the next image.
+    pub(crate) fn change(&self, options: impl FnOnce(&mut EmperorSpec, &Path)) {
+        let mut spec: EmperorSpec = serde_json::from_slice(&fs::read(self.path("spec")).unwrap()).unwrap();
+        options(&mut spec, self.dir.path());
+        fs::write(self.path("spec"), serde_json::to_vec(&spec).unwrap()).unwrap();
+    }
+
     /// What the fakes said of themselves.
     pub(crate) fn fakes(&self) -> Vec<String> {
         read(&self.path("fakes")).lines().map(str::to_owned).collect()
