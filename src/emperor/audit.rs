@@ -2,23 +2,32 @@
 
 use std::path::Path;
 
+use super::sources::Sources;
 use crate::sys::user;
 use crate::sys::way::{self, Kind, Step};
 
 const GROUP_OR_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// A warning about a watched directory, or one above it, that others than root and this user control.
+/// For each source a warning, if others than root and this user control one of the directories that it leads to or through.
 #[must_use]
-pub fn warning(directory: &Path) -> Option<String> {
-    problem(&way::open(directory).ok()?.steps, user::current_uid())
+pub fn warnings(sources: &Sources) -> Vec<Option<String>> {
+    let warning = |directory: &Path| {
+        sources.servers().pass(directory).ok()?;
+        warning(directory)
+    };
+    let mut warnings: Vec<Option<String>> = sources.bases().map(|(_, base)| warning(base)).collect();
+    for place in sources.places() {
+        if let Some(none @ None) = warnings.get_mut(place.source) {
+            *none = warning(&place.directory);
+        }
+    }
+    warnings
 }
 
-/// Tells of a warning in the log.
-pub fn tell(warning: Option<&str>) {
-    if let Some(warning) = warning {
-        tracing::warn!("whoever can write there runs code as the emperor's user: {warning}");
-    }
+/// A warning about a watched directory, or one above it, that others than root and this user control.
+fn warning(directory: &Path) -> Option<String> {
+    problem(&way::open(directory).ok()?.steps, user::current_uid())
 }
 
 /// What is wrong with the way to a directory, if others than root and `us` control a part of it.
@@ -45,6 +54,28 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::config::emperor::Source;
+    use crate::emperor::scan::Manner;
+
+    #[test]
+    fn all_directories_that_a_pattern_leads_through_count() {
+        let dir = tempfile::tempdir().unwrap();
+        for below in ["a/conf", "b/conf"] {
+            fs::create_dir_all(dir.path().join(below)).unwrap();
+        }
+        let pattern = Source::Pattern(dir.path().join("*/conf/*.ini"));
+        let sources = Sources::new(&[pattern], &[], Manner::default()).unwrap();
+        for (path, mode, warned) in
+            [("b", 0o755, false), ("b/conf", 0o777, true), ("b/conf", 0o755, false), ("b", 0o775, true)]
+        {
+            fs::set_permissions(dir.path().join(path), Permissions::from_mode(mode)).unwrap();
+            let warnings = warnings(&sources);
+            assert!(
+                matches!(&warnings[..], [warning] if warning.is_some() == warned),
+                "{path}: {warnings:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_directory_that_others_may_write_to_is_warned_about() {

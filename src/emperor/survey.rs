@@ -246,6 +246,7 @@ impl Emperor {
         if self.servers.is_lacking() {
             return None;
         }
+        let warnings = audit::warnings(&self.sources);
         for refused in &listing.not_started {
             if refused.id.as_ref().and_then(|id| listing.looks.get(id)) == Some(&Look::Missing) {
                 self.follow_dangling(std::slice::from_ref(refused));
@@ -253,16 +254,14 @@ impl Emperor {
         }
         {
             let mut fleet = self.handle.fleet();
-            for ((directory, unwatched), (_, base)) in
-                fleet.directories.iter_mut().zip(unwatched).zip(self.sources.bases())
-            {
+            let told = unwatched.into_iter().zip(warnings).zip(self.sources.bases());
+            for (directory, ((unwatched, warning), (_, base))) in fleet.directories.iter_mut().zip(told) {
                 if self.servers.pass(base).is_err() {
                     // That it cannot be listed says enough.
                     continue;
                 }
-                let warning = audit::warning(base);
-                if directory.warning.is_none() {
-                    audit::tell(warning.as_deref());
+                if let Some(warning) = warning.as_ref().filter(|_| directory.warning != warning) {
+                    tracing::warn!("whoever can write there runs code as the emperor's user: {warning}");
                 }
                 directory.warning = warning;
                 let path = directory.path.display();
