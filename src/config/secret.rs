@@ -28,7 +28,8 @@ pub fn shown(key: &str, value: &str) -> String {
     } else if lower.contains("route") {
         without_credentials(value)
     } else {
-        without_password(value)
+        // Many name commands, or values of other names.
+        of_command(value)
     }
 }
 
@@ -37,7 +38,8 @@ pub fn shown(key: &str, value: &str) -> String {
 pub fn of_command(command: &str) -> String {
     let is_secret = |name: &str| {
         let name = name.to_ascii_lowercase().replace('_', "-");
-        WORDS.iter().any(|word| name.contains(word))
+        // `/private=/srv/private` is a path.
+        !name.starts_with('/') && WORDS.iter().any(|word| name.contains(word))
     };
     let closes = |word: &str, quote| word.strip_suffix(quote).is_some_and(|rest| !rest.ends_with('\\'));
     let mut shown = Vec::new();
@@ -141,6 +143,10 @@ mod tests {
             ("route-run", "basicauth-next:Here,me:p,w", "route-run = basicauth-next:Here,…"),
             ("route", "^/a,b redirect:/x", "route = ^/a,b redirect:/x"),
             ("broker", "amqp://host/a@b", "broker = amqp://host/a@b"),
+            ("attach-daemon", "x --password p --token=t -v", "attach-daemon = x --password … --token=… -v"),
+            ("exec-asap", "PGPASSWORD=p psql", "exec-asap = PGPASSWORD=… psql"),
+            ("set-placeholder", "api_token=t", "set-placeholder = api_token=…"),
+            ("static-map", "/private=/srv/private", "static-map = /private=/srv/private"),
         ] {
             let entry = Entry {
                 key: key.into(),
