@@ -19,6 +19,9 @@ use crate::wire::failure::Failure;
 /// A file that could not be opened is not tried again before.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// So many backups of one second do not displace each other.
+const TRIES: u32 = 100;
+
 /// A file that is logged to.
 #[derive(Debug)]
 pub(super) struct LogFile {
@@ -94,7 +97,8 @@ impl LogFile {
         if self.max_bytes == 0 || self.is_stuck {
             return;
         }
-        if self.length() >= self.max_bytes {
+        // Without a name of its own a backup has that of its second, and one is enough in each.
+        if self.length() >= self.max_bytes && (self.backup.is_some() || !exists(&self.dated(0))) {
             self.rotate();
         }
     }
@@ -111,11 +115,8 @@ impl LogFile {
 
     /// Renames it, and begins a new one.
     pub(super) fn rotate(&mut self) {
-        let backup = self.backup.clone().unwrap_or_else(|| {
-            let mut name = self.path.clone().into_os_string();
-            name.push(format!(".{}", clock::epoch_seconds()));
-            name.into()
-        });
+        let dated = || (0..TRIES).map(|number| self.dated(number)).find(|path| !exists(path));
+        let backup = self.backup.clone().or_else(dated).unwrap_or_else(|| self.dated(TRIES));
         match fs::rename(&self.path, &backup) {
             Ok(()) => self.reopen(),
             Err(error) => {
@@ -127,6 +128,16 @@ impl LogFile {
                 );
             }
         }
+    }
+
+    /// The name of a backup that is made now, and has none of its own; with a number where there are several.
+    fn dated(&self, number: u32) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".{}", clock::epoch_seconds()));
+        if number > 0 {
+            name.push(format!(".{number}"));
+        }
+        name.into()
     }
 
     /// Opens it anew.
@@ -146,6 +157,10 @@ impl LogFile {
             }
         }
     }
+}
+
+fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
 }
 
 /// Sends descriptors 1 and 2 to the end of a file.
@@ -199,4 +214,39 @@ pub(super) fn prepare(path: &Path, spec: &LogFileSpec, identity: &Identity) -> R
     prepare().map_err(|error: io::Error| {
         Failure::new(format!("cannot prepare the log {}: {error}", path.display()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_backup_displaces_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = LogFile::own(folder.path().join("log"), None);
+        log.limit(1);
+        let lines: Vec<String> = (0..20).map(|number| format!("{number}\n")).collect();
+        for line in &lines {
+            log.write(line.as_bytes()).unwrap();
+        }
+        // An operator asks for two more.
+        for line in ["a\n", "b\n"] {
+            log.write(line.as_bytes()).unwrap();
+            log.rotate();
+        }
+        let files = fs::read_dir(folder.path()).unwrap();
+        let mut found: Vec<String> = files
+            .flat_map(|file| {
+                fs::read_to_string(file.unwrap().path())
+                    .unwrap()
+                    .lines()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let mut written: Vec<&str> = lines.iter().map(|line| line.trim()).chain(["a", "b"]).collect();
+        found.sort();
+        written.sort_unstable();
+        assert_eq!(found, written);
+    }
 }
