@@ -18,8 +18,9 @@ use super::handle::Handle;
 use crate::sys::{clock, reactor};
 use crate::trace;
 
-/// A longer line is cut into several.
-const LINE_LIMIT_BYTES: usize = 4096;
+/// A longer line is cut into several. With the time and the vassal's name in front, or as JSON, such a piece is a line that
+/// the log need not cut again.
+const LINE_LIMIT_BYTES: usize = trace::LINE_LIMIT_BYTES - 512;
 /// How much is kept of a vassal's output, in bytes: less than [`LOG_LINES`] lines when they are long.
 const KEPT_BYTES: usize = 64 * 1024;
 /// How much is read of one vassal in each [`WINDOW`]; then its pipe fills, and its master drops lines and counts them.
@@ -210,8 +211,14 @@ impl Lines {
 
     /// How long the first line is, without its end.
     fn length(&self) -> Option<usize> {
-        let end = self.begun.iter().take(LINE_LIMIT_BYTES).position(|byte| *byte == b'\n');
-        end.or((self.begun.len() >= LINE_LIMIT_BYTES).then_some(LINE_LIMIT_BYTES))
+        let end = self.begun.iter().take(LINE_LIMIT_BYTES + 1).position(|byte| *byte == b'\n');
+        end.or_else(|| (self.begun.len() > LINE_LIMIT_BYTES).then(|| self.whole_characters()))
+    }
+
+    /// How much of a line that is too long makes one, without a part of a character.
+    fn whole_characters(&self) -> usize {
+        let begins = |at: &usize| self.begun.get(*at).is_none_or(|byte| byte & 0xc0 != 0x80);
+        (LINE_LIMIT_BYTES - 3..=LINE_LIMIT_BYTES).rev().find(begins).unwrap_or(LINE_LIMIT_BYTES)
     }
 
     fn has_one(&self) -> bool {
@@ -226,7 +233,7 @@ impl Lines {
     fn next(&mut self) -> Option<String> {
         let length = self.length()?;
         let line: Vec<u8> = self.begun.drain(..length).collect();
-        if length < LINE_LIMIT_BYTES {
+        if self.begun.front() == Some(&b'\n') {
             self.begun.pop_front();
         }
         Some(readable(&line))
@@ -280,6 +287,16 @@ mod tests {
         assert_eq!(lengths, [LINE_LIMIT_BYTES, LINE_LIMIT_BYTES, 1]);
         lines.end();
         assert_eq!(lines.next(), None);
+        let long = "x".to_owned() + &"ü€😀".repeat(2000);
+        lines.add(long.as_bytes());
+        lines.end();
+        let pieces: Vec<String> = std::iter::from_fn(|| lines.next()).collect();
+        assert!(pieces.iter().all(|piece| piece.len() <= LINE_LIMIT_BYTES));
+        assert_eq!(pieces.concat(), long);
+        let exact = "x".repeat(LINE_LIMIT_BYTES);
+        lines.add(format!("{exact}\n\nafter\n").as_bytes());
+        let all: Vec<String> = std::iter::from_fn(|| lines.next()).collect();
+        assert_eq!(all, [exact.as_str(), "", "after"]);
     }
 
     #[tokio::test]

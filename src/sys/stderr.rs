@@ -27,7 +27,11 @@ pub struct Descriptor {
 
 /// The way to a descriptor, as long as it is the same file.
 #[derive(Debug, Default)]
-struct Ways(Option<(Identity, Way)>);
+struct Ways {
+    known: Option<(Identity, Way)>,
+    /// The start of a line is there whose rest had no room.
+    is_torn: bool,
+}
 
 /// Device and inode.
 type Identity = (u64, u64);
@@ -50,13 +54,14 @@ impl Stderr {
     /// The way is found when the first line is written.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Ways(None))
+        Self(Ways { known: None, is_torn: false })
     }
 
-    /// Writes `line` whole, or nothing of it; `false` when the reader left no room or is gone.
+    /// Writes `line` whole, or, where it is a pipe or a socket, nothing of it; `false` when there was no room for all of
+    /// it, or the reader is gone.
     #[must_use]
     pub fn write(&mut self, line: &[u8]) -> bool {
-        self.0.write(io::stderr().as_fd(), line) == Ok(line.len())
+        self.0.write(io::stderr().as_fd(), line).is_ok()
     }
 
     /// Whether it is a regular file now: `logto` and `daemonize` make it one.
@@ -74,15 +79,12 @@ impl Descriptor {
         Self { fd, ways: Ways::default() }
     }
 
-    /// Writes `line` whole, or nothing of it where it is a pipe or a socket.
+    /// Writes `line` whole, or nothing of it where it is a socket, or a pipe that takes so much at once.
     ///
     /// # Errors
-    /// `WouldBlock`: its reader left no room. `WriteZero`: only a part of it fitted. Else as `write`.
+    /// `WouldBlock`: its reader left no room. Else as `write`.
     pub fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        match self.ways.write(self.fd.as_fd(), line)? {
-            length if length == line.len() => Ok(()),
-            _ => Err(io::ErrorKind::WriteZero.into()),
-        }
+        Ok(self.ways.write(self.fd.as_fd(), line)?)
     }
 }
 
@@ -93,26 +95,49 @@ impl AsFd for Descriptor {
 }
 
 impl Ways {
-    fn write(&mut self, fd: BorrowedFd<'_>, line: &[u8]) -> nix::Result<usize> {
-        match self.way(fd)? {
-            Way::Direct => write(fd, line),
-            Way::Socket => send(fd.as_raw_fd(), line, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
-            Way::Reopened(own) => write(own, line),
-            Way::Poll => need_room(fd).and_then(|()| write(fd, line)),
+    fn write(&mut self, fd: BorrowedFd<'_>, line: &[u8]) -> nix::Result<()> {
+        self.find(fd)?;
+        let Some((_, way)) = &self.known else { return Err(Errno::EBADF) };
+        if self.is_torn {
+            // What was begun stands for itself.
+            way.put(fd, b"\n")?;
+            self.is_torn = false;
         }
+        let mut rest = line;
+        while !rest.is_empty() {
+            match way.put(fd, rest) {
+                Ok(0) => return Err(Errno::EIO),
+                Ok(length) => rest = rest.get(length..).unwrap_or_default(),
+                Err(error) => {
+                    self.is_torn = rest.len() < line.len();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
     }
 
-    fn way(&mut self, fd: BorrowedFd<'_>) -> nix::Result<&Way> {
+    fn find(&mut self, fd: BorrowedFd<'_>) -> nix::Result<()> {
         let stat = fstat(fd)?;
         let identity = (stat.st_dev, stat.st_ino);
-        if self.0.as_ref().is_none_or(|(known, _)| *known != identity) {
-            self.0 = Some((identity, Way::to(fd, SFlag::from_bits_truncate(stat.st_mode))));
+        if self.known.as_ref().is_none_or(|(known, _)| *known != identity) {
+            self.known = Some((identity, Way::to(fd, SFlag::from_bits_truncate(stat.st_mode))));
+            self.is_torn = false;
         }
-        self.0.as_ref().map(|(_, way)| way).ok_or(Errno::EBADF)
+        Ok(())
     }
 }
 
 impl Way {
+    fn put(&self, fd: BorrowedFd<'_>, bytes: &[u8]) -> nix::Result<usize> {
+        match self {
+            Self::Direct => write(fd, bytes),
+            Self::Socket => send(fd.as_raw_fd(), bytes, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL),
+            Self::Reopened(own) => write(own, bytes),
+            Self::Poll => need_room(fd).and_then(|()| write(fd, bytes)),
+        }
+    }
+
     fn to(fd: BorrowedFd<'_>, mode: SFlag) -> Self {
         match mode & SFlag::S_IFMT {
             SFlag::S_IFREG => Self::Direct,
@@ -138,4 +163,33 @@ fn has_room(fd: BorrowedFd<'_>) -> bool {
 
 fn need_room(fd: BorrowedFd<'_>) -> nix::Result<()> {
     if has_room(fd) { Ok(()) } else { Err(Errno::EAGAIN) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use nix::fcntl::{FcntlArg, fcntl};
+
+    use super::*;
+
+    #[test]
+    fn a_line_that_did_not_fit_is_an_error_and_no_part_of_the_next_one() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+        let mut pipe = Descriptor::new(writer.into());
+        let long = "x".repeat(5000) + "\n";
+        assert_eq!(pipe.write(long.as_bytes()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(pipe.write(b"no room\n").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        reader.read_exact(&mut [0; 4096]).unwrap();
+        pipe.write(b"whole\n").unwrap();
+        pipe.write(b"again\n").unwrap();
+        drop(pipe);
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "\nwhole\nagain\n");
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let error = Descriptor::new(full.into()).write(b"line\n").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
 }

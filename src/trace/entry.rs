@@ -24,6 +24,28 @@ pub(super) fn of<T>(
     send(&fields)
 }
 
+/// How bad it is in the words of JSON, and the message.
+pub(super) fn judged(level: Level, parts: &Parts) -> (&'static str, &str) {
+    if parts.is_output {
+        let (priority, message) = of_output(&parts.message);
+        let level = match priority {
+            ..=ERROR => "error",
+            WARNING => "warn",
+            DEBUG.. => "debug",
+            _ => "info",
+        };
+        return (level, message);
+    }
+    let level = match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG => "debug",
+        Level::TRACE => "trace",
+    };
+    (level, &parts.message)
+}
+
 /// The syslog priority.
 pub(super) const fn priority(level: Level) -> u8 {
     match level {

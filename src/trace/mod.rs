@@ -25,7 +25,7 @@ use self::parts::Parts;
 use crate::config::log_level::LogLevel;
 use crate::config::logging::UWSGI_DATE;
 use crate::sys::journal::Journal;
-use crate::sys::stderr::LINE_LIMIT_BYTES;
+pub use crate::sys::stderr::LINE_LIMIT_BYTES;
 use crate::sys::{clock, local_time};
 
 /// Where lines go, and what they begin with, when a configuration says so.
@@ -86,6 +86,8 @@ pub enum Style<'a> {
     Dated(&'a str),
     /// The priority, then that date.
     DatedJournal(&'a str),
+    /// The level where it is not `INFO`, then that date: our emperor tells by it how bad the line is.
+    DatedBare(&'a str),
 }
 
 /// Starts logging. `LIEGE_LOG` chooses what (`debug`, `info,liege::emperor=trace`), `info` by default; a process
@@ -205,6 +207,10 @@ impl Style<'_> {
                 Self::Journal.start(level, out);
                 out.push_str(&dated(format));
             }
+            Self::DatedBare(format) => {
+                Self::Bare.start(level, out);
+                out.push_str(&dated(format));
+            }
             Self::Bare if level == Level::INFO => {}
             Self::Bare => {
                 let _ = write!(out, "{level} ");
@@ -248,6 +254,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let style = match (self.style, &manner.date) {
             (Style::Json, _) => Style::Json,
             (Style::Journal, Some(format)) => Style::DatedJournal(format),
+            (Style::Bare, Some(format)) if !out.is_file() => Style::DatedBare(format),
             (_, Some(format)) => Style::Dated(format),
             _ if out.is_file() => Style::Timed,
             (style, _) => style,
@@ -271,29 +278,37 @@ fn json(level: Level, parts: &Parts) -> String {
     #[derive(serde::Serialize)]
     struct Object<'a> {
         time: String,
-        level: String,
+        level: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         vassal: Option<&'a str>,
         message: &'a str,
     }
-    let mut message = format!("{}{}", parts.message, parts.fields);
-    loop {
-        let object = Object {
-            time: now(),
-            level: level.as_str().to_ascii_lowercase(),
-            vassal: parts.vassal.as_deref(),
-            message: &message,
-        };
-        // Text is always written.
-        let line = serde_json::to_string(&object).unwrap_or_default();
-        if line.len() < LINE_LIMIT_BYTES || message.is_empty() {
-            return line + "\n";
-        }
-        let mut half = message.len() / 2;
-        while !message.is_char_boundary(half) {
-            half -= 1;
-        }
-        message.truncate(half);
+    let (level, message) = entry::judged(level, parts);
+    let message = format!("{message}{}", parts.fields);
+    let vassal = parts.vassal.as_deref();
+    // Text is always written.
+    let told = |message: &str| {
+        serde_json::to_string(&Object { time: now(), level, vassal, message }).unwrap_or_default() + "\n"
+    };
+    let line = told(&message);
+    if line.len() <= LINE_LIMIT_BYTES {
+        return line;
+    }
+    let room = LINE_LIMIT_BYTES.saturating_sub(told("…").len());
+    let mut length = 0;
+    let fits = |c: &char| {
+        length += escaped_length(*c);
+        length <= room
+    };
+    told(&(message.chars().take_while(fits).collect::<String>() + "…"))
+}
+
+/// How many bytes a character has in JSON.
+const fn escaped_length(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        '\0'..' ' => 6,
+        c => c.len_utf8(),
     }
 }
 
@@ -377,10 +392,33 @@ mod tests {
         assert_eq!(read["time"].as_str().unwrap().len(), 24);
         let own = line(Style::Json, Level::INFO, &Parts::default());
         assert!(!own.contains("vassal"), "{own}");
-        let long = Parts { message: "\u{1}ü".repeat(5000), ..Parts::default() };
-        let long = line(Style::Json, Level::INFO, &long);
-        assert!(long.len() <= LINE_LIMIT_BYTES);
-        assert!(serde_json::from_str::<serde_json::Value>(&long).is_ok());
+        for message in ["\u{1}ü", "x", "\"\\\n"] {
+            let long = Parts { message: message.repeat(5000), ..Parts::default() };
+            let long = line(Style::Json, Level::INFO, &long);
+            // As much as there is room for.
+            assert!((LINE_LIMIT_BYTES - 8..=LINE_LIMIT_BYTES).contains(&long.len()), "{}", long.len());
+            let read: serde_json::Value = serde_json::from_str(&long).unwrap();
+            assert!(read["message"].as_str().is_some_and(|message| message.ends_with('…')));
+        }
+    }
+
+    #[test]
+    fn a_vassals_line_says_how_bad_it_is_in_json_too() {
+        for (message, is_output, expected) in [
+            ("ERROR no", true, ("error", "ERROR no")),
+            ("<4>almost full", true, ("warn", "almost full")),
+            ("<7>q", true, ("debug", "q")),
+            ("hello", true, ("info", "hello")),
+            ("ERROR is told of by us", false, ("info", "ERROR is told of by us")),
+        ] {
+            let parts = Parts { message: message.into(), is_output, ..Parts::default() };
+            let read: serde_json::Value =
+                serde_json::from_str(&line(Style::Json, Level::INFO, &parts)).unwrap();
+            let told = (read["level"].as_str().unwrap(), read["message"].as_str().unwrap());
+            assert_eq!(told, expected);
+        }
+        let dated = Parts { message: "full".into(), ..Parts::default() };
+        assert_eq!(line(Style::DatedBare("%%"), Level::WARN, &dated), "WARN % - full\n");
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Out {
     pub(super) fn put(&mut self, style: Style<'_>, level: Level, parts: &Parts) {
         if self.dropped > 0 {
             let lost = Parts {
-                message: format!("{} log lines were dropped: nobody read them", self.dropped),
+                message: format!("{} log lines were dropped: there was no room for them", self.dropped),
                 ..Parts::default()
             };
             if self.write(style, Level::WARN, &lost) {
