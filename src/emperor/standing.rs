@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fleet::State;
+use super::fleet;
 
 /// How a vassal stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Standing {
+pub enum State {
     /// It waits for a place among those that load.
     Waiting,
     /// Its instance was launched and is not ready.
@@ -32,7 +32,7 @@ pub enum Standing {
     Stopped,
 }
 
-impl Standing {
+impl State {
     /// All of them.
     pub const ALL: [Self; 11] = [
         Self::Waiting,
@@ -67,20 +67,20 @@ impl Standing {
     }
 }
 
-impl From<State> for Standing {
-    fn from(state: State) -> Self {
+impl From<fleet::State> for State {
+    fn from(state: fleet::State) -> Self {
         match state {
-            State::Waiting => Self::Waiting,
-            State::Starting => Self::Starting,
-            State::Adopting => Self::Adopting,
-            State::Asleep => Self::Asleep,
-            State::Up { app: true, .. } => Self::Up,
-            State::Up { app: false, .. } => Self::NoApp,
-            State::Reloading { .. } => Self::Reloading,
-            State::Stopping => Self::Stopping,
-            State::Resting { .. } => Self::Resting,
-            State::Broken => Self::Broken,
-            State::Stopped => Self::Stopped,
+            fleet::State::Waiting => Self::Waiting,
+            fleet::State::Starting => Self::Starting,
+            fleet::State::Adopting => Self::Adopting,
+            fleet::State::Asleep => Self::Asleep,
+            fleet::State::Up { app: true, .. } => Self::Up,
+            fleet::State::Up { app: false, .. } => Self::NoApp,
+            fleet::State::Reloading { .. } => Self::Reloading,
+            fleet::State::Stopping => Self::Stopping,
+            fleet::State::Resting { .. } => Self::Resting,
+            fleet::State::Broken => Self::Broken,
+            fleet::State::Stopped => Self::Stopped,
         }
     }
 }

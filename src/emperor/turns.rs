@@ -32,7 +32,7 @@ use super::signals::{Signals, Wish};
 use super::slumber::{Slumber, Stir};
 use super::sources::Sources;
 use super::spawn::Launcher;
-use super::standing::Standing;
+use super::standing;
 use super::storing::Storage;
 use super::watch::Watcher;
 use crate::sys::clock;
@@ -295,7 +295,7 @@ impl Emperor {
 
 /// How a vassal stands, in a line for the log.
 fn line(vassal: &Vassal) -> String {
-    let word = Standing::from(vassal.state).word();
+    let word = standing::State::from(vassal.state).word();
     let pid = vassal.pid().map(|pid| format!(", pid {pid}")).unwrap_or_default();
     format!("{word}{pid}, restarts {}, reloads {}", vassal.restarts, vassal.reloads)
 }

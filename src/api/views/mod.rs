@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::address::Protocol;
 use crate::config::diagnostic::Diagnostic;
 use crate::config::role::Role;
-pub use crate::emperor::standing::Standing as State;
+pub use crate::emperor::standing::State;
 use crate::wire::failure::Failure;
 
 /// `GET /v1`: who answers, and where to go on.
