@@ -1,6 +1,10 @@
 //! What an emperor needs before its loop begins: its log, its pid file, who it is, and what it may. One that starts does
 //! not start without; a later image has vassals that serve, so that is tried before, and what still fails is told.
 
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::cgroups::Cgroups;
@@ -58,11 +62,14 @@ pub(super) fn needed<T>(done: Result<T, Failure>, starts: bool) -> Result<Option
 pub(super) fn open_log(spec: &EmperorSpec, starts: bool) -> Result<(), Failure> {
     trace::date_lines(spec.log_date.as_deref());
     if let Some(path) = &spec.logto {
-        needed(log_to(path), starts)?;
+        match log_to(path) {
+            Err(_) if !starts && is_open(path) => {}
+            done => drop(needed(done, starts)?),
+        }
     }
     if spec.daemonize && starts {
         let gone = background::SingleThreaded::prove().and_then(background::go_to_background);
-        gone.and_then(|()| fd::replace(std::fs::File::open("/dev/null")?, 0))
+        gone.and_then(|()| fd::replace(File::open("/dev/null")?, 0))
             .map_err(|error| Failure::new(format!("cannot go to the background: {error}")))?;
     }
     Ok(())
@@ -79,13 +86,24 @@ fn log_to(path: &Path) -> Result<(), Failure> {
     })
 }
 
+/// Whether the log goes there already: what root opened, the emperor's user may not be able to open.
+fn is_open(path: &Path) -> bool {
+    let open = io::stderr().as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata());
+    let identity = |found: &Metadata| (found.dev(), found.ino());
+    open.is_ok_and(|open| fs::metadata(path).is_ok_and(|found| identity(&found) == identity(&open)))
+}
+
 /// The pid file, with the rights of whoever starts the emperor.
 ///
 /// # Errors
 /// This is a start, and it cannot be opened.
 pub(super) fn open_pid_file(spec: &EmperorSpec, starts: bool) -> Result<Option<PidFile>, Failure> {
-    let opened = spec.pidfile.as_deref().map(PidFile::open).transpose();
-    Ok(needed(opened, starts)?.flatten())
+    let Some(path) = &spec.pidfile else { return Ok(None) };
+    match PidFile::open(path) {
+        // As with the log: a later image has the same pid.
+        Err(_) if !starts && PidFile::names_us(path) => Ok(None),
+        opened => needed(opened, starts),
+    }
 }
 
 /// The emperor, and so every vassal, runs as this user, if so asked. What needs root was done before.
@@ -106,7 +124,12 @@ pub(super) fn drop_privileges(spec: &IdentitySpec) -> Result<(), Failure> {
         if identity.is_current() { Ok(()) } else { identity.take_on(&kept) }
     });
     done.map_err(|error| {
-        Failure::new(format!("cannot drop privileges: {error}"))
-            .with_hint("only an emperor that is root can become another user: restart it")
+        let failure = Failure::new(format!("cannot drop privileges: {error}"));
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                failure.with_hint("only an emperor that is root can become another user: restart it")
+            }
+            _ => failure,
+        }
     })
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::sys::output;
+use crate::sys::{host, output};
 use crate::wire::failure::Failure;
 
 /// A pid file.
@@ -31,6 +31,12 @@ impl PidFile {
     pub(super) fn write(&mut self) -> Result<(), Failure> {
         let pid = format!("{}\n", std::process::id());
         output::fill(&mut self.file, pid.as_bytes()).map_err(|error| failure("write", &self.path, &error))
+    }
+
+    /// Whether the pid of this process is in it already.
+    pub(super) fn names_us(path: &Path) -> bool {
+        host::read_regular(path, 32)
+            .is_ok_and(|found| found.trim_ascii() == std::process::id().to_string().as_bytes())
     }
 
     /// Removes it.
