@@ -85,7 +85,7 @@ impl Emperor {
     fn reached(&self, path: &Path) -> Result<(), Failure> {
         match self.servers.reach(path, Need::default()) {
             Reach::Not(reason) => Err(Failure::new(format!("cannot open {}: {reason}", path.display()))
-                .with_hint("it is tried again; see to the server, or keep the files of vassals on the host's own disk")),
+                .with_hint("see to the server, or keep the files of vassals on the host's own disk")),
             Reach::Now | Reach::Soon => Ok(()),
         }
     }
