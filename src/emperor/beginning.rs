@@ -16,7 +16,7 @@ use crate::config::emperor::EmperorSpec;
 use crate::config::instance::IdentitySpec;
 use crate::sys::capabilities::Capabilities;
 use crate::sys::user::Identity;
-use crate::sys::{background, fd, limits, output};
+use crate::sys::{background, fd, host, limits, output};
 use crate::trace;
 use crate::wire::failure::Failure;
 
@@ -101,7 +101,7 @@ pub(super) fn open_pid_file(spec: &EmperorSpec, starts: bool) -> Result<Option<P
     let Some(path) = &spec.pidfile else { return Ok(None) };
     match PidFile::open(path) {
         // As with the log: a later image has the same pid.
-        Err(_) if !starts && PidFile::names_us(path) => Ok(None),
+        Err(_) if !starts && host::holds_pid(path, std::process::id()) => Ok(None),
         opened => needed(opened, starts),
     }
 }

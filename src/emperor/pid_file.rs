@@ -33,12 +33,6 @@ impl PidFile {
         output::fill(&mut self.file, pid.as_bytes()).map_err(|error| failure("write", &self.path, &error))
     }
 
-    /// Whether the pid of this process is in it already.
-    pub(super) fn names_us(path: &Path) -> bool {
-        host::read_regular(path, 32)
-            .is_ok_and(|found| found.trim_ascii() == std::process::id().to_string().as_bytes())
-    }
-
     /// Removes it.
     pub(super) fn remove(self) {
         let _ = std::fs::remove_file(self.path);
@@ -47,8 +41,7 @@ impl PidFile {
 
 /// Removes the one of the image before, which had another path, if it still holds our pid.
 pub(super) fn remove_earlier(path: &Path) {
-    let pid = std::process::id().to_string();
-    if std::fs::read_to_string(path).is_ok_and(|text| text.trim() == pid)
+    if host::holds_pid(path, std::process::id())
         && let Err(error) = std::fs::remove_file(path)
     {
         tracing::warn!("the pid file {} was not removed: {error}", path.display());

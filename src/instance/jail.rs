@@ -19,7 +19,7 @@ use crate::config::tenant::Tenant;
 use crate::hook;
 use crate::sys::capabilities::{self, Capabilities};
 use crate::sys::user::{self, Identity};
-use crate::sys::{limits, namespace, output, own, session, socket};
+use crate::sys::{host, limits, namespace, output, own, session, socket};
 use crate::wire::failure::Failure;
 use crate::wire::limits as wire_limits;
 use crate::wire::message::Privileges;
@@ -178,7 +178,7 @@ pub(super) fn write_pid(spec: &InstanceSpec, path: &Path) -> Result<(), Failure>
 
 /// Removes a pid file that still holds our pid.
 pub(super) fn remove_pid(path: &Path) {
-    if fs::read_to_string(path).is_ok_and(|text| text.trim() == own::outer_pid().to_string())
+    if host::holds_pid(path, own::outer_pid())
         && let Err(error) = fs::remove_file(path)
     {
         tracing::warn!("VACUUM WARNING: pid file {} was not removed: {error}", path.display());

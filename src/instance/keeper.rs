@@ -90,13 +90,7 @@ pub fn main() -> ExitCode {
     // First of all, so that no descriptor opened later can be taken for the channel.
     let channel = inherited::take();
     trace::start(true);
-    match channel.and_then(keep) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("the keeper ends: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    trace::exit_code("the keeper ends", channel.and_then(keep))
 }
 
 fn keep(channel: OwnedFd) -> io::Result<()> {

@@ -75,13 +75,7 @@ impl Rehearsed {
 #[must_use]
 pub fn main() -> ExitCode {
     crate::trace::start(true);
-    match rehearse() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("the rehearsal failed: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    crate::trace::exit_code("the rehearsal failed", rehearse())
 }
 
 fn rehearse() -> io::Result<()> {

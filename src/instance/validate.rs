@@ -27,13 +27,7 @@ const MEMORY_BYTES: u64 = 1024 * 1024 * 1024;
 #[must_use]
 pub fn main() -> ExitCode {
     crate::trace::start(true);
-    match answer() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("the validation failed: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    crate::trace::exit_code("the validation failed", answer())
 }
 
 fn answer() -> io::Result<()> {

@@ -37,13 +37,7 @@ pub fn main() -> ExitCode {
     // First of all, so that no descriptor opened later can be taken for the channel.
     let channel = inherited::take();
     trace::start(true);
-    match channel.and_then(serve) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("the router ends: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    trace::exit_code("the router ends", channel.and_then(serve))
 }
 
 fn serve(channel: OwnedFd) -> io::Result<()> {

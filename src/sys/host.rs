@@ -119,6 +119,13 @@ pub fn read_regular(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     read_up_to(file, limit)
 }
 
+/// Whether this is a pid file with this pid.
+#[must_use]
+pub fn holds_pid(path: &Path, pid: u32) -> bool {
+    const LONGEST_BYTES: usize = 32;
+    read_regular(path, LONGEST_BYTES).is_ok_and(|text| text.trim_ascii() == pid.to_string().as_bytes())
+}
+
 /// Reads standard input or another inherited descriptor (`/dev/fd/N`), which may be a pipe, up to `limit` + 1 bytes.
 ///
 /// # Errors
@@ -136,6 +143,20 @@ fn read_up_to(file: File, limit: usize) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_file_that_holds_the_pid_is_its_pid_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pid");
+        assert!(!holds_pid(&path, 12));
+        for (text, holds) in [("12", true), ("12\n", true), ("123", false), ("", false), ("12 13", false)] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(holds_pid(&path, 12), holds, "{text:?}");
+        }
+        let fifo = directory.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert!(!holds_pid(&fifo, 12), "nobody waits for a writer");
+    }
 
     #[test]
     fn a_directory_or_device_is_refused_and_a_long_file_is_cut() {

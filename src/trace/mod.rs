@@ -8,6 +8,7 @@ use std::env;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 use std::os::fd::OwnedFd;
+use std::process::ExitCode;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tracing::level_filters::LevelFilter;
@@ -88,6 +89,18 @@ pub enum Style<'a> {
     DatedJournal(&'a str),
     /// The level where it is not `INFO`, then that date: our emperor tells by it how bad the line is.
     DatedBare(&'a str),
+}
+
+/// How a process of ours ends: `failed` begins the line that tells why, where it is not as it should.
+#[must_use]
+pub fn exit_code(failed: &str, ended: io::Result<()>) -> ExitCode {
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{failed}: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Starts logging. `LIEGE_LOG` chooses what (`debug`, `info,liege::emperor=trace`), `info` by default; a process
