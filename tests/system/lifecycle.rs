@@ -118,7 +118,9 @@ fn a_stop_that_everybody_hears_twice_is_one_orderly_stop() {
         connection
     });
     for name in ["a.ini", "b.ini"] {
-        host.wait_for_vassal(name, "is busy", |vassal| vassal["totals"]["busy"] == 1);
+        host.wait_for_vassal(name, "is up and busy", |vassal| {
+            vassal["state"] == "up" && vassal["totals"]["busy"] == 1
+        });
     }
     // A container runtime, or a service manager with KillMode=control-group, signals every process.
     for _ in 0..2 {
