@@ -2,7 +2,7 @@
 
 use super::show::{Moment, rfc3339};
 use super::views::{Request, Running, Totals, Worker, WorkerState};
-use crate::stats::boards::Boards;
+use crate::stats::boards::{Boards, Whole};
 use crate::stats::scoreboard::{CoreField, Field, Scoreboard, Slot, Total};
 use crate::trace::escaped;
 
@@ -14,21 +14,24 @@ const SIZES_LIMIT: usize = 512;
 /// The counters of the instance of this master, workers that are gone included.
 #[must_use]
 pub fn totals(boards: &Boards, master: Option<u32>, moment: &Moment<'_>) -> Totals {
-    boards.whole(|| totals_now(boards, master, moment))
+    boards.whole(|whole| totals_now(whole, master, moment))
 }
 
-fn totals_now(boards: &Boards, master: Option<u32>, moment: &Moment<'_>) -> Totals {
-    let board = boards.newest();
-    let kept = Totals {
-        requests: board.total(Total::Requests),
-        exceptions: board.total(Total::Exceptions),
-        tx_bytes: board.total(Total::TxBytes),
-        running_us: board.total(Total::RunningUs),
+fn totals_now(whole: Whole<'_>, master: Option<u32>, moment: &Moment<'_>) -> Totals {
+    let board = whole.newest();
+    let kept = whole.kept();
+    let gone = Totals {
+        requests: kept.requests,
+        exceptions: kept.exceptions,
+        tx_bytes: kept.tx_bytes,
+        running_us: kept.running_us,
+        queued_us: kept.queued_us,
+        durations: kept.classes,
         log_lines_dropped: board.total(Total::LogLinesDropped),
         ..Totals::default()
     };
-    let mut totals = sum(&kept, &board.attic().map(of_attic).unwrap_or_default());
-    for (number, slot) in slots(boards).enumerate() {
+    let mut totals = sum(&gone, &board.attic().map(of_attic).unwrap_or_default());
+    for (number, slot) in in_use(whole.slots()).enumerate() {
         let one = Totals {
             workers: 1,
             busy: u64::from(slot.is_busy()),
@@ -44,7 +47,7 @@ fn totals_now(boards: &Boards, master: Option<u32>, moment: &Moment<'_>) -> Tota
     totals
 }
 
-/// What the router has counted, and how long requests took that workers had which are gone.
+/// What the router has counted.
 fn of_attic(attic: Slot<'_>) -> Totals {
     Totals {
         requests: attic.get(Field::Requests),
@@ -129,8 +132,9 @@ pub fn fingerprint(boards: &Boards, sum: u64) -> u64 {
         Field::RouterErrors,
         Field::Forwarding,
     ];
-    let totals = [Total::Requests, Total::Generation, Total::LogLinesDropped]
-        .map(|total| boards.newest().total(total));
+    let [generation, lines] =
+        [Total::Generation, Total::LogLinesDropped].map(|total| boards.newest().total(total));
+    let totals = [boards.newest().kept().requests, generation, lines];
     let of_slots = slots(boards)
         .chain(boards.newest().attic())
         .flat_map(|slot| SEEN.map(|field| slot.get(field)).into_iter().chain([u64::from(slot.is_busy())]));
@@ -139,10 +143,15 @@ pub fn fingerprint(boards: &Boards, sum: u64) -> u64 {
     totals.into_iter().chain(of_slots).fold(sum, add)
 }
 
-/// The slots in use, as far as they are looked at.
+/// All slots in use, as far as they are looked at.
 pub fn slots(boards: &Boards) -> impl Iterator<Item = Slot<'_>> {
+    in_use(boards.slots())
+}
+
+/// Those in use of these, as far as they are looked at.
+pub fn in_use<'a>(slots: impl Iterator<Item = Slot<'a>>) -> impl Iterator<Item = Slot<'a>> {
     let mut left = CORES_LIMIT;
-    let looked_at = boards.slots().take_while(move |slot| {
+    let looked_at = slots.take_while(move |slot| {
         let rest = left.checked_sub(slot.cores());
         left = rest.unwrap_or_default();
         rest.is_some()
@@ -224,7 +233,9 @@ mod tests {
 
     fn board() -> Boards {
         let board = Scoreboard::create(6, 2).unwrap();
-        board.set_total(Total::Requests, 100);
+        let gone = board.slot(1).unwrap();
+        gone.set(Field::Requests, 100);
+        board.retire(1);
         for (slot, worker, generation, accepting) in [(0, 1, 1, 0), (2, 2, 2, 1), (3, 1, 2, 1)] {
             let slot = board.slot(slot).unwrap();
             slot.set(Field::WorkerId, worker);

@@ -93,7 +93,7 @@ mod tests {
 
     use super::super::fleet::{FileIdentity, Vassal};
     use super::*;
-    use crate::stats::scoreboard::{Scoreboard, Total};
+    use crate::stats::scoreboard::Scoreboard;
 
     #[test]
     fn who_has_served_is_remembered_over_a_restart() {
@@ -109,7 +109,7 @@ mod tests {
         let mut served = Served::new(path.clone(), now);
         served.look(&mut fleet, now);
         assert!(!path.exists(), "nobody has served yet");
-        fleet.vassals["busy.ini"].boards().unwrap().newest().add_total(Total::Requests, 1);
+        fleet.vassals["busy.ini"].boards().unwrap().newest().count_forwarded(0, 1);
         served.catch_up(&mut fleet, now);
         assert!(!path.exists(), "it is not time yet");
         served.catch_up(&mut fleet, now + INTERVAL);
@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(known["busy.ini"], fleet.vassals["busy.ini"].last_served);
         // An instance that ended before anybody has looked served all the same.
         let idle = fleet.vassals.get_mut("idle.ini").unwrap();
-        idle.boards().unwrap().newest().add_total(Total::Requests, 1);
+        idle.boards().unwrap().newest().count_forwarded(0, 1);
         idle.lose_sight();
         fleet.vassals.get_mut("busy.ini").unwrap().last_served = 7;
         served.look(&mut fleet, now);

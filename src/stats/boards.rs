@@ -3,13 +3,21 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+use std::time::Duration;
 
+use super::kept::{self, Kept};
 use super::scoreboard::{Field, Scoreboard, Slot};
+use super::sides::{Side, State};
 use super::tally::Tally;
 
 /// The most of one instance that another process looks at. A reload adds one at most, and the workers on the earlier ones
 /// end soon. The instance itself knows all.
 pub const BOARDS: usize = 8;
+/// How often is read again what changes meanwhile, and after which pause: a hostile scoreboard always does, and costs its
+/// reader some tenths of a millisecond.
+const TRIES: usize = 4;
+const PAUSE: Duration = Duration::from_micros(50);
 
 /// The scoreboards. What goes for the whole instance stands on the newest; each worker is on exactly one.
 #[derive(Clone, Debug)]
@@ -71,30 +79,78 @@ impl Boards {
     /// Requests answered by all workers, those that are gone included, and by the router.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        let of_earlier = self.earlier.iter().flat_map(|board| board.iter());
-        of_earlier.map(|slot| slot.get(Field::Requests)).fold(self.newest.requests(), u64::saturating_add)
+        let whole = self.now();
+        let slots = whole.slots().chain(self.newest.attic()).map(|slot| slot.get(Field::Requests));
+        slots.fold(whole.kept().requests, u64::saturating_add)
+    }
+
+    /// What counts now.
+    #[must_use]
+    pub fn now(&self) -> Whole<'_> {
+        Whole { boards: self, state: self.newest.state() }
     }
 
     /// Reads what does not change meanwhile, as far as that can be had.
-    pub fn whole<T>(&self, read: impl Fn() -> T) -> T {
-        self.newest.whole(read)
+    pub fn whole<'a, T>(&'a self, read: impl Fn(Whole<'a>) -> T) -> T {
+        for _ in 1..TRIES {
+            let whole = self.now();
+            let seen = read(whole);
+            fence(Ordering::SeqCst);
+            if self.newest.state() == whole.state {
+                return seen;
+            }
+            // The master is at it right now.
+            std::thread::sleep(PAUSE);
+        }
+        read(self.now())
     }
 
     /// The master: the worker in this slot of one of them is gone, and its counts go to what is kept, and to the tally of
     /// its number. An observer may still look at an earlier one as if it were the newest.
     pub fn retire(&self, of: &Arc<Scoreboard>, slot: usize, (number, tally): (u64, &Tally)) {
-        let Some(entry) = of.slot(slot) else { return };
-        let others = self.iter().filter(|board| !Arc::ptr_eq(board, of));
-        self.iter().for_each(|board| board.begin_change());
-        others.for_each(|board| board.keep(entry));
-        of.retire(slot);
-        self.set_tally(number, tally);
-        self.iter().for_each(|board| board.end_change());
+        let all: Vec<&Scoreboard> = self.iter().map(Arc::as_ref).collect();
+        kept::retire(all, (of, slot), |side| side.set_tally(number, tally));
     }
 
     /// The master: shows the tally of a number.
     pub fn set_tally(&self, number: u64, tally: &Tally) {
         self.iter().for_each(|board| board.set_tally(number, tally));
+    }
+}
+
+/// What counts at one moment, on all scoreboards of an instance.
+#[derive(Clone, Copy, Debug)]
+pub struct Whole<'a> {
+    boards: &'a Boards,
+    state: State,
+}
+
+impl<'a> Whole<'a> {
+    /// The newest scoreboard, for what has no part in changes.
+    #[must_use]
+    pub fn newest(self) -> &'a Scoreboard {
+        &self.boards.newest
+    }
+
+    /// What workers that are gone have counted.
+    #[must_use]
+    pub fn kept(self) -> Kept {
+        self.side().map(Side::kept).unwrap_or_default()
+    }
+
+    /// What a number has counted in lives that are over, if it has a tally.
+    #[must_use]
+    pub fn tally(self, number: u64) -> Option<Tally> {
+        self.side()?.tally(number)
+    }
+
+    /// All slots whose counts are not yet among what is kept.
+    pub fn slots(self) -> impl Iterator<Item = Slot<'a>> {
+        self.boards.iter().flat_map(move |board| board.counting(self.state))
+    }
+
+    fn side(self) -> Option<Side<'a>> {
+        self.newest().side(self.state)
     }
 }
 
@@ -106,6 +162,8 @@ impl From<Scoreboard> for Boards {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     fn board(requests: u64) -> Arc<Scoreboard> {
@@ -115,8 +173,8 @@ mod tests {
         Arc::new(board)
     }
 
-    fn shown(board: &Arc<Scoreboard>) -> u64 {
-        Boards::new(Arc::clone(board), []).requests()
+    fn on(board: &Arc<Scoreboard>) -> Boards {
+        Boards::new(Arc::clone(board), [])
     }
 
     #[test]
@@ -133,8 +191,8 @@ mod tests {
             (boards.requests(), boards.slots().filter(|s| s.get(Field::Requests) > 0).count()),
             (975, 2)
         );
-        assert_eq!((shown(&first), shown(&second)), (75, 70));
-        assert!(boards.iter().all(|board| board.tally(1).unwrap().requests == 70));
+        assert_eq!((on(&first).requests(), on(&second).requests()), (75, 70));
+        assert!(boards.iter().all(|board| on(board).now().tally(1).unwrap().requests == 70));
     }
 
     #[test]
@@ -156,5 +214,29 @@ mod tests {
         let last = Arc::clone(boards.iter().last().unwrap());
         boards.retire(&last, 0, (1, &Tally::default()));
         assert_eq!((boards.requests(), seen.requests()), (21, 9));
+    }
+
+    #[test]
+    fn what_changes_is_read_again_but_not_for_ever() {
+        let boards = Boards::from(Scoreboard::create(1, 1).unwrap());
+        let reads = Cell::new(0);
+        let read = || reads.replace(reads.get() + 1);
+        let change = || boards.set_tally(1, &Tally::default());
+        boards.whole(|_| read());
+        assert_eq!(reads.take(), 1);
+        boards.whole(|_| {
+            if read() == 0 {
+                change()
+            }
+        });
+        assert_eq!(reads.take(), 2);
+        boards.whole(|_| {
+            read();
+            change();
+        });
+        assert_eq!(reads.take(), TRIES, "it gives up");
+        boards.newest().turn(Some(0), |_| ());
+        boards.whole(|_| read());
+        assert_eq!(reads.take(), 1, "a master that stands still in the midst of a change holds nobody up");
     }
 }

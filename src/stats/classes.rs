@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::scoreboard::{Field, HEADER_WORDS, SLOT_WORDS, Scoreboard, Slot, slot_words};
+use super::scoreboard::{HEADER_WORDS, SLOT_WORDS, Scoreboard, Slot, slot_words};
 
 /// The upper ends, in microseconds, of the classes in which requests are counted by how long they took. Longer ones are
 /// in none.
@@ -13,26 +13,16 @@ pub const CLASSES_US: [u64; CLASSES] = [
 pub const CLASSES: usize = 12;
 /// Where in a slot the classes begin.
 const CLASSES_START: usize = 16;
-/// A word of the header: 1, if a slot behind the last keeps what those of the totals do not that retired slots counted, and
-/// what the router counts.
+/// A word of the header: 1, if there is a slot behind the last for what the router counts.
 pub(super) const HAS_ATTIC: usize = 11;
 
 impl Scoreboard {
-    /// The place of what retired slots and the router counted; a scoreboard of an older version has none.
+    /// The place of what the router counts; a scoreboard of an older version has none.
     #[must_use]
     pub fn attic(&self) -> Option<Slot<'_>> {
         let start = HEADER_WORDS + self.slots * slot_words(self.cores);
         let has_attic = self.word(HAS_ATTIC).load(Ordering::Relaxed) == 1;
         (has_attic && self.memory.words().len() >= start + SLOT_WORDS).then_some(Slot { board: self, start })
-    }
-
-    /// Adds the classes of a slot to what is kept.
-    pub(super) fn keep_classes(&self, slot: Slot<'_>) {
-        let Some(attic) = self.attic() else { return };
-        attic.add(Field::QueuedUs, slot.get(Field::QueuedUs));
-        for (class, count) in slot.classes().into_iter().enumerate() {
-            self.word(attic.start + CLASSES_START + class).fetch_add(count, Ordering::Relaxed);
-        }
     }
 }
 
@@ -41,6 +31,12 @@ impl Slot<'_> {
     pub fn classify(self, taken_us: u64) {
         if let Some(class) = CLASSES_US.iter().position(|end| taken_us <= *end) {
             self.board.word(self.start + CLASSES_START + class).fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn add_classes(self, counts: [u64; CLASSES]) {
+        for (class, count) in counts.into_iter().enumerate() {
+            self.board.word(self.start + CLASSES_START + class).fetch_add(count, Ordering::Relaxed);
         }
     }
 
@@ -56,7 +52,7 @@ impl Slot<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::scoreboard::Total;
+    use crate::stats::scoreboard::Field;
 
     #[test]
     fn what_is_counted_in_classes_outlives_slots_and_scoreboards() {
@@ -69,10 +65,10 @@ mod tests {
         board.retire(0);
         let larger = Scoreboard::create(3, 2).unwrap();
         larger.inherit(&board);
-        let attic = larger.attic().unwrap();
-        assert_eq!(attic.classes(), [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-        assert_eq!((attic.get(Field::QueuedUs), larger.total(Total::Requests), larger.slots()), (7, 5, 3));
+        let kept = larger.kept();
+        assert_eq!(kept.classes, [2, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!((kept.queued_us, kept.requests, larger.slots()), (7, 5, 3));
         let observer = Scoreboard::open(larger.fd().try_clone_to_owned().unwrap(), false).unwrap();
-        assert_eq!((observer.slots(), observer.attic().unwrap().classes()[0]), (3, 2));
+        assert_eq!((observer.slots(), observer.kept()), (3, kept));
     }
 }

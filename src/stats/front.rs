@@ -1,5 +1,5 @@
-//! What the router counts of its own: requests that servers of `http-to` answered, and answers that it had to give
-//! itself. It is kept where what retired slots counted is: the router has no slot.
+//! What the router counts of its own, in the attic: requests that servers of `http-to` answered, and answers that it had to
+//! give itself.
 
 use super::scoreboard::{Field, Scoreboard};
 
@@ -34,7 +34,6 @@ impl Scoreboard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::scoreboard::Total;
 
     #[test]
     fn what_the_router_counts_outlives_scoreboards() {
@@ -52,6 +51,6 @@ mod tests {
             [Field::Requests, Field::TxBytes, Field::RunningUs, Field::RouterErrors, Field::Forwarding];
         // How many are under way, the router says itself.
         assert_eq!(fields.map(|field| attic.get(field)), [2, 150, 99_002_000, 1, 0]);
-        assert_eq!((larger.requests(), larger.total(Total::Requests), attic.classes()[1]), (7, 5, 1));
+        assert_eq!((larger.requests(), larger.kept().requests, attic.classes()[1]), (7, 5, 1));
     }
 }

@@ -2,15 +2,15 @@
 //!
 //! The master creates it, workers write their own slot, the master, the stats server and the emperor read. A reader
 //! takes nothing for granted: sizes come from its own arithmetic on the sealed length, values are clamped. Counters
-//! are cumulative and never reset; when a slot changes hands the master adds its counters to the retired totals of
-//! the worker number first (see [`Scoreboard::retire`]).
+//! are cumulative and never reset; when a slot changes hands the master adds its counters to what is kept first (see
+//! [`Scoreboard::retire`]).
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::classes::HAS_ATTIC;
-use super::tally::tally_words;
+use super::sides::sides_words;
 use super::variables::{self, HAS_VARIABLES, PLACE_WORDS};
 use crate::sys::shared::SharedWords;
 
@@ -40,14 +40,6 @@ const DISMISSED: u64 = 3;
 pub enum Total {
     /// Threads of each worker of the generation that serves: there may be places for more. 0: nobody has said.
     Threads = 3,
-    /// Requests of retired slots.
-    Requests = 4,
-    /// Bytes sent by retired slots.
-    TxBytes = 5,
-    /// Exceptions of retired slots.
-    Exceptions = 6,
-    /// Microseconds spent in requests by retired slots.
-    RunningUs = 7,
     /// The generation that serves.
     Generation = 8,
     /// When the master started, seconds since the epoch.
@@ -161,7 +153,7 @@ impl Scoreboard {
             return Err(invalid());
         }
         let variable_words = if variables { slots * cores * PLACE_WORDS } else { 0 };
-        let words = words_for(slots + 1, cores) + variable_words + tally_words(slots, cores);
+        let words = words_for(slots + 1, cores) + variable_words + sides_words(slots, cores);
         let memory = SharedWords::create("liege-scoreboard", words)?;
         let board = Self { memory, slots, cores, variables };
         board.word(HAS_ATTIC).store(1, Ordering::Relaxed);
@@ -249,8 +241,9 @@ impl Scoreboard {
     /// Requests answered by all workers, those of retired slots included, and for the router.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        let slots = self.iter().chain(self.attic());
-        slots.map(|s| s.get(Field::Requests)).fold(self.total(Total::Requests), u64::saturating_add)
+        let state = self.state();
+        let slots = self.counting(state).chain(self.attic()).map(|slot| slot.get(Field::Requests));
+        slots.fold(self.side(state).map_or(0, |side| side.kept().requests), u64::saturating_add)
     }
 
     pub(super) fn word(&self, at: usize) -> &AtomicU64 {

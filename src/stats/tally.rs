@@ -1,26 +1,18 @@
-//! What each worker's number has counted over all its lives, behind everything else on the scoreboard: written by the
-//! master alone, so that who reads knows of workers without a process, and counts go on with the next one.
+//! What each worker's number has counted over all its lives: written by the master alone, so that who reads knows of
+//! workers without a process, and counts go on with the next one.
 
-use std::sync::atomic::{Ordering, fence};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::scoreboard::{Core, CoreField, Field, Scoreboard, Slot, words_for};
-use super::variables::PLACE_WORDS;
+use super::scoreboard::{Core, CoreField, Field, Scoreboard, Slot};
 
-/// A word of the header: of so many numbers, from 1, a tally is shown; a scoreboard of an older version has none.
+/// A word of the header: of so many numbers, from 1, a tally is shown.
 const TALLIED: usize = 14;
-/// A word of the header: odd while counts move from a slot to a tally.
-const CHANGES: usize = 15;
 /// Words of a tally, …
-const TALLY_WORDS: usize = 8;
-/// … and of what it has for each thread, behind all tallies.
+const OWN_WORDS: usize = 8;
+/// … and of what it has for each thread, behind them.
 const THREAD_WORDS: usize = 8;
-/// How often is read again what changes meanwhile, and after which pause: a hostile scoreboard always does, and costs its
-/// reader a millisecond.
-const TRIES: usize = 6;
-const PAUSE: Duration = Duration::from_micros(200);
 
 /// What is counted for a worker's number over all its lives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +71,38 @@ impl Tally {
     }
 }
 
+impl Tally {
+    pub(super) fn from_words(cores: usize, word: impl Fn(usize) -> u64) -> Self {
+        let [spawns, harakiri, requests, exceptions, tx, running_us] = std::array::from_fn(&word);
+        let thread = |core: usize| {
+            let at = OWN_WORDS + core * THREAD_WORDS;
+            let [requests, static_requests, routed_requests, write_errors, read_errors] =
+                std::array::from_fn(|of_thread| word(at + of_thread));
+            ThreadTally { requests, static_requests, routed_requests, write_errors, read_errors }
+        };
+        let threads = (0..cores).map(thread).collect();
+        Self { spawns, harakiri, requests, exceptions, tx, running_us, threads }
+    }
+
+    /// Its words, each with its place, of as many threads as there is room for.
+    pub(super) fn words(&self, cores: usize) -> impl Iterator<Item = (usize, u64)> {
+        let Self { spawns, harakiri, requests, exceptions, tx, running_us, ref threads } = *self;
+        let own = [spawns, harakiri, requests, exceptions, tx, running_us];
+        let of_threads = threads.iter().take(cores).enumerate().flat_map(|(core, thread)| {
+            let ThreadTally { requests, static_requests, routed_requests, write_errors, read_errors } =
+                *thread;
+            let counted = [requests, static_requests, routed_requests, write_errors, read_errors];
+            (OWN_WORDS + core * THREAD_WORDS..).zip(counted)
+        });
+        (0..).zip(own).chain(of_threads)
+    }
+}
+
+/// How many words a tally takes.
+pub(super) const fn tally_words(cores: usize) -> usize {
+    OWN_WORDS + cores * THREAD_WORDS
+}
+
 impl Scoreboard {
     /// Of how many numbers, from 1, a tally is shown.
     #[must_use]
@@ -89,124 +113,18 @@ impl Scoreboard {
 
     /// The master: tallies of so many numbers are shown.
     pub fn set_tallied(&self, numbers: u32) {
-        if self.tally_at(1).is_some() {
-            self.word(TALLIED).store(numbers.into(), Ordering::Relaxed);
-        }
-    }
-
-    /// The tally of a number, if there is one.
-    #[must_use]
-    pub fn tally(&self, number: u64) -> Option<Tally> {
-        let at = self.tally_at(number).filter(|_| self.tallied() > 0)?;
-        let word = |offset| self.word(at + offset).load(Ordering::Relaxed);
-        Some(Tally {
-            spawns: word(0),
-            harakiri: word(1),
-            requests: word(2),
-            exceptions: word(3),
-            tx: word(4),
-            running_us: word(5),
-            threads: (0..self.cores).map_while(|thread| self.thread_tally(number, thread)).collect(),
-        })
-    }
-
-    fn thread_tally(&self, number: u64, thread: usize) -> Option<ThreadTally> {
-        let at = self.thread_tally_at(number, thread)?;
-        let word = |offset| self.word(at + offset).load(Ordering::Relaxed);
-        Some(ThreadTally {
-            requests: word(0),
-            static_requests: word(1),
-            routed_requests: word(2),
-            write_errors: word(3),
-            read_errors: word(4),
-        })
+        self.word(TALLIED).store(numbers.into(), Ordering::Relaxed);
     }
 
     /// The master: shows the tally of a number, if there is room for it.
     pub fn set_tally(&self, number: u64, tally: &Tally) {
-        let Some(at) = self.tally_at(number) else { return };
-        let Tally { spawns, harakiri, requests, exceptions, tx, running_us, ref threads } = *tally;
-        self.set_words(at, [spawns, harakiri, requests, exceptions, tx, running_us]);
-        for (thread, counted) in threads.iter().enumerate() {
-            let Some(at) = self.thread_tally_at(number, thread) else { return };
-            let ThreadTally { requests, static_requests, routed_requests, write_errors, read_errors } =
-                *counted;
-            self.set_words(at, [requests, static_requests, routed_requests, write_errors, read_errors]);
-        }
+        self.turn(None, |side| side.set_tally(number, tally));
+        self.settle(|side| side.set_tally(number, tally));
     }
-
-    fn set_words<const COUNT: usize>(&self, at: usize, values: [u64; COUNT]) {
-        for (at, value) in (at..).zip(values) {
-            self.word(at).store(value, Ordering::Relaxed);
-        }
-    }
-
-    /// The master: counts begin to move from a slot to a tally; they are in exactly one of them for who reads with
-    /// [`Scoreboard::whole`].
-    pub(super) fn begin_change(&self) {
-        self.word(CHANGES).fetch_add(1, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-    }
-
-    /// They have moved.
-    pub(super) fn end_change(&self) {
-        fence(Ordering::SeqCst);
-        self.word(CHANGES).fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Reads what does not change meanwhile, as far as that can be had.
-    pub fn whole<T>(&self, read: impl Fn() -> T) -> T {
-        let changes = || self.word(CHANGES).load(Ordering::SeqCst);
-        for _ in 1..TRIES {
-            let before = changes();
-            fence(Ordering::SeqCst);
-            let seen = read();
-            fence(Ordering::SeqCst);
-            if before % 2 == 0 && before == changes() {
-                return seen;
-            }
-            // The master may wait for this CPU in the midst of its change, and as it is of another session it would not have
-            // it by a mere yield.
-            std::thread::sleep(PAUSE);
-        }
-        read()
-    }
-
-    fn tally_at(&self, number: u64) -> Option<usize> {
-        let place = self.tally_place(number)?;
-        self.has_room(self.tallies_at() + place * TALLY_WORDS, TALLY_WORDS)
-    }
-
-    fn thread_tally_at(&self, number: u64, thread: usize) -> Option<usize> {
-        let place = self.tally_place(number).filter(|_| thread < self.cores)? * self.cores + thread;
-        let start = self.tallies_at() + self.slots * TALLY_WORDS;
-        self.has_room(start + place * THREAD_WORDS, THREAD_WORDS)
-    }
-
-    fn tally_place(&self, number: u64) -> Option<usize> {
-        usize::try_from(number).ok()?.checked_sub(1).filter(|place| *place < self.slots)
-    }
-
-    fn tallies_at(&self) -> usize {
-        let variables = if self.variables { self.slots * self.cores * PLACE_WORDS } else { 0 };
-        words_for(self.slots + 1, self.cores) + variables
-    }
-
-    /// One of an older version that goes on after a re-exec has no room for them.
-    fn has_room(&self, at: usize, words: usize) -> Option<usize> {
-        (self.memory.words().len() >= at + words).then_some(at)
-    }
-}
-
-/// How many words the tallies of all slots take.
-pub(super) const fn tally_words(slots: usize, cores: usize) -> usize {
-    slots * (TALLY_WORDS + cores * THREAD_WORDS)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
     use crate::stats::variables::Variables;
 
@@ -221,44 +139,24 @@ mod tests {
         for variables in [false, true] {
             let board = Scoreboard::create_with(3, 2, variables).unwrap();
             let observer = Scoreboard::open(board.fd().try_clone_to_owned().unwrap(), false).unwrap();
-            assert_eq!(observer.tally(1), None, "as on one of an older version");
+            let seen = |number| observer.side(observer.state()).unwrap().tally(number);
             board.set_tallied(2);
             board.set_tally(1, &some());
             board.set_tally(3, &some());
             for number in [0, 4, u64::MAX] {
                 board.set_tally(number, &some());
-                assert_eq!(observer.tally(number), None);
+                assert_eq!(seen(number), None);
             }
             let mut long = Variables::default();
             (0..20).for_each(|n| long.push(&format!("X{n}"), &[b'x'; 500]));
             board.slot(2).unwrap().core(1).unwrap().show(&long);
             board.slot(2).unwrap().add(Field::Requests, 9);
             board.retire(2);
-            assert_eq!((observer.tally(1), observer.tally(3)), (Some(some()), Some(some())));
+            assert_eq!((seen(1), seen(3)), (Some(some()), Some(some())));
             let none = Tally { threads: vec![ThreadTally::default(); 2], ..Tally::default() };
-            assert_eq!((observer.tally(2), observer.tallied()), (Some(none), 2));
+            assert_eq!((seen(2), observer.tallied()), (Some(none), 2));
             board.word(TALLIED).store(u64::MAX, Ordering::Relaxed);
             assert_eq!(observer.tallied(), 3);
         }
-    }
-
-    #[test]
-    fn what_changes_is_read_again_but_not_for_ever() {
-        let board = Scoreboard::create(1, 1).unwrap();
-        let reads = Cell::new(0);
-        let read = || reads.replace(reads.get() + 1);
-        assert_eq!((board.whole(read), reads.take()), (0, 1));
-        board.begin_change();
-        assert_eq!(board.whole(read), TRIES - 1, "it gives up");
-        board.end_change();
-        reads.set(0);
-        let once = || {
-            if read() == 0 {
-                board.begin_change();
-                board.end_change();
-            }
-        };
-        board.whole(once);
-        assert_eq!(reads.get(), 2);
     }
 }

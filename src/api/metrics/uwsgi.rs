@@ -9,7 +9,7 @@ use crate::api::counters;
 use crate::api::exposition::{Exposition, Kind};
 use crate::api::show::Moment;
 use crate::emperor::fleet::{Fleet, Vassal};
-use crate::stats::boards::Boards;
+use crate::stats::boards::Whole;
 use crate::stats::cache::ShownCache;
 use crate::stats::scoreboard::{CoreField, Field, Scoreboard, Slot, Total};
 use crate::stats::tally::{Tally, ThreadTally};
@@ -89,7 +89,7 @@ fn places<'a>(vassal: &'a Vassal, moment: &Moment<'_>) -> Vec<Place<'a>> {
         let (id, sizes) = (number.to_string(), sizes.unwrap_or_default());
         Place { vassal, slot, counted, cores, id, sizes }
     };
-    boards.whole(|| by_number(boards)).into_iter().map(place).collect()
+    boards.whole(by_number).into_iter().map(place).collect()
 }
 
 /// The threads of each worker: a scoreboard that has room for more keeps it over reloads.
@@ -100,17 +100,17 @@ fn cores_of(board: &Scoreboard) -> usize {
 
 /// What each number that has ever been counts over all its lives, and the worker that stands for it: of two the one that
 /// accepts, of the newest generation.
-fn by_number(boards: &Boards) -> BTreeMap<u64, (Option<Slot<'_>>, Tally)> {
-    let board = boards.newest();
+fn by_number(whole: Whole<'_>) -> BTreeMap<u64, (Option<Slot<'_>>, Tally)> {
+    let board = whole.newest();
     let numbers = (1..).take(board.tallied().min(counters::slots_limit(board)));
-    let tallies = numbers.filter_map(|number| Some((number, (None, board.tally(number)?))));
+    let tallies = numbers.filter_map(|number| Some((number, (None, whole.tally(number)?))));
     let mut found: BTreeMap<_, (Option<Slot<'_>>, Tally)> =
         tallies.filter(|(_, (_, tally))| tally.spawns > 0).collect();
     let rank = |slot: Slot<'_>| (slot.get(Field::Accepting), slot.get(Field::Generation));
-    for slot in counters::slots(boards) {
+    for slot in counters::in_use(whole.slots()) {
         let number = slot.get(Field::WorkerId);
         // Of a number that is not wanted any more the last worker may still finish.
-        let earlier = || (None, board.tally(number).unwrap_or_default());
+        let earlier = || (None, whole.tally(number).unwrap_or_default());
         let (best, counted) = found.entry(number).or_insert_with(earlier);
         counted.add(slot);
         counted.spawns = counted.spawns.max(slot.get(Field::RespawnCount));
