@@ -243,7 +243,7 @@ fn options_that_are_refused_end_a_start_for_good_but_leave_no_vassal_alone() {
     }
     // It is an emperor like any other: options that are refused still are no reason to become another image.
     host.signal_emperor("HUP");
-    host.wait("a refusal", || host.log().contains("failed its rehearsal: exit status 78"));
+    host.wait("a refusal", || host.log().contains("failed its rehearsal: exit status 78: "));
     assert_eq!(clients.end(), Vec::<String>::new());
     host.signal_emperor("TERM");
     host.wait("its end", || recorded(&host, "a.ini").is_empty());

@@ -212,7 +212,10 @@ fn options_that_cannot_be_obeyed_do_not_end_an_emperor_whose_vassals_run() {
     stage.signal_emperor("HUP");
     stage
         .wait("the reason", || stage.log().contains("cannot drop privileges: there is no user no such user"));
-    stage.wait("a refusal", || stage.log().contains("failed its rehearsal: exit status 1"));
+    let failed = |line: &str| line.contains("failed its rehearsal: exit status 1: ");
+    stage.wait("a refusal with it", || {
+        stage.log().lines().any(|line| failed(line) && line.contains("there is no user no such user"))
+    });
     assert!(stage.line("Running").contains('0'));
     // Of what was there before it, the next image keeps what it cannot have anew.
     stage.change(|spec, base| {

@@ -67,7 +67,9 @@ pub fn main() -> ExitCode {
 
 /// What an emperor that is to be executed anew rehearses is none: nothing of it is done.
 fn no_emperor() -> ExitCode {
-    complain("with these arguments and options this is no emperor");
+    let reason = "with these arguments and options this is no emperor";
+    complain(reason);
+    reexec::give_reason(reason);
     Exit::Refused.into()
 }
 

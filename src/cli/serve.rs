@@ -82,7 +82,10 @@ pub fn run(arguments: Vec<OsString>) -> ExitCode {
 /// The options of an emperor are refused. Whoever starts it need not try again until they are mended; but vassals that
 /// serve are not left alone for that.
 fn go_on_without(draft: Option<EmperorSpec>, first: &str, activation: Activation) -> ExitCode {
-    let Some(mut last) = draft.and_then(emperor::options_of_the_last) else { return Exit::Refused.into() };
+    let Some(mut last) = draft.and_then(emperor::options_of_the_last) else {
+        reexec::give_reason(first);
+        return Exit::Refused.into();
+    };
     complain(
         "the options are refused: the vassals that run are taken over with those of the emperor before; mend them, then send SIGHUP",
     );

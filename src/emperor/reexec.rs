@@ -2,9 +2,8 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io;
-use std::os::fd::AsRawFd;
+use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +13,8 @@ use super::fleet::{Fleet, Phase};
 use super::masters::Masters;
 use super::record::{self, Header};
 use super::turns::Emperor;
-use crate::sys::process::{Child, Launch};
-use crate::sys::{clock, exec, own, signals};
+use crate::sys::process::{Child, Exit, Launch};
+use crate::sys::{clock, exec, memfd, own, signals};
 use crate::tick::Tick;
 use crate::wire::failure::Failure;
 use crate::wire::inherited;
@@ -26,6 +25,8 @@ use crate::wire::message::OperationId;
 const REHEARSAL: &str = "LIEGE_EMPEROR_REHEARSAL";
 /// A rehearsal gets this long: the host may be busy, and meanwhile the emperor does its work.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// As much of its reason to fail is heard.
+const REASON_LIMIT_BYTES: u64 = 4096;
 
 /// What those whom the API has let in get to be answered before it executes itself …
 const ANSWERS: Duration = Duration::from_millis(500);
@@ -38,6 +39,8 @@ pub struct Rehearsal {
     /// The operation that it is for.
     pub operation: OperationId,
     child: Child,
+    /// Where it says why it fails.
+    reason: OwnedFd,
     deadline: Tick,
 }
 
@@ -53,17 +56,18 @@ impl Rehearsal {
         masters: &Masters,
         now: Tick,
     ) -> io::Result<Self> {
+        let reason = memfd::fixed("liege-reason", REASON_LIMIT_BYTES)?;
         let mut launch = Launch::new(binary)
             .stdin(record::write(header, fleet, masters)?)
             .env(REHEARSAL, "1")
             .unset_env(inherited::RECORD_VARIABLE)
             .unset_env("NOTIFY_SOCKET")
             .unset_env(inherited::VARIABLE)
-            .stdout(File::options().write(true).open("/dev/null")?.into());
+            .stdout(reason.try_clone()?);
         for argument in own::arguments().iter().skip(1) {
             launch = launch.arg(argument);
         }
-        Ok(Self { operation: header.operation, child: launch.spawn()?, deadline: now + PATIENCE })
+        Ok(Self { operation: header.operation, child: launch.spawn()?, reason, deadline: now + PATIENCE })
     }
 
     /// Its pid.
@@ -76,6 +80,19 @@ impl Rehearsal {
     #[must_use]
     pub const fn deadline(&self) -> Tick {
         self.deadline
+    }
+
+    /// It has failed.
+    #[must_use]
+    pub fn failure(self, binary: &str, exit: &Exit) -> Failure {
+        let said = memfd::read_all(self.reason, REASON_LIMIT_BYTES).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        let reason = match said.trim_matches(|c: char| c == '\0' || c.is_whitespace()) {
+            "" => String::new(),
+            reason => format!(": {reason}"),
+        };
+        Failure::new(format!("{binary} failed its rehearsal: {exit}{reason}"))
+            .with_hint("all is as it was; mend the binary or the emperor's options")
     }
 
     /// It took too long: kills it, and says so.
@@ -159,6 +176,13 @@ impl Emperor {
 #[must_use]
 pub fn is_rehearsal() -> bool {
     env::var_os(REHEARSAL).is_some()
+}
+
+/// In a rehearsal that fails: tells the emperor why, beside its log.
+pub fn give_reason(reason: &str) {
+    if is_rehearsal() {
+        let _ = io::stdout().write_all(reason.as_bytes()).and_then(|()| io::stdout().flush());
+    }
 }
 
 /// Executes the binary with the record of everything. Returns only when that fails; all is as it was then, but for

@@ -63,6 +63,7 @@ where
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             tracing::error!("{failure}");
+            reexec::give_reason(&failure.message);
             ExitCode::FAILURE
         }
     }

@@ -203,10 +203,9 @@ impl Emperor {
                     if exit.is_success() {
                         self.execute(rehearsal.operation).await;
                     } else {
-                        let binary = &self.launcher.policy.binary;
-                        let failure = Failure::new(format!("{binary} failed its rehearsal: {exit}"))
-                            .with_hint("all is as it was; mend the binary or the emperor's options");
-                        self.reexec_failed(rehearsal.operation, failure);
+                        let operation = rehearsal.operation;
+                        let failure = rehearsal.failure(&self.launcher.policy.binary, &exit);
+                        self.reexec_failed(operation, failure);
                     }
                 }
             }
