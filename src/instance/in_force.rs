@@ -85,7 +85,7 @@ impl Master {
     pub(super) fn take_over_files(&self, old: &InstanceSpec, new: &InstanceSpec) {
         let mut done = Ok(());
         if let Some(path) = new.log.file_path().filter(|_| old.log != new.log) {
-            done = super::log_file::log_to(path, &new.log.file);
+            done = super::log_file::go_on_in(path, &new.log.file);
         }
         if new.log.file.reopen {
             self.output.with_file(LogFile::reopen);

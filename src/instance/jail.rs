@@ -43,7 +43,7 @@ pub(super) fn enter(
 ) -> Result<Sockets, Unbegun> {
     let at = |names: &'static [&'static str]| move |failure: Failure| failure.at(spec.place_of(names));
     if let Some(log) = &spec.log.logto {
-        log_file::log_to(log, &spec.log.file).map_err(at(LOGS))?;
+        log_file::go_on_in(log, &spec.log.file).map_err(at(LOGS))?;
     }
     let identity = look_up(spec)?;
     if let Some(log) = &spec.log.logto {
@@ -97,7 +97,7 @@ pub(super) fn enter(
     }
     beginning.perform(spec, &[Point::WaitsForSocket])?;
     if let Some(log) = &spec.log.logto2 {
-        log_file::log_to(log, &spec.log.file).map_err(at(&["logto2"]))?;
+        log_file::go_on_in(log, &spec.log.file).map_err(at(&["logto2"]))?;
         log_file::prepare(log, &spec.log.file, &identity).map_err(at(&["logto2"]))?;
     }
     if let Some(directory) = &spec.app.chdir {

@@ -163,6 +163,15 @@ fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
+/// Logs to a file from now on; who has read the lines so far is told where they go on.
+///
+/// # Errors
+/// The file cannot be opened.
+pub(super) fn go_on_in(path: &Path, spec: &LogFileSpec) -> Result<(), Failure> {
+    tracing::info!("the log goes on in {}", path.display());
+    log_to(path, spec)
+}
+
 /// Sends descriptors 1 and 2 to the end of a file.
 ///
 /// # Errors

@@ -266,7 +266,7 @@ fn the_log_goes_where_it_is_told() {
 }
 
 #[test]
-fn a_vassals_own_log_says_when() {
+fn a_vassals_own_log_says_when_and_its_emperor_where() {
     let port = free_port();
     let host = Host::start(&[]);
     host.folder().write("app.py", TOOLS);
@@ -278,6 +278,11 @@ fn a_vassals_own_log_says_when() {
     let log = std::fs::read_to_string(host.folder().path().join("app.log")).unwrap();
     let line = log.lines().find(|line| line.contains("spawned uWSGI master process")).unwrap();
     assert!(line.starts_with("20") && line.contains("Z spawned"), "{log}");
+    let told = host.ask("/v1/vassals/app.ini/logs").to_string();
+    assert!(
+        told.contains("the log goes on in") && told.contains("/app.log") && !told.contains("spawned"),
+        "{told}"
+    );
 }
 
 #[test]
