@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+use memchr::memchr;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::Mutex;
 use tokio::task::spawn_local;
@@ -211,7 +212,13 @@ impl Lines {
 
     /// How long the first line is, without its end.
     fn length(&self) -> Option<usize> {
-        let end = self.begun.iter().take(LINE_LIMIT_BYTES + 1).position(|byte| *byte == b'\n');
+        let (first, second) = self.begun.as_slices();
+        let head = |bytes: &[u8], most: usize| memchr(b'\n', bytes.get(..most).unwrap_or(bytes));
+        let in_second = || {
+            let left = (LINE_LIMIT_BYTES + 1).checked_sub(first.len())?;
+            Some(head(second, left)? + first.len())
+        };
+        let end = head(first, LINE_LIMIT_BYTES + 1).or_else(in_second);
         end.or_else(|| (self.begun.len() > LINE_LIMIT_BYTES).then(|| self.whole_characters()))
     }
 
@@ -297,6 +304,19 @@ mod tests {
         lines.add(format!("{exact}\n\nafter\n").as_bytes());
         let all: Vec<String> = std::iter::from_fn(|| lines.next()).collect();
         assert_eq!(all, [exact.as_str(), "", "after"]);
+    }
+
+    #[test]
+    fn lines_are_whole_wherever_they_lie_in_the_buffer() {
+        let line = |number: usize| "x".repeat(number * 7 % 300) + &number.to_string();
+        let (mut lines, mut taken) = (Lines::default(), 0);
+        for number in 0..2000 {
+            lines.add(format!("{}\n", line(number)).as_bytes());
+            while taken + 10 < number {
+                assert_eq!(lines.next(), Some(line(taken)));
+                taken += 1;
+            }
+        }
     }
 
     #[tokio::test]

@@ -160,21 +160,33 @@ pub fn set_level(level: LogLevel) {
 #[must_use]
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
+    let mut rest = text;
+    // What is harmless is taken over in one piece: whoever floods a log makes this the most of the emperor's work.
+    while let Some((at, special)) = first_special(rest) {
+        out.push_str(rest.get(..at).unwrap_or_default());
+        rest = rest.get(at + special.len_utf8()..).unwrap_or_default();
+        match special {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
-            c if c.is_control() || is_format_control(c) => {
+            c => {
                 let _ = match u8::try_from(c) {
                     Ok(byte) => write!(out, "\\x{byte:02x}"),
                     Err(_) => write!(out, "\\u{{{:x}}}", u32::from(c)),
                 };
             }
-            c => out.push(c),
         }
     }
+    out.push_str(rest);
     out
+}
+
+/// The first character that has to be escaped, and where it begins.
+fn first_special(text: &str) -> Option<(usize, char)> {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return None;
+    }
+    text.char_indices().find(|(_, c)| c.is_control() || is_format_control(*c))
 }
 
 /// Line and paragraph separators, and what turns the reading direction.
@@ -365,6 +377,7 @@ mod tests {
             ("\u{1b}[31mred\u{7f}", "\\x1b[31mred\\x7f"),
             ("\u{9b}31m", "\\x9b31m"),
             ("a\u{202e}b\u{2028}", "a\\u{202e}b\\u{2028}"),
+            ("ü\nü ü\u{1b}ü", "ü\\nü ü\\x1bü"),
         ] {
             assert_eq!(escaped(text), expected);
         }
