@@ -109,7 +109,7 @@ impl Boards {
     /// its number. An observer may still look at an earlier one as if it were the newest.
     pub fn retire(&self, of: &Arc<Scoreboard>, slot: usize, (number, tally): (u64, &Tally)) {
         let all: Vec<&Scoreboard> = self.iter().map(Arc::as_ref).collect();
-        kept::retire(all, (of, slot), |side| side.set_tally(number, tally));
+        kept::retire(&all, (of, slot), |side| side.set_tally(number, tally));
     }
 
     /// The master: shows the tally of a number.
@@ -238,5 +238,8 @@ mod tests {
         boards.newest().turn(Some(0), |_| ());
         boards.whole(|_| read());
         assert_eq!(reads.take(), 1, "a master that stands still in the midst of a change holds nobody up");
+        boards.newest().memory.words().iter().for_each(|word| word.store(u64::MAX, Ordering::Relaxed));
+        boards.whole(|_| read());
+        assert_eq!(reads.take(), 1, "nor does garbage");
     }
 }

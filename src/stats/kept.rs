@@ -72,7 +72,7 @@ impl Scoreboard {
 
     /// Empties a slot whose worker is gone, and keeps its counters.
     pub fn retire(&self, slot: usize) {
-        retire([self], (self, slot), |_| ());
+        retire(&[self], (self, slot), |_| ());
     }
 
     fn empty(&self, slot: usize) {
@@ -85,17 +85,13 @@ impl Scoreboard {
 }
 
 /// Empties a slot of one scoreboard, whose counters are kept on all; `show` writes beside them.
-pub(super) fn retire<'a>(
-    all: impl IntoIterator<Item = &'a Scoreboard> + Clone,
-    (of, slot): (&Scoreboard, usize),
-    show: impl Fn(Side<'_>),
-) {
+pub(super) fn retire(all: &[&Scoreboard], (of, slot): (&Scoreboard, usize), show: impl Fn(Side<'_>)) {
     let Some(kept) = of.slot(slot).map(Kept::of) else { return };
     let write = |side: Side<'_>| {
         side.add(&kept);
         show(side);
     };
-    all.clone().into_iter().for_each(|board| board.turn(Some(slot), write));
+    all.iter().for_each(|board| board.turn(Some(slot), write));
     of.empty(slot);
-    all.into_iter().for_each(|board| board.settle(write));
+    all.iter().for_each(|board| board.settle(write));
 }
