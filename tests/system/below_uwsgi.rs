@@ -1,10 +1,12 @@
 //! liege below an emperor of uWSGI: its instances are vassals like uWSGI's own.
 
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use liege::wire::bytes::packet;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -23,6 +25,8 @@ use crate::support::{LIEGE, environment, extension, free_port};
 struct Reign {
     emperor: Family,
     folder: Folder,
+    /// How often files were touched.
+    touches: Cell<u32>,
 }
 
 impl Reign {
@@ -37,7 +41,7 @@ impl Reign {
         command.arg(folder.path().join("stats.sock"));
         command.args(["--emperor-wrapper", LIEGE]).args(options).current_dir(folder.path());
         let emperor = Family::start(&mut command, &folder.path().join("uwsgi.log"));
-        Some(Self { emperor, folder })
+        Some(Self { emperor, folder, touches: Cell::default() })
     }
 
     /// Writes an app that answers so, and `/slow` after two seconds.
@@ -71,12 +75,14 @@ impl Reign {
         eventually(&format!("{name} {what}"), || self.told(name).filter(|told| is_so(told)))
     }
 
-    /// Gives a file a time that uWSGI's emperor takes for later, to the second.
+    /// Gives a file a time that uWSGI's emperor takes for later, to the second, also than that of the touch before, which
+    /// the file may have been written after within the same second.
     fn touch(&self, name: &str) {
         let file =
             std::fs::File::options().append(true).open(self.folder.path().join("v").join(name)).unwrap();
         let modified = file.metadata().unwrap().modified().unwrap();
-        file.set_modified(modified + std::time::Duration::from_secs(1)).unwrap();
+        self.touches.set(self.touches.get() + 1);
+        file.set_modified(modified + Duration::from_secs(self.touches.get().into())).unwrap();
     }
 
     fn end(mut self) {
