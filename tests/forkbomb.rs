@@ -23,12 +23,15 @@ use liege::sys::census;
 const ALICE: u32 = 20011;
 const BOB: u32 = 20012;
 const CAROL: u32 = 20013;
+const DAVE: u32 = 20014;
+const ERIN: u32 = 20015;
 const MOST: usize = 30;
 
 /// Answers with its pid. `/bomb` forks without end; every other child leaves the session, and the next one's parent ends.
-/// `/pool/what` has as many processes as it may do something without end.
+/// `/programs` has a dozen processes that start programs without end. `/pool/what` has as many processes as it may do
+/// something without end, `/some/what` 18.
 const APP: &str = "
-import os, threading
+import os, subprocess, threading
 def bomb():
     while True:
         try:
@@ -36,21 +39,32 @@ def bomb():
                 if os.getpid() % 2: os.setsid()
                 if os.getpid() % 3 == 0 and os.fork(): os._exit(0)
         except OSError: pass
-def pool(work):
-    parent = os.getpid()
+def programs():
+    begins, begin = os.pipe()
+    if all(os.fork() for _ in range(11)): os.close(begin)
+    else: os.close(begin); os.read(begins, 1)
     while True:
+        try: subprocess.Popen(['/bin/sleep', '1000'])
+        except OSError: pass
+def start():
+    try: subprocess.run(['/bin/true'])
+    except OSError: pass
+def pool(work, many):
+    parent = os.getpid()
+    for _ in range(many):
         try:
             if os.fork() == 0:
                 while os.getppid() == parent:
                     for _ in range(100): work()
                 os._exit(0)
         except OSError: return
-WORK = {'compute': lambda: sum(range(100)), 'call': lambda: os.urandom(1 << 16)}
+WORK = {'compute': lambda: sum(range(100)), 'call': lambda: os.urandom(1 << 16), 'start': start}
 def application(environ, start_response):
     start_response('200 OK', [('Content-Type', 'text/plain')])
     _, what, *rest = environ['PATH_INFO'].split('/')
-    if what == 'bomb': threading.Thread(target=bomb, daemon=True).start()
-    if what == 'pool': pool(WORK[rest[0]])
+    if what in ('bomb', 'programs'): threading.Thread(target=globals()[what], daemon=True).start()
+    if what == 'pool': pool(WORK[rest[0]], 1000)
+    if what == 'some': pool(WORK[rest[0]], 18)
     return [str(os.getpid()).encode()]
 ";
 
@@ -103,15 +117,27 @@ fn a_fork_bomb_is_ended_with_all_that_it_started_and_nobody_else_is() {
     assert!(why.contains("signal 9; a fork bomb: the emperor killed it"), "{why}");
     let events = host.ask(&["events", "bomb.ini"]).1;
     let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let expected = format!("try to start more than the {MOST} that its user may have");
+    let expected = format!("to start more than the {MOST} that its user may have");
     assert!(plain(&events).contains(&expected), "{events}");
-    assert!(plain(&events).contains("of its processes did nothing for"), "{events}");
+    assert!(plain(&events).contains("of its processes have tried without a pause for"), "{events}");
     host.wait("the end of all of it", || all_are_of(master));
     assert_eq!((host.master("quiet.ini"), get(quiet, "/").unwrap()), (master, worker));
     assert!(shown(&host, "quiet.ini").get("restarts").is_some_and(|restarts| restarts == 0));
     // It can be had again at once, and is what it was.
     assert!(host.ask(&["start", "bomb.ini"]).0);
     host.wait("its return", || get(bomb, "/").is_ok());
+    host.end();
+}
+
+#[test]
+fn one_that_starts_programs_without_end_is_a_bomb_too() {
+    let Some(host) = emperor() else { return };
+    let bomb = vassal(&host, "bomb.ini", DAVE);
+    let _ = get(bomb, "/programs");
+    host.wait("its rest", || shown(&host, "bomb.ini").get("state").is_some_and(|state| state == "resting"));
+    host.wait("the end of all of it", || {
+        !census::processes().unwrap().iter().any(|one| census::counted_to(one.id) == Some(DAVE))
+    });
     host.end();
 }
 
@@ -124,11 +150,17 @@ fn a_pool_that_works_at_its_limit_is_left_alone() {
     // What it does is asked: from outside it looks as a bomb does.
     host.wait("an acquittal", || host.log().contains("suspects asked: Innocent"));
     get(computes, "/pool/compute").unwrap();
-    let looks = || {
+    let looks = |name: &str| {
         let log = host.log();
-        log.lines().filter(|line| line.contains("[computes.ini]") && line.contains("looked at")).count()
+        log.lines().filter(|line| line.contains(name) && line.contains("looked at")).count()
     };
-    host.wait("looks", || looks() >= 4);
+    host.wait("looks", || looks("[computes.ini]") >= 2);
+    // The rest of what it may have is used up by what that starts, and some tries are refused.
+    let starts = vassal(&host, "starts.ini", ERIN);
+    let pid = get(starts, "/").unwrap();
+    get(starts, "/some/start").unwrap();
+    host.wait("looks at that", || looks("[starts.ini]") >= 4);
+    assert_eq!(get(starts, "/").unwrap(), pid);
     assert_eq!([computes, calls].map(|port| get(port, "/").unwrap()), pids);
     assert!(!host.log().contains("a fork bomb"), "{}", host.log());
     for name in ["computes.ini", "calls.ini"] {

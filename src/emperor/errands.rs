@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::event::{Effect, Event, News};
 use super::fleet::{ExitKind, Vassal};
-use super::forkbomb::{Bomb, Evidence};
+use super::forkbomb::{self, Bomb, Evidence};
 use super::life::LifeId;
 use super::link::{Heard, Link, Said};
 use super::patrol::Found;
@@ -220,7 +220,8 @@ impl Emperor {
 
     /// Looks at those whom no control group counts, and ends those among them who fork without end.
     pub(super) fn look_at_crowds(&mut self) {
-        for Found { life, evidence, within_ms, held } in self.patrol.look(&self.masters) {
+        let finished = |vassal: &str| forkbomb::finished(&self.handle, vassal);
+        for Found { life, evidence, within_ms, held } in self.patrol.look(&self.masters, finished) {
             let Some(master) = self.masters.by_life.get_mut(&life) else { continue };
             master.forks_without_end = true;
             let vassal = master.vassal.clone();

@@ -32,7 +32,8 @@ pub enum Evidence {
         /// How many it may have (`pids-max`, `limit-nproc`).
         most: Option<u64>,
     },
-    /// Its user has as many processes as it may, and most of these were starting another when they were stopped.
+    /// Its user has as many processes as it may, and so many of these were starting another each time that they were stopped
+    /// that most tries were in vain.
     Seen {
         /// How many.
         processes: usize,
@@ -53,8 +54,8 @@ impl Evidence {
                 format!("refused {count} processes within {seconds:.1} s{limit}")
             }
             Self::Seen { processes, most } => format!(
-                "{processes} of its processes did nothing for {seconds:.1} s but try to start more than the {most} that its \
-                 user may have"
+                "{processes} of its processes have tried without a pause for {seconds:.1} s to start more than the {most} that \
+                 its user may have"
             ),
         }
     }
@@ -108,7 +109,7 @@ impl Watch {
 }
 
 /// How many requests a vassal has finished so far, by its own word: who lies has no more than his share of the CPUs.
-fn finished(handle: &Handle, vassal: &str) -> u64 {
+pub(super) fn finished(handle: &Handle, vassal: &str) -> u64 {
     let fleet = handle.fleet();
     let shown = fleet.vassals.get(vassal).and_then(|vassal| vassal.shown.as_ref());
     shown.map_or(0, |shown| shown.boards.requests())
@@ -175,7 +176,7 @@ mod tests {
             ),
             (
                 Evidence::Seen { processes: 58, most: 60 },
-                "58 of its processes did nothing for 0.3 s but try to start more than the 60 that its user may have",
+                "58 of its processes have tried without a pause for 0.3 s to start more than the 60 that its user may have",
             ),
         ] {
             assert_eq!(evidence.told(300), expected);

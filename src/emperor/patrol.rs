@@ -1,6 +1,6 @@
 //! Finds fork bombs among vassals that have no control groups: nobody counts there what the kernel refuses a user. When
-//! many processes want a CPU those of vassals that are at their `limit-nproc` are looked at, and who seems to do nothing
-//! but fork is stopped for a moment and asked.
+//! many processes want a CPU those of vassals that are at their `limit-nproc` are looked at, and who may be forking is
+//! stopped for a moment and asked; who forks only sometimes, again and again.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep_until};
 use super::forkbomb::Evidence;
 use super::kin::{self, Head};
 use super::life::LifeId;
-use super::masters::Masters;
+use super::masters::{Master, Masters};
 use super::roundup;
-use super::suspicion::{self, Look, Suspects, Thread, Verdict};
+use super::suspicion::{self, Findings, Look, Suspects, Thread, Verdict};
 use crate::sys::alarm::Ticker;
 use crate::sys::census::{self, Doing, Seen};
 use crate::sys::load::Load;
@@ -24,26 +24,29 @@ use crate::tick::Tick;
 /// While somebody is watched the load is looked at so often. The kernel would tell of it, too (pressure stall
 /// information), but whoever has no `CAP_SYS_RESOURCE` every two seconds only.
 const EVERY: Duration = Duration::from_millis(250);
-/// Between the two looks.
+/// From one look to the next.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Who was told to stop is asked so often what it was doing, for so long.
 const ASK: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_millis(500);
 /// After a look none follows for so many times as long as it took: all of them take a fiftieth of a CPU at most.
 const COST: u32 = 50;
-/// Who was asked, and did something else, is not asked again for so long.
-const ACQUITTED: Duration = Duration::from_secs(60);
+/// Who was asked, and did something else, is not asked again for so long: twice as long each time, up to the second.
+const ACQUITTED: Duration = Duration::from_secs(5);
+const ACQUITTED_AGAIN: Duration = Duration::from_secs(60);
 
 /// What is done about fork bombs that no group counts.
 #[derive(Debug, Default)]
 pub struct Patrol {
     /// How many processes and threads the user of each life may have.
     watched: BTreeMap<LifeId, u64>,
-    stage: Stage,
+    /// None until many want a CPU.
+    cases: Vec<Case>,
     watch: Option<Watch>,
     /// No crowd is looked at before.
     next: Tick,
-    acquitted: BTreeMap<LifeId, Tick>,
+    /// Until when, and how long that is in all.
+    acquitted: BTreeMap<LifeId, (Tick, Duration)>,
 }
 
 /// What is there while somebody is watched.
@@ -53,21 +56,24 @@ struct Watch {
     ticker: Ticker,
 }
 
-#[derive(Debug, Default)]
-enum Stage {
-    /// Until many want a CPU.
-    #[default]
-    Quiet,
-    /// These were seen, and are looked at again then.
-    Again(Tick, BTreeMap<LifeId, Look>),
-    /// These are asked then.
-    Asking(Tick, Vec<Held>),
+/// What is known of a life that may be a fork bomb.
+#[derive(Debug)]
+struct Case {
+    life: LifeId,
+    /// The last look at it.
+    look: Look,
+    findings: Findings,
+    /// How many requests its vassal had finished when it was seen first.
+    requests: u64,
+    /// Those that stand still, and are asked next; `None`: all go on, and are looked at next.
+    held: Option<Held>,
+    /// When that is.
+    at: Tick,
 }
 
 /// Suspects that were told to stop; they go on when this is dropped.
 #[derive(Debug)]
 pub struct Held {
-    life: LifeId,
     suspects: Suspects,
     /// Pids, and when each began.
     stopped: Vec<(u32, u64)>,
@@ -94,7 +100,8 @@ impl Patrol {
             self.watched.remove(&life);
             self.acquitted.remove(&life);
             if self.watched.is_empty() {
-                (self.stage, self.watch) = (Stage::Quiet, None);
+                self.cases.clear();
+                self.watch = None;
             }
             return;
         };
@@ -103,15 +110,16 @@ impl Patrol {
 
     /// Whoever was told to stop goes on.
     pub fn let_go(&mut self) {
-        self.stage = Stage::Quiet;
+        self.cases.clear();
     }
 
     /// Waits until it is time for a [look](Self::look); for ever while nobody is watched. Cancel-safe.
     pub async fn due(&mut self) {
-        match self.stage {
-            Stage::Again(at, _) | Stage::Asking(at, _) => return until(at).await,
-            Stage::Quiet if self.watched.is_empty() => return pending().await,
-            Stage::Quiet => {}
+        if let Some(at) = self.cases.iter().map(|case| case.at).min() {
+            return until(at).await;
+        }
+        if self.watched.is_empty() {
+            return pending().await;
         }
         loop {
             let watch = match &mut self.watch {
@@ -135,83 +143,115 @@ impl Patrol {
         }
     }
 
-    /// Looks, or asks; answers which lives are fork bombs.
-    pub fn look(&mut self, masters: &Masters) -> Vec<Found> {
+    /// Looks, or asks; answers which lives are fork bombs. `finished`: how many requests a vassal has finished.
+    pub fn look(&mut self, masters: &Masters, finished: impl Fn(&str) -> u64) -> Vec<Found> {
         let now = clock::now();
-        match std::mem::take(&mut self.stage) {
-            Stage::Quiet => {
-                let began = clock::monotonic_us();
-                let mut seen = self.see(masters);
-                seen.retain(|_, look| look.is_of_crowd(host::cpus()));
-                let took = Duration::from_micros(clock::monotonic_us().saturating_sub(began));
-                self.next = self.next.max(now + took.saturating_mul(COST));
-                if !seen.is_empty() {
-                    self.stage = Stage::Again(now + PAUSE, seen);
-                }
-                Vec::new()
-            }
-            Stage::Again(_, first) => {
-                self.compare(&first, masters);
-                Vec::new()
-            }
-            Stage::Asking(_, held) => self.ask(held, now),
+        if self.cases.is_empty() {
+            let mut seen = self.see(masters);
+            seen.retain(|_, look| look.is_of_crowd(host::cpus()));
+            let open = |(life, look)| {
+                let requests = finished(&masters.by_life.get(&life)?.vassal);
+                let findings = Findings::default();
+                Some(Case { life, look, findings, requests, held: None, at: now + PAUSE })
+            };
+            self.cases = seen.into_iter().filter_map(open).collect();
+            return Vec::new();
         }
-    }
-
-    /// Looks again at those that were seen.
-    fn compare(&mut self, first: &BTreeMap<LifeId, Look>, masters: &Masters) {
-        let mut held = Vec::new();
-        for (life, second) in self.see(masters) {
-            let Some(first) = first.get(&life) else { continue };
-            let Some(suspects) = suspicion::suspects(first, &second, host::cpus()) else { continue };
-            let may_ask = suspects.threads.iter().any(|(pid, tid)| census::doing(*pid, *tid).is_ok());
-            let Some(master) = masters.by_life.get(&life) else { continue };
-            if may_ask {
-                held.push(Held::stop(life, suspects, master.child.pid()));
-            } else {
-                let (vassal, many) = (&master.vassal, suspects.threads.len());
-                tracing::warn!(
-                    vassal,
-                    "may be a fork bomb: {many} of its processes live in the kernel, and nobody may see what they do there"
-                );
-                self.acquitted.insert(life, clock::now() + ACQUITTED);
+        let (due, later) = std::mem::take(&mut self.cases).into_iter().partition(|case| case.at <= now);
+        self.cases = later;
+        let is_looked_at = due.iter().any(|case: &Case| case.held.is_none());
+        let mut seen = if is_looked_at { self.see(masters) } else { BTreeMap::new() };
+        let mut found = Vec::new();
+        for mut case in due {
+            if let Some(held) = case.held.take() {
+                found.extend(self.ask(case, held, now));
+            } else if let (Some(look), Some(master)) =
+                (seen.remove(&case.life), masters.by_life.get(&case.life))
+            {
+                let requests = finished(&master.vassal).saturating_sub(case.requests);
+                found.extend(self.compare(case, look, (master, requests)));
             }
-        }
-        if !held.is_empty() {
-            self.stage = Stage::Asking(clock::now() + ASK, held);
-        }
-    }
-
-    /// Asks those who stand still.
-    fn ask(&mut self, all: Vec<Held>, now: Tick) -> Vec<Found> {
-        let (mut found, mut open) = (Vec::new(), Vec::new());
-        for held in all {
-            let told: Vec<Doing> = held.told();
-            let verdict = suspicion::verdict(held.suspects.threads.len(), &told, held.until <= now);
-            if verdict != Verdict::Open {
-                tracing::debug!(
-                    "{} of {} suspects asked: {verdict:?}",
-                    told.len(),
-                    held.suspects.threads.len()
-                );
-            }
-            match verdict {
-                Verdict::Open => open.push(held),
-                Verdict::Bomb => found.push(Found::of(held)),
-                Verdict::Innocent => {
-                    self.acquitted.insert(held.life, now + ACQUITTED);
-                }
-                Verdict::Unknown => {}
-            }
-        }
-        if !open.is_empty() {
-            self.stage = Stage::Asking(now + ASK, open);
         }
         found
     }
 
+    /// Takes in another look: who still may be a fork bomb is stopped, to be asked or because it is one.
+    fn compare(&mut self, mut case: Case, look: Look, (master, requests): (&Master, u64)) -> Option<Found> {
+        let suspects = suspicion::suspects(&case.look, &look, host::cpus())?;
+        let findings = &mut case.findings;
+        if findings.rounds > 0 {
+            findings.births += look.births_since(&case.look);
+            findings.cpu_us += look.ticks_since(&case.look) * 1_000_000 / census::ticks_per_second();
+            findings.requests = requests;
+        }
+        case.look = look;
+        let verdict = findings.on_reflection();
+        if verdict != Verdict::Open {
+            tracing::debug!(vassal = master.vassal, "suspects thought about: {verdict:?}: {findings:?}");
+        }
+        match verdict {
+            Verdict::Innocent => self.acquit(case.life),
+            Verdict::Bomb => return Some(Found::of(case.life, Held::stop(suspects, master.child.pid()))),
+            Verdict::Open if suspects.threads.iter().any(|(pid, tid)| census::doing(*pid, *tid).is_ok()) => {
+                case.held = Some(Held::stop(suspects, master.child.pid()));
+                case.at = clock::now() + ASK;
+                self.cases.push(case);
+            }
+            Verdict::Open => {
+                let (vassal, many) = (&master.vassal, suspects.threads.len());
+                tracing::warn!(
+                    vassal,
+                    "may be a fork bomb: {many} of its processes are busy at its limit, and nobody may see what they do"
+                );
+                self.acquit(case.life);
+            }
+        }
+        None
+    }
+
+    /// Asks those who stand still.
+    fn ask(&mut self, mut case: Case, held: Held, now: Tick) -> Option<Found> {
+        let told: Vec<Doing> = held.told();
+        let suspects = held.suspects.threads.len();
+        match suspicion::is_enough(suspects, told.len(), held.until <= now) {
+            Some(true) => case.findings.add(&told),
+            Some(false) => return None,
+            None => {
+                case.held = Some(held);
+                case.at = now + ASK;
+                self.cases.push(case);
+                return None;
+            }
+        }
+        let verdict = case.findings.at_once();
+        tracing::debug!("{} of {suspects} suspects asked: {verdict:?}", told.len());
+        match verdict {
+            Verdict::Bomb => return Some(Found::of(case.life, held)),
+            Verdict::Innocent => self.acquit(case.life),
+            Verdict::Open => {
+                case.at = now + PAUSE;
+                self.cases.push(case);
+            }
+        }
+        None
+    }
+
+    fn acquit(&mut self, life: LifeId) {
+        let before = self.acquitted.get(&life).map(|(_, time)| *time);
+        let time = before.map_or(ACQUITTED, |time| (time * 2).min(ACQUITTED_AGAIN));
+        self.acquitted.insert(life, (clock::now() + time, time));
+    }
+
     /// What there is to see of those lives that have a crowd.
-    fn see(&self, masters: &Masters) -> BTreeMap<LifeId, Look> {
+    fn see(&mut self, masters: &Masters) -> BTreeMap<LifeId, Look> {
+        let began = clock::monotonic_us();
+        let looks = self.looks(masters);
+        let took = Duration::from_micros(clock::monotonic_us().saturating_sub(began));
+        self.next = self.next.max(clock::now() + took.saturating_mul(COST));
+        looks
+    }
+
+    fn looks(&self, masters: &Masters) -> BTreeMap<LifeId, Look> {
         let all = match census::processes() {
             Ok(all) => all,
             Err(error) => {
@@ -225,7 +265,7 @@ impl Patrol {
         let mut users = None;
         let mut looks = BTreeMap::new();
         for (life, most) in &self.watched {
-            if self.acquitted.get(life).is_some_and(|until| now < *until) {
+            if self.acquitted.get(life).is_some_and(|(until, _)| now < *until) {
                 continue;
             }
             let own: Vec<&Seen> = all.iter().filter(|one| of.get(&one.id) == Some(life)).collect();
@@ -262,7 +302,7 @@ impl Patrol {
 
 impl Held {
     /// Tells suspects to stop, but for a master: it would be told that it was.
-    fn stop(life: LifeId, suspects: Suspects, master: u32) -> Self {
+    fn stop(mut suspects: Suspects, master: u32) -> Self {
         let mut pids: BTreeSet<u32> = suspects.threads.iter().map(|(pid, _)| *pid).collect();
         pids.remove(&master);
         let began = |pid: u32| Some((pid, census::process(pid)?.started));
@@ -270,7 +310,9 @@ impl Held {
         for (pid, started) in &stopped {
             roundup::tell(*pid, *started, Signal::Stop);
         }
-        Self { life, suspects, stopped, until: clock::now() + PATIENCE }
+        // Nothing is heard of those that have ended since they were seen.
+        suspects.threads.retain(|(pid, _)| *pid == master || stopped.iter().any(|(known, _)| known == pid));
+        Self { suspects, stopped, until: clock::now() + PATIENCE }
     }
 
     /// What those did that stand still by now.
@@ -289,10 +331,10 @@ impl Drop for Held {
 }
 
 impl Found {
-    fn of(held: Held) -> Self {
+    fn of(life: LifeId, held: Held) -> Self {
         let suspects = &held.suspects;
         Self {
-            life: held.life,
+            life,
             evidence: Evidence::Seen { processes: suspects.threads.len(), most: suspects.most },
             within_ms: suspects.age.saturating_mul(1000) / census::ticks_per_second(),
             held,
