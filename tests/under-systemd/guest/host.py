@@ -233,14 +233,14 @@ class Case(unittest.TestCase):
         """Changes the emperor's options, and further lines of the unit."""
         self.drop_in("ExecStart=", " ".join(["ExecStart=" + SHIPPED, *words]), *lines)
 
-    def vassal(self, name, port, app=HELLO, *lines, owner="nobody"):
+    def vassal(self, name, port, app=HELLO, *lines, owner="nobody", place=VASSALS):
         """A vassal that runs as nobody; it is whole when its emperor sees it."""
         module = APPS / f"{name}.py"
         module.write_text(app)
         lines = ["[uwsgi]", f"http-socket = 127.0.0.1:{port}", f"wsgi-file = {module}", f"uid = {owner}", "disable-logging = true", *lines]
-        new = VASSALS / f".{name}"
+        new = place / f".{name}"
         new.write_text("\n".join([*lines, ""]))
-        new.rename(VASSALS / f"{name}.ini")
+        new.rename(place / f"{name}.ini")
 
     def start(self):
         systemctl("start", UNIT)
