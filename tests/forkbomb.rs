@@ -74,7 +74,8 @@ fn emperor() -> Option<Host> {
         eprintln!("skipped: only root can become other users");
         return None;
     }
-    let host = Host::behind(&["env", "LIEGE_LOG=info,liege::emperor::patrol=debug"], &[], |base| {
+    let log = "LIEGE_LOG=info,liege::emperor::patrol=debug,liege::emperor::crowds=debug";
+    let host = Host::behind(&["env", log], &[], |base| {
         fs::write(base.join("app.py"), APP).unwrap();
     });
     Some(host)

@@ -221,7 +221,7 @@ impl Emperor {
     /// Looks at those whom no control group counts, and ends those among them who fork without end.
     pub(super) fn look_at_crowds(&mut self) {
         let finished = |vassal: &str| forkbomb::finished(&self.handle, vassal);
-        for Found { life, evidence, within_ms, held } in self.patrol.look(&self.masters, finished) {
+        for Found { life, evidence, within_ms, held } in self.patrol.go_on(&self.masters, finished) {
             let Some(master) = self.masters.by_life.get_mut(&life) else { continue };
             master.forks_without_end = true;
             let vassal = master.vassal.clone();
@@ -272,6 +272,7 @@ impl Emperor {
     /// Reaps, and notices masters that were stopped by a signal; answers children that belong to no life.
     pub(super) fn reap(&mut self) -> Vec<(u32, process::Exit)> {
         let reaped = reap::reap(&mut self.masters);
+        self.more_ended = reaped.more;
         for (life, mut news) in reaped.news {
             let Some(vassal) = self.masters.by_life.get(&life).map(|master| master.vassal.clone()) else {
                 continue;

@@ -9,6 +9,7 @@ mod beginning;
 mod belongings;
 pub mod cgroups;
 pub mod control;
+pub mod crowds;
 pub mod decide;
 pub mod deposit;
 mod environment;

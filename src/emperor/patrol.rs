@@ -2,20 +2,21 @@
 //! many processes want a CPU those of vassals that are at their `limit-nproc` are looked at, and who may be forking is
 //! stopped for a moment and asked; who forks only sometimes, again and again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::time::Duration;
 
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 
+use super::crowds::{Search, Sight};
 use super::forkbomb::Evidence;
-use super::kin::{self, Head};
 use super::life::LifeId;
 use super::masters::{Master, Masters};
 use super::roundup;
-use super::suspicion::{self, Findings, Look, Suspects, Thread, Verdict};
+use super::suspicion::{self, Findings, Look, Suspects, Verdict};
 use crate::sys::alarm::Ticker;
-use crate::sys::census::{self, Doing, Seen};
+use crate::sys::census::{self, Doing};
 use crate::sys::load::Load;
 use crate::sys::process::Signal;
 use crate::sys::{clock, host};
@@ -42,6 +43,9 @@ pub struct Patrol {
     watched: BTreeMap<LifeId, u64>,
     /// None until many want a CPU.
     cases: Vec<Case>,
+    /// The look that is under way, and what was seen.
+    looking: Option<JoinHandle<Sight>>,
+    sight: Option<Sight>,
     watch: Option<Watch>,
     /// No crowd is looked at before.
     next: Tick,
@@ -76,7 +80,7 @@ struct Case {
 pub struct Held {
     suspects: Suspects,
     /// Pids, and when each began.
-    stopped: Vec<(u32, u64)>,
+    stopped: BTreeMap<u32, u64>,
     until: Tick,
 }
 
@@ -113,10 +117,20 @@ impl Patrol {
         self.cases.clear();
     }
 
-    /// Waits until it is time for a [look](Self::look); for ever while nobody is watched. Cancel-safe.
+    /// Waits until there is something to [go on](Self::go_on) with; for ever while nobody is watched. Cancel-safe.
     pub async fn due(&mut self) {
-        if let Some(at) = self.cases.iter().map(|case| case.at).min() {
-            return until(at).await;
+        if self.looking.is_some() || !self.cases.is_empty() {
+            // Those that go on wait for the look that is under way.
+            let waits = self.looking.is_some();
+            let at = self.cases.iter().filter(|case| case.held.is_some() || !waits).map(|case| case.at).min();
+            tokio::select! {
+                sight = seen(&mut self.looking) => {
+                    self.looking = None;
+                    self.sight = Some(sight);
+                }
+                () = until(at) => {}
+            }
+            return;
         }
         if self.watched.is_empty() {
             return pending().await;
@@ -128,7 +142,7 @@ impl Patrol {
                     Ok(ticker) => none.insert(Watch { load: Load::of_host(), ticker }),
                     // Without a descriptor nothing else goes on either.
                     Err(_) => {
-                        until(clock::now() + EVERY).await;
+                        until(Some(clock::now() + EVERY)).await;
                         continue;
                     }
                 },
@@ -143,36 +157,59 @@ impl Patrol {
         }
     }
 
-    /// Looks, or asks; answers which lives are fork bombs. `finished`: how many requests a vassal has finished.
-    pub fn look(&mut self, masters: &Masters, finished: impl Fn(&str) -> u64) -> Vec<Found> {
+    /// Goes on after what was [due](Self::due); answers which lives are fork bombs. `finished`: how many requests a vassal
+    /// has finished.
+    pub fn go_on(&mut self, masters: &Masters, finished: impl Fn(&str) -> u64) -> Vec<Found> {
         let now = clock::now();
+        let mut sight = self.sight.take();
+        if let Some(sight) = &sight {
+            self.next = self.next.max(now + sight.took.saturating_mul(COST));
+        }
         if self.cases.is_empty() {
-            let mut seen = self.see(masters);
-            seen.retain(|_, look| look.is_of_crowd(host::cpus()));
-            let open = |(life, look)| {
-                let requests = finished(&masters.by_life.get(&life)?.vassal);
-                let findings = Findings::default();
-                Some(Case { life, look, findings, requests, held: None, at: now + PAUSE })
-            };
-            self.cases = seen.into_iter().filter_map(open).collect();
+            match sight {
+                None => self.start_look(masters),
+                Some(sight) => self.open(sight, masters, finished),
+            }
             return Vec::new();
         }
         let (due, later) = std::mem::take(&mut self.cases).into_iter().partition(|case| case.at <= now);
         self.cases = later;
-        let is_looked_at = due.iter().any(|case: &Case| case.held.is_none());
-        let mut seen = if is_looked_at { self.see(masters) } else { BTreeMap::new() };
         let mut found = Vec::new();
         for mut case in due {
             if let Some(held) = case.held.take() {
                 found.extend(self.ask(case, held, now));
-            } else if let (Some(look), Some(master)) =
-                (seen.remove(&case.life), masters.by_life.get(&case.life))
-            {
-                let requests = finished(&master.vassal).saturating_sub(case.requests);
-                found.extend(self.compare(case, look, (master, requests)));
+            } else if let Some(sight) = &mut sight {
+                let seen = (sight.looks.remove(&case.life), masters.by_life.get(&case.life));
+                if let (Some(look), Some(master)) = seen {
+                    let requests = finished(&master.vassal).saturating_sub(case.requests);
+                    found.extend(self.compare(case, look, (master, requests)));
+                }
+            } else {
+                self.cases.push(case);
+                if self.looking.is_none() {
+                    self.start_look(masters);
+                }
             }
         }
         found
+    }
+
+    fn start_look(&mut self, masters: &Masters) {
+        let now = clock::now();
+        let is_free = |life: &LifeId| self.acquitted.get(life).is_none_or(|(until, _)| now >= *until);
+        let wanted = self.watched.iter().map(|(life, most)| (*life, *most)).filter(|(life, _)| is_free(life));
+        let search = Search::of(masters, wanted);
+        self.looking = Some(spawn_blocking(|| search.look()));
+    }
+
+    /// Begins with those that could be fork bombs.
+    fn open(&mut self, sight: Sight, masters: &Masters, finished: impl Fn(&str) -> u64) {
+        let (cpus, at) = (host::cpus(), clock::now() + PAUSE);
+        let crowds = sight.looks.into_iter().filter(|(_, look)| look.is_of_crowd(cpus));
+        self.cases.extend(crowds.filter_map(|(life, look)| {
+            let requests = finished(&masters.by_life.get(&life)?.vassal);
+            Some(Case { life, look, findings: Findings::default(), requests, held: None, at })
+        }));
     }
 
     /// Takes in another look: who still may be a fork bomb is stopped, to be asked or because it is one.
@@ -241,77 +278,16 @@ impl Patrol {
         let time = before.map_or(ACQUITTED, |time| (time * 2).min(ACQUITTED_AGAIN));
         self.acquitted.insert(life, (clock::now() + time, time));
     }
-
-    /// What there is to see of those lives that have a crowd.
-    fn see(&mut self, masters: &Masters) -> BTreeMap<LifeId, Look> {
-        let began = clock::monotonic_us();
-        let looks = self.looks(masters);
-        let took = Duration::from_micros(clock::monotonic_us().saturating_sub(began));
-        self.next = self.next.max(clock::now() + took.saturating_mul(COST));
-        looks
-    }
-
-    fn looks(&self, masters: &Masters) -> BTreeMap<LifeId, Look> {
-        let all = match census::processes() {
-            Ok(all) => all,
-            Err(error) => {
-                tracing::warn!("cannot look at processes: {error}");
-                return BTreeMap::new();
-            }
-        };
-        let heads = masters.by_life.iter().map(|(life, master)| (*life, Head::of(master))).collect();
-        let of = kin::of_lives(&all, &heads);
-        let (now, crowd) = (clock::now(), suspicion::crowd(host::cpus()));
-        let mut users = None;
-        let mut looks = BTreeMap::new();
-        for (life, most) in &self.watched {
-            if self.acquitted.get(life).is_some_and(|(until, _)| now < *until) {
-                continue;
-            }
-            let own: Vec<&Seen> = all.iter().filter(|one| of.get(&one.id) == Some(life)).collect();
-            if own.iter().map(|one| one.threads).sum::<u64>() < crowd {
-                continue;
-            }
-            let mut look = Look { at: census::now_ticks(), most: *most, ..Look::default() };
-            for process in own {
-                let threads =
-                    if process.threads > 1 { census::threads_of(process.id) } else { vec![*process] };
-                look.threads.extend(threads.iter().map(|one| thread(process.id, one)));
-            }
-            // Whose limit it is.
-            let Some(busy) = look.threads.values().find(|thread| thread.is_runnable).map(|thread| thread.pid)
-            else {
-                continue;
-            };
-            if look.runnable() >= crowd {
-                let users = users.get_or_insert_with(|| users_of(&all));
-                let user = census::counted_to(busy);
-                look.used = user.and_then(|user| users.get(&user)).copied().unwrap_or_default();
-            }
-            let (used, runnable) = (look.used, look.runnable());
-            let vassal = masters.by_life.get(life).map_or("", |master| &master.vassal);
-            tracing::debug!(
-                vassal,
-                "looked at: its user has {used} of {most} processes, {runnable} of it want a CPU"
-            );
-            looks.insert(*life, look);
-        }
-        looks
-    }
 }
 
 impl Held {
     /// Tells suspects to stop, but for a master: it would be told that it was.
     fn stop(mut suspects: Suspects, master: u32) -> Self {
-        let mut pids: BTreeSet<u32> = suspects.threads.iter().map(|(pid, _)| *pid).collect();
-        pids.remove(&master);
-        let began = |pid: u32| Some((pid, census::process(pid)?.started));
-        let stopped: Vec<(u32, u64)> = pids.into_iter().filter_map(began).collect();
-        for (pid, started) in &stopped {
-            roundup::tell(*pid, *started, Signal::Stop);
-        }
+        suspects.processes.remove(&master);
+        let mut stopped = std::mem::take(&mut suspects.processes);
+        stopped.retain(|pid, started| roundup::tell(*pid, *started, Signal::Stop));
         // Nothing is heard of those that have ended since they were seen.
-        suspects.threads.retain(|(pid, _)| *pid == master || stopped.iter().any(|(known, _)| known == pid));
+        suspects.threads.retain(|(pid, _)| *pid == master || stopped.contains_key(pid));
         Self { suspects, stopped, until: clock::now() + PATIENCE }
     }
 
@@ -342,23 +318,17 @@ impl Found {
     }
 }
 
-fn thread(pid: u32, seen: &Seen) -> ((u32, u64), Thread) {
-    let thread =
-        Thread { pid, is_runnable: seen.is_runnable, user: seen.user_ticks, system: seen.system_ticks };
-    ((seen.id, seen.started), thread)
-}
-
-/// How many processes and threads each user has.
-fn users_of(all: &[Seen]) -> BTreeMap<u32, u64> {
-    let mut users = BTreeMap::new();
-    for one in all {
-        if let Some(user) = census::counted_to(one.id) {
-            *users.entry(user).or_default() += one.threads;
-        }
+async fn seen(looking: &mut Option<JoinHandle<Sight>>) -> Sight {
+    match looking {
+        // It fails with a panic only, which is told elsewhere.
+        Some(looking) => looking.await.unwrap_or_default(),
+        None => pending().await,
     }
-    users
 }
 
-async fn until(at: Tick) {
-    sleep_until(Instant::now() + at.since(clock::now()) + Duration::from_millis(1)).await;
+async fn until(at: Option<Tick>) {
+    match at {
+        Some(at) => sleep_until(Instant::now() + at.since(clock::now()) + Duration::from_millis(1)).await,
+        None => pending().await,
+    }
 }

@@ -1,24 +1,30 @@
 //! Children that ended: masters, what dead masters left behind, and strangers.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::event::News;
 use super::fleet::ExitKind;
 use super::life::LifeId;
 use super::masters::Masters;
-use crate::sys::own;
 use crate::sys::process::{self, Exit};
+use crate::sys::{clock, own};
+
+/// While many end at once, as those of a fork bomb do, each takes milliseconds. After so long others have their turn.
+const TURN: Duration = Duration::from_millis(1);
 
 /// What reaping found.
 #[derive(Debug, Default)]
 pub struct Reaped {
+    /// Whether there may be more that ended.
+    pub more: bool,
     /// Lives with news, in order.
     pub news: Vec<(LifeId, News)>,
     /// Children that belong to no life.
     pub others: Vec<(u32, Exit)>,
 }
 
-/// Reaps every child that ended. What a dead master left behind is ours now: each such child is counted to the life
+/// Reaps children that ended, for a turn. What a dead master left behind is ours now: each such child is counted to the life
 /// that it came from, so that it is waited for, and killed when its time is over.
 #[must_use]
 pub fn reap(masters: &mut Masters) -> Reaped {
@@ -26,7 +32,13 @@ pub fn reap(masters: &mut Masters) -> Reaped {
     let mut dead = Vec::new();
     // The last life that lost a process: orphans that appear now are most likely its own.
     let mut loser = None;
+    let began = clock::monotonic_us();
     loop {
+        let took = Duration::from_micros(clock::monotonic_us().saturating_sub(began));
+        if took >= TURN {
+            reaped.more = true;
+            break;
+        }
         let (pid, exit) = match process::reap_any() {
             Ok(Some(ended)) => ended,
             Ok(None) => break,

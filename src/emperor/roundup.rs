@@ -40,13 +40,13 @@ pub fn round_up(masters: &Masters, life: LifeId) {
     }
 }
 
-/// Sends a signal to the process that has this pid and began then, if it is still there, and to no other.
-pub fn tell(pid: u32, started: u64, signal: Signal) {
+/// Sends a signal to the process that has this pid and began then, and to no other; whether it is still there.
+pub fn tell(pid: u32, started: u64, signal: Signal) -> bool {
     // The handle first: what is found out after that is about this very process.
-    let Ok(process) = Child::adopt(pid) else { return };
-    if census::process(pid).is_some_and(|found| found.started == started)
-        && let Err(error) = process.signal(signal)
-    {
+    let Ok(process) = Child::adopt(pid) else { return false };
+    let is_there = census::process(pid).is_some_and(|found| found.started == started);
+    if is_there && let Err(error) = process.signal(signal) {
         tracing::warn!("cannot signal pid {pid}: {error}");
     }
+    is_there
 }

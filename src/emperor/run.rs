@@ -269,6 +269,7 @@ impl Emperor {
             rescanned: now,
             rescan_at: now,
             due: VecDeque::new(),
+            more_ended: false,
             done: false,
             handle,
         };

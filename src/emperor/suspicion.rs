@@ -31,6 +31,8 @@ const REQUEST_US: u64 = 300;
 pub struct Thread {
     /// Its process.
     pub pid: u32,
+    /// When that began, in clock ticks since the boot.
+    pub began: u64,
     /// Whether it wants a CPU.
     pub is_runnable: bool,
     /// Its CPU time as itself so far, in clock ticks.
@@ -99,6 +101,8 @@ pub fn crowd(cpus: u32) -> u64 {
 pub struct Suspects {
     /// Their threads, each with its process.
     pub threads: Vec<(u32, u32)>,
+    /// Their processes, and when each began.
+    pub processes: BTreeMap<u32, u64>,
     /// How many processes and threads their user may have.
     pub most: u64,
     /// For how long most of them have been there, in clock ticks.
@@ -126,6 +130,7 @@ pub fn suspects(first: &Look, second: &Look, cpus: u32) -> Option<Suspects> {
     ages.sort_unstable();
     Some(Suspects {
         threads: spinning.iter().map(|((tid, _), _, after)| (after.pid, *tid)).collect(),
+        processes: spinning.iter().map(|(.., after)| (after.pid, after.began)).collect(),
         most: second.most,
         age: ages.get(ages.len() / 2).copied().unwrap_or_default(),
     })
@@ -215,8 +220,8 @@ mod tests {
     fn look(at: u64, used: u64, runnable: u32, (user, system): (u64, u64)) -> Look {
         let own = u32::try_from(used).unwrap();
         let thread = |id: u32| match id <= runnable {
-            true => Thread { pid: id, is_runnable: true, user, system },
-            false => Thread { pid: id, ..Thread::default() },
+            true => Thread { pid: id, began: 900, is_runnable: true, user, system },
+            false => Thread { pid: id, began: 900, ..Thread::default() },
         };
         let threads = (1..=own).map(|id| ((id, 900), thread(id))).collect();
         Look { at, used, most: 60, threads }
@@ -265,6 +270,7 @@ mod tests {
         second.threads.insert((1, 1005), reborn);
         let found = suspects(&first, &second, 2).unwrap();
         assert_eq!(found.threads, (2..=58).map(|id| (id, id)).collect::<Vec<_>>());
+        assert_eq!(found.processes, (2..=58).map(|id| (id, 900)).collect());
         assert_eq!((found.most, found.age), (60, 110));
     }
 

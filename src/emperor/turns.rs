@@ -1,12 +1,14 @@
 //! The emperor's loop: waits for whatever happens first, asks `decide`, does what it says.
 
 use std::collections::VecDeque;
+use std::future::ready;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::adopt::Gone;
@@ -88,6 +90,8 @@ pub(super) struct Emperor {
     pub(super) pid_file: Option<PathBuf>,
     /// Events that follow from effects, to be decided on before anything else.
     pub(super) due: VecDeque<Event>,
+    /// Whether children may have ended that are not reaped yet.
+    pub(super) more_ended: bool,
     pub(super) done: bool,
 }
 
@@ -113,6 +117,11 @@ impl Emperor {
             }
         }
         while !(self.done && self.hooks.are_done()) {
+            if self.more_ended {
+                // The API answers meanwhile.
+                yield_now().await;
+                self.wish(Wish::Reap).await;
+            }
             self.store_sockets();
             self.status();
             self.ask_servers();
@@ -132,6 +141,7 @@ impl Emperor {
                 Some(caller) = self.callers.recv() => self.answer(caller),
                 () = Storage::answered(&mut self.storage) => {}
                 answer = self.probers.next() => self.server_answered(answer),
+                () = ready(()), if self.more_ended => {}
                 () = sleep => self.catch_up().await,
             }
         }
