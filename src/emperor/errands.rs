@@ -272,7 +272,7 @@ impl Emperor {
     /// Reaps, and notices masters that were stopped by a signal; answers children that belong to no life.
     pub(super) fn reap(&mut self) -> Vec<(u32, process::Exit)> {
         let reaped = reap::reap(&mut self.masters);
-        self.more_ended = reaped.more;
+        self.reap_at = reaped.more.then(|| clock::now() + reap::PAUSE);
         for (life, mut news) in reaped.news {
             let Some(vassal) = self.masters.by_life.get(&life).map(|master| master.vassal.clone()) else {
                 continue;

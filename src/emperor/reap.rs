@@ -10,8 +10,11 @@ use super::masters::Masters;
 use crate::sys::process::{self, Exit};
 use crate::sys::{clock, own};
 
-/// While many end at once, as those of a fork bomb do, each takes milliseconds. After so long others have their turn.
+/// While many end at once, as those of a fork bomb do, to reap one can take milliseconds. After so long everything else,
+/// the API included, has its turn …
 const TURN: Duration = Duration::from_millis(1);
+/// … for so long.
+pub const PAUSE: Duration = Duration::from_millis(1);
 
 /// What reaping found.
 #[derive(Debug, Default)]

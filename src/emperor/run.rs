@@ -269,7 +269,7 @@ impl Emperor {
             rescanned: now,
             rescan_at: now,
             due: VecDeque::new(),
-            more_ended: false,
+            reap_at: None,
             done: false,
             handle,
         };

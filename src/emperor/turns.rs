@@ -1,14 +1,12 @@
 //! The emperor's loop: waits for whatever happens first, asks `decide`, does what it says.
 
 use std::collections::VecDeque;
-use std::future::ready;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::adopt::Gone;
@@ -90,8 +88,8 @@ pub(super) struct Emperor {
     pub(super) pid_file: Option<PathBuf>,
     /// Events that follow from effects, to be decided on before anything else.
     pub(super) due: VecDeque<Event>,
-    /// Whether children may have ended that are not reaped yet.
-    pub(super) more_ended: bool,
+    /// When children that have ended meanwhile are reaped, where that pauses.
+    pub(super) reap_at: Option<Tick>,
     pub(super) done: bool,
 }
 
@@ -117,9 +115,7 @@ impl Emperor {
             }
         }
         while !(self.done && self.hooks.are_done()) {
-            if self.more_ended {
-                // The API answers meanwhile.
-                yield_now().await;
+            if self.reap_at.take_if(|at| *at <= clock::now()).is_some() {
                 self.wish(Wish::Reap).await;
             }
             self.store_sockets();
@@ -141,7 +137,6 @@ impl Emperor {
                 Some(caller) = self.callers.recv() => self.answer(caller),
                 () = Storage::answered(&mut self.storage) => {}
                 answer = self.probers.next() => self.server_answered(answer),
-                () = ready(()), if self.more_ended => {}
                 () = sleep => self.catch_up().await,
             }
         }
@@ -162,8 +157,8 @@ impl Emperor {
         let hooks = self.hooks.next_deadline();
         let storage = self.storage.as_ref().and_then(Storage::next_deadline);
         let servers = self.servers.next_deadline();
-        let others =
-            [fleet, rehearsal, self.settle.next_deadline(), self.alive_at, served, hooks, storage, servers];
+        let (settle, alive, reap) = (self.settle.next_deadline(), self.alive_at, self.reap_at);
+        let others = [fleet, rehearsal, settle, alive, served, hooks, storage, servers, reap];
         others.into_iter().flatten().fold(self.rescan_at, Tick::min)
     }
 
@@ -201,6 +196,7 @@ impl Emperor {
 
     pub(super) async fn wish(&mut self, wish: Wish) {
         match wish {
+            Wish::Reap if self.reap_at.is_some() => {}
             Wish::Reap => {
                 let others = self.reap();
                 for (pid, exit) in others {
