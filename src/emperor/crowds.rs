@@ -9,6 +9,7 @@ use super::masters::Masters;
 use super::suspicion::{self, Look, Thread};
 use crate::sys::census::{self, Seen};
 use crate::sys::{clock, host};
+use crate::tick::Tick;
 
 /// What is looked for.
 #[derive(Debug)]
@@ -23,7 +24,9 @@ pub struct Search {
 pub struct Sight {
     /// It.
     pub looks: BTreeMap<LifeId, Look>,
-    /// How long that took.
+    /// When that began.
+    pub began: Tick,
+    /// How long it took.
     pub took: Duration,
 }
 
@@ -41,7 +44,7 @@ impl Search {
     /// Looks.
     #[must_use]
     pub fn look(self) -> Sight {
-        let began = clock::monotonic_us();
+        let (at, began) = (clock::now(), clock::monotonic_us());
         let looks = match census::processes() {
             Ok(all) => self.looks(&all),
             Err(error) => {
@@ -49,7 +52,7 @@ impl Search {
                 BTreeMap::new()
             }
         };
-        Sight { looks, took: Duration::from_micros(clock::monotonic_us().saturating_sub(began)) }
+        Sight { looks, began: at, took: Duration::from_micros(clock::monotonic_us().saturating_sub(began)) }
     }
 
     fn looks(&self, all: &[Seen]) -> BTreeMap<LifeId, Look> {

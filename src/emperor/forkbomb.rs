@@ -32,8 +32,8 @@ pub enum Evidence {
         /// How many it may have (`pids-max`, `limit-nproc`).
         most: Option<u64>,
     },
-    /// Its user has as many processes as it may, and so many of these were starting another each time that they were stopped
-    /// that most tries were in vain.
+    /// Its user has as many processes as it may, and the CPU time of these goes on tries to start more: by what they did when
+    /// they were stopped.
     Seen {
         /// How many.
         processes: usize,

@@ -163,7 +163,7 @@ impl Patrol {
         let now = clock::now();
         let mut sight = self.sight.take();
         if let Some(sight) = &sight {
-            self.next = self.next.max(now + sight.took.saturating_mul(COST));
+            self.next = self.next.max(now) + sight.took.saturating_mul(COST);
         }
         if self.cases.is_empty() {
             match sight {
@@ -178,7 +178,7 @@ impl Patrol {
         for mut case in due {
             if let Some(held) = case.held.take() {
                 found.extend(self.ask(case, held, now));
-            } else if let Some(sight) = &mut sight {
+            } else if let Some(sight) = sight.as_mut().filter(|sight| sight.began >= case.at) {
                 let seen = (sight.looks.remove(&case.life), masters.by_life.get(&case.life));
                 if let (Some(look), Some(master)) = seen {
                     let requests = finished(&master.vassal).saturating_sub(case.requests);
