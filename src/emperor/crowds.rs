@@ -26,7 +26,7 @@ pub struct Sight {
     pub looks: BTreeMap<LifeId, Look>,
     /// When that began.
     pub began: Tick,
-    /// How long it took.
+    /// How much CPU time it took.
     pub took: Duration,
 }
 
@@ -44,7 +44,7 @@ impl Search {
     /// Looks.
     #[must_use]
     pub fn look(self) -> Sight {
-        let (at, began) = (clock::now(), clock::monotonic_us());
+        let (at, began) = (clock::now(), clock::own_cpu_us());
         let looks = match census::processes() {
             Ok(all) => self.looks(&all),
             Err(error) => {
@@ -52,7 +52,7 @@ impl Search {
                 BTreeMap::new()
             }
         };
-        Sight { looks, began: at, took: Duration::from_micros(clock::monotonic_us().saturating_sub(began)) }
+        Sight { looks, began: at, took: Duration::from_micros(clock::own_cpu_us().saturating_sub(began)) }
     }
 
     fn looks(&self, all: &[Seen]) -> BTreeMap<LifeId, Look> {

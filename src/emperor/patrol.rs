@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Who was told to stop is asked so often what it was doing, for so long.
 const ASK: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_millis(500);
-/// After a look none follows for so many times as long as it took: all of them take a fiftieth of a CPU at most.
+/// After a look nobody else is looked at for so many times the CPU time that it took: all take a fiftieth of a CPU at most.
 const COST: u32 = 50;
 /// Who was asked, and did something else, is not asked again for so long: twice as long each time, up to the second.
 const ACQUITTED: Duration = Duration::from_secs(5);
